@@ -1,0 +1,168 @@
+"""The vocabulary of the stream: what an event says, and the events this suite adds. See agent-pipes(7)."""
+
+import json
+from collections.abc import Iterator, Mapping
+from hashlib import blake2b
+from typing import Any, Literal
+
+import orjson
+
+Fields = dict[str, Any]
+"""An event as an object: `event_type`, `timestamp`, `event_id`, `session_id`, `parent_id`, `duration_ms`, `data`."""
+
+OURS = frozenset({"process", "violation", "kill", "history_start", "history_end", "tick", "unbelieved"})
+"""The types that only this suite's own commands may say: what a followed file says of them is not believed."""
+
+YEAR_2000, YEAR_2100 = 946_684_800.0, 4_102_444_800.0
+
+
+class Event:
+    """One line of the stream: its bytes, and what they say.
+
+    `raw` is the line as it came, with its newline: what flows on. The rest is read from it once and is always of
+    its type, whatever the line held: a field that is absent or of a wrong type is empty (`""`, `0.0`, `{}`).
+
+    type:     the event's type, "" for a line that is no event.
+    time:     the event's own time, seconds since the epoch; 0.0 where it has none or an absurd one.
+    session:  the session's id.
+    agent:    the subagent's id within the session, "" for the main one.
+    id:       the event's id; the tool call's id where the source has one.
+    parent:   the id of the event that this one answers.
+    data:     the event's data, by type.
+    memo:     what was worked out of this event and is asked for again by another stage in the same process.
+    """
+
+    __slots__ = ("raw", "type", "time", "session", "id", "parent", "data", "memo")
+
+    def __init__(self, raw: bytes, fields: Fields) -> None:
+        self.raw = raw
+        get = fields.get
+        kind = get("event_type")
+        self.type: str = kind if type(kind) is str else ""
+        time = get("timestamp")
+        self.time: float = time if type(time) is float and YEAR_2000 <= time < YEAR_2100 else _whole_seconds(time)
+        session = get("session_id")
+        self.session: str = session if type(session) is str else ""
+        event_id = get("event_id")
+        self.id: str = event_id if type(event_id) is str else ""
+        parent = get("parent_id")
+        self.parent: str = parent if type(parent) is str else ""
+        data = get("data")
+        self.data: Fields = data if type(data) is dict else {}
+        self.memo: dict[str, Any] | None = None
+
+    @property
+    def agent(self) -> str:
+        return self.text("agent_id")
+
+    def text(self, key: str) -> str:
+        """The string that `data` has under `key`, or ""."""
+        value = self.data.get(key)
+        return value if type(value) is str else ""
+
+    def number(self, key: str) -> float | None:
+        """The number that `data` has under `key`; None where it has none (a bool and a string are none)."""
+        value = self.data.get(key)
+        return value if type(value) in (int, float) else None
+
+    def __repr__(self) -> str:
+        return f"<Event {self.type or '?'} {self.id} {self.time}>"
+
+
+def _whole_seconds(time: object) -> float:
+    return float(time) if type(time) is int and YEAR_2000 <= time < YEAR_2100 else 0.0
+
+
+def make(event_type: str, timestamp: float, session: str, data: Mapping[str, Any], *, id: str = "", parent: str = "") -> Event:
+    """An event of our own. Without an `id` it gets one made from what it says, so that a replay gives the same."""
+    fields: Fields = {"event_type": event_type, "timestamp": timestamp}
+    fields["event_id"] = id or digest(f"{event_type}\0{session}\0{parent}\0{timestamp}\0".encode() + _dumps(data))[:12]
+    fields["session_id"] = session
+    if parent:
+        fields["parent_id"] = parent
+    fields["data"] = data
+    return from_fields(fields)
+
+
+def from_fields(fields: Fields) -> Event:
+    """The event that `fields` say, with its line."""
+    return Event(_dumps(fields) + b"\n", fields)
+
+
+def tick(timestamp: float) -> Event:
+    """The time while nothing happens. It never leaves its process: it has no bytes."""
+    return Event(b"", {"event_type": "tick", "timestamp": timestamp})
+
+
+Level = Literal["warning", "critical"]
+
+
+def violation(
+    trigger: Event, watcher: str, message: str, *, time: float, session: str,
+    level: Level = "critical", evidence: tuple[str, ...] = (), actions: tuple[str, ...] = (), **seen: object,
+) -> Event:  # fmt: skip
+    """A limit was passed: `watcher` says so in `message`, for people, at `time`.
+
+    `seen` is what was seen and what was allowed (`count` or `value`, `limit`, …); `evidence` the ids of the events
+    that show it. With `actions` only those sinks act on it, without any all do.
+    """
+    data: Fields = {"watcher": watcher, "level": level, "message": message, **seen}
+    if evidence:
+        data["evidence"] = list(evidence)
+    if actions:
+        data["actions"] = list(actions)
+    return make("violation", time, session, data, parent=trigger.id)
+
+
+def digest(content: bytes) -> str:
+    """A short name for `content`: equal content has the same, and other content practically never (96 bits)."""
+    return blake2b(content, digest_size=12).hexdigest()
+
+
+def _dumps(fields: Mapping[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(fields)
+    except (TypeError, ValueError, RecursionError):
+        # Lone surrogates, integers beyond 64 bits, nesting beyond 254: what agents write and orjson will not.
+        return json.dumps(fields, separators=(",", ":"), default=str).encode()
+
+
+def objects(line: bytes) -> Iterator[Fields]:
+    """The JSON objects on one line: one as a rule, two where an agent broke off and went on without a newline.
+
+    Forgives what real writers do: a byte-order mark, NULs before the object, lone surrogates, raw control
+    characters and invalid UTF-8 in strings. Raises ValueError, saying why, where the line holds anything else.
+    """
+    text = line.strip(b"\0\r\n\t \xef\xbb\xbf") if line[:1] != b"{" else line
+    try:
+        fields = orjson.loads(text)
+    except ValueError:
+        yield from _forgiving(text.decode(errors="replace"))
+        return
+    if type(fields) is not dict:
+        raise ValueError(f"expected an object, found {_kind(fields)}")
+    yield fields
+
+
+_decoder = json.JSONDecoder(strict=False, parse_constant=lambda name: None)
+
+
+def _forgiving(text: str) -> Iterator[Fields]:
+    at = 0
+    while at < len(text):
+        try:
+            fields, at = _decoder.raw_decode(text, at)
+        except RecursionError:
+            raise ValueError("nested too deep") from None
+        except json.JSONDecodeError as error:
+            raise ValueError(f"not JSON at column {error.pos + 1}: {error.msg}") from None
+        if not isinstance(fields, dict):
+            raise ValueError(f"expected an object, found {_kind(fields)}")
+        yield fields
+        while at < len(text) and text[at] in " \t\r\n\0":
+            at += 1
+
+
+def _kind(value: object) -> str:
+    names = {"list": "an array", "str": "a string", "int": "a number", "float": "a number", "bool": "a boolean", "NoneType": "null"}
+    return names.get(type(value).__name__, type(value).__name__)

@@ -1,0 +1,182 @@
+"""A filter is a generator, `(events, **options) -> events`, that is both a command and a stage.
+
+    @filter_command("trace-detect-retry")
+    @limit("--max", type=COUNT, flag="--max-retries", key="retry.max", default=5, help="Failures of one command to allow.")
+    def detect_retry(events, max):
+        ...
+
+As a command it reads stdin and writes stdout (`detect_retry.main()`); as a stage it is put behind another generator
+in the same process (`detect_retry.stage(max=3)(events)`). What it returns, if anything, is its exit status.
+"""
+
+import sys
+from collections.abc import Callable, Generator, Iterable, Iterator
+from typing import Any, NoReturn
+
+import click
+
+from agent_pipes import __version__
+from agent_pipes.event import Event
+from agent_pipes.options import Option
+from agent_pipes.stream import Output, Reader, ReaderGone, Waiter, die_of, program, say
+
+ENDED, VIOLATION, UNREADABLE, BROKE_OFF, KILLED, NOT_KILLED = 0, 1, 2, 3, 124, 125
+"""The exit statuses of agent-pipes(7): end of input, -e and a violation, usage or bad input, the stream broke off
+while a breaker was armed, the breaker ended the agent, a kill was called for and did not happen."""
+
+_WEIGHT = (ENDED, UNREADABLE, VIOLATION, BROKE_OFF, KILLED, NOT_KILLED)
+
+Events = Generator[Event, None, int | None]
+
+
+class Stage:
+    """A generator in a pipeline of one process, which remembers what it returned."""
+
+    def __init__(self, events: Events) -> None:
+        self.events = events
+        self.status = ENDED
+
+    def __iter__(self) -> Iterator[Event]:
+        self.status = (yield from self.events) or ENDED
+
+
+def worst(statuses: Iterable[int]) -> int:
+    """Of several exit statuses the one that matters most to whoever reads one."""
+    return max(statuses, key=_WEIGHT.index, default=ENDED)
+
+
+class Command(click.Command):
+    """A click command with the manners of agent-pipes(7): its exit status means what the table there says."""
+
+    def main(self, args: Any = None, prog_name: str | None = None, **extra: Any) -> NoReturn:  # type: ignore[override]
+        sys.exit(exit_status(lambda: super(Command, self).main(args, prog_name or self.name, standalone_mode=False, **extra)))
+
+
+def exit_status(run: Callable[[], object]) -> int:
+    """What `run` comes to, in the exit statuses of this suite; an error is said to people first."""
+    try:
+        status = run()
+        return status if type(status) is int else ENDED
+    except click.exceptions.Exit as leave:
+        return leave.exit_code
+    except click.Abort:
+        return UNREADABLE
+    except click.ClickException as error:
+        context = getattr(error, "ctx", None)
+        say(f"{program()}: {error.format_message()}")
+        if context is not None:
+            say(f"Try '{context.command_path} --help'.")
+        return UNREADABLE
+
+
+class Filter(Command):
+    """A filter: the generator, its options, and how to run it as a command of its own."""
+
+    def __init__(self, name: str, generator: Callable[..., Events], reads: bool, must_run: bool, **extra: Any) -> None:
+        super().__init__(name, callback=self._run, **extra)
+        self.generator = generator
+        self.reads = reads
+        self.must_run = must_run
+        self.params += [
+            click.Option(["-e", "--exit-status", "exit_status"], is_flag=True, help="Exit with 1 if a violation was seen."),
+        ]
+        self.wants_waiter = "waiter" in generator.__code__.co_varnames[: generator.__code__.co_argcount]
+
+    @property
+    def options(self) -> list[Option]:
+        """The filter's own options, in the order in which they were declared."""
+        return [param for param in self.params if isinstance(param, Option)]
+
+    def stage(self, waiter: Waiter, **options: Any) -> Callable[[Iterable[Event]], Stage]:
+        """This filter in a pipeline of one process; an option that is not named has its default."""
+        values = {option.name: option.fallback() for option in self.options} | options
+        if self.wants_waiter:
+            values["waiter"] = waiter
+        return lambda events: Stage(self.generator(events, **values) if self.reads else self.generator(**values))
+
+    def _run(self, exit_status: bool, **options: Any) -> int:
+        if self.reads and sys.stdin is not None and sys.stdin.isatty():
+            raise click.UsageError(f"standard input is a terminal; events are expected there: trace-tail | {self.name}")
+        return run_pipeline([(self, options)], exit_status=exit_status)
+
+
+def run_pipeline(parts: list[tuple[Filter, dict[str, Any]]], *, exit_status: bool = False, silent: bool = False, waiter: Waiter | None = None) -> int:
+    """Run filters one behind the other in this process, to the end of the input; the result is the exit status.
+
+    The first reads stdin unless it is a source. Events go to stdout unless `silent`. Ends the process by the signal
+    where there was one, and by SIGPIPE where our reader has gone, once every stage has cleaned up.
+    """
+    if not silent:
+        require_stdout()
+    output = Output(must_run=any(part.must_run for part, _ in parts)) if not silent else None
+    waiter = waiter or Waiter()
+    waiter.output = output
+    waiter.listen()
+    reader = Reader(waiter)
+    stages: list[Stage] = []
+    events: Iterable[Event] = reader
+    for part, options in parts:
+        stages.append(part.stage(waiter, **options)(events))
+        events = stages[-1]
+    seen = False
+    stream = iter(events)
+    try:
+        for event in stream:
+            if event.type == "violation":
+                seen = seen or event.data.get("level") != "warning"
+            if output and event.raw:
+                output.write(event.raw)
+        if output:
+            output.drain()
+    except ReaderGone:
+        close(stream)
+        die_of(13)
+    except OSError as error:
+        close(stream)
+        say(f"{program()}: standard output: {error.strerror}")
+        return UNREADABLE
+    if waiter.signal:
+        die_of(waiter.signal)
+    bad = UNREADABLE if reader.bad else ENDED
+    return worst([bad, VIOLATION if seen and exit_status else ENDED, *(stage.status for stage in stages)])
+
+
+def close(stream: Iterator[Event]) -> None:
+    """Let every stage clean up: what they still have to do, they do in `finally`."""
+    if isinstance(stream, Generator):
+        stream.close()
+
+
+def require_stdout() -> None:
+    import os
+
+    try:
+        os.fstat(1)
+    except OSError:
+        raise click.UsageError("standard output is closed; events are written there") from None
+
+
+def filter_command(name: str, *, reads: bool = True, must_run: bool = False, **extra: Any) -> Callable[[Callable[..., Any]], Filter]:
+    """Make a generator the command `name` and a stage. Its docstring is the help, its first line the summary.
+
+    `reads` is False for a source, which takes no events; `must_run` is True for a stage that a reader which does not
+    read must not stop. A parameter `waiter` is given the process's own.
+    """
+
+    def decorate(generator: Callable[..., Events]) -> Filter:
+        params = list(reversed(generator.__dict__.pop("__click_params__", [])))
+        return Filter(
+            name, generator, reads=reads, must_run=must_run, params=[*params, version_option()],
+            help=generator.__doc__, context_settings={"help_option_names": ["-h", "--help"]}, **extra,
+        )  # fmt: skip
+
+    return decorate
+
+
+def version_option() -> click.Option:
+    def show(context: click.Context, param: click.Parameter, value: bool) -> None:
+        if value and not context.resilient_parsing:
+            click.echo(f"{context.info_name} {__version__}")
+            context.exit()
+
+    return click.Option(["--version"], is_flag=True, expose_value=False, is_eager=True, callback=show, help="Show the version and exit.")
