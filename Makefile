@@ -1,0 +1,42 @@
+# make demo   see the breaker end a spiralling agent, within a minute
+# make test   everything that is checked before a change lands
+# make help   the rest
+
+VENV := .venv
+PY := $(VENV)/bin/python
+export PYTHONUNBUFFERED :=
+
+.PHONY: help demo test lint man real clean
+
+help:
+	@sed -n 's/^# make/make/p' $(MAKEFILE_LIST)
+
+$(VENV)/.made: pyproject.toml
+	python3 -m venv $(VENV)
+	$(PY) -m pip install -q --disable-pip-version-check "click>=8.1" "orjson>=3.9" "pytest>=8" "hypothesis>=6" "ruff>=0.9" "mypy>=1.11"
+	@touch $@
+
+.venv: $(VENV)/.made
+
+demo: $(VENV)/.made
+	@$(PY) tests/demo.py
+
+test: lint man $(VENV)/.made
+	$(PY) -m pytest tests
+
+lint: $(VENV)/.made
+	$(VENV)/bin/ruff check agent_pipes tests bin/agent-strace
+	$(VENV)/bin/mypy
+
+# Skipped by name where there is no mandoc; .ci/run installs it.
+man:
+	@if command -v mandoc >/dev/null; then mandoc -T lint -W warning man/*.[17] && echo "man pages: ok"; \
+	else echo "man pages: SKIPPED, no mandoc here"; fi
+
+# make real   the real clients, offline (skipped by name without npm or namespaces)
+real: $(VENV)/.made
+	$(PY) -m pytest tests/real -rs
+
+# make clean  forget the environment and what was built
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
