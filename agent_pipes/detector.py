@@ -9,7 +9,7 @@ import click
 
 from agent_pipes.event import Event, Level, violation
 from agent_pipes.options import Option
-from agent_pipes.stream import program, say
+from agent_pipes.stream import warn
 
 SESSIONS = 10_000
 """Sessions of which a detector keeps its state; the one unheard of for longest goes first, and it is said once."""
@@ -84,7 +84,7 @@ def detect(events: Iterable[Event], watcher: str, new: Callable[[], Detector], a
                 yield violation(
                     trigger, watcher, finding.message, time=session.now, session=name, level=finding.level,
                     evidence=finding.evidence, actions=alert, **finding.seen,
-                )  # fmt: skip
+                )
 
     for event in events:
         yield event
@@ -105,7 +105,7 @@ def detect(events: Iterable[Event], watcher: str, new: Callable[[], Detector], a
                 sessions.popitem(last=False)
                 if not dropped:
                     dropped = True
-                    say(f"{program()}: more than {SESSIONS} sessions at once: {watcher} forgets the ones unheard of for longest")
+                    warn(f"more than {SESSIONS} sessions at once: {watcher} forgets the ones unheard of for longest")
         else:
             sessions.move_to_end(name)
         if event.time > session.now:
@@ -136,4 +136,4 @@ def alert_option(watcher: str) -> Callable[[Any], Any]:
     return click.option(
         "--alert", cls=Option, key=f"{watcher}.alert", multiple=True, type=click.Choice(["terminal", "file", "webhook", "kill"]),
         help="Only this acts on the violations; may be given again.",
-    )  # fmt: skip
+    )

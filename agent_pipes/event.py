@@ -76,7 +76,7 @@ def _whole_seconds(time: object) -> float:
 def make(event_type: str, timestamp: float, session: str, data: Mapping[str, Any], *, id: str = "", parent: str = "") -> Event:
     """An event of our own. Without an `id` it gets one made from what it says, so that a replay gives the same."""
     fields: Fields = {"event_type": event_type, "timestamp": timestamp}
-    fields["event_id"] = id or digest(f"{event_type}\0{session}\0{parent}\0{timestamp}\0".encode() + _dumps(data))[:12]
+    fields["event_id"] = id or digest(f"{event_type}\0{session}\0{parent}\0{timestamp}\0".encode() + dumps(data))[:12]
     fields["session_id"] = session
     if parent:
         fields["parent_id"] = parent
@@ -86,7 +86,7 @@ def make(event_type: str, timestamp: float, session: str, data: Mapping[str, Any
 
 def from_fields(fields: Fields) -> Event:
     """The event that `fields` say, with its line."""
-    return Event(_dumps(fields) + b"\n", fields)
+    return Event(dumps(fields) + b"\n", fields)
 
 
 def tick(timestamp: float) -> Event:
@@ -100,7 +100,7 @@ Level = Literal["warning", "critical"]
 def violation(
     trigger: Event, watcher: str, message: str, *, time: float, session: str,
     level: Level = "critical", evidence: tuple[str, ...] = (), actions: tuple[str, ...] = (), **seen: object,
-) -> Event:  # fmt: skip
+) -> Event:
     """A limit was passed: `watcher` says so in `message`, for people, at `time`.
 
     `seen` is what was seen and what was allowed (`count` or `value`, `limit`, …); `evidence` the ids of the events
@@ -119,7 +119,8 @@ def digest(content: bytes) -> str:
     return blake2b(content, digest_size=12).hexdigest()
 
 
-def _dumps(fields: Mapping[str, Any]) -> bytes:
+def dumps(fields: Mapping[str, Any]) -> bytes:
+    """`fields` as JSON, whatever an agent has put into them."""
     try:
         return orjson.dumps(fields)
     except (TypeError, ValueError, RecursionError):

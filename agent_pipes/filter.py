@@ -9,6 +9,8 @@ As a command it reads stdin and writes stdout (`detect_retry.main()`); as a stag
 in the same process (`detect_retry.stage(max=3)(events)`). What it returns, if anything, is its exit status.
 """
 
+import os
+import signal
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any, NoReturn
@@ -18,7 +20,7 @@ import click
 from agent_pipes import __version__
 from agent_pipes.event import Event
 from agent_pipes.options import Option
-from agent_pipes.stream import Output, Reader, ReaderGone, Waiter, die_of, program, say
+from agent_pipes.stream import Output, Reader, ReaderGone, Waiter, die_of, say, warn
 
 ENDED, VIOLATION, UNREADABLE, BROKE_OFF, KILLED, NOT_KILLED = 0, 1, 2, 3, 124, 125
 """The exit statuses of agent-pipes(7): end of input, -e and a violation, usage or bad input, the stream broke off
@@ -56,17 +58,41 @@ def exit_status(run: Callable[[], object]) -> int:
     """What `run` comes to, in the exit statuses of this suite; an error is said to people first."""
     try:
         status = run()
-        return status if type(status) is int else ENDED
+        return _flushed(status if type(status) is int else ENDED)
     except click.exceptions.Exit as leave:
-        return leave.exit_code
+        return _flushed(leave.exit_code)
     except click.Abort:
         return UNREADABLE
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
-        say(f"{program()}: {error.format_message()}")
+        warn(f"{error.format_message()}")
         if context is not None:
             say(f"Try '{context.command_path} --help'.")
         return UNREADABLE
+    except Exception as error:
+        # A crash must not look like "a violation was seen" (1), nor like a stream that ended well.
+        if os.environ.get("AGENT_PIPES_TRACEBACK"):
+            raise
+        at = error.__traceback__
+        while at and at.tb_next:
+            at = at.tb_next
+        where = f" ({os.path.basename(at.tb_frame.f_code.co_filename)}:{at.tb_lineno})" if at else ""
+        warn(f"internal error: {type(error).__name__}: {error}{where}; nothing is watched now")
+        return NOT_KILLED
+
+
+def _flushed(status: int) -> int:
+    """The status, once what click has printed is really written."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        die_of(signal.SIGPIPE)
+    except OSError as error:
+        warn(f"standard output: {error.strerror}")
+        # What could not be written would be tried again, and reported again, at the interpreter's end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return UNREADABLE
+    return status
 
 
 class Filter(Command):
@@ -94,21 +120,44 @@ class Filter(Command):
             values["waiter"] = waiter
         return lambda events: Stage(self.generator(events, **values) if self.reads else self.generator(**values))
 
+    def command_line(self, **values: Any) -> list[str]:
+        """The words that people would type for a stage with these options."""
+        words, arguments = [str(self.name)], []
+        for param in self.params:
+            value = values.get(param.name or "")
+            if value is None or value is False or value == () or (isinstance(param, Option) and value == param.fallback()):
+                continue
+            if isinstance(param, click.Argument):
+                arguments.append(str(value))
+            elif isinstance(param, click.Option) and param.is_flag:
+                words.append(param.opts[0])
+            else:
+                for each in value if isinstance(value, tuple) else (value,):
+                    words += [param.opts[0], f"{each:g}" if isinstance(each, float) else str(each)]
+        return words + arguments
+
     def _run(self, exit_status: bool, **options: Any) -> int:
         if self.reads and sys.stdin is not None and sys.stdin.isatty():
             raise click.UsageError(f"standard input is a terminal; events are expected there: trace-tail | {self.name}")
         return run_pipeline([(self, options)], exit_status=exit_status)
 
 
-def run_pipeline(parts: list[tuple[Filter, dict[str, Any]]], *, exit_status: bool = False, silent: bool = False, waiter: Waiter | None = None) -> int:
+Shield = Callable[["Filter", Callable[[Iterable[Event]], Stage]], Callable[[Iterable[Event]], Iterable[Event]]]
+
+
+def run_pipeline(
+    parts: list[tuple[Filter, dict[str, Any]]], *, exit_status: bool = False, fd: int | None = 1, waiter: Waiter | None = None,
+    shield: Shield = lambda part, stage: stage,
+) -> int:
     """Run filters one behind the other in this process, to the end of the input; the result is the exit status.
 
-    The first reads stdin unless it is a source. Events go to stdout unless `silent`. Ends the process by the signal
-    where there was one, and by SIGPIPE where our reader has gone, once every stage has cleaned up.
+    The first reads stdin unless it is a source. Events go to `fd`, or nowhere (None). `shield` may put something
+    around a stage. Ends the process by the signal where there was one, and by SIGPIPE where our reader has gone, once
+    every stage has cleaned up.
     """
-    if not silent:
+    if fd == 1:
         require_stdout()
-    output = Output(must_run=any(part.must_run for part, _ in parts)) if not silent else None
+    output = Output(fd, must_run=any(part.must_run for part, _ in parts)) if fd is not None else None
     waiter = waiter or Waiter()
     waiter.output = output
     waiter.listen()
@@ -116,24 +165,33 @@ def run_pipeline(parts: list[tuple[Filter, dict[str, Any]]], *, exit_status: boo
     stages: list[Stage] = []
     events: Iterable[Event] = reader
     for part, options in parts:
-        stages.append(part.stage(waiter, **options)(events))
-        events = stages[-1]
-    seen = False
+        stage = part.stage(waiter, **options)
+
+        def remembered(events: Iterable[Event], stage: Callable[[Iterable[Event]], Stage] = stage) -> Stage:
+            stages.append(stage(events))
+            return stages[-1]
+
+        events = shield(part, remembered)(events)
+    seen = torn = False
     stream = iter(events)
     try:
         for event in stream:
             if event.type == "violation":
                 seen = seen or event.data.get("level") != "warning"
             if output and event.raw:
+                # A last line without its newline flows on as it came, unless something of ours comes behind it.
+                if torn and event.type:
+                    output.write(b"\n")
+                torn = event.raw[-1] != 10
                 output.write(event.raw)
         if output:
             output.drain()
     except ReaderGone:
         close(stream)
-        die_of(13)
+        die_of(signal.SIGPIPE)
     except OSError as error:
         close(stream)
-        say(f"{program()}: standard output: {error.strerror}")
+        warn(f"standard output: {error.strerror}")
         return UNREADABLE
     if waiter.signal:
         die_of(waiter.signal)
@@ -148,8 +206,6 @@ def close(stream: Iterator[Event]) -> None:
 
 
 def require_stdout() -> None:
-    import os
-
     try:
         os.fstat(1)
     except OSError:
@@ -168,7 +224,7 @@ def filter_command(name: str, *, reads: bool = True, must_run: bool = False, **e
         return Filter(
             name, generator, reads=reads, must_run=must_run, params=[*params, version_option()],
             help=generator.__doc__, context_settings={"help_option_names": ["-h", "--help"]}, **extra,
-        )  # fmt: skip
+        )
 
     return decorate
 

@@ -28,9 +28,12 @@ class Option(click.Option):
     def fallback(self) -> Any:
         """The default, of the type the filter takes."""
         default: Any = self.get_default(click.Context(click.Command("")))
+        # Newer clicks have a mark of their own for "no default", which is none that a filter could take.
+        if type(default).__name__ == "Sentinel":
+            default = None
         if self.multiple:
             return tuple(default or ())
-        return None if default is None or repr(default) == "Sentinel.UNSET" else self.type.convert(default, self, None)
+        return None if default is None else self.type.convert(default, self, None)
 
 
 def limit(name: str, *, type: Any, help: str, flag: str = "", key: str = "", unit: float = 1, default: Any = None, **extra: Any) -> Callable[[Any], Any]:
@@ -91,7 +94,21 @@ class Dollars(click.ParamType):  # type: ignore[type-arg]
         return dollars
 
 
-COUNT, DURATION, DOLLARS = Count(), Duration(), Dollars()
+class Size(click.ParamType):  # type: ignore[type-arg]
+    """Bytes, written `4096`, `64K`, `1M`; `K` is 1024."""
+
+    name = "BYTES"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        text = str(value).strip().upper()
+        factor = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}.get(text[-1:], 1)
+        size = _number(text[:-1] if factor > 1 else text) * factor
+        if not 1 <= size <= 1 << 40:
+            self.fail(f"expected bytes such as 4096, 64K or 1M, not {_quoted(value)}.", param, ctx)
+        return int(size)
+
+
+COUNT, DURATION, DOLLARS, SIZE = Count(), Duration(), Dollars(), Size()
 
 
 def _off(value: object) -> bool:

@@ -6,10 +6,10 @@ import signal
 import stat
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 
-from agent_pipes.event import Event, objects, tick
+from agent_pipes.event import Event, Fields, objects, tick
 
 CHUNK = 1 << 16
 """Bytes read at once: what a pipe holds."""
@@ -29,8 +29,49 @@ class ReaderGone(Exception):
 
 def say(text: str) -> None:
     """One line to the people on stderr, in one write, with nothing in it that a terminal would obey."""
+    if _busy and (_busy() or _later):
+        _later.append(text)
+        del _later[:-1000]
+        if _busy():
+            return
+        waiting, _later[:] = _later[:], []
+        text = "\n".join(map(shown, waiting))
+    else:
+        text = shown(text)
     with suppress(OSError):
-        os.write(2, (shown(text) + "\n").encode(errors="replace"))
+        os.write(2, (text + "\n").encode(errors="replace"))
+
+
+def hold_back(busy: Callable[[], bool] | None) -> list[str]:
+    """From now on lines wait while `busy` says that the terminal is another's; the result is what still waits."""
+    global _busy
+    _busy = busy
+    waiting = _later[:]
+    _later.clear()
+    return waiting
+
+
+_busy: Callable[[], bool] | None = None
+_later: list[str] = []
+
+
+def warn(text: str) -> None:
+    """One line to the people on stderr, with our name before it."""
+    say(f"{warning_head()}{text}")
+
+
+def warning_head() -> str:
+    """What a line to people begins with: `trace-kill: `, `[watch] `."""
+    return _head or f"{program()}: "
+
+
+def speak_as(head: str) -> None:
+    """From now on `warn` begins its lines with `head`."""
+    global _head
+    _head = head
+
+
+_head = ""
 
 
 def shown(text: str) -> str:
@@ -94,12 +135,12 @@ class Output:
         except OSError as error:
             if not self.must_run:
                 raise
-            say(f"{program()}: cannot write to standard output ({error.strerror}): going on without it")
+            warn(f"cannot write to standard output ({error.strerror}): going on without it")
             self.deaf = True
         self.held = [bytes(left)] if left else []
         self.size = len(left)
         if self.must_run and self.size > HELD:
-            say(f"{program()}: the reader of our output reads nothing: going on without it, {self.size} bytes are lost to it")
+            warn(f"the reader of our output reads nothing: going on without it, {self.size} bytes are lost to it")
             self.deaf = True
 
     def full(self) -> bool:
@@ -112,7 +153,7 @@ class Output:
         while self.held and not self.deaf:
             ready = select.select([], [self._write_fd], [], 1.0 if self.must_run else None)[1]
             if not ready and self.must_run:
-                say(f"{program()}: the reader of our output reads nothing: {self.size} bytes are lost to it")
+                warn(f"the reader of our output reads nothing: {self.size} bytes are lost to it")
                 return
             self.flush()
 
@@ -131,6 +172,8 @@ class Waiter:
         """Seconds between ticks at most."""
         self.signal = 0
         """The signal that asked this process to end, 0 while none has."""
+        self.divert: Callable[[int], bool] = lambda number: False
+        """Says of a signal that it is somebody else's: the command's that we run."""
         self._fds: set[int] = set()
         self._wake_read = -1
 
@@ -146,6 +189,8 @@ class Waiter:
                 signal.signal(number, self._caught)
 
     def _caught(self, number: int, frame: object) -> None:
+        if self.divert(number):
+            return
         self.signal = number
         signal.signal(number, signal.SIG_DFL)
 
@@ -192,6 +237,48 @@ class Waiter:
         return set(ready)
 
 
+class Lines:
+    """The whole lines on a file descriptor, each with its newline, a chunk's worth at a time; None for a silence.
+
+    A line longer than MAX_LINE comes in parts, `inside` being true until its newline has come; the last line may
+    lack its newline.
+    """
+
+    def __init__(self, waiter: Waiter, fd: int = 0) -> None:
+        self.waiter = waiter
+        self.fd = fd
+        self.inside = False
+
+    def __iter__(self) -> Iterator[list[bytes] | None]:
+        carry = bytearray()
+        while True:
+            while not self.waiter.wait(self.fd):
+                if self.waiter.signal:
+                    return
+                yield None
+            chunk = os.read(self.fd, CHUNK)
+            if not chunk:
+                break
+            carry += chunk
+            end = carry.rfind(b"\n", len(carry) - len(chunk)) + 1
+            if self.inside:
+                first = carry.find(b"\n") + 1 or len(carry)
+                yield [bytes(carry[:first])]
+                self.inside = carry[first - 1] != 10
+                del carry[:first]
+                end -= first
+            if end > 0:
+                whole = bytes(carry[:end])
+                del carry[:end]
+                yield lines(whole)
+            if len(carry) > MAX_LINE:
+                self.inside = True
+                yield [bytes(carry)]
+                carry.clear()
+        if carry:
+            yield [bytes(carry)]
+
+
 class Reader:
     """The events on a file descriptor, as they come; silence becomes ticks.
 
@@ -199,8 +286,7 @@ class Reader:
     """
 
     def __init__(self, waiter: Waiter, fd: int = 0, name: str = "standard input") -> None:
-        self.waiter = waiter
-        self.fd = fd
+        self.lines = Lines(waiter, fd)
         self.name = name
         self.number = 0
         self.bad = 0
@@ -208,41 +294,33 @@ class Reader:
         self._since = time.monotonic()
 
     def __iter__(self) -> Iterator[Event]:
-        carry = bytearray()
-        while True:
-            while not self.waiter.wait(self.fd):
-                if self.waiter.signal:
-                    return
+        inside = False
+        for whole in self.lines:
+            if whole is None:
                 if self._latest:
                     yield tick(self._latest + time.monotonic() - self._since)
-            chunk = os.read(self.fd, CHUNK)
-            if not chunk:
-                break
-            carry += chunk
-            end = carry.rfind(b"\n", len(carry) - len(chunk)) + 1
-            if end:
-                whole = bytes(carry[:end])
-                del carry[:end]
-                for line in lines(whole):
+                continue
+            for line in whole:
+                if inside:
+                    yield Event(line, {})
+                else:
                     yield self._event(line)
-                self._since = time.monotonic()
-        if carry:
-            # A last line without its newline is whole if it parses; either way it flows on as it came.
-            yield self._event(bytes(carry))
+            inside = self.lines.inside
+            self._since = time.monotonic()
 
     def _event(self, line: bytes) -> Event:
         self.number += 1
+        fields: Fields = {}
         try:
             if len(line) > MAX_LINE:
-                raise ValueError(f"longer than {MAX_LINE} bytes, passed on unread")
-            first, *more = objects(line)
-            if more:
-                raise ValueError("two objects on one line: only the first is looked at")
+                raise ValueError(f"longer than {MAX_LINE} bytes")
+            for number, found in enumerate(objects(line)):
+                if number:
+                    raise ValueError("two objects on one line, of which the second is")
+                fields = found
         except ValueError as error:
-            first = {}
-            if line.strip():
-                self.complain(str(error) if str(error) else "empty")
-        event = Event(line, first)
+            self.complain(str(error))
+        event = Event(line, fields)
         if event.time > self._latest:
             self._latest = event.time
         return event
@@ -251,9 +329,9 @@ class Reader:
         """Say a bad line to people: the first few each, then only that there are more."""
         self.bad += 1
         if self.bad <= 5:
-            say(f"{program()}: {self.name}:{self.number}: {why}; passed on, not judged")
+            warn(f"{self.name}:{self.number}: {why}: passed on, not judged")
         elif self.bad == 6:
-            say(f"{program()}: {self.name}:{self.number}: another bad line; further ones are counted, not said")
+            warn(f"{self.name}:{self.number}: another bad line; further ones are counted, not said")
 
 
 def lines(content: bytes) -> list[bytes]:

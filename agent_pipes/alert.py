@@ -1,0 +1,160 @@
+"""trace-alert: tells people of violations, on stderr, in a file, over a webhook."""
+
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import click
+
+from agent_pipes.event import Event
+from agent_pipes.filter import ENDED, UNREADABLE, Events, filter_command
+from agent_pipes.options import Option
+from agent_pipes.stream import say, shown, warn, warning_head
+
+SINKS = ("terminal", "file", "webhook")
+
+LONGEST = 500
+"""Characters of a message that are told; what an agent wrote may be of any length."""
+
+
+class AlertFile:
+    """A file that alerts are appended to: one write a line, private to its owner, never through a symbolic link."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.torn = False
+        self.failed = False
+
+    def write(self, line: bytes) -> None:
+        """Append the line. A full disk or a forbidden place is said once, and tried again with the next line."""
+        try:
+            self._append(line)
+        except OSError as error:
+            if not self.failed:
+                warn(f"cannot write to {self.path}: {error.strerror}; the alert was: {line.decode(errors='replace').rstrip()}")
+            self.failed = True
+
+    def _append(self, line: bytes) -> None:
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            # After a write that the disk cut short, the next line begins a line of its own.
+            whole = b"\n" + line if self.torn else line
+            written = os.write(fd, whole)
+            self.torn = written < len(whole)
+            if self.torn:
+                raise OSError(28, "No space left on device")
+        finally:
+            os.close(fd)
+        self.failed = False
+
+
+def default_file() -> Path:
+    """`alerts.log` in the store in use: $AGENT_TRACE_DIR, else .agent-traces here."""
+    return Path(os.environ.get("AGENT_TRACE_DIR") or ".agent-traces") / "alerts.log"
+
+
+class Started:
+    """When each session began, so that a line can say how far into it something happened."""
+
+    def __init__(self) -> None:
+        self.times: dict[str, float] = {}
+
+    def see(self, event: Event) -> None:
+        if event.time and event.session and event.session not in self.times:
+            self.times[event.session] = event.time
+            if len(self.times) > 10_000:
+                del self.times[next(iter(self.times))]
+
+    def since(self, session: str, now: float) -> str:
+        """`+1:05`, `+2:00:30`: how long the session had run then."""
+        seconds = max(0, int(now - self.times.get(session, now)))
+        minutes, seconds = divmod(seconds, 60)
+        hours, minutes = divmod(minutes, 60)
+        return f"+{hours}:{minutes:02}:{seconds:02}" if hours else f"+{minutes}:{seconds:02}"
+
+
+def watcher_name(event: Event) -> str:
+    return f"{event.text('watcher').capitalize() or 'Unknown'}Watcher"
+
+
+def line_of(event: Event, kills: bool) -> str:
+    """What people read of a violation, or of what became of a process."""
+    if event.type == "kill":
+        process = f"process {event.data.get('pid')}"
+        told = {
+            "terminated": f"✅ ended {process}", "killed": f"✅ ended {process} (it had to be killed)",
+            "interrupted": f"✅ interrupted the session in {process}", "not_running": f"✅ {process} had ended already",
+            "dry_run": f"⚠️  would have ended {process} (dry run)",
+        }.get(event.text("outcome"), f"❌ could NOT end {process}")
+        return f"{told}: {event.text('reason')[:LONGEST]}"
+    stops = event.data.get("level") != "warning" and ends(event, kills)
+    message = f"{watcher_name(event)}: {event.text('message')[:LONGEST]}"
+    return f"❌ {message} — killing session" if stops else f"⚠️  {message}"
+
+
+def ends(event: Event, kills: bool) -> bool:
+    """Whether the violation ends its session: what it names as its actions says, else whether a trace-kill stands there."""
+    actions = event.data.get("actions")
+    return "kill" in actions if isinstance(actions, list) and actions else kills
+
+
+def sinks_of(event: Event, to: tuple[str, ...]) -> Iterable[str]:
+    """Which sinks act on it: those that the violation names, else those that we were given."""
+    actions = event.data.get("actions")
+    if event.type == "violation" and isinstance(actions, list) and actions:
+        named = [sink for sink in SINKS if sink in actions]
+        # What kills without a word would leave its user with a dead agent and no reason.
+        return named or ["terminal"]
+    return to
+
+
+@filter_command("trace-alert")
+@click.option("--to", cls=Option, flag="--alert", multiple=True, type=click.Choice(SINKS), help="Tell it here; may be given again. [default: terminal]")
+@click.option("--file", "file", cls=Option, type=click.Path(dir_okay=False, path_type=Path), help="The file of `--to file`. [default: alerts.log in the store]")
+@click.option("--webhook", cls=Option, flag="--webhook", key="webhook.url", envvar="AGENT_PIPES_WEBHOOK", help="The URL of `--to webhook`; a secret: better in $AGENT_PIPES_WEBHOOK.")
+@click.option("--allow-http", is_flag=True, help="Let the URL be http: also where it is not this machine.")
+@click.option("--watcher", "watchers", cls=Option, key="webhook.events", multiple=True, help="Only violations of this watcher go to the webhook; may be given again.")
+@click.option("--drain", type=click.FloatRange(0, 600), default=10.0, show_default=True, help="Seconds to go on delivering at the end.")
+@click.option("--kills", is_flag=True, help="Say of a violation that it ends the session: a trace-kill stands in this pipeline.")
+def alert(
+    events: Iterable[Event], to: tuple[str, ...] = (), file: Path | None = None, webhook: str | None = None, allow_http: bool = False,
+    watchers: tuple[str, ...] = (), drain: float = 10.0, kills: bool = False,
+) -> Events:
+    """Tell people of violations, and of what became of the agent: on stderr, in a file, over a webhook."""
+    to = to or (("terminal", "webhook") if webhook and not to else ("terminal",))
+    sender: Any = None
+    if webhook:
+        from agent_pipes.webhook import Sender
+
+        sender = Sender(webhook, allow_http=allow_http)
+    elif "webhook" in to:
+        raise click.UsageError("--to webhook: no URL; give it in $AGENT_PIPES_WEBHOOK, the config's webhook.url, or --webhook")
+    log = AlertFile(file or default_file())
+    started = Started()
+    undelivered = False
+    try:
+        for event in events:
+            started.see(event)
+            if event.type in ("violation", "kill"):
+                for sink in sinks_of(event, to):
+                    if sink == "terminal":
+                        say(f"{warning_head()}{started.since(event.session, event.time)}  {line_of(event, kills)}")
+                    elif sink == "file":
+                        log.write(f"{event.time:.3f} {shown(event.session)} {started.since(event.session, event.time)}  {shown(line_of(event, kills))}\n".encode())
+                    elif sender is None:
+                        undelivered = True
+                        warn("a violation is to go to a webhook, and none is configured: set $AGENT_PIPES_WEBHOOK")
+                    elif not watchers or event.type == "kill" or event.text("watcher") in watchers:
+                        sender.send(event, line_of(event, kills))
+            yield event
+    finally:
+        if sender:
+            with suppress(Exception):
+                undelivered = not sender.close(drain) or undelivered
+    return UNREADABLE if undelivered else ENDED
+
+
+main = alert.main

@@ -1,0 +1,102 @@
+"""Which session is meant: the live one of this directory, one that is named, or each as it comes."""
+
+import importlib
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import click
+
+from agent_pipes.event import Fields, objects
+from agent_pipes.process import Identity
+from agent_pipes.sources import Session, Source
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+NAMES = ("claude", "codex", "copilot", "gemini", "store", "native")
+"""The sources, each a module in agent_pipes/sources. Its order is that in which they are asked whose a line is."""
+
+SNIFFED = 50
+"""Lines of a file or pipe that are looked at to find its format."""
+
+
+def source(name: str) -> Source:
+    """The source called `name`, loaded when it is first asked for."""
+    module: ModuleType = importlib.import_module(f"agent_pipes.sources.{name}")
+    return cast(Source, module)
+
+
+def every_source() -> Iterator[Source]:
+    return (source(name) for name in NAMES)
+
+
+def recognised(record: Fields) -> Source | None:
+    """The source in whose form `record` is."""
+    return next((each for each in every_source() if each.recognises(record)), None)
+
+
+def format_of(path: Path) -> Source:
+    """The source in whose form the file's first lines are. Raises click.UsageError where it is none's."""
+    try:
+        with path.open("rb") as file:
+            head = [file.readline(64 << 20) for _ in range(SNIFFED)]
+    except OSError as error:
+        raise click.UsageError(f"{path}: {error.strerror}") from None
+    for line in head:
+        for record in _readable(line):
+            if found := recognised(record):
+                return found
+    if not any(line.strip() for line in head):
+        raise click.UsageError(f"{path}: empty: its format is not known yet; name it with --format {'|'.join(NAMES)}")
+    raise click.UsageError(f"{path}: not a session in a known format; known are {', '.join(NAMES)} (--format forces one)")
+
+
+def _readable(line: bytes) -> Iterator[Fields]:
+    try:
+        yield from objects(line)
+    except ValueError:
+        return
+
+
+def sessions(names: Iterable[str] = NAMES) -> list[Session]:
+    """What can be read on this machine, the one that changed last first."""
+    found = [session for name in names for session in source(name).sessions()]
+    return sorted(found, key=lambda session: session.modified, reverse=True)
+
+
+def process_of(session: Session) -> Identity | None:
+    return source(session.agent).process(session)
+
+
+def is_live(session: Session) -> bool:
+    """Whether somebody works in it now: its process is known, or its agent says so."""
+    active = getattr(source(session.agent), "active", None)
+    return process_of(session) is not None or bool(active and active(session))
+
+
+def here(session: Session, directory: str) -> bool:
+    """Whether the session works in `directory`."""
+    return bool(session.cwd) and os.path.realpath(session.cwd) == os.path.realpath(directory)
+
+
+def named(text: str) -> Session:
+    """The session whose id, or whose agent's name, begins with `text`. Raises click.UsageError for none and for two."""
+    every = sessions()
+    fit = [each for each in every if each.id.startswith(text)]
+    if not fit:
+        fit = [each for each in every if each.agent.startswith(text)]
+        live = [each for each in fit if is_live(each)]
+        mine = [each for each in live or fit if here(each, os.getcwd())]
+        fit = mine[:1] or live or fit[:1]
+    if not fit:
+        raise click.UsageError(f"no session or agent's name begins with {text!r}, and no file is called so; trace-list shows what there is")
+    if len({each.path for each in fit}) > 1:
+        listed = "\n".join(f"  {describe(each)}" for each in fit[:10])
+        raise click.UsageError(f"{len(fit)} sessions fit {text!r} equally well; say more of the id:\n{listed}")
+    return fit[0]
+
+
+def describe(session: Session) -> str:
+    return f"{session.agent} {session.id} in {session.cwd or 'an unknown directory'}"

@@ -1,0 +1,264 @@
+"""trace-kill: ends the agent's process, and every process it has started, on a violation."""
+
+import signal as signals
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from agent_pipes.alert import ends
+from agent_pipes.ending import Ending, Outcome
+from agent_pipes.event import Event, make
+from agent_pipes.filter import BROKE_OFF, ENDED, KILLED, NOT_KILLED, Events, filter_command, worst
+from agent_pipes.held import Held, Refused
+from agent_pipes.options import DURATION, Option
+from agent_pipes.process import Identity, identify
+from agent_pipes.stream import Waiter, warn
+
+UNARMED = 5.0
+"""Seconds of a live session after which it is said that its process is not known: a client needs one or two to register."""
+
+STEP = 0.05
+"""Seconds between two looks at a process that is being ended."""
+
+ENDED_IT = ("terminated", "killed", "interrupted", "dry_run", "not_running")
+
+
+class Guarded:
+    """A session, and the process that is to end when the session passes a limit."""
+
+    def __init__(self, session: str) -> None:
+        self.session = session
+        self.held: Held | None = None
+        self.refused = ""
+        self.control: Path | None = None
+        self.marker: tuple[str, str] | None = None
+        self.whole_tree = False
+        self.live_since = 0.0
+        self.told = False
+        self.ending: Ending | None = None
+        self.trigger: Event | None = None
+        self.finished = False
+
+    def arm(self, event: Event) -> None:
+        """Know the process from now on, by more than its number: a later one of the same number is not it."""
+        pid, started = event.data.get("pid"), event.text("started")
+        if type(pid) is not int or not started or self.trigger:
+            return
+        identity = Identity(pid, started)
+        if self.held and self.held.identity == identity:
+            return
+        self.disarm()
+        control = event.text("control")
+        name, _, value = event.text("marker").partition("=")
+        self.control = Path(control) if control else None
+        self.marker = (name, value) if value else None
+        self.whole_tree = event.text("how") == "child"
+        self.hold(identity)
+
+    def hold(self, identity: Identity) -> None:
+        try:
+            self.held, self.refused = Held(identity, allowed=identity), ""
+        except Refused as reason:
+            self.held, self.refused = None, str(reason)
+            warn(f"session {self.session}: process {identity.pid} could not be ended: {reason}")
+
+    def disarm(self) -> None:
+        if self.held and not self.ending:
+            self.held.close()
+            self.held = None
+
+    @property
+    def at_risk(self) -> bool:
+        """Whether an agent is still running that this breaker was armed for."""
+        return self.held is not None and not self.finished and not self.held.gone()
+
+
+class Killer:
+    def __init__(self, waiter: Waiter, *, pid: Identity | None, signal: int, kill_after: float, dry_run: bool) -> None:
+        self.waiter = waiter
+        self.signal = signal
+        self.kill_after = kill_after
+        self.dry_run = dry_run
+        self.sessions: dict[str, Guarded] = {}
+        self.given: Guarded | None = None
+        self.status = ENDED
+        self.now = 0.0
+        if pid:
+            self.given = Guarded("")
+            try:
+                self.given.held = Held(pid, allowed=pid)
+            except Refused as reason:
+                raise click.UsageError(f"--pid {pid.pid}: {reason}") from None
+
+    def of(self, session: str) -> Guarded:
+        if self.given:
+            return self.given
+        if session not in self.sessions:
+            self.sessions[session] = Guarded(session)
+        return self.sessions[session]
+
+    def trip(self, event: Event) -> Iterator[Event]:
+        """A limit was passed: act now. What is to be said of it at once is the result."""
+        guarded = self.of(event.session)
+        if guarded.trigger:
+            return
+        guarded.trigger = event
+        if not guarded.held:
+            reason = guarded.refused or "its process is not known; name it with --pid"
+            yield self.told(guarded, 0, "refused" if guarded.refused else "failed", reason)
+        elif self.dry_run:
+            yield self.told(guarded, guarded.held.identity.pid, "dry_run", event.text("message"))
+        elif guarded.held.gone():
+            yield self.told(guarded, guarded.held.identity.pid, "not_running", "it had ended before")
+        elif guarded.control:
+            yield self.interrupt(guarded, guarded.held, guarded.control)
+        else:
+            guarded.ending = Ending(
+                guarded.held, signal=self.signal, kill_after=self.kill_after, marker=guarded.marker, whole_tree=guarded.whole_tree
+            )
+            guarded.ending.begin()
+            self.waiter.interval = STEP
+            self.waiter.watch(guarded.held.fileno())
+
+    def interrupt(self, guarded: Guarded, held: Held, control: Path) -> Event:
+        """End the turn in a process that serves other sessions too, which a signal would end with it."""
+        from agent_pipes.codex_control import ControlError, interrupt
+
+        try:
+            return self.told(guarded, held.identity.pid, "interrupted", interrupt(control, guarded.session))
+        except ControlError as error:
+            return self.told(guarded, held.identity.pid, "failed", str(error))
+
+    def step(self) -> Iterator[Event]:
+        """Go on with what is being ended."""
+        for guarded in self.guarded():
+            if guarded.ending and not guarded.finished and (outcome := guarded.ending.step()):
+                yield self.over(guarded, outcome)
+
+    def over(self, guarded: Guarded, outcome: Outcome) -> Event:
+        held = guarded.held
+        if held:
+            self.waiter.forget(held.fileno())
+        self.waiter.interval = 1.0 if not any(each.ending and not each.finished for each in self.guarded() if each is not guarded) else STEP
+        return self.told(guarded, held.identity.pid if held else 0, outcome.outcome, outcome.reason, outcome.waited_ms)
+
+    def told(self, guarded: Guarded, pid: int, outcome: str, reason: str, waited_ms: float = 0.0) -> Event:
+        """The kill event, for the stream; the same in a line for people; and what it means for the exit status."""
+        guarded.finished = True
+        trigger = guarded.trigger
+        assert trigger is not None
+        done = outcome in ENDED_IT
+        if outcome != "dry_run":
+            self.status = worst((self.status, KILLED if done else NOT_KILLED))
+        signal = signals.Signals(self.signal).name.removeprefix("SIG")
+        why = f"{trigger.text('watcher')}: {trigger.text('message')}"[:300]
+        verb = {"terminated": "ended", "killed": "killed", "interrupted": "interrupted", "dry_run": "would have ended", "not_running": "need not end"}
+        warn(f"{verb.get(outcome, 'could NOT end')} {f'process {pid}' if pid else f'session {trigger.session}'}: {reason} ({why})")
+        data: dict[str, Any] = {"pid": pid, "signal": signal, "outcome": outcome, "reason": reason, "waited_ms": round(waited_ms, 1)}
+        return make("kill", max(self.now, trigger.time), trigger.session, data, parent=trigger.id)
+
+    def guarded(self) -> list[Guarded]:
+        return [self.given] if self.given else list(self.sessions.values())
+
+    def say_unarmed(self) -> None:
+        """A session without a process is one that nothing here can end: to be said while there is time."""
+        for guarded in self.guarded():
+            if guarded.live_since and not guarded.held and not guarded.told and self.now - guarded.live_since >= UNARMED:
+                guarded.told = True
+                warn(f"session {guarded.session}: its process is not known: a violation would be told, and end NOTHING; name it with --pid")
+
+    def finish(self) -> Iterator[Event]:
+        """The stream is over: see through what has begun."""
+        while any(each.ending and not each.finished for each in self.guarded()):
+            if self.waiter.signal:
+                yield from self.hurry()
+                return
+            self.waiter.wait(timeout=STEP)
+            yield from self.step()
+
+    def hurry(self) -> Iterator[Event]:
+        """We are to end ourselves: no grace is left for those that are being ended."""
+        for guarded in self.guarded():
+            if guarded.ending and not guarded.finished:
+                yield self.over(guarded, guarded.ending.finish(hurry=True))
+
+
+class SignalName(click.ParamType):  # type: ignore[type-arg]
+    """A signal, by name (`TERM`, `SIGINT`) or number."""
+
+    name = "SIGNAL"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        text = str(value).upper()
+        try:
+            return signals.Signals(int(text)) if text.isdigit() else signals.Signals["SIG" + text.removeprefix("SIG")]
+        except (KeyError, ValueError):
+            self.fail(f"expected a signal such as TERM, INT or 9, not {value!r}.", param, ctx)
+
+
+@filter_command("trace-kill", must_run=True)
+@click.option("--pid", cls=Option, type=int, help="The agent's process, where the stream cannot tell, or should not be asked.")
+@click.option("--signal", cls=Option, type=SignalName(), default="TERM", show_default=True, help="The signal that asks the agent to end; STOP pauses it.")
+@click.option("--kill-after", cls=Option, type=DURATION, default="10s", show_default=True, help="Time until SIGKILL follows it; 'off' for never.")
+@click.option("--dry-run", cls=Option, is_flag=True, flag="--dry-run", help="Say what would be ended, and end nothing.")
+def kill(
+    events: Iterable[Event], waiter: Waiter, pid: int | None = None, signal: int = signals.SIGTERM, kill_after: float = 10.0, dry_run: bool = False,
+) -> Events:
+    """End the agent's process, and every process it has started, when a violation comes.
+
+    The process is the one that the stream names in `process` events, or --pid. It is asked to end, then killed, and
+    it is confirmed that it is gone. Exit status 124: the agent was ended. 125: it should have been, and was not.
+    """
+    killer = Killer(waiter, pid=_given(pid), signal=signal, kill_after=kill_after, dry_run=dry_run)
+    try:
+        for event in events:
+            kind = event.type
+            killer.now = max(killer.now, event.time)
+            said: list[Event] = []
+            if kind == "violation":
+                if event.data.get("level") != "warning" and ends(event, kills=True):
+                    said += killer.trip(event)
+            elif kind == "process":
+                killer.of(event.session).arm(event) if not killer.given else None
+            elif kind == "history_end":
+                killer.of(event.session).live_since = event.time
+            elif kind == "tick":
+                killer.say_unarmed()
+            yield event
+            yield from said
+            yield from killer.step()
+            if kind == "session_end":
+                _session_ended(killer, event)
+            if killer.given and killer.given.finished:
+                break
+        yield from killer.finish()
+    finally:
+        for _ in killer.hurry():
+            pass
+    broke_off = [each for each in killer.guarded() if each.at_risk]
+    for each in broke_off:
+        warn(f"the stream has ended and process {each.held.identity.pid if each.held else 0} has not: nothing watches it now")
+    return worst((killer.status, BROKE_OFF if broke_off else ENDED))
+
+
+def _session_ended(killer: Killer, event: Event) -> None:
+    guarded = killer.sessions.get(event.session)
+    if guarded and not (guarded.ending and not guarded.finished):
+        guarded.disarm()
+        del killer.sessions[event.session]
+
+
+def _given(pid: int | None) -> Identity | None:
+    if pid is None:
+        return None
+    if pid <= 1:
+        raise click.UsageError(f"--pid {pid}: expected the number of the agent's process, which is none below 2")
+    identity = identify(pid)
+    if identity is None:
+        raise click.UsageError(f"--pid {pid}: no such process")
+    return identity
+
+
+main = kill.main

@@ -1,0 +1,118 @@
+"""trace-status: a live line on stderr: time, events, dollars, failures, as pv(1) shows a pipe."""
+
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+
+import click
+
+from agent_pipes.alert import Started
+from agent_pipes.event import OURS, Event
+from agent_pipes.filter import Events, filter_command
+from agent_pipes.options import DURATION, Option
+from agent_pipes.stream import say, shown, warning_head
+
+SECOND = 1.0
+"""Between two lines on a terminal, where each replaces the last."""
+
+
+class Session:
+    """What the line says of a session."""
+
+    __slots__ = ("cost", "estimated", "events", "failing", "unpriced")
+
+    def __init__(self) -> None:
+        self.events = 0
+        self.cost = 0.0
+        self.estimated = False
+        self.unpriced = False
+        self.failing = 0
+
+    def see(self, event: Event) -> None:
+        self.events += 1
+        if event.type == "error" and event.data.get("reason") in ("exit", "tool", None):
+            self.failing += 1
+        elif event.type in ("tool_result", "user_prompt"):
+            self.failing = 0
+        elif event.type == "llm_response":
+            cost = event.data.get("cost")
+            if isinstance(cost, dict):
+                total = cost.get("session_usd")
+                self.cost = total if isinstance(total, (int, float)) else self.cost
+                self.estimated = self.estimated or cost.get("estimated") is True
+                self.unpriced = self.unpriced or cost.get("unpriced") is True
+
+    def line(self) -> str:
+        retries = f"{self.failing} {'retry' if self.failing == 1 else 'retries'}"
+        dollars = f"{'~' if self.estimated else ''}${self.cost:.2f}{' + unpriced' if self.unpriced else ''}"
+        return f"✅ {self.events} {'event' if self.events == 1 else 'events'}, {dollars}, {retries}"
+
+
+class Line:
+    """A line on stderr: `live` rewrites the last one, else each stands below the other."""
+
+    def __init__(self, live: bool) -> None:
+        self.live = live
+        self.shown = False
+
+    def show(self, text: str) -> None:
+        if not self.live:
+            say(text)
+            return
+        self.shown = True
+        with suppress(OSError):
+            os.write(2, f"\r{shown(text)}\x1b[K".encode())
+
+    def clear(self) -> None:
+        """Make room for somebody else's line."""
+        if self.shown:
+            self.shown = False
+            with suppress(OSError):
+                os.write(2, b"\r\x1b[K")
+
+    def end(self) -> None:
+        if self.shown:
+            self.shown = False
+            with suppress(OSError):
+                os.write(2, b"\n")
+
+
+@filter_command("trace-status")
+@click.option("--every", cls=Option, type=DURATION, default="30s", show_default=True, help="Time between two lines, where stderr is no terminal.")
+@click.option("--live/--no-live", default=None, help="One line that is rewritten each second. [default: where stderr is a terminal]")
+def status(events: Iterable[Event], every: float = 30.0, live: bool | None = None) -> Events:
+    """Say on stderr how a session does, while it is silent too, and once at the end: time, events, dollars, retries."""
+    started = Started()
+    sessions: dict[str, Session] = {}
+    latest = ""
+    now = said = 0.0
+    line = Line(os.isatty(2) if live is None else live)
+    pause = SECOND if line.live else every or float("inf")
+    try:
+        for event in events:
+            started.see(event)
+            now = max(now, event.time)
+            if event.type in ("violation", "kill"):
+                line.clear()
+            elif event.type == "tick":
+                if latest and now - said >= pause:
+                    said = now
+                    line.show(f"{warning_head()}{started.since(latest, now)}  {sessions[latest].line()}")
+            elif event.session and event.type not in OURS:
+                if event.session not in sessions:
+                    line.clear()
+                    say(f"{warning_head()}Monitoring session {event.session}...")
+                    sessions[event.session] = Session()
+                    if len(sessions) > 10_000:
+                        del sessions[next(iter(sessions))]
+                sessions[event.session].see(event)
+                latest = event.session
+            yield event
+        if latest and latest in sessions:
+            line.show(f"{warning_head()}{started.since(latest, now)}  {sessions[latest].line()}")
+    finally:
+        line.end()
+    return None
+
+
+main = status.main
