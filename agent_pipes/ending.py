@@ -1,0 +1,278 @@
+"""Ending an agent and everything it has started, and nothing else.
+
+    agent = Held(identity)                      # as soon as the process is known
+    ending = Ending(agent, kill_after=10.0)     # when it is to end
+    ending.begin()
+    while not (outcome := ending.step()): ...   # or, where nothing else has to be done: outcome = ending.finish()
+
+The agent is signalled first, and what it had started once it is gone: an agent whose tool is killed asks its model what
+to do next. What it had started is noted before the first signal: an orphan does not say whose it was. A signal that
+was sent proves nothing, nor does an exit status: what is confirmed is that the processes are gone.
+"""
+
+import math
+import select
+import signal as signals
+import time
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from agent_pipes.held import Held, Refused, user_name
+from agent_pipes.offspring import Offspring
+from agent_pipes.process import Identity, process_at
+
+TOOL_GRACE = 2.0
+"""Seconds that the agent's tools have to end on SIGTERM, once the agent is gone."""
+
+CONFIRM = 5.0
+"""Seconds that a process has to be gone after SIGKILL. What is not waits for a device that does not answer, and is left."""
+
+PASSES = 5
+"""Looks at the process table that must find nothing more, one after the other, before all of it is gone."""
+
+PAUSING = frozenset({signals.SIGSTOP, signals.SIGTSTP, signals.SIGCONT})
+"""Signals that end nothing: they go to the agent and all that it has started, and nothing follows."""
+
+Result = Literal["terminated", "killed", "interrupted", "not_running", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of it.
+
+    outcome:   `terminated`, the agent ended in its grace; `killed`, it took SIGKILL; `interrupted`, it was stopped or
+               sent on and lives; `not_running`, it had ended before; `failed`, something lives that should not.
+    reason:    what happened, in a sentence for people.
+    waited_ms: milliseconds from the beginning to now.
+    left:      what lives on, of the agent and of what it had started; empty unless `failed`.
+    """
+
+    outcome: Result
+    reason: str
+    waited_ms: float
+    left: list[Identity] = field(default_factory=list)
+
+
+class Ending:
+    """Ends one agent, once. It never waits but in `finish`, and does not close `agent`, which is the caller's."""
+
+    def __init__(
+        self, agent: Held, *, signal: int = signals.SIGTERM, kill_after: float = 10.0, marker: tuple[str, str] | None = None,
+        whole_tree: bool = False, extra_roots: Collection[Identity] = (), spared: Collection[Identity] = (),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:  # fmt: skip
+        """
+        signal:      the first signal; one that pauses is all that is sent.
+        kill_after:  seconds of grace before SIGKILL; `math.inf` waits for ever.
+        marker:      an environment variable and its value, by which the agent marks what it starts.
+        whole_tree:  `agent` may be a wrapper of the real one (a command that we were given to run): what it has started
+                     in its own session is signalled with it, children first. A wrapper that swallows the signal then
+                     ends with its child, and is never killed from above a child that would go on without it.
+        extra_roots: processes whose descendants count too: the subreaper of the agent's orphans, which is its parent where
+                     a command was given. Whoever that is calls `reap_adopted`, at each step say: nothing is waited for here.
+        spared:      children of an extra root with other work, which are not signalled.
+        clock:       seconds on a clock that only goes forward.
+        """
+        self.agent = agent
+        self.signal = signal
+        self.kill_after = kill_after
+        self.whole_tree = whole_tree
+        self._offspring = Offspring(agent, marker=marker, extra_roots=extra_roots, spared=spared)
+        self._clock = clock
+        self._phase: Literal["new", "grace", "killing", "tools", "over"] = "new"
+        self._since = self._deadline = 0.0
+        self._give_up = math.inf
+        self._how: Result = "terminated"
+        self._hurried = False
+        self._first: dict[Identity, Held] = {}
+        self._killed: set[Identity] = set()
+        self._refused = ""
+        self._empty = 0
+        self._outcome: Outcome | None = None
+
+    def begin(self) -> None:
+        """Note what the agent has started, and send the first signal. Not to be called again."""
+        self._since = self._clock()
+        self._look()
+        if not self.agent.gone():
+            self._first[self.agent.identity] = self.agent
+        if self.signal in PAUSING:
+            self._pause()
+            return
+        self._first.update(self._beside_agent(self._offspring.living.values()))
+        self._phase = "grace"
+        self._deadline = -math.inf if self._hurried else self._since + self.kill_after
+        self._how = "not_running" if not self._first else "killed" if self.signal == signals.SIGKILL else "terminated"
+        self._signal(self._first.values(), self.signal)
+
+    def step(self) -> Outcome | None:
+        """Go on, without waiting. To be called each 100 ms at least, and as soon as one of `fds()` can be read."""
+        if self._outcome is None:
+            self._advance(self._clock())
+        return self._outcome
+
+    def fds(self) -> list[int]:
+        """What can be read when a process that is waited for has ended; another set after each step."""
+        return [held.fd for held in {**self._offspring.living, **self._first}.values() if held.fd >= 0]
+
+    def finish(self, hurry: bool = False) -> Outcome:
+        """Go on to the end, waiting, and begin if that is still to be done. With `hurry` nothing has any grace left."""
+        if hurry and self.signal not in PAUSING:
+            self._hurried = True
+            if self._phase != "killing":
+                self._deadline = -math.inf
+        if self._phase == "new":
+            self.signal = signals.SIGKILL if self._hurried else self.signal
+            self.begin()
+        while (outcome := self.step()) is None:
+            poll = select.poll()
+            for fd in self.fds():
+                poll.register(fd, select.POLLIN)
+            poll.poll(20)
+        return outcome
+
+    # The phases: the agent has its grace, is killed if it must be, then its tools.
+
+    def _advance(self, now: float) -> None:
+        newcomers = self._look()
+        if self._phase in ("grace", "killing"):
+            beside = self._beside_agent(newcomers)
+            self._first.update(beside)
+            if self._first and self._phase == "grace":
+                if now >= self._deadline:
+                    self._kill(list(self._first.values()))
+                    self._how, self._phase, self._deadline = "killed", "killing", now + CONFIRM
+                else:
+                    self._signal(beside.values(), self.signal)
+                return
+            if self._first and now < self._deadline:
+                self._kill(list(beside.values()))
+                return
+            self._begin_tools(now)
+        self._sweep(now)
+
+    def _begin_tools(self, now: float) -> None:
+        self._phase = "tools"
+        if self._hurried or self.signal == signals.SIGKILL:
+            self._deadline = -math.inf
+            return
+        self._deadline = now + (self.kill_after if math.isinf(self.kill_after) else min(self.kill_after, TOOL_GRACE))
+        self._signal(self._offspring.living.values(), signals.SIGTERM)
+
+    def _sweep(self, now: float) -> None:
+        killing = now >= self._deadline
+        if killing:
+            self._give_up = min(self._give_up, now + CONFIRM)
+        while self._empty < PASSES:
+            if killing:
+                self._kill([held for identity, held in self._offspring.living.items() if identity not in self._killed])
+            newcomers = self._look()
+            if not killing:
+                self._signal(newcomers, signals.SIGTERM)
+            if self._first or self._offspring.living or self._offspring.unreadable:
+                self._empty = 0
+                break
+            self._empty += 1
+        if self._empty >= PASSES or now >= self._give_up:
+            self._settle()
+
+    def _pause(self) -> None:
+        if not self._first:
+            self._end("not_running", f"process {self.agent.identity.pid} had ended before")
+            return
+        victims = [self.agent, *self._offspring.living.values()]
+        if self.signal == signals.SIGSTOP:
+            self._freeze(victims)
+        else:
+            for held in victims:
+                self._send(held, self.signal)
+        then = "go on" if self.signal == signals.SIGCONT else "stand still until SIGCONT"
+        self._end("failed" if self._refused else "interrupted", self._refused or f"{self._whom(len(victims) - 1)} {then}")
+
+    # Looking and signalling.
+
+    def _look(self) -> list[Held]:
+        for identity in [identity for identity, held in self._first.items() if held.gone()]:
+            del self._first[identity]
+        return self._offspring.look()
+
+    def _beside_agent(self, held: Iterable[Held]) -> dict[Identity, Held]:
+        """Those that are signalled with the agent, as one of them may be the real one."""
+        return {one.identity: one for one in held if self.whole_tree and one.session == self.agent.session}
+
+    def _send(self, held: Held, number: int) -> None:
+        try:
+            held.send(number)
+        except Refused as refusal:
+            self._refused = str(refusal)
+
+    def _signal(self, victims: Iterable[Held], number: int) -> None:
+        """Send a signal, to children before their parents, and have those that stand still receive it."""
+        for held in reversed(list(victims)):
+            self._send(held, number)
+            if number != signals.SIGKILL:
+                self._send(held, signals.SIGCONT)
+
+    def _kill(self, victims: list[Held]) -> None:
+        """Kill `victims`, with what they start meanwhile."""
+        self._freeze(victims)
+        for held in reversed(victims):
+            self._send(held, signals.SIGKILL)
+            self._killed.add(held.identity)
+
+    def _freeze(self, victims: list[Held]) -> None:
+        """Stop `victims`, and add to them what they start until all of them stand still.
+
+        A process that stands still starts nothing more, and what it had started still says so.
+        """
+        stopping = list(victims)
+        for _ in range(4 * PASSES):
+            for held in stopping:
+                self._send(held, signals.SIGSTOP)
+            if all(map(self._offspring.still, (held.identity for held in victims))) and not stopping:
+                return
+            stopping = self._look()
+            victims += stopping
+
+    # What came of it.
+
+    def _settle(self) -> None:
+        left = [identity for identity, held in {**self._first, **self._offspring.living}.items() if not held.gone()]
+        others = self._offspring.left()
+        troubles = [f"process {identity.pid} lives on after SIGKILL{_waits(identity)}" for identity in left]
+        troubles += [f"process {identity.pid}, which it had started, is {self._owner(identity)}'s and lives on" for identity in others]
+        troubles += [self._offspring.unreadable] if self._offspring.unreadable else []
+        troubles += [self._refused] if self._refused and left else []
+        if troubles:
+            more = f"; and {len(troubles) - 3} more" if len(troubles) > 3 else ""
+            self._end("failed", "; ".join(troubles[:3]) + more, left + others)
+            return
+        ended = self._offspring.ended
+        first = signals.Signals(self.signal).name
+        if self._how == "not_running":
+            self._end("not_running", f"process {self.agent.identity.pid} had ended before" + (f"; {ended} that it had started ended now" if ended else ""))
+        elif self._how == "terminated":
+            self._end("terminated", f"{self._whom(ended)} ended on {first}")
+        elif self.signal == signals.SIGKILL or self._hurried:
+            self._end("killed", f"{self._whom(ended)} ended on SIGKILL")
+        else:
+            self._end("killed", f"{self._whom(ended)} ended on SIGKILL: {first} had not ended it in {self.kill_after:g} s")
+
+    def _end(self, outcome: Result, reason: str, left: list[Identity] | None = None) -> None:
+        self._outcome = Outcome(outcome, reason, (self._clock() - self._since) * 1000, left or [])
+        self._phase = "over"
+        self._first.clear()
+        self._offspring.close()
+
+    def _whom(self, others: int) -> str:
+        return f"process {self.agent.identity.pid}" + (f" and {others} that it had started" if others else "")
+
+    def _owner(self, identity: Identity) -> str:
+        owner = self._offspring.others[identity]
+        return user_name(owner) if owner is not None else "another user"
+
+
+def _waits(identity: Identity) -> str:
+    row = process_at(identity.pid)
+    return " (it waits for a device)" if row is not None and row.identity == identity and row.state == "D" else ""
