@@ -1,0 +1,143 @@
+"""What one line of Claude Code's says, in whichever form its version wrote it."""
+
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+from agent_pipes.event import YEAR_2000, YEAR_2100, Fields, digest
+
+
+class Line:
+    """A line of the conversation.
+
+    id:        its uuid, or what serves as one.
+    agent:     the subagent's id, "" in the main thread; `caller` is the call that started it, where the line says so,
+               and `kind` what kind of agent it is.
+    sidechain: it is not of the main thread.
+    pipe:      it came on a pipe, where lines carry no time and counts are those that a response begins with.
+    """
+
+    __slots__ = ("record", "message", "id", "time", "agent", "caller", "kind", "sidechain", "pipe")
+
+    def __init__(self, record: Fields, id: str, arrival: float, path: str) -> None:
+        message = record.get("message")
+        self.record = record
+        self.message: Fields = message if type(message) is dict else {}
+        self.id = string(record, "uuid") or id
+        self.time = time_of(record, arrival)
+        self.caller = string(record, "parent_tool_use_id")
+        self.agent = string(record, "agentId") or self.caller
+        self.kind = string(record, "attributionAgent")
+        self.sidechain = bool(self.agent) or record.get("isSidechain") is True
+        self.pipe = "sessionId" not in record and "session_id" in record
+        if self.sidechain and not self.agent:
+            self.agent = _agent_of(path)
+
+    def inlined(self) -> "Line | None":
+        """The subagent's line that this one copies, as versions 2.1.0 to 2.1.6x do beside the subagent's own file."""
+        data = self.record.get("data")
+        inner = data.get("message") if type(data) is dict and data.get("type") == "agent_progress" else None
+        if type(inner) is not dict or type(data) is not dict:
+            return None
+        line = Line({"sessionId": self.record.get("sessionId"), "cwd": self.record.get("cwd"), **inner}, self.id, self.time, "")
+        line.caller = string(self.record, "parentToolUseID")
+        line.agent = string(data, "agentId") or line.caller
+        line.sidechain = True
+        return line
+
+
+_HARNESS = (
+    "<command-", "<local-command", "<bash-", "<task-notification", "<system-reminder", "<user-prompt-submit-hook", "<agent-message",
+    "<teammate-message", "<channel", "[Request interrupted", "Stop hook feedback", "Caveat: The messages below",
+    "This session is being continued from a previous conversation",
+)  # fmt: skip
+"""How texts begin that no person typed to the agent, where the line itself does not say so."""
+
+
+def is_persons(record: Fields, sidechain: bool, text: str) -> bool:
+    """Whether a user's line is a prompt by a person: newer versions say so themselves."""
+    if any(record.get(key) is True for key in ("isMeta", "isCompactSummary", "isVisibleInTranscriptOnly", "turnCompanion", "isSynthetic")):
+        return False
+    origin = record.get("origin")
+    if type(origin) is dict and type(origin.get("kind")) is str:
+        return bool(origin["kind"] == "human")
+    return not sidechain and record.get("promptSource") != "system" and not text.lstrip().startswith(_HARNESS)
+
+
+_REFUSED = ("The user doesn't want to ", "Claude requested permissions to ", "Permission to use ", "This command requires approval")
+_SIBLING = re.compile(r"(?:<tool_use_error>)?(?:Sibling tool call errored|Cancelled: parallel tool call)")
+_EXIT = re.compile(r"Exit code (-?\d{1,9})\b")
+
+
+def reason(text: str, denial: str) -> tuple[str, int | None]:
+    """Why a call failed, and its exit code. Only `exit` and `tool` are the agent's own failures.
+
+    text:   its result.
+    denial: `toolDenialKind` of its line: `user-rejected`, `permission-rule`, `automode-blocked`, `interrupted`, `cancelled`.
+    """
+    if denial:
+        return ("interrupted" if denial in ("interrupted", "cancelled") else "rejected"), None
+    if text.startswith(_REFUSED):
+        return "rejected", None
+    if "[Request interrupted by user" in text or "Streaming fallback - tool execution discarded" in text[:200]:
+        return "interrupted", None
+    if _SIBLING.match(text):
+        return "sibling", None
+    code = _EXIT.match(text)
+    return ("exit", int(code[1])) if code else ("tool", None)
+
+
+def text_of(content: object) -> str:
+    """A content as the model sees it. What is no text is named by its kind and its digest, so that another one differs."""
+    if type(content) is str:
+        return content
+    parts = [content] if type(content) is dict else content if type(content) is list else []
+    return "\n".join(part["text"] if type(part) is dict and type(part.get("text")) is str else _named(part) for part in parts)
+
+
+def _named(part: object) -> str:
+    kind = part.get("type") if type(part) is dict else None
+    return f"[{kind if type(kind) is str else 'content'} {digest(repr(part).encode(errors='surrogatepass'))}]"
+
+
+def api_error(record: Fields) -> tuple[str, int | None]:
+    """The message of a failed request, which lies at several depths, and its HTTP status."""
+    error: Any = record.get("error")
+    status = error.get("status") if type(error) is dict else record.get("apiErrorStatus", record.get("error_status"))
+    for _ in range(4):
+        if type(error) is not dict:
+            break
+        error = string(error, "formatted") or string(error, "message") or error.get("error")
+    return error if type(error) is str else "", status if type(status) is int else None
+
+
+def blocks(content: object) -> list[Fields]:
+    """The blocks of a message's content; a plain string is one block of text."""
+    if type(content) is str:
+        return [{"type": "text", "text": content}]
+    return [block for block in content if type(block) is dict] if type(content) is list else []
+
+
+def _agent_of(path: str) -> str:
+    name = path.rpartition("/")[2]
+    return name.removeprefix("agent-").removesuffix(".jsonl") if name.startswith("agent-") else ""
+
+
+def time_of(record: Fields, arrival: float) -> float:
+    """The line's own time in seconds since the epoch, or that of its arrival."""
+    stamp = record.get("timestamp")
+    if type(stamp) is str:
+        try:
+            moment = datetime.fromisoformat(stamp)
+            time = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        except (ValueError, OverflowError):
+            return arrival
+        if YEAR_2000 <= time < YEAR_2100:
+            return time
+    return arrival
+
+
+def string(fields: Fields, key: str) -> str:
+    """The string that is under `key`, or ""."""
+    value = fields.get(key)
+    return value if type(value) is str else ""

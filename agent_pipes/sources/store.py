@@ -1,0 +1,119 @@
+"""The `.agent-traces` store that hooks of agent-strace write: `<id>/events.ndjson`, events as they are."""
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import orjson
+
+from agent_pipes.event import OURS, Fields, objects
+from agent_pipes.process import Identity
+from agent_pipes.sources import Session, claude_home, native
+from agent_pipes.sources.claude_lines import string
+from agent_pipes.sources.native import PASSES, Translator, files
+
+__all__ = ["HOW", "NAME", "PASSES", "Translator", "active", "files", "process", "recognises", "sessions", "stores"]
+
+NAME = "store"
+
+HOW = "registry"
+"""How a session's process becomes known."""
+
+HEAD = 64 << 10
+"""Bytes of a session's file, or of what lies beside it, that are read to learn where it was written."""
+
+_ID = re.compile(r"[0-9a-f]{12}")
+
+
+def recognises(record: Fields) -> bool:
+    """Whether this is an event as the store has them."""
+    return native.recognises(record) and record["event_type"] not in OURS and _ID.fullmatch(string(record, "event_id")) is not None
+
+
+def stores() -> list[Path]:
+    """The folders that hold sessions: $AGENT_TRACE_DIR, else `.agent-traces` here; in it $AGENT_STRACE_WORKSPACE, else all."""
+    base = Path(os.environ.get("AGENT_TRACE_DIR") or ".agent-traces").absolute()
+    if name := os.environ.get("AGENT_STRACE_WORKSPACE"):
+        return [base / "workspaces" / name]
+    return [base, *sorted(each for each in _folders(base / "workspaces"))]
+
+
+def sessions() -> Iterator[Session]:
+    for store in stores():
+        for folder in _folders(store):
+            path = folder / "events.ndjson"
+            with suppress(OSError):
+                if path.is_file():
+                    started = _object(folder / "meta.json").get("started_at")
+                    cwd = string(_start(path), "cwd") or _directory(store)
+                    seconds = float(started) if isinstance(started, (int, float)) else 0.0
+                    yield Session(NAME, folder.name, cwd, path, seconds, path.stat().st_mtime)
+
+
+def active(session: Session) -> bool:
+    """Whether the store says that the session goes on: it is marked so, and no end of it is noted."""
+    folder = session.path.parent
+    marks = [mark for mark in _names(folder.parent) if mark == ".active-session" or mark.startswith(".active-session.v2.")]
+    if not any(_head(folder.parent / mark).strip() == os.fsencode(folder.name) for mark in marks):
+        return False
+    return "ended_at" not in _object(folder / "meta.json")
+
+
+def process(session: Session) -> Identity | None:
+    """The live process of a session of Claude Code, by that one's own registry; None for every other.
+
+    The process that the store notes (`attribution`) is that of a hook, and over. It does note the session's
+    transcript, whose name is the session's full id; the store's own id is the beginning of it.
+    """
+    start = _start(session.path)
+    transcript = Path(string(start, "transcript_path"))
+    if not transcript.stem.startswith(session.path.parent.name) or start.get("provider", "claude") != "claude":
+        return None
+    return claude_home.process(Session("claude", transcript.stem, string(start, "cwd"), transcript, 0.0, 0.0))
+
+
+def _start(path: Path) -> Fields:
+    """What the session's start tells, {} where its file does not begin with one."""
+    for line in _head(path).splitlines()[:10]:
+        with suppress(ValueError):
+            for record in objects(line):
+                data = record.get("data")
+                if record.get("event_type") == "session_start" and type(data) is dict:
+                    return data
+    return {}
+
+
+def _directory(store: Path) -> str:
+    """The directory that a store belongs to, where it stands in its usual place."""
+    place = store.parent.parent if store.parent.name == "workspaces" else store
+    return str(place.parent) if place.name == ".agent-traces" else ""
+
+
+def _object(path: Path) -> Fields:
+    try:
+        said = orjson.loads(_head(path))
+    except ValueError:
+        return {}
+    return said if type(said) is dict else {}
+
+
+def _head(path: Path) -> bytes:
+    """The beginning of a file. Whoever writes in the store could put a pipe there: that is not waited for."""
+    try:
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+            return file.read(HEAD) or b""
+    except OSError:
+        return b""
+
+
+def _folders(folder: Path) -> list[Path]:
+    return [folder / name for name in sorted(_names(folder)) if not name.startswith(".") and (folder / name).is_dir()]
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []
