@@ -187,7 +187,8 @@ def is_claude(program: str, arguments: list[str]) -> bool:
     name = os.path.basename(path)
     if "claude" in name or _VERSIONS.search(path):
         return True
-    return bool(_INTERPRETER.fullmatch(name)) and any(_SCRIPT.search(each) for each in arguments[1:4])
+    script = next((each for each in arguments[1:] if not each.startswith("-")), "")
+    return bool(_INTERPRETER.fullmatch(name) and _SCRIPT.search(script))
 
 
 def _same_namespace(domain: object) -> bool:

@@ -21,7 +21,7 @@ NAME = "store"
 HOW = "registry"
 """How a session's process becomes known."""
 
-HEAD = 64 << 10
+HEAD = 16 << 10
 """Bytes of a session's file, or of what lies beside it, that are read to learn where it was written."""
 
 _ID = re.compile(r"[0-9a-f]{12}")
@@ -37,7 +37,7 @@ def stores() -> list[Path]:
     base = Path(os.environ.get("AGENT_TRACE_DIR") or ".agent-traces").absolute()
     if name := os.environ.get("AGENT_STRACE_WORKSPACE"):
         return [base / "workspaces" / name]
-    return [base, *sorted(each for each in _folders(base / "workspaces"))]
+    return [base, *_folders(base / "workspaces")]
 
 
 def sessions() -> Iterator[Session]:
