@@ -15,7 +15,7 @@ from agent_pipes.sources import Session, Source
 if TYPE_CHECKING:
     from types import ModuleType
 
-NAMES = ("claude", "codex", "copilot", "gemini", "store", "native")
+NAMES = ("store", "native", "claude", "codex", "copilot", "gemini")
 """The sources, each a module in agent_pipes/sources. Its order is that in which they are asked whose a line is."""
 
 SNIFFED = 50

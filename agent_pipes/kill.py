@@ -11,7 +11,7 @@ from agent_pipes.alert import ends
 from agent_pipes.ending import Ending, Outcome
 from agent_pipes.event import Event, make
 from agent_pipes.filter import BROKE_OFF, ENDED, KILLED, NOT_KILLED, Events, filter_command, worst
-from agent_pipes.held import Held, Refused
+from agent_pipes.held import Held, Refused, reap_adopted
 from agent_pipes.options import DURATION, Option
 from agent_pipes.process import Identity, identify
 from agent_pipes.stream import Waiter, warn
@@ -78,6 +78,7 @@ class Guarded:
 class Killer:
     def __init__(self, waiter: Waiter, *, pid: Identity | None, signal: int, kill_after: float, dry_run: bool) -> None:
         self.waiter = waiter
+        self.interval = waiter.interval
         self.signal = signal
         self.kill_after = kill_after
         self.dry_run = dry_run
@@ -115,12 +116,14 @@ class Killer:
         elif guarded.control:
             yield self.interrupt(guarded, guarded.held, guarded.control)
         else:
+            # A command of ours may be a wrapper of the agent, and the orphans of both come to us.
+            ourselves = identify(os.getpid()) if guarded.whole_tree else None
             guarded.ending = Ending(
-                guarded.held, signal=self.signal, kill_after=self.kill_after, marker=guarded.marker, whole_tree=guarded.whole_tree
+                guarded.held, signal=self.signal, kill_after=self.kill_after or math.inf, marker=guarded.marker,
+                whole_tree=guarded.whole_tree, extra_roots=(ourselves,) if ourselves else (),
             )
             guarded.ending.begin()
             self.waiter.interval = STEP
-            self.waiter.watch(guarded.held.fileno())
 
     def interrupt(self, guarded: Guarded, held: Held, control: Path) -> Event:
         """End the turn in a process that serves other sessions too, which a signal would end with it."""
@@ -134,15 +137,18 @@ class Killer:
     def step(self) -> Iterator[Event]:
         """Go on with what is being ended."""
         for guarded in self.guarded():
-            if guarded.ending and not guarded.finished and (outcome := guarded.ending.step()):
-                yield self.over(guarded, outcome)
+            if guarded.ending and not guarded.finished:
+                if guarded.whole_tree and guarded.held:
+                    reap_adopted({guarded.held.identity.pid})
+                if outcome := guarded.ending.step():
+                    yield self.over(guarded, outcome)
 
     def over(self, guarded: Guarded, outcome: Outcome) -> Event:
-        held = guarded.held
-        if held:
-            self.waiter.forget(held.fileno())
-        self.waiter.interval = 1.0 if not any(each.ending and not each.finished for each in self.guarded() if each is not guarded) else STEP
-        return self.told(guarded, held.identity.pid if held else 0, outcome.outcome, outcome.reason, outcome.waited_ms)
+        pid = guarded.held.identity.pid if guarded.held else 0
+        said = self.told(guarded, pid, outcome.outcome, outcome.reason, outcome.waited_ms)
+        if not any(each.ending and not each.finished for each in self.guarded()):
+            self.waiter.interval = self.interval
+        return said
 
     def told(self, guarded: Guarded, pid: int, outcome: str, reason: str, waited_ms: float = 0.0) -> Event:
         """The kill event, for the stream; the same in a line for people; and what it means for the exit status."""
@@ -154,8 +160,11 @@ class Killer:
             self.status = worst((self.status, KILLED if done else NOT_KILLED))
         signal = signals.Signals(self.signal).name.removeprefix("SIG")
         why = f"{trigger.text('watcher')}: {trigger.text('message')}"[:300]
-        verb = {"terminated": "ended", "killed": "killed", "interrupted": "interrupted", "dry_run": "would have ended", "not_running": "need not end"}
-        warn(f"{verb.get(outcome, 'could NOT end')} {f'process {pid}' if pid else f'session {trigger.session}'}: {reason} ({why})")
+        process = f"process {pid}" if pid else f"session {trigger.session}"
+        head = {
+            "terminated": "", "killed": "", "interrupted": "", "not_running": f"{process} need not be ended: ", "dry_run": f"would end {process}: ",
+        }.get(outcome, f"could NOT end {process}: ")
+        warn(f"{head}{reason} ({why})" if outcome != "dry_run" else f"{head}{why}")
         data: dict[str, Any] = {"pid": pid, "signal": signal, "outcome": outcome, "reason": reason, "waited_ms": round(waited_ms, 1)}
         return make("kill", max(self.now, trigger.time), trigger.session, data, parent=trigger.id)
 

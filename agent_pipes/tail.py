@@ -145,7 +145,8 @@ def follow(tail: Tail, find: Find, *, endless: bool, given: Identity | None, how
                 tail.add(session, live=True)
             for reading in list(tail.readings.values()):
                 tail.list_files(reading)
-                yield from _process(tail, reading, given, how)
+                if not reading.history:
+                    yield from _process(tail, reading, given, how)
                 yield from _succeed(tail, reading)
         over = [reading for reading in tail.readings.values() if ended or tail.gone(reading)]
         yield from tail.read()

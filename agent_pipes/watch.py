@@ -186,7 +186,7 @@ class Watch(Command):
 @click.option("-e", "--exit-status", "exit_status", is_flag=True, help="Exit with 1 if a violation was seen.")
 @click.pass_obj
 def watch(
-    command: tuple[str, ...], session: str | None, on_violation: str | None, config_file: Path | None, explained: bool, every: bool,
+    command: tuple[str, ...], /, session: str | None, on_violation: str | None, config_file: Path | None, explained: bool, every: bool,
     no_follow: bool, pid: int | None, output: Path | None, strict: bool, exit_status: bool, **flags: Any,
 ) -> int:
     """Watch an agent's session, tell of every limit that is passed, and end the agent if asked to.
