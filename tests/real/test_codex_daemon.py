@@ -1,0 +1,131 @@
+"""Two terminals of the real Codex on one daemon: one session is interrupted, the other goes on.
+
+What is tested runs beside a real client that only prints its help, in the environment that it was given: a directory
+of its own, a scripted model, and no network. There this file is run as a program.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+from support import SHARED, until  # noqa: E402
+
+from agent_pipes import codex_control, process  # noqa: E402
+from agent_pipes.sources import Session, codex  # noqa: E402
+
+RUN_AGENT = SHARED / "real" / "run-agent"
+
+MISSING = [name for name in ("tmux", "node", "npm", "unshare", "ip") if not shutil.which(name)]
+
+QUESTIONS = {"Trust this folder?": ["Enter"], "Use existing model": ["Down", "Enter"]}
+"""What a terminal asks a newcomer before it begins, and the keys that answer it."""
+
+
+@pytest.mark.skipif(bool(MISSING), reason=f"not installed here: {', '.join(MISSING)}")
+@pytest.mark.skipif(not RUN_AGENT.exists(), reason="no run-agent beside the project")
+def test_one_session_of_the_daemon_is_interrupted_and_the_other_goes_on(tmp_path):
+    during = f"'{sys.executable}' '{Path(__file__).resolve()}'"
+    environment = {**os.environ, "DURING": during, "LIMIT": "20"}
+    subprocess.run([RUN_AGENT, "codex", "slow", tmp_path, "--", "--help"], env=environment, stdout=subprocess.DEVNULL, timeout=400)
+    told = (tmp_path / "during.txt").read_text(errors="replace")
+    assert told.rstrip().endswith("all as it should be"), told
+
+
+class Terminal:
+    """The terminal interface of Codex, in a session of tmux."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        client = Path(os.environ["REAL_NPM"], "codex/node_modules/.bin/codex")
+        begin = ["new-session", "-d", "-s", name, "-x", "120", "-y", "40"]
+        tmux(*begin, str(client), "--dangerously-bypass-approvals-and-sandbox", f"{name}: fix the failing test")
+
+    def answer(self) -> None:
+        screen = tmux("capture-pane", "-p", "-t", self.name)
+        for question, keys in QUESTIONS.items():
+            if question in screen:
+                tmux("send-keys", "-t", self.name, *keys)
+
+
+def tmux(*words: str) -> str:
+    environment = {name: value for name, value in os.environ.items() if name != "TMUX"} | {"TERM": "xterm-256color"}
+    socket = f"{os.environ['HOME']}/tmux"
+    return subprocess.run(["tmux", "-S", socket, "-f", "/dev/null", *words], env=environment, capture_output=True, text=True, check=True).stdout
+
+
+def kinds(session: Session) -> list[str]:
+    """The types of the lines of the session's rollout."""
+    records = [json.loads(line) for line in session.path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
+    return [record["payload"].get("type", record["type"]) for record in records]
+
+
+def answered(session: Session) -> int:
+    """How often the model has answered in the session."""
+    return kinds(session).count("token_usage_record")
+
+
+def calling(terminal: Terminal, count: int) -> list[Session]:
+    """The sessions that have called a tool, the one that began first in front, once there are `count`."""
+    terminal.answer()
+    found = [session for session in codex.sessions() if "function_call" in kinds(session)]
+    return sorted(found, key=lambda session: session.started) if len(found) >= count else []
+
+
+def tools(session: Session, holder: process.Identity) -> list[process.Identity]:
+    """The processes that the session has started, by what stands in their environment."""
+    return [each for each in process.descendants(holder.pid) if process.environment_value(each.pid, codex.MARKER) == session.id]
+
+
+def check() -> str:
+    terminal = Terminal("first")
+    (alone,) = until(lambda: calling(terminal, 1), 90, "a call of the first session")
+    terminal = Terminal("second")
+    first, second = until(lambda: calling(terminal, 2), 90, "a call of the second session")
+    assert first.id == alone.id
+    holder = codex.process(first)
+    assert holder and holder == codex.process(second), "one process holds both"
+    control = codex.control(first)
+    assert control == codex_control.socket_path(), "it is reached over its socket, not by a signal"
+    started = until(lambda: tools(first, holder), 20, "a command of the first session")
+
+    before = time.monotonic()
+    assert codex_control.interrupt(control, first.id) == "interrupted"
+    took = (time.monotonic() - before) * 1000
+    until(lambda: "turn_aborted" in kinds(first), 2, "the rollout's word of it")
+    until(lambda: not any(map(process.alive, started)), 5, "the end of its command")
+    answers, others = answered(first), answered(second)
+    until(lambda: answered(second) >= others + 2, 30, "two more answers of the model to the other session")
+    assert answered(first) == answers, "the first session has done nothing since"
+    assert "turn_aborted" not in kinds(second)
+    assert process.alive(holder)
+    assert codex_control.interrupt(control, first.id) == "not_running"
+    return f"interrupted in {took:.0f} ms, the other session goes on: all as it should be"
+
+
+def clean_up() -> None:
+    """End the terminals, and what runs from the client's own packages: the daemon, and its updater."""
+    with suppress(subprocess.CalledProcessError):
+        tmux("kill-server")
+    packages = str(codex_control.home() / "packages")
+    for pid in process.all_processes():
+        if any(word.startswith(packages) for word in process.command_line(pid)[:1]):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    try:
+        print(check())
+    finally:
+        clean_up()
