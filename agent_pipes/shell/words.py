@@ -1,0 +1,66 @@
+"""What a shell command is made of: words, operators, redirections."""
+
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class Word:
+    """One word.
+
+    text:    its value as far as it is known: quotes and escapes taken off, an expansion standing there as written.
+    raw:     as it was written.
+    doubt:   why `text` is not its value: "" (it is), "glob", "variable", "substitution", "input", "deep".
+    tilde:   it begins with an unquoted `~`, which stands for a home directory.
+    scripts: the tokens of the command substitutions in it.
+    """
+
+    text: str
+    raw: str
+    doubt: str = ""
+    tilde: bool = False
+    scripts: "tuple[list[Token], ...]" = ()
+
+    @property
+    def path(self) -> str:
+        """The word as a path: what begins with `~` is in a home directory, and nothing else."""
+        return "./" + self.text if self.text.startswith("~") and not self.tilde else self.text
+
+
+@dataclass(slots=True)
+class Operator:
+    """What parts commands: `;`, `&&`, `||`, `|`, `&`, `(`, `)`, `;;`, a newline."""
+
+    text: str
+
+
+@dataclass(slots=True)
+class Redirect:
+    """A redirection: `op` with its file descriptor before it, the file or descriptor it names, a here-document's text."""
+
+    op: str
+    fd: str
+    target: Word
+    body: str = ""
+
+    @property
+    def writes(self) -> bool:
+        return (self.op[0] == "&" or ">" in self.op) and not self.copies
+
+    @property
+    def copies(self) -> bool:
+        """It names an open descriptor (`2>&1`, `<&-`), not a file."""
+        return self.op in (">&", "<&") and (self.op == "<&" or self.target.text.rstrip("-").isdigit() or self.target.text == "-")
+
+    @property
+    def raw(self) -> str:
+        return f"{self.fd}{self.op}{'' if self.copies else ' '}{self.target.raw}"
+
+
+Token = Word | Operator | Redirect
+
+_RANK = {"": 0, "glob": 1, "variable": 2, "input": 3, "substitution": 4, "deep": 5}
+
+
+def worse(one: str, other: str) -> str:
+    """Of two doubts the one that says less of the value."""
+    return one if _RANK[one] >= _RANK[other] else other
