@@ -560,7 +560,7 @@ def test_subagents_of_real_sessions_are_inlined_and_counted() -> None:
 
 
 def test_own_files_are_recognised_and_nobody_elses() -> None:
-    for path in OWN + [path for path in REAL if "driven" in path.parts or "claude-code" in path.parts]:
+    for path in OWN + REAL:
         assert any(claude.recognises(each) for _, line in list(lines(path))[:3] for each in objects(line)), path
     others = [path for path in shared_files("sessions/**/*.jsonl", "sessions/**/*.ndjson") if path not in REAL]
     assert not [path for path in others for _, line in lines(path) for each in objects(line) if claude.recognises(each)]
@@ -614,6 +614,24 @@ def test_wrong_types_raise_nothing(rows: list[dict], recorded: bool) -> None:
                 assert type(fields["data"]) is dict
         assert all(from_fields(fields).type == "session_end" for fields in translator.end())
         assert list(translator.end()) == []
+
+
+@pytest.mark.parametrize("depth", [200, 300, 900, 1010, 5000])
+@pytest.mark.parametrize("place", ["usage", "input", "content"])
+def test_deep_nesting_raises_nothing(depth: int, place: str) -> None:
+    block = {"type": "tool_result" if place == "content" else "tool_use", "id": "c", "tool_use_id": "c", "name": "Bash", place: {"x": "DEEP"}}
+    row = spoken(block, usage={"input_tokens": 1, "x": "DEEP" if place == "usage" else 0}, stop=None)
+    for stop in (None, "end_turn", "end_turn"):
+        row = json.loads(json.dumps(row)) | {"uuid": str(stop)}
+        row["message"]["stop_reason"] = stop
+        line = json.dumps(row).encode().replace(b'"DEEP"', b"[" * depth + b"]" * depth)
+        try:
+            records = list(objects(line))
+        except ValueError:
+            assert depth > 1000
+            return
+        assert of(translated([("p", line)]), "llm_response")
+        assert records
 
 
 @settings(max_examples=200, deadline=None)

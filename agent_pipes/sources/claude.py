@@ -73,7 +73,7 @@ def recognises(record: Fields) -> bool:
     if "systemPayload" in record or (type(message) is dict and "parts" in message):
         # Qwen Code keeps its sessions in much the same form.
         return False
-    return kind in _CONVERSATION and (type(message) is dict or "uuid" in record or "version" in record)
+    return kind in _CONVERSATION and (type(message) is dict or "uuid" in record or type(record.get("data")) is dict)
 
 
 class _Seen:

@@ -72,7 +72,7 @@ def process(session: Session) -> Identity | None:
     project is taken to be that of the one Claude Code that works in its directory, if it was written since that began.
     """
     with suppress(OSError):
-        found = {live.identity for live in _registry() if live.session == session.id}
+        found = {live.identity for live in _registry(session.id)}
         identity = found.pop() if len(found) == 1 else None if found else _unregistered(session)
         if identity:
             _ran[session.id] = identity
@@ -134,25 +134,26 @@ class _Live:
     modified: float
 
 
-def _registry() -> Iterator[_Live]:
+def _registry(session: str = "") -> Iterator[_Live]:
+    """What the registry says that is believed: all of it, or what it says of `session`."""
     for root in roots():
         for entry in _entries(root / "sessions"):
             # `pid-N.json` is of an older form, and stays behind when its process has gone.
             if re.fullmatch(r"[1-9][0-9]{0,9}\.json", entry.name):
                 with suppress(OSError, ValueError):
-                    yield from _believed(root, entry)
+                    yield from _believed(root, entry, session)
 
 
-def _believed(root: Path, entry: "os.DirEntry[str]") -> Iterator[_Live]:
+def _believed(root: Path, entry: "os.DirEntry[str]", session: str) -> Iterator[_Live]:
     stat = entry.stat(follow_symlinks=False)
     if stat.st_uid != os.getuid() or not entry.is_file(follow_symlinks=False) or stat.st_size > HEAD:
         return
     said: Any = orjson.loads(Path(entry.path).read_bytes())
     pid = int(entry.name.removesuffix(".json"))
-    if type(said) is not dict or said.get("pid") != pid or type(said.get("sessionId")) is not str or not said["sessionId"]:
+    if type(said) is not dict or said.get("pid") != pid or not string(said, "sessionId") or said["sessionId"] != (session or said["sessionId"]):
         return
-    directory = said.get("cwd")
-    if type(directory) is not str or not _is_claude_in(pid, directory) or not _same_namespace(said.get("pidDomain")):
+    directory = string(said, "cwd")
+    if not _is_claude_in(pid, directory) or not _same_namespace(said.get("pidDomain")):
         return
     # Looked up last: what was found above is then of the process that still runs, as its start time does not change.
     identity = identify(pid)

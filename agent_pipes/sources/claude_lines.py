@@ -1,8 +1,11 @@
 """What one line of Claude Code's says, in whichever form its version wrote it."""
 
 import re
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
+
+import orjson
 
 from agent_pipes.event import YEAR_2000, YEAR_2100, Fields, digest
 
@@ -97,7 +100,18 @@ def text_of(content: object) -> str:
 
 def _named(part: object) -> str:
     kind = part.get("type") if type(part) is dict else None
-    return f"[{kind if type(kind) is str else 'content'} {digest(repr(part).encode(errors='surrogatepass'))}]"
+    return f"[{kind if type(kind) is str else 'content'} {digest(written(part))}]"
+
+
+def written(value: object) -> bytes:
+    """A value of a line in bytes, the same for the same value. What is nested too deep to be looked into is all one."""
+    try:
+        return orjson.dumps(value)
+    except (TypeError, ValueError):
+        # Lone surrogates, integers beyond 64 bits, nesting beyond 254.
+        with suppress(RecursionError):
+            return repr(value).encode(errors="surrogatepass")
+    return b"nested too deep"
 
 
 def api_error(record: Fields) -> tuple[str, int | None]:

@@ -4,9 +4,8 @@ from collections import OrderedDict
 from collections.abc import Hashable, Iterator
 from typing import Any
 
-import orjson
-
 from agent_pipes.event import Fields
+from agent_pipes.sources.claude_lines import written
 
 REMEMBERED = 2_000
 """Responses of a session that may still be corrected. A later copy of one forgotten comes out again, under its old id."""
@@ -89,7 +88,7 @@ class Responses:
         if type(recorded) is not dict or model == "<synthetic>":
             return []
         final = type(message.get("stop_reason")) is str
-        if final and response.final and recorded == response.recorded and response.rank[0] is not sidechain:
+        if final and response.final and response.rank[0] is not sidechain and written(recorded) == written(response.recorded):
             return []
         told: list[Fields] = []
         rank = (not sidechain, final, _total(recorded))
@@ -205,12 +204,7 @@ def usage_of(recorded: Fields) -> dict[str, int]:
 
 def size_of(value: object) -> int:
     """How many characters of output a block's content is: a text's own, of anything else its JSON's."""
-    if type(value) is str:
-        return len(value)
-    try:
-        return len(orjson.dumps(value))
-    except (TypeError, ValueError, RecursionError):
-        return len(repr(value))
+    return len(value) if type(value) is str else len(written(value))
 
 
 def _stand_in(data: Fields, size: int, pipe: bool) -> None:
