@@ -141,7 +141,9 @@ def alert(
             if event.type in ("violation", "kill"):
                 for sink in sinks_of(event, to):
                     if sink == "terminal":
-                        say(f"{warning_head()}{started.since(event.session, event.time)}  {line_of(event, kills)}")
+                        # What became of the process, trace-kill has told the same people itself.
+                        if event.type == "violation":
+                            say(f"{warning_head()}{started.since(event.session, event.time)}  {line_of(event, kills)}")
                     elif sink == "file":
                         log.write(f"{event.time:.3f} {shown(event.session)} {started.since(event.session, event.time)}  {shown(line_of(event, kills))}\n".encode())
                     elif sender is None:

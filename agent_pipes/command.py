@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from agent_pipes.filter import ENDED, KILLED, NOT_KILLED, VIOLATION
+from agent_pipes.filter import ENDED, KILLED, NOT_KILLED, VIOLATION, exit_status
 from agent_pipes.held import become_subreaper, clear_death_signal
 from agent_pipes.process import Identity, identify
 from agent_pipes.stream import Waiter, die_of, hold_back, say, warn
@@ -51,7 +51,8 @@ def run_command(command: tuple[str, ...], waiter: Waiter, watch: Callable[[Ident
     status = ENDED
     with terminal:
         if identity:
-            status = watch(identity)
+            # Whatever becomes of the watching, the command is waited for.
+            status = exit_status(lambda: watch(identity))
         if child.poll() is None:
             warn(f"{command[0]} (process {child.pid}) still runs, and nothing watches it now")
         returned = child.wait()

@@ -1,5 +1,7 @@
 """trace-kill: ends the agent's process, and every process it has started, on a violation."""
 
+import math
+import os
 import signal as signals
 from collections.abc import Iterable, Iterator
 from pathlib import Path

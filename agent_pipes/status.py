@@ -95,6 +95,7 @@ def status(events: Iterable[Event], every: float = 30.0, live: bool | None = Non
             if event.type in ("violation", "kill"):
                 line.clear()
             elif event.type == "tick":
+                said = said or now
                 if latest and now - said >= pause:
                     said = now
                     line.show(f"{warning_head()}{started.since(latest, now)}  {sessions[latest].line()}")

@@ -372,7 +372,8 @@ def _every_live(tail: Tail) -> list[Session]:
 
 def _of_child(tail: Tail, child: Identity) -> list[Session]:
     """The sessions that `child`, or a process it has started, has opened: new ones, or old ones taken up again."""
-    began = tail.clock.began - 2
+    # A client needs longer than this to open its session; what is older is another's.
+    began = tail.clock.began - 0.5
     found = []
     for session in choose.sessions():
         if session.modified < began or session.path in tail.seen:

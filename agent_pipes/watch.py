@@ -41,16 +41,14 @@ def preset_options() -> list[Option]:
 
 def watch_options() -> list[click.Option]:
     """The filters' options that have a flag here, under that flag, with the filter's own type, default and help."""
-    made: list[click.Option] = []
-    for option in preset_options():
-        if option.flag:
-            made.append(
-                click.Option(
-                    [option.flag, _name(option)], type=option.type, help=option.help, multiple=option.multiple, is_flag=option.is_flag,
-                    default=None, envvar=option.envvar, show_default=str(option.default) if option.show_default else False,
-                )
-            )
-    return made
+    return [
+        click.Option(
+            [option.flag, _name(option)], type=option.type, multiple=option.multiple, is_flag=option.is_flag, default=None, envvar=option.envvar,
+            help=f"{option.help}  [default: {option.default}]" if option.show_default else option.help,
+        )
+        for option in preset_options()
+        if option.flag
+    ]
 
 
 def _name(option: Option) -> str:

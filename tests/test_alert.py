@@ -84,10 +84,12 @@ def test_a_violation_that_ends_the_session_says_so():
     assert "killing" not in run("trace-alert", "--kills", input=warned.bytes).stderr.decode()
 
 
-def test_what_became_of_the_process_is_told():
+def test_what_became_of_the_process_is_told_where_trace_kill_does_not_tell_it_itself(tmp_path):
     stream = violated()
     stream.add("kill", {"pid": 123, "signal": "TERM", "outcome": "failed", "reason": "it did not exit"})
-    assert "❌ could NOT end process 123: it did not exit" in run("trace-alert", input=stream.bytes).stderr.decode()
+    done = run("trace-alert", "--to", "file", "--to", "terminal", "--file", tmp_path / "log", input=stream.bytes)
+    assert "❌ could NOT end process 123: it did not exit" in (tmp_path / "log").read_text()
+    assert done.stderr.count(b"\n") == 1
 
 
 def test_alert_file(tmp_path):
