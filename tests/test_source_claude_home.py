@@ -24,9 +24,11 @@ Start = Callable[..., Identity]
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A place of Claude Code's own, with the recorded sessions in it."""
+    """A place of Claude Code's own, with two recorded sessions in it; the first of them works in `tmp_path`."""
     root = tmp_path / "config"
     shutil.copytree(FIXTURES / "claude" / "projects", root / "projects")
+    path = root / "projects/-home-dev-proj" / f"{ID}.jsonl"
+    path.write_text(path.read_text().replace('"cwd":"/home/dev/proj"', f'"cwd":"{tmp_path}"'))
     monkeypatch.setenv("CLAUDE_CONFIG_DIR", str(root))
     return root
 
@@ -54,8 +56,8 @@ def start(tmp_path: Path) -> Iterator[Start]:
         process.wait()
 
 
-def register(home: Path, identity: Identity, cwd: Path, session: str = ID, **more: object) -> Path:
-    entry = {"pid": identity.pid, "sessionId": session, "cwd": str(cwd), "startedAt": 1795359278000, "procStart": identity.started, "version": "2.1.197"}
+def register(home: Path, identity: Identity, cwd: object, session: str = ID, **more: object) -> Path:
+    entry = {"pid": identity.pid, "sessionId": session, "cwd": str(cwd) if isinstance(cwd, Path) else cwd, "startedAt": 1795359278000, "procStart": identity.started, "version": "2.1.197"}
     path = home / "sessions" / f"{identity.pid}.json"
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps({key: value for key, value in (entry | more).items() if value is not None}))
@@ -69,10 +71,10 @@ def known(home: Path, session: str = ID) -> Session:
 # Sessions and their files
 
 
-def test_sessions_are_the_transcripts_and_say_where_they_work(home: Path) -> None:
+def test_sessions_are_the_transcripts_and_say_where_they_work(home: Path, tmp_path: Path) -> None:
     found = {each.id: each for each in claude.sessions()}
     assert found.keys() == {ID, OTHER}
-    assert (found[ID].cwd, found[OTHER].cwd) == ("/home/dev/proj", "/home/dev/old")
+    assert (found[ID].cwd, found[OTHER].cwd) == (str(tmp_path), "/home/dev/old")
     assert found[ID].agent == "claude"
     assert found[ID].path == home / "projects/-home-dev-proj" / f"{ID}.jsonl"
     assert found[ID].modified == found[ID].path.stat().st_mtime
@@ -189,6 +191,32 @@ def test_agent_that_writes_somebody_elses_number_ends_nobody(home: Path, tmp_pat
     (tmp_path / "elsewhere").mkdir()
     register(home, start("claude", tmp_path / "elsewhere"), tmp_path)
     assert claude.process(known(home)) is None
+
+
+def test_agent_that_takes_over_anothers_entry_ends_nobody(home: Path, tmp_path: Path, start: Start) -> None:
+    """All of the entry is true of its process, except the session that it is said to run."""
+    elsewhere = tmp_path.parent / f"{tmp_path.name}-other"
+    elsewhere.mkdir()
+    register(home, start("claude", elsewhere), elsewhere)
+    assert claude.process(known(home)) is None
+
+
+def test_process_in_a_worktree_of_the_sessions_directory_is_its(home: Path, tmp_path: Path, start: Start) -> None:
+    worktree = tmp_path / ".claude" / "worktrees" / "try"
+    worktree.mkdir(parents=True)
+    identity = start("claude", worktree)
+    register(home, identity, worktree)
+    assert claude.process(known(home)) == identity
+
+
+@pytest.mark.parametrize("directory", ["", ".", None, 7])
+def test_entry_without_a_directory_is_not_believed(home: Path, tmp_path: Path, start: Start, monkeypatch: pytest.MonkeyPatch, directory: object) -> None:
+    monkeypatch.chdir(tmp_path)
+    identity = start()
+    register(home, identity, directory)
+    assert claude.process(known(home)) is None
+    register(home, identity, tmp_path)
+    assert claude.process(known(home)) == identity
 
 
 def test_entry_under_another_number_is_not_believed(home: Path, tmp_path: Path, start: Start) -> None:

@@ -66,13 +66,14 @@ def process(session: Session) -> Identity | None:
 
     Anyone who may write in the registry can write another's number there, so an entry is believed only when its file
     is ours and bears the number, and the process of that number runs, began when the entry says, is ours, is Claude
-    Code by its program, and works in the entry's directory. Two such entries for one session are none.
+    Code by its program, and works in the entry's directory, which is the session's or lies in it (a worktree does).
+    Two such entries for one session are none.
 
     Before March 2026 there was no registry. Where there still is none, the session that was written last in its
     project is taken to be that of the one Claude Code that works in its directory, if it was written since that began.
     """
     with suppress(OSError):
-        found = {live.identity for live in _registry(session.id)}
+        found = {live.identity for live in _registry(session.id) if _within(live.cwd, session.cwd)}
         identity = found.pop() if len(found) == 1 else None if found else _unregistered(session)
         if identity:
             _ran[session.id] = identity
@@ -164,7 +165,17 @@ def _believed(root: Path, entry: "os.DirEntry[str]", session: str) -> Iterator[_
 def _is_claude_in(pid: int, directory: str) -> bool:
     """Whether the process is ours, Claude Code, and works in `directory`."""
     where = cwd(pid)
-    return bool(where) and os.path.realpath(directory) == os.path.realpath(where) and user(pid) == os.getuid() and is_claude(_program(pid), command_line(pid))
+    if not where or not os.path.isabs(directory) or os.path.realpath(directory) != os.path.realpath(where):
+        return False
+    return user(pid) == os.getuid() and is_claude(_program(pid), command_line(pid))
+
+
+def _within(directory: str, session: str) -> bool:
+    """Whether `directory` is that of the session, or lies in it; where the session does not tell its own, it may be any."""
+    if not session:
+        return True
+    outer = os.path.realpath(session)
+    return os.path.commonpath([outer, os.path.realpath(directory)]) == outer
 
 
 def _program(pid: int) -> str:
