@@ -6,6 +6,7 @@ kept nowhere (`ephemeral`), and there are no counts of tokens.
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
@@ -50,18 +51,16 @@ def recognises(record: Fields) -> bool:
     return ("." in kind or kind == "abort") and type(record.get("data")) is dict and "id" in record and "parentId" in record
 
 
+@dataclass(frozen=True, slots=True)
 class _Call:
     """A call that was asked for, or has begun."""
 
-    __slots__ = ("id", "name", "arguments", "step", "agent", "time")
-
-    def __init__(self, id: str, name: str, arguments: Fields, step: str, agent: str, time: float) -> None:
-        self.id = id
-        self.name = name
-        self.arguments = arguments
-        self.step = step
-        self.agent = agent
-        self.time = time
+    id: str
+    name: str
+    arguments: Fields
+    step: str
+    agent: str
+    time: float
 
 
 class _Line:
@@ -105,8 +104,7 @@ class Translator:
     def translate(self, record: Fields, arrival: float, path: str = "") -> Iterator[Fields]:
         """The events that one line comes to, none for most."""
         kind = string(record, "type")
-        handler = _HANDLERS.get(kind)
-        if handler is None:
+        if (handler := _HANDLERS.get(kind)) is None:
             return
         self._number += 1
         line = _Line(record, kind, string(record, "id") or f"line-{self._number}", time_of(record, arrival), path)
