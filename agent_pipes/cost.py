@@ -1,0 +1,194 @@
+"""trace-cost: what each response costs, and its session so far."""
+
+import json
+import os
+import re
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import Any
+
+import click
+import orjson
+
+from agent_pipes.bill import Bill
+from agent_pipes.estimate import HEARD, Said
+from agent_pipes.event import Event, Fields, make
+from agent_pipes.filter import Events, filter_command
+from agent_pipes.metering import ASSUMED, GUESSED, Cost, Meter, may_record
+from agent_pipes.options import Option
+from agent_pipes.price_file import PRICE_FILE
+from agent_pipes.pricing import DOLLAR
+from agent_pipes.stream import warn
+
+
+def pricing_options(flags: bool) -> Callable[[Any], Any]:
+    """The options that say how costs are told; with `flags` they stand in `agent-strace watch` and its config file too."""
+
+    def option(*names: str, **extra: Any) -> Callable[[Any], Any]:
+        name = names[0].removeprefix("--")
+        where = {"flag": names[0], "key": f"cost.{name.replace('-', '_')}"} if flags else {}
+        return click.option(*names, cls=Option, **where, **extra)
+
+    def decorate(function: Any) -> Any:
+        for each in (
+            option("--recorded", is_flag=True, help="Recorded usage only: estimate nothing."),
+            option("--unpriced-as", metavar="MODEL", help="Count a model without a known price at this one's."),
+            option("--model", metavar="NAME", help="The model of responses that name none."),
+            option("--prices", type=PRICE_FILE, help="Prices that go over the built-in ones: LiteLLM's JSON, or our own."),
+        ):
+            function = each(function)
+        return function
+
+    return decorate
+
+
+@filter_command("trace-cost")
+@pricing_options(flags=True)
+@click.option("--summary", is_flag=True, help="End with a cost_summary for each session: a table, where stdout is a terminal.")
+def cost(
+    events: Iterable[Event], prices: str | None = None, model: str | None = None, unpriced_as: str | None = None, recorded: bool = False, summary: bool = False
+) -> Events:
+    """Add to each llm_response what it costs, in US dollars, and what its session has cost so far.
+
+    Usage is taken as it was recorded. Where none was, the cost is estimated from what was said, and marked so.
+    """
+    meter = Meter(prices or "", model or "", unpriced_as or "", recorded, tally=summary)
+    return _costed(events, meter, Bill(meter) if summary else None, hidden=summary and os.isatty(1))
+
+
+def _costed(events: Iterable[Event], meter: Meter, bill: Bill | None, hidden: bool) -> Events:
+    """`hidden`: people look at the summary, not at the events: these go nowhere."""
+    accounts = meter.accounts
+    notes = _Notes(meter)
+    for event in events:
+        kind = event.type
+        if may_record(event) and (found := meter.charge(event)):
+            notes.say(found)
+            _write(event, found)
+        elif kind in HEARD:
+            account = accounts.get(event.session)
+            if account is None or account.guess:
+                for said, found in meter.guess(event):
+                    notes.guessed(event.session)
+                    notes.say(found)
+                    if kind == "llm_response":
+                        _write(event, found)
+                    elif not hidden:
+                        yield _guessed(event.session, said, found)
+        elif kind == "session_start":
+            meter.account(event.session).model = event.text("model")
+        if not hidden:
+            yield event
+        if kind == "session_end":
+            if bill:
+                bill.close(event.session)
+            else:
+                accounts.pop(event.session, None)
+    if hidden and bill:
+        yield Event(bill.text().encode(), {"event_type": "cost_summary"})
+    elif bill:
+        yield from bill.summaries()
+    return None
+
+
+class _Notes:
+    """Says, once each, what people must know of the sums."""
+
+    def __init__(self, meter: Meter) -> None:
+        self.meter = meter
+        self.said: set[str] = set()
+
+    def say(self, found: Cost) -> None:
+        model = found.charge.model
+        if not found.charge.unpriced or model in self.said or len(self.said) > 1000:
+            return
+        self.said.add(model)
+        if model:
+            near = self.meter.table.near(model)
+            hint = f"; the nearest name known is {near}" if near else ""
+            warn(f"no price is known for {model!r}: it counts as $0 (--prices FILE has one, --unpriced-as MODEL stands in){hint}")
+        else:
+            warn("a response names no model: it counts as $0 (--model NAME names it)")
+
+    def guessed(self, session: str) -> None:
+        if GUESSED in self.said or self.meter.names_model(session):
+            return
+        self.said.add(GUESSED)
+        warn(f"session {session} records no usage and names no model: its cost is guessed at the prices of {ASSUMED} (--model NAME names it)")
+
+
+def _write(event: Event, found: Cost) -> None:
+    """Put the cost into the event's data; the rest of its line stays as it is, byte for byte."""
+    data = event.data
+    cost = _fields(found)
+    event.data = {**data, "cost": cost}
+    try:
+        before = orjson.dumps(data)
+    except (TypeError, ValueError):
+        before = b""
+    if "cost" not in data and len(before) > 2 and event.raw.endswith(b',"data":' + before + b"}\n"):
+        event.raw = b'%b,"cost":%b}}\n' % (event.raw[:-3], orjson.dumps(cost))
+    else:
+        with suppress(RecursionError):
+            event.raw = _spliced(event.raw, data, cost)
+
+
+def _spliced(raw: bytes, data: Fields, cost: Fields) -> bytes:
+    """The line with `cost` in its data, however it was written. A cost that stands there already is replaced."""
+    text = raw.decode(errors="surrogateescape")
+    begin, end = _place(text)
+    if "cost" in data:
+        inside = json.dumps({**data, "cost": cost}, separators=(",", ":"))
+    else:
+        inside = f'{text[begin : end - 1]}{"," if data else ""}"cost":{orjson.dumps(cost).decode()}' + "}"
+    return f"{text[:begin]}{inside}{text[end:]}".encode(errors="surrogateescape")
+
+
+_decoder = json.JSONDecoder(strict=False)
+_BETWEEN = re.compile(r"[\s,:]*")
+
+
+def _place(text: str) -> tuple[int, int]:
+    """Where the value of the key `data` begins and ends in the object that `text` holds: of the last, if there are more."""
+    at = text.index("{") + 1
+    found = (0, 0)
+    while text[at := _BETWEEN.match(text, at).end()] == '"':  # type: ignore[union-attr]
+        key, at = _decoder.raw_decode(text, at)
+        begin = _BETWEEN.match(text, at).end()  # type: ignore[union-attr]
+        _, at = _decoder.raw_decode(text, begin)
+        if key == "data":
+            found = begin, at
+    return found
+
+
+def _fields(found: Cost) -> dict[str, Any]:
+    """A cost as its event says it; see FIELDS in trace-cost(1)."""
+    charge = found.charge
+    fields: dict[str, Any] = {
+        "usd": charge.usd / DOLLAR, "session_usd": found.session / DOLLAR, "estimated": charge.estimated, "unpriced": charge.unpriced,
+    }  # fmt: skip
+    if found.estimated:
+        fields["session_estimated_usd"] = found.estimated / DOLLAR
+    if found.counted_in:
+        fields["counted_in"] = found.counted_in
+    return fields
+
+
+def _guessed(session: str, said: Said, found: Cost) -> Event:
+    """The response that nobody recorded, as an event of its own."""
+    charge = found.charge
+    usage = charge.usage
+    data: Fields = {
+        "model": charge.model, "response_id": f"{GUESSED}{session}:{said.agent}:{said.number}",
+        "usage": {
+            "input_tokens": usage.prompt, "output_tokens": usage.output,
+            "cache_read_input_tokens": usage.read, "cache_creation_input_tokens": usage.written,
+        },
+        "estimated": True, "cost": _fields(found),
+    }  # fmt: skip
+    if said.agent:
+        data["agent_id"] = said.agent
+    return make("llm_response", said.time, session, data, parent=said.trigger)
+
+
+main = cost.main

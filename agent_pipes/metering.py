@@ -1,0 +1,331 @@
+"""What sessions cost: each response once, however often it is repeated or corrected, in whatever form it was recorded."""
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import click
+
+from agent_pipes.estimate import Guess, Said
+from agent_pipes.event import Event, digest
+from agent_pipes.price_file import load
+from agent_pipes.pricing import Price, Table, Usage, built_in
+
+RESPONSES = 100_000
+"""Responses that are remembered, over all sessions, so that a repetition or a correction is known as one."""
+
+SESSIONS = 10_000
+"""Sessions that are remembered."""
+
+REQUESTS = 256
+"""Requests of one session that are remembered until their response comes."""
+
+LINES = 64
+"""Lines of one response whose times are remembered."""
+
+LARGEST = 10**12
+"""Tokens beyond which a count is cut: no session has so many."""
+
+GUESSED = "guess:"
+"""What the id of a response begins with that nobody recorded."""
+
+ASSUMED = "claude-opus-5-5"
+"""The model at whose prices a session is guessed that names none and records no usage: rather too dear than too cheap."""
+
+
+class Charge(NamedTuple):
+    """What one response costs, in picodollars."""
+
+    usd: int
+    estimated: bool
+    unpriced: bool
+    model: str
+    usage: Usage
+    saved: int
+
+
+NOTHING = Charge(0, False, False, "", Usage(), 0)
+
+
+class Cost(NamedTuple):
+    """What one response costs, and its session's sum with it, in picodollars.
+
+    session:    the sum; estimated: what part of it is an estimate.
+    counted_in: the session whose response this is a copy of (after a fork), where it was counted; "" where it is none.
+    """
+
+    charge: Charge
+    session: int
+    estimated: int
+    counted_in: str = ""
+
+
+class Tally:
+    """What one model has done in a session, and what it cost."""
+
+    __slots__ = ("estimated", "responses", "saved", "unpriced", "usage", "usd")
+
+    def __init__(self) -> None:
+        self.responses = self.usd = self.saved = self.estimated = self.unpriced = 0
+        self.usage = Usage()
+
+    def add(self, charge: Charge, sign: int) -> None:
+        self.responses += sign
+        self.usd += sign * charge.usd
+        self.saved += sign * charge.saved
+        self.estimated += sign * charge.usd * charge.estimated
+        self.unpriced += sign * charge.unpriced
+        self.usage = Usage(*(mine + sign * its for mine, its in zip(self.usage, charge.usage, strict=True)))
+
+
+class Books:
+    """The sums of one session, in picodollars; by model too where that is wanted."""
+
+    __slots__ = ("estimated", "models", "total")
+
+    def __init__(self) -> None:
+        self.total = 0
+        self.estimated = 0
+        self.models: dict[str, Tally] = {}
+
+    def replace(self, old: Charge, new: Charge, tally: bool) -> None:
+        self.total += new.usd - old.usd
+        if new.estimated or old.estimated:
+            self.estimated += new.usd * new.estimated - old.usd * old.estimated
+        if tally:
+            for charge, sign in ((old, -1), (new, 1)):
+                if charge is not NOTHING:
+                    self.models.setdefault(charge.model, Tally()).add(charge, sign)
+
+
+class Account:
+    """One session.
+
+    recorded: the sums of recorded usage, None until there is any: then what was `guessed` counts no more.
+    guess:    what a guess is made from, None where none is made.
+    model:    what the session, or its latest request, was said to run on.
+    latest:   when it last cost something, seconds since the epoch.
+    """
+
+    __slots__ = ("guess", "guessed", "latest", "model", "recorded", "requests")
+
+    def __init__(self, guesses: bool) -> None:
+        self.recorded: Books | None = None
+        self.guessed = Books()
+        self.guess = Guess() if guesses else None
+        self.model = ""
+        self.latest = 0.0
+        self.requests: OrderedDict[str, int] = OrderedDict()
+
+    @property
+    def books(self) -> Books:
+        return self.recorded or self.guessed
+
+
+class _Response:
+    """A response that was charged: in which session, and the times of the lines that told of it."""
+
+    __slots__ = ("charge", "session", "times")
+
+    def __init__(self, session: str) -> None:
+        self.session = session
+        self.charge = NOTHING
+        self.times: list[float] = []
+
+
+class Meter:
+    """Tells what responses cost, and sums it up by session.
+
+    prices:      a file of prices that go over the built-in ones, "" for none.
+    model:       the model of responses that name none.
+    unpriced_as: the model at whose prices an unpriced one is counted, "" for none: then it counts nothing, and is said to.
+    recorded:    recorded usage only: no stand-in for a placeholder, no guess where nothing is recorded.
+    tally:       keep sums by model too.
+
+    Raises click.UsageError where the file is bad, or nobody knows a price for `unpriced_as`.
+    """
+
+    def __init__(self, prices: str = "", model: str = "", unpriced_as: str = "", recorded: bool = False, *, tally: bool = False) -> None:
+        self.prices = prices
+        self.model = model
+        self.unpriced_as = unpriced_as
+        self.recorded = recorded
+        self.tally = tally
+        self.accounts: OrderedDict[str, Account] = OrderedDict()
+        self._responses: OrderedDict[str, _Response] = OrderedDict()
+        if prices:
+            load(prices)
+        if unpriced_as and not self.table.find(unpriced_as):
+            near = self.table.near(unpriced_as)
+            raise click.UsageError(f"--unpriced-as {unpriced_as}: no price is known for it{f'; did you mean {near}?' if near else ''}")
+
+    @cached_property
+    def table(self) -> Table:
+        return Table(built_in(), *([load(self.prices)] if self.prices else []))
+
+    def account(self, session: str) -> Account:
+        account = self.accounts.get(session)
+        if account is None:
+            account = self.accounts[session] = Account(guesses=not self.recorded)
+            if len(self.accounts) > SESSIONS and not self.tally:
+                self.accounts.popitem(last=False)
+        return account
+
+    def charge(self, event: Event) -> Cost | None:
+        """What `event`, an llm_response or whatever else may record a usage, adds to its session; None if it records none."""
+        usage = _usage(event, self.recorded)
+        account = self.accounts.get(event.session) or self.account(event.session)
+        identity = event.text("response_id")
+        if event.type == "llm_response" and not account.requests:
+            pass
+        elif event.type == "llm_request":
+            account.model = event.text("model") or account.model
+            if usage is None:
+                return None
+            identity = f"request:{event.id}"
+            account.requests[event.id] = usage.prompt
+            if len(account.requests) > REQUESTS:
+                account.requests.popitem(last=False)
+        elif event.parent in account.requests:
+            identity = f"request:{event.parent}"
+            usage = usage or Usage()
+            usage = usage._replace(prompt=usage.prompt or account.requests[event.parent])
+        elif event.type == "assistant_response" and usage and (usage.read or usage.written):
+            # An imported transcript repeats a response's usage with each of its lines, and has lost its id.
+            identity = digest(f"{event.session}\0{event.text('context_stream')}\0{event.text('model')}\0{usage[:4]}".encode())
+        if usage is None:
+            return None
+        account.latest = event.time or account.latest
+        account.guess = None
+        if account.recorded is None and not identity.startswith(GUESSED):
+            account.recorded = Books()
+        return self._counted(event, account.books, identity, self._charge(event, account, usage))
+
+    def _counted(self, event: Event, books: Books, identity: str, charge: Charge) -> Cost:
+        if not identity:
+            books.replace(NOTHING, charge, self.tally)
+            return Cost(charge, books.total, books.estimated)
+        response = self._responses.get(identity)
+        if response is not None and response.session != event.session:
+            if event.time in response.times:
+                return Cost(charge._replace(usd=0, saved=0), books.total, books.estimated, response.session)
+            # Two agents that number their responses alike are not each other's copies.
+            identity = f"{event.session}\0{identity}"
+            response = self._responses.get(identity)
+        if response is None:
+            response = self._responses[identity] = _Response(event.session)
+            if len(self._responses) > RESPONSES:
+                self._responses.popitem(last=False)
+        if len(response.times) < LINES:
+            response.times.append(event.time)
+        if not _corrects(charge, response.charge):
+            charge = response.charge
+        books.replace(response.charge, charge, self.tally)
+        response.charge = charge
+        return Cost(charge, books.total, books.estimated)
+
+    def _charge(self, event: Event, account: Account, usage: Usage) -> Charge:
+        data = event.data
+        nested = data.get("usage")
+        said = nested if event.type == "assistant_response" and type(nested) is dict else data
+        estimated = data.get("estimated") is True and not (self.recorded and "recorded_output_tokens" in data)
+        return self.priced(event.text("model") or account.model or self.model, usage, event.time, estimated, _modes(said))
+
+    def priced(self, model: str, usage: Usage, time: float, estimated: bool = False, modes: tuple[str, ...] = ()) -> Charge:
+        """The charge for `usage` of `model` at `time`; nothing, and unpriced, where nobody knows a price for it."""
+        price: Price | None = self.table.find(model, *modes) if model else None
+        if price is None:
+            price = self.table.find(self.unpriced_as, *modes) if self.unpriced_as else None
+            estimated = estimated or price is not None
+        if price is None:
+            return Charge(0, estimated, True, model, usage, 0)
+        rates = price.at(time, usage.prompt)
+        return Charge(rates.cost(usage), estimated or price.estimated, False, model, usage, rates.saved(usage) if self.tally else 0)
+
+    def guess(self, event: Event) -> list[tuple[Said, Cost]]:
+        """The responses that must have come before `event`, in a session for which no usage is recorded."""
+        account = self.account(event.session)
+        return [self._guessed(account, said) for said in account.guess.hear(event)] if account.guess else []
+
+    def names_model(self, session: str) -> bool:
+        """Whether anybody has said what the session runs on."""
+        account = self.accounts.get(session)
+        return bool((account and account.model) or self.model or self.unpriced_as)
+
+    def rest(self, account: Account) -> None:
+        """Count what the session's agents had said when the input was over."""
+        for said in account.guess.over() if account.guess else ():
+            self._guessed(account, said)
+
+    def _guessed(self, account: Account, said: Said) -> tuple[Said, Cost]:
+        model = account.model or self.model or self.unpriced_as or ASSUMED
+        charge = self.priced(model, said.usage(model), said.time, True)
+        account.latest = said.time or account.latest
+        account.guessed.replace(NOTHING, charge, self.tally)
+        return said, Cost(charge, account.guessed.total, account.guessed.estimated)
+
+
+def may_record(event: Event) -> bool:
+    """Whether the event is one that a usage may stand in."""
+    kind = event.type
+    return kind == "llm_response" or kind == "llm_request" or (kind == "assistant_response" and "usage" in event.data)
+
+
+def _corrects(new: Charge, old: Charge) -> bool:
+    """Whether `new` takes the place of `old` for the same response.
+
+    The later one does, whole, but for what some agents write behind a final count: a placeholder, smaller or
+    estimated, of the same model's.
+    """
+    if new.model != old.model or old is NOTHING or (old.estimated and not new.estimated):
+        return True
+    return new.estimated <= old.estimated and new.usage.prompt + new.usage.output >= old.usage.prompt + old.usage.output
+
+
+def _count(value: object) -> int:
+    if value is None:
+        return 0
+    if type(value) is int:
+        return value if 0 <= value <= LARGEST else LARGEST if value > 0 else 0
+    return int(min(value, LARGEST)) if type(value) is float and value > 0 else 0
+
+
+def _usage(event: Event, recorded: bool) -> Usage | None:
+    """The tokens that the event tells of, None where it tells of none.
+
+    Ours and OpenTelemetry's count the cached parts within input_tokens. Who counts them apart (Anthropic's own form,
+    which an imported transcript has) shows by a prompt smaller than its cached parts.
+    """
+    data = event.data
+    given = data.get("usage")
+    get = given.get if type(given) is dict else data.get
+    prompt = _count(get("input_tokens") or get("prompt_tokens"))
+    output = _count(get("output_tokens") or get("completion_tokens"))
+    read = _count(get("cache_read_input_tokens"))
+    written = _count(get("cache_creation_input_tokens"))
+    written_1h = _count(get("cache_creation_1h_input_tokens")) if written else 0
+    searches = data.get("web_searches")
+    if recorded and "recorded_output_tokens" in data:
+        output = _count(data["recorded_output_tokens"])
+    if event.type == "assistant_response":
+        details, tools = get("cache_creation"), get("server_tool_use")
+        written_1h = _count(details.get("ephemeral_1h_input_tokens")) if type(details) is dict else 0
+        searches = tools.get("web_search_requests") if type(tools) is dict else 0
+        prompt += read + written
+    elif prompt < read + written:
+        prompt += read + written
+    if not (prompt or output or searches):
+        return None
+    if written_1h > written:
+        written_1h = written
+    return Usage(prompt, read, written, written_1h, output, _count(get("reasoning_output_tokens")), _count(searches))
+
+
+def _modes(said: Mapping[str, Any]) -> tuple[str, ...]:
+    """How the response was made, as far as that changes its price."""
+    speed, tier, place = said.get("speed"), said.get("service_tier"), said.get("inference_geo")
+    if speed is None and tier is None and place is None:
+        return ()
+    modes = ("fast",) if speed == "fast" else (tier,) if type(tier) is str else ()
+    return (*modes, "regional") if place == "us" else modes
