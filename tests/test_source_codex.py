@@ -324,6 +324,27 @@ def written(folder: Path, records: list[dict]) -> Path:
     return path
 
 
+def test_several_rollouts_on_one_pipe_are_told_apart(tmp_path):
+    path = tmp_path / "all.jsonl"
+    names = ("rollout-0.142.jsonl", "rollout-fork.jsonl", "rollout-0.169.jsonl", "rollout-0.169-subagent.jsonl")
+    path.write_bytes(b"".join((HERE / name).read_bytes() for name in names))
+    apart = [event for name in names for event in translated(HERE / name)]
+    together = translated(path)
+    for event in (*apart, *together):
+        event["data"].pop("path", None)
+    assert together == apart
+
+
+def test_a_subagent_that_only_names_its_parent_is_part_of_the_session_that_is_read(tmp_path):
+    records = told(HERE / "rollout-0.169-subagent.jsonl")
+    del records[0]["payload"]["session_id"]
+    records[0]["payload"]["parent_thread_id"] = "01a1ee56-7000-7000-8000-000000000000"
+    (tmp_path / "nested").mkdir()
+    nested = written(tmp_path / "nested", records)
+    assert {event["session_id"] for event in translated(HERE / "rollout-0.169.jsonl", nested)} == {"01a1ee56-5e00-73cc-a001-0000003cc001"}
+    assert {event["session_id"] for event in translated(nested)} == {"01a1ee56-7000-7000-8000-000000000000"}
+
+
 # What a result says.
 
 

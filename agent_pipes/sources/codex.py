@@ -79,8 +79,8 @@ class Translator:
             self.session = self._run.session
         elif type(record.get("payload")) is dict:
             thread = self._threads.get(path)
-            if thread is None:
-                thread = self._threads[path] = Thread(self._max_result, path)
+            if thread is None or (kind == "session_meta" and thread.ends_at(record)):
+                thread = self._threads[path] = Thread(self._max_result, path, self.session)
             yield from thread.translate(record, time_of(record, arrival))
             self.session = thread.session or self.session
 

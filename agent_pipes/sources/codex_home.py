@@ -21,6 +21,7 @@ HEAD = 4 << 20
 REMEMBERED = 20_000
 """Rollouts whose first line is not read again."""
 
+_ARCHIVE = "archived_sessions"
 _NAME = re.compile(r"rollout-.*\.jsonl")
 
 
@@ -59,7 +60,7 @@ class Meta:
 
 def sessions() -> Iterator[Session]:
     """Every session there is a rollout of, the one that changed last first; subagents are part of theirs."""
-    for path, modified in _rollouts(home() / "sessions", home() / "archived_sessions"):
+    for path, modified in _rollouts(home() / "sessions", home() / _ARCHIVE):
         meta = _meta(path)
         if meta and not meta.child:
             yield Session("codex", meta.id, meta.cwd, path, meta.started, modified)
@@ -74,8 +75,10 @@ def files(session: Session) -> list[Path]:
         modified = max(session.modified, session.path.stat().st_mtime)
     except OSError:
         modified = session.modified
-    days = _days(session.started, modified) if session.started else []
-    found = [(path, meta) for path, _ in _rollouts(*days) if path != session.path and (meta := _meta(path)) and meta.child]
+    folders = _days(session.started, modified) if session.started else []
+    if session.path.parent.name == _ARCHIVE:
+        folders.append(session.path.parent)
+    found = [(path, meta) for path, _ in _rollouts(*folders) if path != session.path and (meta := _meta(path)) and meta.child]
     family = {session.id}
     for _, meta in sorted(found, key=lambda each: each[0].name):
         if meta.session == session.id or meta.parent in family:
@@ -147,7 +150,7 @@ def _days(first: float, last: float) -> list[Path]:
     """The folders of the days from `first` to `last`. They are named in local time, which may since have changed."""
     day = datetime.fromtimestamp(first) - timedelta(days=1)
     end = datetime.fromtimestamp(max(first, last)) + timedelta(days=1)
-    folders = [home() / "archived_sessions"]
+    folders: list[Path] = []
     while day.date() <= end.date() and len(folders) < 1000:
         folders.append(home() / "sessions" / day.strftime("%Y/%m/%d"))
         day += timedelta(days=1)

@@ -29,10 +29,14 @@ class _Call:
 
 
 class Thread:
-    """One rollout: the session itself, or a subagent of it."""
+    """One rollout: the session itself, or a subagent of it.
 
-    def __init__(self, max_result: int, path: str) -> None:
+    `session` is the id of the session that is being read, for versions whose subagents only name who spawned them.
+    """
+
+    def __init__(self, max_result: int, path: str, session: str = "") -> None:
         self.session = ""
+        self._root = session
         self._max_result = max_result
         self._path = path
         self._id = ""
@@ -68,13 +72,18 @@ class Thread:
         elif handler := _HANDLERS.get(kind):
             yield from handler(self, payload, time)
 
+    def ends_at(self, record: Fields) -> bool:
+        """Whether another rollout begins with this line, as where several come on one pipe."""
+        own = Meta.of(within(record, "payload")).id
+        return record.get("type") == "session_meta" and bool(self._id) and own != self._id and not self._copied
+
     def _event(self, event_type: str, time: float, key: str, data: Fields, parent: str = "") -> Fields:
         if self._agent:
             data["agent_id"] = self._agent
         return lines.event(event_type, time, self.session, key, data, parent)
 
     def _named(self, payload: Fields, time: float, text: str) -> str:
-        """An key for what has none of its own, the same whenever the rollout is read."""
+        """An id for what has none of its own, the same whenever the rollout is read."""
         return string(payload, "id") or digest(f"{self._id}\0{time}\0{text}".encode(errors="surrogatepass"))[:12]
 
     def _begin(self, payload: Fields, time: float) -> Iterator[Fields]:
@@ -83,7 +92,7 @@ class Thread:
             return
         meta = Meta.of(payload)
         self._id = meta.id
-        self.session = meta.session
+        self.session = self._root if meta.child and self._root and "session_id" not in payload else meta.session
         self._began = time
         created = lines.made(meta.id)
         self._born = lines.time_of(payload, time) if created is None else created

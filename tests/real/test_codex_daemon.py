@@ -1,4 +1,4 @@
-"""Two terminals of the real Codex on one daemon: one session is interrupted, the other goes on.
+"""Two terminals of the real Codex on one daemon: one session is ended, the other goes on.
 
 What is tested runs beside a real client that only prints its help, in the environment that it was given: a directory
 of its own, a scripted model, and no network. There this file is run as a program.
@@ -34,10 +34,14 @@ QUESTIONS = {"Trust this folder?": ["Enter"], "Use existing model": ["Down", "En
 
 @pytest.mark.skipif(bool(MISSING), reason=f"not installed here: {', '.join(MISSING)}")
 @pytest.mark.skipif(not RUN_AGENT.exists(), reason="no run-agent beside the project")
-def test_one_session_of_the_daemon_is_interrupted_and_the_other_goes_on(tmp_path):
-    during = f"'{sys.executable}' '{Path(__file__).resolve()}'"
+@pytest.mark.parametrize("check", ["interruption", "breaker"])
+def test_one_session_of_the_daemon_is_ended_and_the_other_goes_on(tmp_path, check):
+    # The scenarios that run-agent knows lie beside it; ours is named from there.
+    ours = os.path.relpath(Path(__file__).with_name("daemon-spiral"), RUN_AGENT.parent / "scenarios")
+    during = f"'{sys.executable}' '{Path(__file__).resolve()}' {check}"
     environment = {**os.environ, "DURING": during, "LIMIT": "20"}
-    subprocess.run([RUN_AGENT, "codex", "slow", tmp_path, "--", "--help"], env=environment, stdout=subprocess.DEVNULL, timeout=400)
+    scenario = {"interruption": "slow", "breaker": ours}[check]
+    subprocess.run([RUN_AGENT, "codex", scenario, tmp_path, "--", "--help"], env=environment, stdout=subprocess.DEVNULL, timeout=400)
     told = (tmp_path / "during.txt").read_text(errors="replace")
     assert told.rstrip().endswith("all as it should be"), told
 
@@ -64,10 +68,13 @@ def tmux(*words: str) -> str:
     return subprocess.run(["tmux", "-S", socket, "-f", "/dev/null", *words], env=environment, capture_output=True, text=True, check=True).stdout
 
 
+def whole_lines(path: Path) -> list[bytes]:
+    return [line for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
+
+
 def kinds(session: Session) -> list[str]:
     """The types of the lines of the session's rollout."""
-    records = [json.loads(line) for line in session.path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
-    return [record["payload"].get("type", record["type"]) for record in records]
+    return [record["payload"].get("type", record["type"]) for record in map(json.loads, whole_lines(session.path))]
 
 
 def answered(session: Session) -> int:
@@ -87,7 +94,8 @@ def tools(session: Session, holder: process.Identity) -> list[process.Identity]:
     return [each for each in process.descendants(holder.pid) if process.environment_value(each.pid, codex.MARKER) == session.id]
 
 
-def check() -> str:
+def two_sessions() -> tuple[Session, Session, process.Identity]:
+    """Two sessions that call tools, and the one process that runs both."""
     terminal = Terminal("first")
     (alone,) = until(lambda: calling(terminal, 1), 90, "a call of the first session")
     terminal = Terminal("second")
@@ -95,22 +103,49 @@ def check() -> str:
     assert first.id == alone.id
     holder = codex.process(first)
     assert holder and holder == codex.process(second), "one process holds both"
-    control = codex.control(first)
-    assert control == codex_control.socket_path(), "it is reached over its socket, not by a signal"
-    started = until(lambda: tools(first, holder), 20, "a command of the first session")
+    assert codex.control(first) == codex_control.socket_path(), "it is reached over its socket, not by a signal"
+    return first, second, holder
 
-    before = time.monotonic()
-    assert codex_control.interrupt(control, first.id) == "interrupted"
-    took = (time.monotonic() - before) * 1000
-    until(lambda: "turn_aborted" in kinds(first), 2, "the rollout's word of it")
-    until(lambda: not any(map(process.alive, started)), 5, "the end of its command")
-    answers, others = answered(first), answered(second)
-    until(lambda: answered(second) >= others + 2, 30, "two more answers of the model to the other session")
-    assert answered(first) == answers, "the first session has done nothing since"
-    assert "turn_aborted" not in kinds(second)
+
+def goes_on(ended: Session, other: Session, holder: process.Identity) -> None:
+    """That nothing more happens in the one, and all in the other as if nothing had happened."""
+    until(lambda: "turn_aborted" in kinds(ended), 2, "the rollout's word of it")
+    answers, others = answered(ended), answered(other)
+    until(lambda: answered(other) >= others + 2, 30, "two more answers of the model to the other session")
+    assert answered(ended) == answers, "the first session has done nothing since"
+    assert "turn_aborted" not in kinds(other)
     assert process.alive(holder)
-    assert codex_control.interrupt(control, first.id) == "not_running"
-    return f"interrupted in {took:.0f} ms, the other session goes on: all as it should be"
+
+
+def interruption() -> str:
+    first, second, holder = two_sessions()
+    started = until(lambda: tools(first, holder), 20, "a command of the first session")
+    before = time.monotonic()
+    assert codex_control.interrupt(codex_control.socket_path(), first.id) == "interrupted"
+    took = (time.monotonic() - before) * 1000
+    until(lambda: not any(map(process.alive, started)), 5, "the end of its command")
+    goes_on(first, second, holder)
+    assert codex_control.interrupt(codex_control.socket_path(), first.id) == "not_running"
+    return f"interrupted in {took:.0f} ms"
+
+
+def breaker() -> str:
+    """The pipeline as people type it, on the session that is named to it. It goes on watching: so does the session."""
+    first, second, holder = two_sessions()
+    pipeline = f"trace-tail {first.id} | trace-detect-retry --max 3 | trace-kill"
+    environment = {**os.environ, "PATH": f"{ROOT / 'bin'}:{os.environ['PATH']}"}
+    said = codex_control.home().parent / "breaker.ndjson"
+    with said.open("wb") as file:
+        running = subprocess.Popen(["bash", "-c", pipeline], env=environment, stdout=file, start_new_session=True)
+    try:
+        killed = lambda: [event["data"] for event in map(json.loads, whole_lines(said)) if event["event_type"] == "kill"]
+        (kill,) = until(killed, 60, "the breaker's word of it")
+        assert (kill["outcome"], kill["pid"]) == ("interrupted", holder.pid), kill
+        goes_on(first, second, holder)
+    finally:
+        os.killpg(running.pid, signal.SIGTERM)
+        running.wait()
+    return "the breaker has ended the one that span"
 
 
 def clean_up() -> None:
@@ -126,6 +161,6 @@ def clean_up() -> None:
 
 if __name__ == "__main__":
     try:
-        print(check())
+        print({"interruption": interruption, "breaker": breaker}[sys.argv[1]]() + "; the other session goes on: all as it should be")
     finally:
         clean_up()
