@@ -16,7 +16,7 @@ import orjson
 from agent_pipes.event import Fields, objects
 from agent_pipes.process import Identity, all_processes, command_line, cwd, identify, user
 from agent_pipes.sources import Session
-from agent_pipes.sources.claude_lines import string, time_of
+from agent_pipes.sources.fields import string, time_of
 
 HEAD = 256 << 10
 """Bytes of a transcript that are read to learn where it was written."""

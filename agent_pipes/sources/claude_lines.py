@@ -1,13 +1,10 @@
 """What one line of Claude Code's says, in whichever form its version wrote it."""
 
 import re
-from contextlib import suppress
-from datetime import UTC, datetime
 from typing import Any
 
-import orjson
-
-from agent_pipes.event import YEAR_2000, YEAR_2100, Fields, digest
+from agent_pipes.event import Fields
+from agent_pipes.sources.fields import string, time_of
 
 
 class Line:
@@ -90,30 +87,6 @@ def reason(text: str, denial: str) -> tuple[str, int | None]:
     return ("exit", int(code[1])) if code else ("tool", None)
 
 
-def text_of(content: object) -> str:
-    """A content as the model sees it. What is no text is named by its kind and its digest, so that another one differs."""
-    if type(content) is str:
-        return content
-    parts = [content] if type(content) is dict else content if type(content) is list else []
-    return "\n".join(part["text"] if type(part) is dict and type(part.get("text")) is str else _named(part) for part in parts)
-
-
-def _named(part: object) -> str:
-    kind = part.get("type") if type(part) is dict else None
-    return f"[{kind if type(kind) is str else 'content'} {digest(written(part))}]"
-
-
-def written(value: object) -> bytes:
-    """A value of a line in bytes, the same for the same value. What is nested too deep to be looked into is all one."""
-    try:
-        return orjson.dumps(value)
-    except (TypeError, ValueError):
-        # Lone surrogates, integers beyond 64 bits, nesting beyond 254.
-        with suppress(RecursionError):
-            return repr(value).encode(errors="surrogatepass")
-    return b"nested too deep"
-
-
 def api_error(record: Fields) -> tuple[str, int | None]:
     """The message of a failed request, which lies at several depths, and its HTTP status."""
     error: Any = record.get("error")
@@ -135,23 +108,3 @@ def blocks(content: object) -> list[Fields]:
 def _agent_of(path: str) -> str:
     name = path.rpartition("/")[2]
     return name.removeprefix("agent-").removesuffix(".jsonl") if name.startswith("agent-") else ""
-
-
-def time_of(record: Fields, arrival: float) -> float:
-    """The line's own time in seconds since the epoch, or that of its arrival."""
-    stamp = record.get("timestamp")
-    if type(stamp) is str:
-        try:
-            moment = datetime.fromisoformat(stamp)
-            time = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-        except (ValueError, OverflowError):
-            return arrival
-        if YEAR_2000 <= time < YEAR_2100:
-            return time
-    return arrival
-
-
-def string(fields: Fields, key: str) -> str:
-    """The string that is under `key`, or ""."""
-    value = fields.get(key)
-    return value if type(value) is str else ""

@@ -5,7 +5,7 @@ from collections.abc import Hashable, Iterator
 from typing import Any
 
 from agent_pipes.event import Fields
-from agent_pipes.sources.claude_lines import written
+from agent_pipes.sources.fields import written
 
 REMEMBERED = 2_000
 """Responses of a session that may still be corrected. A later copy of one forgotten comes out again, under its old id."""

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from agent_pipes.event import Fields
 from agent_pipes.sources.codex_exec import KINDS, Run
 from agent_pipes.sources.codex_home import active, control, files, process, sessions
-from agent_pipes.sources.codex_lines import time_of
 from agent_pipes.sources.codex_thread import Thread
+from agent_pipes.sources.fields import time_of
 
 __all__ = ["HOW", "MARKER", "NAME", "Translator", "active", "control", "files", "matters", "process", "recognises", "sessions"]
 

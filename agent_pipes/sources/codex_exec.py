@@ -4,8 +4,9 @@ import shlex
 from collections.abc import Iterator
 
 from agent_pipes.event import Fields
-from agent_pipes.sources.codex_lines import command_of, ended_of, event, failure, outcome, patch_of, string, text_of, tool_of, within
+from agent_pipes.sources.codex_lines import command_of, ended_of, event, failure, outcome, patch_of, tool_of
 from agent_pipes.sources.codex_usage import NOTHING, counts
+from agent_pipes.sources.fields import string, text_of, within
 
 KINDS = frozenset({
     "thread.started", "turn.started", "turn.completed", "turn.failed", "item.started", "item.updated", "item.completed", "error",

@@ -13,7 +13,7 @@ from agent_pipes.codex_control import home, socket_path
 from agent_pipes.event import Fields, objects
 from agent_pipes.process import Identity, command_line, holders
 from agent_pipes.sources import Session
-from agent_pipes.sources.codex_lines import string, time_of, within
+from agent_pipes.sources.fields import string, time_of, within
 
 HEAD = 4 << 20
 """Bytes of a rollout's first line that are read: it holds the instructions and the tools, mostly 30 kB."""

@@ -1,13 +1,12 @@
 """What one line of Codex's says: its time, its texts, and how a call ended."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any
 
 import orjson
 
 from agent_pipes.event import YEAR_2000, YEAR_2100, Fields, digest
 from agent_pipes.sources import result
+from agent_pipes.sources.fields import number, string, text_of, within
 
 
 def event(event_type: str, time: float, session: str, key: str, data: Fields, parent: str = "") -> Fields:
@@ -22,34 +21,6 @@ def event(event_type: str, time: float, session: str, key: str, data: Fields, pa
 def failure(message: str, reason: str, limit: int) -> Fields:
     """The data of an error that is no call's result."""
     return {**result(message, limit, "error"), "reason": reason}
-
-
-def string(fields: Fields, key: str) -> str:
-    """The string that `fields` has under `key`, or ""."""
-    value = fields.get(key)
-    return value if type(value) is str else ""
-
-
-def within(fields: Fields, key: str) -> Fields:
-    """The object that `fields` has under `key`, or {}."""
-    value = fields.get(key)
-    return value if type(value) is dict else {}
-
-
-def number(fields: Fields, key: str) -> float | None:
-    """The number that `fields` has under `key`, None for anything else."""
-    value = fields.get(key)
-    return value if type(value) is int or type(value) is float else None
-
-
-def time_of(fields: Fields, fallback: float) -> float:
-    """The ISO time that `fields` has, in seconds since the epoch; `fallback` where it has none or an absurd one."""
-    try:
-        moment = datetime.fromisoformat(string(fields, "timestamp"))
-        seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, OverflowError):
-        return fallback
-    return seconds if YEAR_2000 <= seconds < YEAR_2100 else fallback
 
 
 def made(id: str) -> float | None:
@@ -95,20 +66,6 @@ def tool_of(namespace: str, name: str) -> str:
     if not namespace.startswith("mcp__"):
         return name
     return f"{namespace}{name}" if namespace.endswith("_") or name.startswith("_") else f"{namespace}__{name}"
-
-
-def text_of(content: object) -> str:
-    """A content as the model sees it. What is no text is named by its kind and its digest, so that another one differs."""
-    if type(content) is str:
-        return content
-    parts: list[Any] = content if type(content) is list else [] if content is None else [content]
-    texts = [part["text"] if type(part) is dict and type(part.get("text")) is str else _named(part) for part in parts]
-    return "".join(text if text.endswith("\n") else f"{text}\n" for text in texts[:-1]) + "".join(texts[-1:])
-
-
-def _named(part: object) -> str:
-    kind = string(part, "type") if type(part) is dict else ""
-    return f"[{kind or 'content'} {digest(repr(part).encode(errors='surrogatepass'))}]"
 
 
 @dataclass(slots=True)

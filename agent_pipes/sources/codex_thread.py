@@ -8,8 +8,9 @@ from typing import Any
 from agent_pipes.event import Fields, digest
 from agent_pipes.sources import codex_lines as lines
 from agent_pipes.sources.codex_home import Meta
-from agent_pipes.sources.codex_lines import Ended, Outcome, number, outcome, string, text_of, within
+from agent_pipes.sources.codex_lines import Ended, Outcome, outcome
 from agent_pipes.sources.codex_usage import Meter
+from agent_pipes.sources.fields import number, string, text_of, time_of, within
 
 REMEMBERED = 20_000
 """Calls of a thread that are known again, so that none comes out twice."""
@@ -95,7 +96,7 @@ class Thread:
         self.session = self._root if meta.child and self._root and "session_id" not in payload else meta.session
         self._began = time
         created = lines.made(meta.id)
-        self._born = lines.time_of(payload, time) if created is None else created
+        self._born = time_of(payload, time) if created is None else created
         if meta.child:
             self._agent = meta.id
             yield self._event("subagent_start", time, f"{meta.id}:start", {"agent_type": meta.role} if meta.role else {})

@@ -14,8 +14,8 @@ import orjson
 
 from agent_pipes.event import Fields
 from agent_pipes.sources import result
-from agent_pipes.sources.claude_lines import string, text_of, time_of
 from agent_pipes.sources.copilot_home import files, process, sessions, successor
+from agent_pipes.sources.fields import string, text_of, time_of
 
 __all__ = ["HOW", "MARKER", "NAME", "Translator", "files", "matters", "process", "recognises", "sessions", "successor"]
 

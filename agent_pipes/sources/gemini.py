@@ -11,7 +11,7 @@ from pathlib import PurePath
 
 from agent_pipes.event import Fields, digest
 from agent_pipes.sources import result
-from agent_pipes.sources.claude_lines import string, text_of, time_of
+from agent_pipes.sources.fields import string, text_of, time_of
 from agent_pipes.sources.gemini_home import files, process, sessions, successor
 from agent_pipes.sources.gemini_stream import STREAM, Stream, count, is_stream
 

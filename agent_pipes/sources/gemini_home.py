@@ -16,7 +16,7 @@ from agent_pipes.event import Fields
 from agent_pipes.process import Identity, all_processes, command_line, cwd, environment_value, process_at, user
 from agent_pipes.sources import Session
 from agent_pipes.sources.claude_home import began
-from agent_pipes.sources.claude_lines import string, time_of
+from agent_pipes.sources.fields import string, time_of
 
 HEAD = 4 << 10
 """Bytes of a session's file that are read to learn its id and when it began."""

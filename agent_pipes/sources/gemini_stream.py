@@ -6,7 +6,7 @@ from typing import Any
 
 from agent_pipes.event import Fields
 from agent_pipes.sources import result
-from agent_pipes.sources.claude_lines import string
+from agent_pipes.sources.fields import string
 
 STREAM = frozenset({"init", "message", "tool_use", "tool_result", "error", "result"})
 """The types of its lines. None of them has an id of its own."""

@@ -11,7 +11,7 @@ import orjson
 from agent_pipes.event import OURS, Fields, objects
 from agent_pipes.process import Identity
 from agent_pipes.sources import Session, claude_home, native
-from agent_pipes.sources.claude_lines import string
+from agent_pipes.sources.fields import string
 from agent_pipes.sources.native import PASSES, Translator, files
 
 __all__ = ["HOW", "NAME", "PASSES", "Translator", "active", "files", "process", "recognises", "sessions", "stores"]
