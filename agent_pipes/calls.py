@@ -1,0 +1,227 @@
+"""Tool calls: which are the same, what each is done to, what to call it, and which result answers which call."""
+
+from collections import OrderedDict
+from posixpath import basename, normpath
+from typing import Any
+
+import orjson
+
+from agent_pipes import verbs
+from agent_pipes.event import Event, Fields
+from agent_pipes.shell import line
+
+BOOKKEEPING = frozenset({
+    "timeout", "timeout_ms", "yield_time_ms", "max_output_tokens", "justification", "task_progress", "run_in_background", "is_background",
+    "requires_approval", "sandbox_permissions", "with_escalated_permissions", "prefix_rule",
+})  # fmt: skip
+"""Arguments that say how a call is to be run or shown, not what it does: calls that differ in these are the same."""
+
+SPOKEN = frozenset({"description", "explanation", "instruction"})
+"""Bookkeeping, too, where the call has something else to say what it does: a command, a file, a prompt."""
+
+COMMANDS = ("command", "cmd")
+PATHS = ("file_path", "path", "notebook_path", "filePath", "absolute_path", "target_file", "filename")
+SEARCHES = frozenset({"pattern", "query", "regex", "glob"})
+SUBJECTS = frozenset({*COMMANDS, *PATHS, *SEARCHES, "prompt", "url"})
+
+
+class Call:
+    """A tool call as detectors compare it.
+
+    id:      the call's event id.
+    time:    when it was made, seconds since the epoch.
+    tool:    the tool's name.
+    step:    what the parallel calls of one response share, "" where the source cannot tell.
+    command: the command line of a shell tool, "" for others.
+    path:    the file of a file tool, "" for others.
+    """
+
+    __slots__ = ("_arguments", "_key", "_polls", "_target", "command", "id", "path", "step", "time", "tool")
+
+    def __init__(self, event: Event) -> None:
+        data = event.data
+        self.id = event.id
+        self.time = event.time
+        tool = data.get("tool_name")
+        self.tool: str = tool if type(tool) is str else ""
+        step = data.get("step")
+        self.step: str = step if type(step) is str else ""
+        self._arguments: Fields | None = _arguments(data.get("arguments"))
+        self._key = self._target = 0
+        self._polls: bool | None = None
+        self.command, self.path = _command_and_path(self._arguments)
+
+    @property
+    def key(self) -> int:
+        """The same for the same call: tool and arguments in canonical form, bookkeeping aside. 64 bits."""
+        if not self._key:
+            self._key = hash((self.tool, _canonical(self._arguments or {})))
+        return self._key
+
+    @property
+    def target(self) -> int:
+        """The same for calls of one tool that are done to the same thing: the command as a shell reads it, the file;
+        else the call itself. 64 bits."""
+        if not self._target:
+            if self.command:
+                self._target = hash((self.tool, verbs.subject(self.command)))
+            elif files := self._files():
+                verb = verbs.of_tool(self.tool)
+                self._target = hash(("edit" if verb == "write" else verb, files))
+            else:
+                self._target = self.key
+        return self._target
+
+    @property
+    def polls(self) -> bool:
+        """Whether it only waits for something, or asks how far something has come."""
+        if self._polls is None:
+            arguments = self._arguments or {}
+            if self.tool == "write_stdin":
+                self._polls = not arguments.get("chars")
+            elif self.command:
+                self._polls = verbs.polls(self.command)
+            else:
+                self._polls = self.tool in verbs.POLLING_TOOLS or arguments.get("action") in ("poll", "wait")
+        return self._polls
+
+    @property
+    def changes(self) -> bool:
+        """Whether it may change something: what is not known to look only, may."""
+        return verbs.command_changes(self.command) if self.command else verbs.tool_changes(self.tool)
+
+    @property
+    def verb(self) -> str:
+        """The call in a word: what a step of a loop is named."""
+        return verbs.of_command(self.command) if self.command else verbs.of_tool(self.tool)
+
+    @property
+    def label(self) -> str:
+        """The call for people: the command in quotation marks, or the tool and its file."""
+        if self.command:
+            return f'"{_cut(" ".join(verbs.short(self.command).split()), 80)}"'
+        files = ", ".join(basename(path) for path in self._files())
+        return f"{self.tool or 'a tool'} {_cut(files, 60)}".rstrip()
+
+    def settle(self) -> None:
+        """Let go of the arguments, once everything that is asked of them has been worked out."""
+        self.key, self.target, self.polls  # noqa: B018
+        self._arguments = None
+
+    def _files(self) -> tuple[str, ...]:
+        if self.path:
+            return (normpath(self.path),)
+        arguments = self._arguments or {}
+        patch = arguments.get("input", arguments.get("patch"))
+        return tuple(verbs.PATCHED.findall(patch, 0, 1 << 16)) if type(patch) is str and patch.startswith("*** Begin Patch") else ()
+
+
+def call_of(event: Event) -> Call:
+    """The call that a `tool_call` event says; worked out once, however many stages ask."""
+    memo = event.memo
+    if memo is None:
+        memo = event.memo = {}
+    call: Call | None = memo.get("call")
+    if call is None:
+        call = memo["call"] = Call(event)
+    return call
+
+
+OPEN = 64
+"""Calls of one agent that wait for their result: beyond these, the oldest is given up."""
+
+UNSETTLED = 8
+"""How many of them keep their arguments."""
+
+
+class OpenCalls:
+    """Pairs results with their calls: by the call's id, else by the id that both carry, else by the tool's name."""
+
+    def __init__(self) -> None:
+        self._calls: OrderedDict[str, Call] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    def clear(self) -> None:
+        self._calls.clear()
+
+    def opened(self, event: Event) -> Call | None:
+        """The call that this `tool_call` makes; None for one that is open already and is only said again."""
+        call = call_of(event)
+        name = _ticket(event.data) or call.id
+        calls = self._calls
+        if name and name in calls:
+            return None
+        if len(calls) >= UNSETTLED or len(event.raw) > 4096:
+            call.settle()
+            if len(calls) >= OPEN:
+                calls.popitem(last=False)
+        calls[name] = call
+        return call
+
+    def answered(self, event: Event) -> Call | None:
+        """The call that this `tool_result` or `error` answers, which is then no longer open; None where there is none."""
+        calls = self._calls
+        call = calls.pop(event.parent, None) if event.parent else None
+        if call is not None or not calls:
+            return call
+        ticket = _ticket(event.data)
+        if ticket:
+            return calls.pop(ticket, None)
+        tool = event.data.get("tool_name")
+        for name, each in calls.items():
+            if each.id == event.parent if event.parent else each.tool == tool:
+                return calls.pop(name)
+        return None
+
+
+def _ticket(data: Fields) -> str:
+    """The id that call and result share in stores whose results do not always name their call's event."""
+    ticket = data.get("tool_use_id", data.get("request_id"))
+    return str(ticket) if type(ticket) in (str, int) else ""
+
+
+def _arguments(value: object) -> Fields:
+    if type(value) is dict:
+        return value
+    if type(value) is str and value[:1] == "{":
+        # Some clients write the arguments as JSON text.
+        try:
+            parsed = orjson.loads(value)
+        except ValueError:
+            parsed = None
+        if type(parsed) is dict:
+            return parsed
+    return {} if value is None else {"": value}
+
+
+def _command_and_path(arguments: Fields) -> tuple[str, str]:
+    """The command line or the file that arguments name. An editor's subcommand (`command`: "str_replace") has a file beside it."""
+    for name in PATHS:
+        if name in arguments:
+            path = arguments[name]
+            return "", path if type(path) is str and SEARCHES.isdisjoint(arguments) else ""
+    for name in COMMANDS:
+        if name in arguments:
+            return line(arguments[name]), ""
+    return "", ""
+
+
+def _canonical(arguments: Fields) -> bytes:
+    aside = BOOKKEEPING if SUBJECTS.isdisjoint(arguments) else BOOKKEEPING | SPOKEN
+    if not aside.isdisjoint(arguments):
+        arguments = {name: value for name, value in arguments.items() if name not in aside}
+    return canonical(arguments)
+
+
+def canonical(value: Any) -> bytes:
+    """`value` as JSON, the same for equal values whatever the order of their keys; what is no JSON is written as Python does."""
+    try:
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    except (TypeError, ValueError, RecursionError):
+        return repr(value).encode(errors="backslashreplace")
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[: limit - 1] + "…"

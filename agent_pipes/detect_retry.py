@@ -1,0 +1,133 @@
+"""trace-detect-retry: the same command fails again and again."""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+
+import click
+
+from agent_pipes.calls import Call, OpenCalls
+from agent_pipes.detector import Finding, alert_option, detect
+from agent_pipes.event import Event
+from agent_pipes.filter import filter_command
+from agent_pipes.options import COUNT, limit
+from agent_pipes.results import FAILED, OK, Result, outcome
+
+COMMANDS = 48
+"""Commands of one agent of which the failures are counted: the one that last failed longest ago is forgotten first."""
+
+SHOWN = 10
+"""Failures of which a violation names the events: the latest."""
+
+
+PATIENCE = 4
+"""How many times the limit a command may fail when it fails in another way each time that something was changed."""
+
+
+class Streak:
+    """The failures of one command since it last succeeded.
+
+    count: those since there was progress: it failed in another way after something had been changed.
+    total: all.
+    """
+
+    __slots__ = ("changes", "count", "events", "like", "number", "step", "total")
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.count = self.total = self.like = self.changes = 0
+        self.step = ""
+        self.events: list[str] = []
+
+
+class Retries:
+    """The commands of one agent that fail."""
+
+    def __init__(self, limit: int, warn: int) -> None:
+        self.limit = limit
+        self.warn = warn
+        self.open = OpenCalls()
+        self.streaks: OrderedDict[int, Streak] = OrderedDict()
+        self.standing: dict[int, Finding] = {}
+        self.number = self.changes = 0
+        self.own = object()
+
+    def see(self, event: Event, now: float) -> Iterable[Finding]:
+        kind = event.type
+        if kind == "tool_call":
+            self.open.opened(event)
+        elif kind == "tool_result" or kind == "error":
+            call = self.open.answered(event)
+            if call is not None:
+                came = outcome(event)
+                if came == FAILED:
+                    return self._failed(call, event)
+                if came == OK and self.streaks:
+                    self._succeeded(call)
+        elif kind == "user_prompt" and self.streaks:
+            self.streaks.clear()
+            self.standing.clear()
+        return ()
+
+    def holding(self, now: float) -> Iterable[Finding]:
+        return self.standing.values()
+
+    def _succeeded(self, call: Call) -> None:
+        self.streaks.pop(call.target, None)
+        self.standing.pop(call.target, None)
+        if call.changes:
+            self.changes += 1
+
+    def _failed(self, call: Call, event: Event) -> Iterable[Finding]:
+        target = call.target
+        streak = self.streaks.get(target)
+        if streak is None:
+            self.number += 1
+            streak = self.streaks[target] = Streak(self.number)
+            if len(self.streaks) > COMMANDS:
+                self.standing.pop(self.streaks.popitem(last=False)[0], None)
+        elif call.step and call.step == streak.step:
+            # Parallel calls of one response are one attempt.
+            return ()
+        like = Result(event, failed=True).like
+        if like != streak.like and self.changes > streak.changes:
+            self.number += 1
+            streak.number, streak.count = self.number, 0
+        streak.like, streak.changes, streak.step = like, self.changes, call.step
+        streak.count += 1
+        streak.total += 1
+        self.streaks.move_to_end(target)
+        if event.id:
+            streak.events = [*streak.events[1 - SHOWN :], event.id]
+        return self._judge(call, streak)
+
+    def _judge(self, call: Call, streak: Streak) -> Iterable[Finding]:
+        limit, count = self.limit, streak.count
+        if 0 < limit * PATIENCE <= streak.total:
+            count = streak.total
+        critical = 0 < limit <= count
+        if not critical and not 0 < self.warn <= count:
+            return ()
+        times = "once" if count == 1 else f"{count} times"
+        message = f"{call.label} failed {times}{'; raise the limit with --max' if critical else ''}"
+        seen = {"count": count, **({"limit": limit} if limit else {})}
+        found = Finding((self.own, streak.number), message, 2 if critical else 1, "critical" if critical else "warning", tuple(streak.events), seen)
+        self.standing[call.target] = found
+        return (found,)
+
+
+@filter_command("trace-detect-retry")
+@limit("--max", type=COUNT, flag="--max-retries", key="retry.max", default=5, help="Failures of one command to allow.")
+@limit("--warn", type=COUNT, key="retry.warn", default=0, help="Warn when one command has failed this often.")
+@alert_option("retry")
+def detect_retry(events: Iterable[Event], max: int, warn: int, alert: tuple[str, ...]) -> Iterator[Event]:
+    """Raise a violation when the same command has failed N times, with no success of it in between.
+
+    Commands are the same whatever stands before and behind them for show (cd, variables, 2>&1, tail), failing edits when
+    they are of the same file. A call that its user refused, or that another call took down, has not failed.
+    """
+    if 0 < max <= warn:
+        raise click.UsageError(f"--warn {warn}: a warning is expected before --max {max}, or 'off'")
+    return detect(events, "retry", lambda: Retries(max, warn), alert, per_agent=True)
+
+
+main = detect_retry.main

@@ -1,0 +1,83 @@
+"""Tandem repeats: how often what ends here has just been repeated, for every period at once.
+
+`run[p]` is for how many symbols x[t] == x[t-p] has held; a block of period p then stands `run[p] // p + 1` times in a
+row. Only periods at which the newest symbol occurred can be running, so a symbol never seen before costs one search,
+and the state is one small buffer, however long the stream.
+"""
+
+from struct import Struct
+
+_pack = Struct("q").pack
+
+
+class Recent:
+    """The last `size` symbols (64-bit integers), and how far back one of them stands."""
+
+    __slots__ = ("_held", "size")
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._held = bytearray()
+
+    def __len__(self) -> int:
+        return min(len(self._held) >> 3, self.size)
+
+    def append(self, symbol: int) -> None:
+        held = self._held
+        held += _pack(symbol)
+        if len(held) >= self.size << 4:
+            del held[: self.size << 3]
+
+    def distances(self, symbol: int) -> list[int]:
+        """How many symbols ago `symbol` stood, nearest first: 1 is the newest one."""
+        held, sought = self._held, _pack(symbol)
+        end = len(held)
+        low = max(0, end - (self.size << 3))
+        found: list[int] = []
+        at = held.rfind(sought, low)
+        while at >= 0:
+            # Bytes of two neighbours may look like a symbol that does not stand there.
+            if not at & 7:
+                found.append((end - at) >> 3)
+            at = held.rfind(sought, low, at + 7)
+        return found
+
+    def newest(self, number: int) -> list[int]:
+        """The last `number` symbols, oldest first."""
+        number = min(number, len(self))
+        return list(memoryview(self._held)[len(self._held) - (number << 3) :].cast("q")) if number else []
+
+    def clear(self) -> None:
+        self._held = bytearray()
+
+
+class Repeats:
+    """The run of every period up to `longest`, in a stream of symbols.
+
+    A symbol is looked at first (`runs`) and becomes part of the stream after (`push`), so that what stands last may
+    still change.
+    """
+
+    __slots__ = ("_recent", "_runs")
+
+    def __init__(self, longest: int = 50) -> None:
+        self._recent = Recent(longest)
+        self._runs: dict[int, int] = {}
+
+    def runs(self, symbol: int) -> dict[int, int]:
+        """If `symbol` came next: by period, shortest first, for how many symbols each has equalled the one a period before."""
+        before = self._runs
+        return {period: before.get(period, 0) + 1 for period in self._recent.distances(symbol)}
+
+    def push(self, symbol: int, runs: dict[int, int]) -> None:
+        """`symbol` has come, and `runs` was what it would bring."""
+        self._recent.append(symbol)
+        self._runs = runs
+
+    def block(self, period: int) -> list[int]:
+        """The last `period` symbols, oldest first."""
+        return self._recent.newest(period)
+
+    def clear(self) -> None:
+        self._recent.clear()
+        self._runs = {}
