@@ -44,13 +44,18 @@ def format_of(path: Path) -> Source:
             head = [file.readline(64 << 20) for _ in range(SNIFFED)]
     except OSError as error:
         raise click.UsageError(f"{path}: {error.strerror}") from None
-    for line in head:
+    for line in (path.read_bytes(),) if is_document(path) else head:
         for record in _readable(line):
             if found := recognised(record):
                 return found
     if not any(line.strip() for line in head):
         raise click.UsageError(f"{path}: empty: its format is not known yet; name it with --format {'|'.join(NAMES)}")
     raise click.UsageError(f"{path}: not a session in a known format; known are {', '.join(NAMES)} (--format forces one)")
+
+
+def is_document(path: Path) -> bool:
+    """Whether the file is one JSON document that is written anew each time, not a line for each event."""
+    return path.suffix == ".json"
 
 
 def _readable(line: bytes) -> Iterator[Fields]:

@@ -125,7 +125,11 @@ def dumps(fields: Mapping[str, Any]) -> bytes:
         return orjson.dumps(fields)
     except (TypeError, ValueError, RecursionError):
         # Lone surrogates, integers beyond 64 bits, nesting beyond 254: what agents write and orjson will not.
-        return json.dumps(fields, separators=(",", ":"), default=str).encode()
+        try:
+            return json.dumps(fields, separators=(",", ":"), default=str).encode()
+        except RecursionError:
+            flat = {key: value if isinstance(value, (str, int, float)) else {"unreadable": "nested too deep"} for key, value in fields.items()}
+            return orjson.dumps(flat)
 
 
 def objects(line: bytes) -> Iterator[Fields]:

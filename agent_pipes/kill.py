@@ -132,9 +132,13 @@ class Killer:
         from agent_pipes.codex_control import ControlError, interrupt
 
         try:
-            return self.told(guarded, held.identity.pid, "interrupted", interrupt(control, guarded.session))
+            said = "its turn was interrupted" if interrupt(control, guarded.session) == "interrupted" else "nothing ran in it any more"
+            event = self.told(guarded, held.identity.pid, "interrupted", said)
         except ControlError as error:
             return self.told(guarded, held.identity.pid, "failed", str(error))
+        # The session lives on, and its user may go on with it: the next violation is to end that turn, too.
+        guarded.trigger, guarded.finished = None, False
+        return event
 
     def step(self) -> Iterator[Event]:
         """Go on with what is being ended."""

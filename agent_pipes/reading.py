@@ -105,6 +105,8 @@ class Reading:
                 yield make("history_start", event.time or self.clock.now(), event.session, {"path": str(self.session.path)})
         if event.type:
             self.ended = event.type == "session_end"
+        if event.type == "session_start" and (blind := event.data.get("cannot_tell")):
+            warn(f"session {event.session}: this form of {self.source.NAME}'s sessions cannot tell {', '.join(map(str, blind))}: see agent-pipes(7)")
         yield event
 
     def _believed(self, event: Event) -> Event:

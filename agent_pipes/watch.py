@@ -85,7 +85,7 @@ class Plan:
     def value(self, option: Option) -> Any:
         """The option's value: flag over file over default (None)."""
         flag = self.flags.get(_name(option)) if option.flag else None
-        if flag not in (None, (), False):
+        if not (flag is None or flag is False or flag == ()):
             return flag
         return self.file.get(option.key) if option.key else None
 

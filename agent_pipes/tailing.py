@@ -1,0 +1,208 @@
+"""Following sessions: their files as they grow, and the processes that write them, until either ends."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from agent_pipes import choose
+from agent_pipes.event import Event, tick
+from agent_pipes.follow import Follower
+from agent_pipes.held import Held, Refused
+from agent_pipes.process import Identity, alive
+from agent_pipes.reading import Clock, Reading
+from agent_pipes.sources import Session, Source
+from agent_pipes.stream import Waiter, warn
+
+SEARCH, SOON = 1.0, 0.2
+"""Seconds between two looks for a session, and for the process of one; the second for the first session of a command."""
+
+
+class Watched:
+    """A process whose end is waited for; nothing is ever sent to it here."""
+
+    def __init__(self, identity: Identity) -> None:
+        self.identity = identity
+        try:
+            self.held: Held | None = Held(identity, allowed=identity)
+        except Refused:
+            # Another user's, or gone by now: it can still be looked at.
+            self.held = None
+
+    def fileno(self) -> int:
+        return self.held.fileno() if self.held else -1
+
+    def gone(self) -> bool:
+        return self.held.gone() if self.held else not alive(self.identity)
+
+    def close(self) -> None:
+        if self.held:
+            self.held.close()
+
+
+class Tail:
+    """What is being followed: the sessions, their files, and the processes that write them."""
+
+    def __init__(self, waiter: Waiter, *, poll: bool, max_line: int, options: dict[str, Any]) -> None:
+        self.waiter = waiter
+        self.clock = Clock()
+        self.follower = Follower(poll=poll, max_line=max_line, warn=warn)
+        self.options = options
+        self.readings: dict[Path, Reading] = {}
+        self.processes: dict[Path, Identity] = {}
+        self.held: dict[Identity, Watched] = {}
+        self.files: dict[Path, Reading] = {}
+        self.documents: dict[Path, float] = {}
+        self.seen: set[Path] = set()
+        self.bad = 0
+
+    def add(self, session: Session, source: Source | None = None, *, live: bool) -> Reading:
+        """Begin to read a session, from its start."""
+        reading = Reading(session, source or choose.source(session.agent), self.clock, live=live, **self.options)
+        self.readings[session.path] = reading
+        self.seen.add(session.path)
+        self.list_files(reading)
+        return reading
+
+    def list_files(self, reading: Reading) -> None:
+        """Follow the files that the session has grown meanwhile (its subagents')."""
+        for path in reading.source.files(reading.session) or [reading.session.path]:
+            if path not in self.files:
+                self.files[path] = reading
+                if choose.is_document(path):
+                    self.documents[path] = 0.0
+                else:
+                    self.follower.add(path)
+
+    def read(self) -> Iterator[Event]:
+        """All that is there now."""
+        for piece in self.follower.read():
+            reading = self.files.get(piece.path)
+            if reading:
+                yield from reading.events(piece.path, piece.number, piece.lines)
+        for path, read_at in self.documents.items():
+            with suppress(OSError):
+                if (changed := path.stat().st_mtime) != read_at:
+                    self.documents[path] = changed
+                    yield from self.files[path].events(path, 1, [path.read_bytes()])
+
+    def drop(self, reading: Reading, reason: str) -> Iterator[Event]:
+        """The session is over: a last read, and its end."""
+        self.list_files(reading)
+        yield from self.read()
+        yield from reading.rest()
+        yield from reading.caught_up()
+        yield from reading.over(reason)
+        self.bad += reading.bad
+        path = reading.session.path
+        identity = self.processes.pop(path, None)
+        if identity and identity not in self.processes.values():
+            watched = self.held.pop(identity)
+            self.waiter.forget(watched.fileno())
+            watched.close()
+        del self.readings[path]
+        for file in [file for file, owner in self.files.items() if owner is reading]:
+            del self.files[file]
+            if self.documents.pop(file, None) is None:
+                self.follower.remove(file)
+
+    def hold(self, identity: Identity) -> Watched:
+        """The process, held so that its end is noticed at once, and no later one is taken for it."""
+        if identity not in self.held:
+            self.held[identity] = Watched(identity)
+            self.waiter.watch(self.held[identity].fileno())
+        return self.held[identity]
+
+    def watch(self, reading: Reading, identity: Identity, how: str) -> Iterator[Event]:
+        """The session's process is known: say so, and be told when it has gone."""
+        self.hold(identity)
+        self.processes[reading.session.path] = identity
+        yield reading.runs_in(identity, how, control=self.control(reading))
+
+    def control(self, reading: Reading) -> Path | None:
+        """The socket over which the session is ended, where its process serves others too."""
+        return control_of(reading.session)
+
+    def gone(self, reading: Reading) -> bool:
+        identity = self.processes.get(reading.session.path)
+        return identity is not None and self.hold(identity).gone()
+
+
+Find = Callable[[Tail], list[Session]]
+"""What is to be followed beside what already is: asked once a second."""
+
+
+def follow(tail: Tail, find: Find, *, endless: bool, given: Identity | None, how: str, wait: bool) -> Iterator[Event]:
+    """Follow what `find` finds, until it has ended (`endless`: and whatever comes next).
+
+    given: the process, where somebody has named it; `how` says who.
+    wait:  for the first session, where there is none yet.
+    """
+    waiter = tail.waiter
+    due = 0.0
+    while not waiter.signal:
+        ended = given is not None and tail.hold(given).gone()
+        now = time.monotonic()
+        if now >= due or ended:
+            due = now + (SOON if given and not tail.seen else SEARCH)
+            for session in find(tail) if endless or not tail.seen else []:
+                tail.add(session, live=True)
+            for reading in list(tail.readings.values()):
+                tail.list_files(reading)
+                if not reading.history:
+                    yield from _process(tail, reading, given, how)
+                yield from _succeed(tail, reading)
+        over = [reading for reading in tail.readings.values() if ended or tail.gone(reading)]
+        yield from tail.read()
+        for reading in list(tail.readings.values()):
+            if reading.history:
+                yield from _process(tail, reading, given, how)
+                yield from reading.caught_up()
+            if reading in over:
+                yield from tail.drop(reading, "the process has ended")
+            elif reading.ended:
+                yield from tail.drop(reading, "")
+        if not tail.readings and (ended or (not endless and (tail.seen or not wait))):
+            return
+        if not waiter.wait(tail.follower.fileno(), min(tail.follower.interval, waiter.interval, max(0.0, due - now))):
+            yield tick(tail.clock.now())
+
+
+def _process(tail: Tail, reading: Reading, given: Identity | None, how: str) -> Iterator[Event]:
+    """Say which process the session runs in, as soon as it is known."""
+    if reading.session.path in tail.processes:
+        return
+    if given and not tail.control(reading):
+        yield from tail.watch(reading, given, how)
+    elif identity := reading.source.process(reading.session):
+        yield from tail.watch(reading, identity, getattr(reading.source, "HOW", "registry"))
+
+
+def _succeed(tail: Tail, reading: Reading) -> Iterator[Event]:
+    """Go over to the session that the same process has opened since (/clear, /resume, /branch)."""
+    successor = getattr(reading.source, "successor", None)
+    session: Session | None = successor(reading.session) if successor else None
+    if session and session.path not in tail.seen:
+        warn(f"session {reading.id} goes on as {session.id}")
+        tail.add(session, live=True)
+        yield from tail.drop(reading, f"goes on as {session.id}")
+
+
+def read_once(tail: Tail, sessions: list[Session], source: Source | None) -> Iterator[Event]:
+    """What stands in these sessions now."""
+    for session in sessions:
+        reading = tail.add(session, source, live=False)
+        yield from tail.read()
+        for piece in tail.follower.rest():
+            yield from reading.events(piece.path, piece.number, piece.lines)
+        yield from reading.rest()
+        tail.bad += reading.bad
+        reading.ended = True
+        yield from tail.drop(reading, "")
+
+
+def control_of(session: Session) -> Path | None:
+    """The socket over which the session is ended, where its process serves others too."""
+    control = getattr(choose.source(session.agent), "control", None)
+    return control(session) if control else None
