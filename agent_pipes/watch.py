@@ -131,12 +131,16 @@ class Shielded:
     def __call__(self, events: Iterable[Event]) -> Iterator[Event]:
         source = iter(events)
         pending: Event | None = None
+        asking = False
 
         def fed() -> Iterator[Event]:
-            nonlocal pending
+            nonlocal pending, asking
+            asking = True
             for event in source:
-                pending = event
+                asking, pending = False, event
                 yield event
+                asking = True
+            asking = False
 
         try:
             for event in self.stage(fed()):
@@ -146,6 +150,9 @@ class Shielded:
         except (click.ClickException, ReaderGone):
             raise
         except Exception as error:
+            if asking:
+                # What stands before this watcher has failed: there is nothing more to come, and it is not hidden.
+                raise
             message = f"{self.name} failed ({type(error).__name__}: {error}) and watches nothing from here on"
             warn(message)
             if pending:

@@ -151,7 +151,7 @@ def test_what_people_see(home):
     watch = run("agent-strace", "watch", "--no-follow", "--max-retries", "3", "--max-cost", "0.1", FIXTURES / "spiral.ndjson", env=home)
     lines = watch.stderr.decode().splitlines()
     assert "[watch] Monitoring session 3f6e2c1a-9b7d-4e10-8a52-6d1c0f9be771..." in lines
-    assert any(re.fullmatch(r'\[watch\] \+0:25  ⚠️  RetryWatcher: "python -m pytest -q" failed 3 times.*', line) for line in lines)
+    assert any(re.fullmatch(r'\[watch\] \+0:29  ⚠️  RetryWatcher: "python -m pytest -q" failed 3 times.*', line) for line in lines)
     assert any(re.match(r"\[watch\] \+\d:\d\d  ⚠️  CostWatcher: \$0\.\d\d \(threshold: \$0\.10\)", line) for line in lines)
     assert re.fullmatch(r"\[watch\] \+0:56  ✅ 32 events, \$0\.\d\d, 2 retries", lines[-1])
 
@@ -212,6 +212,24 @@ sys.exit(watch.main())
         [sys.executable, "-c", code, "watch", "--strict", "-e", "--no-follow", str(FIXTURES / "spiral.ndjson")], capture_output=True, env=ENVIRONMENT, cwd=BIN.parent
     )
     assert strict.returncode == 1 and "internal" in [found["watcher"] for found in violations(strict.stdout)]
+
+
+def test_a_reader_that_throws_is_no_watchers_fault_and_its_end_is_not_hidden():
+    code = """
+import sys
+sys.argv = ["agent-strace", *sys.argv[1:]]
+from agent_pipes import tail, watch
+whole = tail.tail.generator
+def broken(**options):
+    for number, event in enumerate(whole(**options)):
+        if number == 3:
+            raise RuntimeError("oops")
+        yield event
+tail.tail.generator = broken
+sys.exit(watch.main())
+"""
+    done = subprocess.run([sys.executable, "-c", code, "watch", "--no-follow", str(FIXTURES / "spiral.ndjson")], capture_output=True, env=ENVIRONMENT, cwd=BIN.parent)
+    assert done.returncode == 125 and b"internal error: RuntimeError: oops" in done.stderr and b"trace-detect" not in done.stderr
 
 
 def test_sigterm_is_passed_on_to_the_command(home):
