@@ -9,6 +9,7 @@ As a command it reads stdin and writes stdout (`detect_retry.main()`); as a stag
 in the same process (`detect_retry.stage(max=3)(events)`). What it returns, if anything, is its exit status.
 """
 
+import errno
 import os
 import signal
 import sys
@@ -69,16 +70,27 @@ def exit_status(run: Callable[[], object]) -> int:
         if context is not None:
             say(f"Try '{context.command_path} --help'.")
         return UNREADABLE
+    except OSError as error:
+        if error.errno not in FULL:
+            return _crashed(error)
+        return _unwritable(error)
     except Exception as error:
-        # A crash must not look like "a violation was seen" (1), nor like a stream that ended well.
-        if os.environ.get("AGENT_PIPES_TRACEBACK"):
-            raise
-        at = error.__traceback__
-        while at and at.tb_next:
-            at = at.tb_next
-        where = f" ({os.path.basename(at.tb_frame.f_code.co_filename)}:{at.tb_lineno})" if at else ""
-        warn(f"internal error: {type(error).__name__}: {error}{where}; nothing is watched now")
-        return NOT_KILLED
+        return _crashed(error)
+
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def _crashed(error: Exception) -> int:
+    """A crash must not look like "a violation was seen" (1), nor like a stream that ended well."""
+    if os.environ.get("AGENT_PIPES_TRACEBACK"):
+        raise error
+    at = error.__traceback__
+    while at and at.tb_next:
+        at = at.tb_next
+    where = f" ({os.path.basename(at.tb_frame.f_code.co_filename)}:{at.tb_lineno})" if at else ""
+    warn(f"internal error: {type(error).__name__}: {error}{where}; nothing is watched now")
+    return NOT_KILLED
 
 
 def _flushed(status: int) -> int:
@@ -88,11 +100,15 @@ def _flushed(status: int) -> int:
     except BrokenPipeError:
         die_of(signal.SIGPIPE)
     except OSError as error:
-        warn(f"standard output: {error.strerror}")
-        # What could not be written would be tried again, and reported again, at the interpreter's end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return UNREADABLE
+        return _unwritable(error)
     return status
+
+
+def _unwritable(error: OSError) -> int:
+    warn(f"standard output: {error.strerror}")
+    # What could not be written would be tried again, and reported again, at the interpreter's end.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return UNREADABLE
 
 
 class Filter(Command):
