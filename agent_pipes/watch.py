@@ -248,18 +248,3 @@ def _scope(plan: Plan) -> None:
 
 
 watch.params += [*watch_options(), version_option()]
-
-
-@click.group("agent-strace", context_settings={"help_option_names": ["-h", "--help"]})
-def cli() -> None:
-    """Circuit breakers for AI coding agents."""
-
-
-cli.params.append(version_option())
-cli.add_command(watch)
-
-
-def main() -> int:
-    from agent_pipes.filter import exit_status
-
-    return exit_status(lambda: cli.main(prog_name="agent-strace", standalone_mode=False))

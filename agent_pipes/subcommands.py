@@ -1,0 +1,35 @@
+"""The subcommands of agent-strace, by name: which module each is in, and a word on what it does."""
+
+from importlib import import_module
+from typing import cast
+
+import click
+
+from agent_pipes.filter import version_option
+
+SUBCOMMANDS = {
+    "watch": ("agent_pipes.watch", "Watch an agent's session, tell of every limit that is passed, and end the agent if asked to."),
+}
+"""Where each is, and its summary: the listing of all loads none of them."""
+
+
+class Subcommands(click.Group):
+    """A group whose commands are loaded one by one, when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(SUBCOMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in SUBCOMMANDS:
+            return None
+        return cast(click.Command, getattr(import_module(SUBCOMMANDS[cmd_name][0]), cmd_name))
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        limit = formatter.width - 6 - max(map(len, SUBCOMMANDS))
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, click.Command(name, help=summary).get_short_help_str(limit)) for name, (_, summary) in SUBCOMMANDS.items()])
+
+
+strace = Subcommands(
+    "agent-strace", help="Circuit breakers for AI coding agents.", params=[version_option()], context_settings={"help_option_names": ["-h", "--help"]},
+)
