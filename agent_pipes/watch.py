@@ -200,9 +200,9 @@ def watch(
     its exit status passed on, or 124 when the breaker has ended it.
     """
     speak_as("[watch] ")
-    file, off = _configured(config_file)
+    file, off = configured(config_file)
     plan = Plan(flags, file, off, kills=None if on_violation is None else on_violation == "kill")
-    _scope(plan)
+    scoped(plan)
     source: dict[str, Any] = {"session": session, "every": every, "no_follow": no_follow, "pid": pid}
     source["wait"] = session is None and not (no_follow or every)
     if command and (session or every or no_follow or pid):
@@ -232,7 +232,7 @@ def _shield(strict: bool) -> Callable[[Filter, Callable[[Iterable[Event]], Stage
     return lambda part, stage: Shielded(part, stage, strict=strict) if part in WATCHERS.values() else stage
 
 
-def _configured(path: Path | None) -> tuple[dict[str, Any], set[str]]:
+def configured(path: Path | None) -> tuple[dict[str, Any], set[str]]:
     if path is None and not config.DEFAULT.exists():
         return {}, set()
     found = config.load(path or config.DEFAULT, preset_options(), WATCHERS)
@@ -240,7 +240,7 @@ def _configured(path: Path | None) -> tuple[dict[str, Any], set[str]]:
     return found
 
 
-def _scope(plan: Plan) -> None:
+def scoped(plan: Plan) -> None:
     """Without a policy there is nothing to hold the agent to; one that was named must be there."""
     if "scope" not in plan.off and not plan.value(_option(detect_scope, "policy")) and not POLICY.exists():
         plan.off.add("scope")
