@@ -1,0 +1,124 @@
+"""inotify(7) through ctypes, and which file systems it cannot speak for. Linux only; elsewhere it says so by OSError."""
+
+import errno
+import os
+import struct
+from collections.abc import Hashable, Iterator
+from contextlib import suppress
+from typing import Any
+
+MODIFY, ATTRIB, MOVED_FROM, MOVED_TO, CREATE, DELETE, DELETE_SELF, MOVE_SELF = 0x2, 0x4, 0x40, 0x80, 0x100, 0x200, 0x400, 0x800
+Q_OVERFLOW, IGNORED, ONLYDIR = 0x4000, 0x8000, 0x1000000
+
+ENTRIES = CREATE | DELETE | MOVED_FROM | MOVED_TO
+"""What happens to the list of a directory's entries."""
+
+OF_FILE = MODIFY | ATTRIB | DELETE_SELF | MOVE_SELF
+OF_DIRECTORY = ENTRIES | ATTRIB | DELETE_SELF | MOVE_SELF | ONLYDIR
+
+_EVENT = struct.Struct("iIII")
+
+_REMOTE = frozenset({
+    0x6969, 0x517B, 0xFE534D42, 0xFF534D42, 0x65735546, 0x01021997, 0x00C36400, 0x5346414F, 0x6B414653, 0x73757245, 0x564C,
+    0x47504653, 0x0BD00BD0, 0x7461636F, 0x01161970, 0x786F4256, 0xBACBACBC, 0x7C7C6673, 0xAAD7AAEA, 0x61636673,
+})  # fmt: skip
+"""statfs(2) types of file systems whose files change without this kernel's knowledge: NFS, SMB, SMB2, CIFS, FUSE (and
+virtiofs), 9P, Ceph, AFS twice, Coda, NCP, GPFS, Lustre, OCFS2, GFS2, vboxsf, vmhgfs, prl_fs, PanFS, ACFS."""
+
+
+def _libc() -> Any:
+    # Imported here because it takes milliseconds, which a command that follows nothing should not pay at its start.
+    import ctypes
+
+    return ctypes.CDLL(None, use_errno=True)
+
+
+def _check(result: int, what: str) -> int:
+    if result < 0:
+        import ctypes
+
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), what)
+    return result
+
+
+def remote(path: str) -> bool:
+    """Whether `path` lies on a network or FUSE file system. Raises OSError where it cannot be asked."""
+    import ctypes
+
+    buffer = ctypes.create_string_buffer(512)
+    _check(_libc().statfs(os.fsencode(path), buffer), path)
+    # The first member of struct statfs is the type: a long on all but s390x, and of 32 bits in any case.
+    kind: int = struct.unpack_from("l", buffer)[0]
+    return kind & 0xFFFFFFFF in _REMOTE
+
+
+class Watches:
+    """One inotify instance, and who wants to hear of which file or directory.
+
+    An owner has one watch at a time; the kernel has one for a file, however many owners ask for it. Raises OSError
+    where there is no instance to be had.
+    """
+
+    def __init__(self) -> None:
+        self._libc = _libc()
+        if not hasattr(self._libc, "inotify_init1"):
+            raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+        self.fd = _check(self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC), "inotify_init1")
+        self._watch: dict[Hashable, int] = {}
+        self._owners: dict[int, set[Hashable]] = {}
+
+    def put(self, owner: Hashable, path: str, mask: int) -> bool:
+        """Watch `path` for `owner`, instead of what was watched for it before. True: it is another file than before.
+
+        Asking again for the same is cheap. Raises OSError (ENOSPC: the user's watches are used up); the owner then
+        has no watch.
+        """
+        try:
+            watch = _check(self._libc.inotify_add_watch(self.fd, os.fsencode(path), mask), path)
+        except OSError:
+            self.drop(owner)
+            raise
+        if self._watch.get(owner) == watch:
+            return False
+        self.drop(owner)
+        self._watch[owner] = watch
+        self._owners.setdefault(watch, set()).add(owner)
+        return True
+
+    def drop(self, owner: Hashable) -> None:
+        """Watch nothing for `owner` any more."""
+        watch = self._watch.pop(owner, None)
+        owners = self._owners.get(watch) if watch is not None else None
+        if watch is not None and owners is not None:
+            owners.discard(owner)
+            if not owners:
+                del self._owners[watch]
+                self._libc.inotify_rm_watch(self.fd, watch)
+
+    def events(self) -> Iterator[tuple[Hashable, int, str]]:
+        """What has happened: owner, mask, the entry's name in its directory. None as owner: the queue overflowed.
+
+        With IGNORED in the mask the watch has ended by itself, and is to be put again if it can be.
+        """
+        # More than the queue can hold by default; whoever writes faster than we read must not keep us here.
+        for _ in range(64):
+            try:
+                buffer = os.read(self.fd, 1 << 16)
+            except BlockingIOError:
+                return
+            at = 0
+            while at < len(buffer):
+                watch, mask, _, length = _EVENT.unpack_from(buffer, at)
+                at += _EVENT.size + length
+                if mask & Q_OVERFLOW:
+                    yield None, mask, ""
+                    continue
+                name = os.fsdecode(buffer[at - length : at].rstrip(b"\0")) if length else ""
+                for owner in tuple(self._owners.get(watch, ())):
+                    yield owner, mask, name
+
+    def close(self) -> None:
+        with suppress(OSError):
+            os.close(self.fd)
+        self.fd = -1
