@@ -9,6 +9,7 @@ from agent_pipes.filter import version_option
 
 SUBCOMMANDS = {
     "watch": ("agent_pipes.watch", "Watch an agent's session, tell of every limit that is passed, and end the agent if asked to."),
+    "backtest": ("agent_pipes.backtest", "Try limits on the past: what would have been raised in every session recorded on this machine."),
 }
 """Where each is, and its summary: the listing of all loads none of them."""
 

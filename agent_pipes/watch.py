@@ -22,7 +22,7 @@ from agent_pipes.filter import Command, Filter, Stage, run_pipeline, version_opt
 from agent_pipes.kill import kill
 from agent_pipes.options import Option
 from agent_pipes.status import status
-from agent_pipes.stream import ReaderGone, Waiter, say, speak_as, warn
+from agent_pipes.stream import ReaderGone, Waiter, speak_as, warn
 from agent_pipes.tail import tail
 
 WATCHERS: dict[str, Filter] = {
@@ -236,7 +236,7 @@ def configured(path: Path | None) -> tuple[dict[str, Any], set[str]]:
     if path is None and not config.DEFAULT.exists():
         return {}, set()
     found = config.load(path or config.DEFAULT, preset_options(), WATCHERS)
-    say(f"[watch] Limits from {path or config.DEFAULT}")
+    warn(f"Limits from {path or config.DEFAULT}")
     return found
 
 
@@ -244,7 +244,7 @@ def scoped(plan: Plan) -> None:
     """Without a policy there is nothing to hold the agent to; one that was named must be there."""
     if "scope" not in plan.off and not plan.value(_option(detect_scope, "policy")) and not POLICY.exists():
         plan.off.add("scope")
-        say(f"[watch] No {POLICY} here: scope is not watched")
+        warn(f"No {POLICY} here: scope is not watched")
 
 
 watch.params += [*watch_options(), version_option()]

@@ -195,14 +195,14 @@ def test_a_detector_that_throws_is_left_out_and_said_and_strict_ends_the_agent()
     code = """
 import sys
 sys.argv = ["agent-strace", *sys.argv[1:]]
-from agent_pipes import detect_retry, watch
+from agent_pipes import detect_retry, strace
 def broken(events, **options):
     for number, event in enumerate(events):
         if number == 3:
             raise RuntimeError("oops")
         yield event
 detect_retry.detect_retry.generator = broken
-sys.exit(watch.main())
+sys.exit(strace.main())
 """
     done = subprocess.run([sys.executable, "-c", code, "watch", "--no-follow", str(FIXTURES / "spiral.ndjson")], capture_output=True, env=ENVIRONMENT, cwd=BIN.parent)
     assert b"trace-detect-retry failed (RuntimeError: oops)" in done.stderr
@@ -218,7 +218,7 @@ def test_a_reader_that_throws_is_no_watchers_fault_and_its_end_is_not_hidden():
     code = """
 import sys
 sys.argv = ["agent-strace", *sys.argv[1:]]
-from agent_pipes import tail, watch
+from agent_pipes import strace, tail
 whole = tail.tail.generator
 def broken(**options):
     for number, event in enumerate(whole(**options)):
@@ -226,7 +226,7 @@ def broken(**options):
             raise RuntimeError("oops")
         yield event
 tail.tail.generator = broken
-sys.exit(watch.main())
+sys.exit(strace.main())
 """
     done = subprocess.run([sys.executable, "-c", code, "watch", "--no-follow", str(FIXTURES / "spiral.ndjson")], capture_output=True, env=ENVIRONMENT, cwd=BIN.parent)
     assert done.returncode == 125 and b"internal error: RuntimeError: oops" in done.stderr and b"trace-detect" not in done.stderr
