@@ -25,7 +25,7 @@ import click
 from agent_pipes.globs import CommandPatterns, HostPatterns, PathPatterns, Place, place
 from agent_pipes.reach import About, Use
 from agent_pipes.shell import Command
-from agent_pipes.shell.parser import PATH_MAX
+from agent_pipes.shell.commands import PATH_MAX
 from agent_pipes.stream import program, say
 
 T = TypeVar("T")

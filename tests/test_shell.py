@@ -1,6 +1,10 @@
 """Shell commands, read as a shell reads them."""
 
 import json
+import os
+import random
+import shutil
+import subprocess
 import time
 
 import pytest
@@ -85,6 +89,25 @@ def test_home(word, path):
 
 def test_home_that_the_command_sets_is_not_known():
     assert parse("HOME=/x; cat $HOME/y")[-1].words[1].doubt == "variable"
+
+
+QUOTED = [
+    "a", "b c", "'x y'", '"p q"', '"\\$z"', "\\ ", "\\'", '\\"', "$'t\\tn\\x41\\101\\u00e9'", '$"loc"', " ", "  ", "\\\n", "''", '""', "'\\'", "\\\\", "a#", "~x", "=",
+    "k=v", "-x", "{}", "{", "}", "!", "%", "^", "]", "é", '"it\'s"', "'\"'", '"a\\\nb"', "@", ":", "'a\nb'",
+]  # fmt: skip
+
+
+@pytest.mark.skipif(not shutil.which("bash"), reason="bash is not here")
+def test_words_are_those_of_bash():
+    chance = random.Random(7)
+    commands = ["p " + "".join(chance.choices(QUOTED, k=chance.randint(1, 7))) for _ in range(500)]
+    show = 'p() { [ $# -gt 0 ] && printf "%s\\002" "$@"; printf "\\001"; }; while IFS= read -r -d "" line; do eval "$line"; done'
+    environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
+    done = subprocess.run(["bash", "-c", show], input="\0".join([*commands, ""]).encode(), capture_output=True, env=environment, timeout=60)
+    words = [shown.split("\x02")[:-1] for shown in done.stdout.decode().split("\x01")]
+    for command, expected in zip(commands, words, strict=False):
+        assert argvs(command) == [["p", *expected]], command
+    assert len(words) == len(commands) + 1
 
 
 # ── Lists, pipelines, compound commands ─────────────────────────────────────────────────────────────────────────────
@@ -235,7 +258,8 @@ def test_what_could_not_be_told(command, kinds):
         ("(cd a && ls); rm x", ""), ("(cd a && rm x)", "a"), ("{ cd a; }; rm x", "a"), ("cd a | ls; rm x", ""), ("cd a & rm x", ""), ("cd a || exit 1; rm x", "a"),
         ("ls || cd a; rm x", None), ("if ls; then cd a; fi; rm x", None), ("if cd a; then rm x; fi", "a"), ("for i in a; do ls; done; rm x", ""),
         ("bash -c 'cd a; rm x'", "a"), ("bash -c 'cd a'; rm x", ""), ("cd a; bash -c 'rm x'", "a"), ("env -C a rm x", "a"), ("pushd a; rm x", "a"),
-        ("pushd a; popd; rm x", None), ("cd a; echo $(rm x)", "a"), ("cd 'a b'; rm x", "a b"), ("cd -P a; rm x", "a"), ("eval 'cd a; rm x'", "a"),
+        ("pushd a; popd; rm x", None), ("cd a; echo $(rm x)", "a"), ("cd 'a b'; rm x", "a b"), ("ls | { cd a; rm x; }", "a"),
+        ("{ cd a; } | cat; rm x", ""), ("ls | { cd a; }; rm x", ""), ("ls | while read f; do cd a; done; rm x", ""), ("{ cd a; } && rm x", "a"), ("cd -P a; rm x", "a"), ("eval 'cd a; rm x'", "a"),
     ],
 )  # fmt: skip
 def test_the_directory_a_command_runs_in(command, directory):

@@ -10,8 +10,10 @@ import re
 import shlex
 from posixpath import basename
 
+from agent_pipes.shell.commands import ASSIGNMENT, SHELLS, Command, Unknown
+from agent_pipes.shell.inner import WITHIN
 from agent_pipes.shell.lexer import Lexer
-from agent_pipes.shell.parser import ASSIGNMENT, LEADS, LONGEST, SHELLS, WITHIN, Command, Unknown, parse
+from agent_pipes.shell.parser import LEADS, LONGEST, parse
 from agent_pipes.shell.words import Operator, Redirect, Token, Word
 
 __all__ = ["Command", "Redirect", "Unknown", "Word", "line", "normalised", "parse"]
