@@ -16,7 +16,7 @@ from agent_pipes.process import Identity, ancestors, identify
 from agent_pipes.reading import Clock, Reading
 from agent_pipes.sources import Session, Source
 from agent_pipes.stream import Lines, Waiter, warn
-from agent_pipes.tailing import Find, Tail, control_of, follow, read_once
+from agent_pipes.tailing import AHEAD, Find, Tail, control_of, follow, read_once
 
 
 def read_pipe(waiter: Waiter, source: Source | None, options: dict[str, Any]) -> Events:
@@ -194,8 +194,7 @@ def _every_live(tail: Tail) -> list[Session]:
 
 def _of_child(tail: Tail, child: Identity) -> list[Session]:
     """The sessions that `child`, or a process it has started, has opened: new ones, or old ones taken up again."""
-    # A client needs longer than this to open its session; what is older is another's.
-    began = tail.clock.began - 0.5
+    began = tail.clock.began - AHEAD
     found = []
     for session in choose.sessions():
         if session.modified < began or session.path in tail.seen:

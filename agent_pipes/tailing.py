@@ -18,6 +18,9 @@ from agent_pipes.stream import Waiter, warn
 SEARCH, SOON = 1.0, 0.2
 """Seconds between two looks for a session, and for the process of one; the second for the first session of a command."""
 
+AHEAD = 0.5
+"""Seconds by which a command's session may have begun before we looked at the clock; no client opens one any sooner."""
+
 
 class Watched:
     """A process whose end is waited for; nothing is ever sent to it here."""
@@ -147,12 +150,12 @@ def follow(tail: Tail, find: Find, *, endless: bool, given: Identity | None, how
         if now >= due or ended:
             due = now + (SOON if given and not tail.seen else SEARCH)
             for session in find(tail) if endless or not tail.seen else []:
-                tail.add(session, live=True)
+                yield from _take_up(tail, session, given, how)
             for reading in list(tail.readings.values()):
                 tail.list_files(reading)
                 if not reading.history:
                     yield from _process(tail, reading, given, how)
-                yield from _succeed(tail, reading)
+                yield from _succeed(tail, reading, given, how)
         over = [reading for reading in tail.readings.values() if ended or tail.gone(reading)]
         yield from tail.read()
         for reading in list(tail.readings.values()):
@@ -169,6 +172,14 @@ def follow(tail: Tail, find: Find, *, endless: bool, given: Identity | None, how
             yield tick(tail.clock.now())
 
 
+def _take_up(tail: Tail, session: Session, given: Identity | None, how: str) -> Iterator[Event]:
+    """Begin to follow a session. One that has begun since we did has no history: it is watched from its first event."""
+    reading = tail.add(session, live=True)
+    if session.started >= tail.clock.began - (AHEAD if how == "child" else 0.0):
+        yield from _process(tail, reading, given, how)
+        yield from reading.caught_up()
+
+
 def _process(tail: Tail, reading: Reading, given: Identity | None, how: str) -> Iterator[Event]:
     """Say which process the session runs in, as soon as it is known."""
     if reading.session.path in tail.processes:
@@ -179,13 +190,13 @@ def _process(tail: Tail, reading: Reading, given: Identity | None, how: str) -> 
         yield from tail.watch(reading, identity, getattr(reading.source, "HOW", "registry"))
 
 
-def _succeed(tail: Tail, reading: Reading) -> Iterator[Event]:
+def _succeed(tail: Tail, reading: Reading, given: Identity | None, how: str) -> Iterator[Event]:
     """Go over to the session that the same process has opened since (/clear, /resume, /branch)."""
     successor = getattr(reading.source, "successor", None)
     session: Session | None = successor(reading.session) if successor else None
     if session and session.path not in tail.seen:
         warn(f"session {reading.id} goes on as {session.id}")
-        tail.add(session, live=True)
+        yield from _take_up(tail, session, given, how)
         yield from tail.drop(reading, f"goes on as {session.id}")
 
 

@@ -120,6 +120,17 @@ def test_waits_for_a_session_that_is_not_there_yet(home):
     assert tail.wait(20) == 0
 
 
+def test_a_session_that_begins_after_us_is_watched_from_its_first_event(home):
+    tail = start("trace-tail", "--wait", env=home)
+    assert b"waiting for one" in tail.stderr.readline()
+    process = agent(home, "--scenario", "scope", "--rounds", "1", "--pause", "60")
+    types = [event["event_type"] for event in lines_until(tail, "tool_call")]
+    assert types.index("history_end") < types.index("session_start") and "history_start" not in types
+    process.kill()
+    process.wait()
+    tail.kill()
+
+
 def test_without_a_session_it_says_what_to_do(home):
     done = run("trace-tail", env=home)
     assert done.returncode == 2 and b"--wait" in done.stderr and b"trace-list" in done.stderr
