@@ -46,7 +46,7 @@ class Guarded:
     def arm(self, event: Event) -> None:
         """Know the process from now on, by more than its number: a later one of the same number is not it."""
         pid, started = event.data.get("pid"), event.text("started")
-        if type(pid) is not int or not started or self.trigger:
+        if type(pid) is not int or not started or (self.trigger and not self.unmet):
             return
         identity = Identity(pid, started)
         if self.held and self.held.identity == identity:
@@ -70,6 +70,11 @@ class Guarded:
         if self.held and not self.ending:
             self.held.close()
             self.held = None
+
+    @property
+    def unmet(self) -> bool:
+        """Whether a limit was passed, and nothing was done about it yet."""
+        return self.trigger is not None and self.ending is None and not self.finished
 
     @property
     def at_risk(self) -> bool:
@@ -108,11 +113,19 @@ class Killer:
         if guarded.trigger:
             return
         guarded.trigger = event
+        yield from self.act(guarded)
+
+    def act(self, guarded: Guarded) -> Iterator[Event]:
+        """End the session's process, as soon as it is known."""
+        assert guarded.trigger is not None
         if not guarded.held:
+            if not guarded.refused and guarded.live_since and self.now - guarded.live_since < UNARMED:
+                # An agent may pass a limit before it has registered.
+                return
             reason = guarded.refused or "its process is not known; name it with --pid"
             yield self.told(guarded, 0, "refused" if guarded.refused else "failed", reason)
         elif self.dry_run:
-            yield self.told(guarded, guarded.held.identity.pid, "dry_run", event.text("message"))
+            yield self.told(guarded, guarded.held.identity.pid, "dry_run", guarded.trigger.text("message"))
         elif guarded.held.gone():
             yield self.told(guarded, guarded.held.identity.pid, "not_running", "it had ended before")
         elif guarded.control:
@@ -143,7 +156,9 @@ class Killer:
     def step(self) -> Iterator[Event]:
         """Go on with what is being ended."""
         for guarded in self.guarded():
-            if guarded.ending and not guarded.finished:
+            if guarded.unmet:
+                yield from self.act(guarded)
+            elif guarded.ending and not guarded.finished:
                 if guarded.whole_tree and guarded.held:
                     reap_adopted({guarded.held.identity.pid})
                 if outcome := guarded.ending.step():
@@ -180,12 +195,15 @@ class Killer:
     def say_unarmed(self) -> None:
         """A session without a process is one that nothing here can end: to be said while there is time."""
         for guarded in self.guarded():
-            if guarded.live_since and not guarded.held and not guarded.told and self.now - guarded.live_since >= UNARMED:
+            if guarded.live_since and not guarded.held and not guarded.told and not guarded.trigger and self.now - guarded.live_since >= UNARMED:
                 guarded.told = True
                 warn(f"session {guarded.session}: its process is not known: a violation would be told, and end NOTHING; name it with --pid")
 
     def finish(self) -> Iterator[Event]:
         """The stream is over: see through what has begun."""
+        for guarded in self.guarded():
+            guarded.live_since = 0.0
+        yield from self.step()
         while any(each.ending and not each.finished for each in self.guarded()):
             if self.waiter.signal:
                 yield from self.hurry()
@@ -196,7 +214,10 @@ class Killer:
     def hurry(self) -> Iterator[Event]:
         """We are to end ourselves: no grace is left for those that are being ended."""
         for guarded in self.guarded():
-            if guarded.ending and not guarded.finished:
+            guarded.live_since = 0.0
+            if guarded.unmet:
+                yield from self.act(guarded)
+            elif guarded.ending and not guarded.finished:
                 yield self.over(guarded, guarded.ending.finish(hurry=True))
 
 
@@ -241,9 +262,11 @@ def kill(
                 killer.of(event.session).live_since = event.time
             elif kind == "tick":
                 killer.say_unarmed()
+            elif kind == "session_end":
+                killer.of(event.session).live_since = 0.0
+            said += killer.step()
             yield event
             yield from said
-            yield from killer.step()
             if kind == "session_end":
                 _session_ended(killer, event)
             if killer.given and killer.given.finished:

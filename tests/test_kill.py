@@ -159,6 +159,29 @@ def test_without_a_process_it_says_so_when_the_session_starts():
     assert outcome(subprocess.CompletedProcess([], 0, process.stdout.read()))["outcome"] == "failed"
 
 
+def test_a_limit_passed_before_the_process_is_known_ends_it_as_soon_as_it_is(spawn):
+    process, _ = spawn()
+    live = Stream()
+    live.add("history_end")
+    tripped(live).add("process", {"pid": process.pid, "started": started_at(process.pid), "how": "registry"})
+    done = run("trace-kill", input=live.bytes)
+    assert done.returncode == 124 and outcome(done)["outcome"] == "terminated"
+    assert process.wait(10) == -signal.SIGTERM
+
+
+@pytest.mark.parametrize("then, after", [("tool_call", 6.0), ("session_end", 1.0)])
+def test_a_process_that_does_not_become_known_is_not_waited_for_long(spawn, then, after):
+    process, _ = spawn()
+    live = Stream()
+    live.add("history_end")
+    tripped(live).add(then, after=after)
+    live.add("process", {"pid": process.pid, "started": started_at(process.pid), "how": "registry"})
+    live.add("session_end")
+    done = run("trace-kill", input=live.bytes)
+    assert done.returncode == 125 and outcome(done)["outcome"] == "failed" and not gone(process.pid)
+    assert [event["event_type"] for event in events_of(done.stdout)] == ["history_end", "violation", then, "kill", "process", "session_end"]
+
+
 def test_a_warning_and_a_violation_bound_elsewhere_end_nothing(spawn):
     process, _ = spawn()
     stream = tripped(armed(process.pid), level="warning")
