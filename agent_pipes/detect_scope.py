@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from posixpath import basename, normpath
+from typing import Any
 
 import click
 
@@ -27,10 +28,21 @@ KINDS = {
 }  # fmt: skip
 
 
+class File(click.ParamType):  # type: ignore[type-arg]
+    """The name of a file."""
+
+    name = "FILE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        if not isinstance(value, (str, Path)) or not str(value):
+            self.fail(f"expected the name of a file, not {value!r}.", param, ctx)
+        return Path(value)
+
+
 @filter_command("trace-detect-scope")
 @click.option(
-    "--policy", cls=Option, type=click.Path(path_type=Path), default=".agent-scope.json", show_default=True, flag="--policy", key="scope.policy",
-    metavar="FILE", help="The policy: what may be read, written, run and reached.",
+    "--policy", cls=Option, type=File(), default=".agent-scope.json", show_default=True, flag="--policy", key="scope.policy",
+    help="The policy: what may be read, written, run and reached.",
 )  # fmt: skip
 @click.option("--strict", cls=Option, is_flag=True, help="Raise a warning for a call that cannot be judged wholly.")
 @alert_option("scope")

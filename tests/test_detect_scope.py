@@ -6,6 +6,7 @@ import sys
 import time
 from pathlib import Path
 
+import click
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -164,6 +165,14 @@ def test_a_missing_policy_stops_it_before_the_start(project):
     for args in ((), ("--policy", "other.json")):
         done = run("trace-detect-scope", *args, input=stream(project).bytes)
         assert (done.returncode, done.stdout) == (2, b"") and b"there is no such file; name another with --policy" in done.stderr
+
+
+@pytest.mark.parametrize("value", [5, 1.5, True, ""])
+def test_the_name_of_a_policy_is_a_string(project, value):
+    (option,) = (each for each in detect_scope.options if each.name == "policy")
+    with pytest.raises(click.UsageError, match="expected the name of a file"):
+        option.type.convert(value, option, None)
+    assert option.fallback() == Path(".agent-scope.json") and run("trace-detect-scope", "--policy", "", input=b"").returncode == 2
 
 
 # ── Tools ───────────────────────────────────────────────────────────────────────────────────────────────────────────
