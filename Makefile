@@ -3,17 +3,19 @@
 # make help   the rest
 
 VENV := .venv
+# Tests wait for processes more than they compute: more at once than there are cores.
+JOBS ?= 4
 PY := $(VENV)/bin/python
 export PYTHONUNBUFFERED :=
 
-.PHONY: help demo test lint man real clean
+.PHONY: help demo test lint man real prices bench-cost fuzz clean
 
 help:
 	@sed -n 's/^# make/make/p' $(MAKEFILE_LIST)
 
 $(VENV)/.made: pyproject.toml
 	python3 -m venv $(VENV)
-	$(PY) -m pip install -q --disable-pip-version-check "click>=8.1" "orjson>=3.9" "pytest>=8" "hypothesis>=6" "ruff>=0.9" "mypy>=1.11"
+	$(PY) -m pip install -q --disable-pip-version-check "click>=8.1" "orjson>=3.9" "pytest>=8" "pytest-xdist>=3" "hypothesis>=6" "ruff>=0.9" "mypy>=1.11"
 	@touch $@
 
 .venv: $(VENV)/.made
@@ -22,7 +24,7 @@ demo: $(VENV)/.made
 	@$(PY) tests/demo.py
 
 test: lint man $(VENV)/.made
-	$(PY) -m pytest tests
+	$(PY) -m pytest -n $(JOBS) tests
 
 lint: $(VENV)/.made
 	$(VENV)/bin/ruff check agent_pipes tests bin/agent-strace
@@ -36,6 +38,15 @@ man:
 # make real   the real clients, offline (skipped by name without npm or namespaces)
 real: $(VENV)/.made
 	$(PY) -m pytest tests/real -rs
+
+# make prices      agent_pipes/prices.json anew, from the newest genai-prices
+prices: $(VENV)/.made
+	$(PY) -m pip install -q --disable-pip-version-check --upgrade genai-prices
+	$(PY) tests/make_prices.py
+
+# make bench-cost  dollars and MB/s beside ccusage (npm), over the recorded sessions
+bench-cost: $(VENV)/.made
+	$(PY) tests/bench/bench_cost.py
 
 # make clean  forget the environment and what was built
 clean:
