@@ -5,7 +5,7 @@ from typing import Any
 
 from agent_pipes.event import Event, make
 from agent_pipes.metering import Account, Meter, Tally
-from agent_pipes.pricing import DOLLAR, Usage
+from agent_pipes.pricing import DOLLAR
 from agent_pipes.stream import shown
 
 
@@ -32,7 +32,7 @@ class Bill:
             latest, models = found.setdefault(session, (0.0, {}))
             for model, tally in account.books.models.items():
                 if tally.responses:
-                    merge(models.setdefault(model, Tally()), tally)
+                    models.setdefault(model, Tally()).merge(tally)
             found[session] = (max(latest, account.latest), models)
         return {session: (latest, models) for session, (latest, models) in found.items() if models}
 
@@ -50,22 +50,16 @@ class Bill:
         if len(sessions) > 1:
             by_model: dict[str, Tally] = {}
             for _, name, tally in rows:
-                merge(by_model.setdefault(name, Tally()), tally)
+                by_model.setdefault(name, Tally()).merge(tally)
             rows += [("all sessions", name, tally) for name, tally in sorted(by_model.items(), key=lambda each: -each[1].usd)]
             rows.append(("all sessions", "", total(by_model)))
         return _table(rows, self.meter.table.source)
 
 
-def merge(into: Tally, tally: Tally) -> None:
-    for name in ("responses", "usd", "saved", "estimated", "unpriced"):
-        setattr(into, name, getattr(into, name) + getattr(tally, name))
-    into.usage = Usage(*map(sum, zip(into.usage, tally.usage, strict=True)))
-
-
 def total(models: dict[str, Tally]) -> Tally:
     found = Tally()
     for tally in models.values():
-        merge(found, tally)
+        found.merge(tally)
     return found
 
 
@@ -77,12 +71,11 @@ def _sums(tally: Tally) -> dict[str, Any]:
 
 
 def _fields(tally: Tally) -> dict[str, Any]:
-    usage = tally.usage
     return {
         **_sums(tally),
-        "input_tokens": usage.prompt, "cache_read_input_tokens": usage.read, "cache_creation_input_tokens": usage.written,
-        "cache_creation_1h_input_tokens": usage.written_1h, "output_tokens": usage.output, "reasoning_output_tokens": usage.reasoning,
-        "web_searches": usage.searches,
+        "input_tokens": tally.prompt, "cache_read_input_tokens": tally.read, "cache_creation_input_tokens": tally.written,
+        "cache_creation_1h_input_tokens": tally.written_1h, "output_tokens": tally.output, "reasoning_output_tokens": tally.reasoning,
+        "web_searches": tally.searches,
     }  # fmt: skip
 
 
@@ -102,7 +95,6 @@ def _table(rows: list[tuple[str, str, Tally]], source: str) -> str:
 
 
 def _row(session: str, model: str, tally: Tally) -> tuple[str, ...]:
-    usage = tally.usage
-    counts = (tally.responses, usage.prompt - usage.read - usage.written, usage.read, usage.written, usage.output)
+    counts = (tally.responses, tally.prompt - tally.read - tally.written, tally.read, tally.written, tally.output)
     marks = ("~" if tally.estimated else "") + ("?" if tally.unpriced else "")
     return (shown(session)[:36], shown(model)[:40] or "-", *(f"{count:,}" for count in counts), f"{marks}{tally.usd / DOLLAR:,.2f}", f"{tally.saved / DOLLAR:,.2f}")

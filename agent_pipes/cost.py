@@ -3,8 +3,9 @@
 import json
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import click
@@ -13,7 +14,7 @@ import orjson
 from agent_pipes.bill import Bill
 from agent_pipes.estimate import HEARD, Said
 from agent_pipes.event import Event, Fields, make
-from agent_pipes.filter import Events, filter_command
+from agent_pipes.filter import UNREADABLE, Events, filter_command, run_pipeline
 from agent_pipes.metering import ASSUMED, GUESSED, Cost, Meter, may_record
 from agent_pipes.options import Option
 from agent_pipes.price_file import PRICE_FILE
@@ -43,15 +44,20 @@ def pricing_options(flags: bool) -> Callable[[Any], Any]:
 
 
 @filter_command("trace-cost")
+@click.argument("files", nargs=-1, metavar="[FILE]...")
 @pricing_options(flags=True)
 @click.option("--summary", is_flag=True, help="End with a cost_summary for each session: a table, where stdout is a terminal.")
 def cost(
-    events: Iterable[Event], prices: str | None = None, model: str | None = None, unpriced_as: str | None = None, recorded: bool = False, summary: bool = False
-) -> Events:
+    events: Iterable[Event], files: tuple[str, ...] = (), prices: str | None = None, model: str | None = None, unpriced_as: str | None = None,
+    recorded: bool = False, summary: bool = False,
+) -> Events:  # fmt: skip
     """Add to each llm_response what it costs, in US dollars, and what its session has cost so far.
 
     Usage is taken as it was recorded. Where none was, the cost is estimated from what was said, and marked so.
+    With the names of sessions' own FILEs it reads no events, but sums up these.
     """
+    if files:
+        return _summed_up(files, Meter(prices or "", model or "", unpriced_as or "", recorded, tally=True))
     meter = Meter(prices or "", model or "", unpriced_as or "", recorded, tally=summary)
     return _costed(events, meter, Bill(meter) if summary else None, hidden=summary and os.isatty(1))
 
@@ -84,11 +90,32 @@ def _costed(events: Iterable[Event], meter: Meter, bill: Bill | None, hidden: bo
                 bill.close(event.session)
             else:
                 accounts.pop(event.session, None)
-    if hidden and bill:
-        yield Event(bill.text().encode(), {"event_type": "cost_summary"})
-    elif bill:
-        yield from bill.summaries()
+    if bill:
+        yield from _ended(bill, hidden)
     return None
+
+
+def _summed_up(files: tuple[str, ...], meter: Meter) -> Events:
+    from agent_pipes import spent
+
+    bad = spent.count(map(Path, files), meter)
+    notes = _Notes(meter)
+    for session, account in meter.accounts.items():
+        meter.rest(account)
+        if account.recorded is None and account.guessed.models:
+            notes.guessed(session)
+        for name, tally in account.books.models.items():
+            if tally.unpriced:
+                notes.unpriced(name)
+    yield from _ended(Bill(meter), hidden=os.isatty(1))
+    return UNREADABLE if bad else None
+
+
+def _ended(bill: Bill, hidden: bool) -> Iterator[Event]:
+    if hidden:
+        yield Event(bill.text().encode(), {"event_type": "cost_summary"})
+    else:
+        yield from bill.summaries()
 
 
 class _Notes:
@@ -99,8 +126,11 @@ class _Notes:
         self.said: set[str] = set()
 
     def say(self, found: Cost) -> None:
-        model = found.charge.model
-        if not found.charge.unpriced or model in self.said or len(self.said) > 1000:
+        if found.charge.unpriced:
+            self.unpriced(found.charge.model)
+
+    def unpriced(self, model: str) -> None:
+        if model in self.said or len(self.said) > 1000:
             return
         self.said.add(model)
         if model:
@@ -190,5 +220,18 @@ def _guessed(session: str, said: Said, found: Cost) -> Event:
         data["agent_id"] = said.agent
     return make("llm_response", said.time, session, data, parent=said.trigger)
 
+
+_from_stdin = cost.callback
+
+
+def _start(exit_status: bool, **options: Any) -> Any:
+    """Run the command. Where it has files to read, it does not matter what standard input is."""
+    if options["files"]:
+        return run_pipeline([(cost, options)], exit_status=exit_status)
+    assert _from_stdin
+    return _from_stdin(exit_status=exit_status, **options)
+
+
+cost.callback = _start
 
 main = cost.main

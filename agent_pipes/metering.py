@@ -62,21 +62,34 @@ class Cost(NamedTuple):
 
 
 class Tally:
-    """What one model has done in a session, and what it cost."""
+    """What one model has done in a session, and what it cost, in picodollars."""
 
-    __slots__ = ("estimated", "responses", "saved", "unpriced", "usage", "usd")
+    __slots__ = ("estimated", "output", "prompt", "read", "reasoning", "responses", "saved", "searches", "unpriced", "usd", "written", "written_1h")
 
     def __init__(self) -> None:
         self.responses = self.usd = self.saved = self.estimated = self.unpriced = 0
-        self.usage = Usage()
+        self.prompt = self.read = self.written = self.written_1h = self.output = self.reasoning = self.searches = 0
 
     def add(self, charge: Charge, sign: int) -> None:
+        usd, estimated, unpriced, _, (prompt, read, written, written_1h, output, reasoning, searches), saved = charge
         self.responses += sign
-        self.usd += sign * charge.usd
-        self.saved += sign * charge.saved
-        self.estimated += sign * charge.usd * charge.estimated
-        self.unpriced += sign * charge.unpriced
-        self.usage = Usage(*(mine + sign * its for mine, its in zip(self.usage, charge.usage, strict=True)))
+        self.usd += sign * usd
+        self.saved += sign * saved
+        self.prompt += sign * prompt
+        self.read += sign * read
+        self.written += sign * written
+        self.written_1h += sign * written_1h
+        self.output += sign * output
+        self.reasoning += sign * reasoning
+        self.searches += sign * searches
+        if estimated:
+            self.estimated += sign * usd
+        if unpriced:
+            self.unpriced += sign
+
+    def merge(self, other: "Tally") -> None:
+        for name in self.__slots__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
 class Books:
@@ -94,9 +107,15 @@ class Books:
         if new.estimated or old.estimated:
             self.estimated += new.usd * new.estimated - old.usd * old.estimated
         if tally:
-            for charge, sign in ((old, -1), (new, 1)):
-                if charge is not NOTHING:
-                    self.models.setdefault(charge.model, Tally()).add(charge, sign)
+            self._tally(new, 1)
+            if old is not NOTHING:
+                self._tally(old, -1)
+
+    def _tally(self, charge: Charge, sign: int) -> None:
+        tally = self.models.get(charge.model)
+        if tally is None:
+            tally = self.models[charge.model] = Tally()
+        tally.add(charge, sign)
 
 
 class Account:
@@ -128,10 +147,10 @@ class _Response:
 
     __slots__ = ("charge", "session", "times")
 
-    def __init__(self, session: str) -> None:
+    def __init__(self, session: str, time: float, charge: Charge) -> None:
         self.session = session
-        self.charge = NOTHING
-        self.times: list[float] = []
+        self.charge = charge
+        self.times: tuple[float, ...] = (time,)
 
 
 class Meter:
@@ -153,7 +172,7 @@ class Meter:
         self.recorded = recorded
         self.tally = tally
         self.accounts: OrderedDict[str, Account] = OrderedDict()
-        self._responses: OrderedDict[str, _Response] = OrderedDict()
+        self._responses: dict[str, _Response] = {}
         if prices:
             load(prices)
         if unpriced_as and not self.table.find(unpriced_as):
@@ -174,63 +193,72 @@ class Meter:
 
     def charge(self, event: Event) -> Cost | None:
         """What `event`, an llm_response or whatever else may record a usage, adds to its session; None if it records none."""
+        data = event.data
         usage = _usage(event, self.recorded)
         account = self.accounts.get(event.session) or self.account(event.session)
-        identity = event.text("response_id")
-        if event.type == "llm_response" and not account.requests:
-            pass
-        elif event.type == "llm_request":
-            account.model = event.text("model") or account.model
-            if usage is None:
-                return None
-            identity = f"request:{event.id}"
-            account.requests[event.id] = usage.prompt
-            if len(account.requests) > REQUESTS:
-                account.requests.popitem(last=False)
-        elif event.parent in account.requests:
-            identity = f"request:{event.parent}"
-            usage = usage or Usage()
-            usage = usage._replace(prompt=usage.prompt or account.requests[event.parent])
-        elif event.type == "assistant_response" and usage and (usage.read or usage.written):
-            # An imported transcript repeats a response's usage with each of its lines, and has lost its id.
-            identity = digest(f"{event.session}\0{event.text('context_stream')}\0{event.text('model')}\0{usage[:4]}".encode())
+        identity = data.get("response_id")
+        if event.type != "llm_response" or account.requests:
+            identity, usage = self._told_otherwise(event, account, usage)
         if usage is None:
             return None
-        account.latest = event.time or account.latest
-        account.guess = None
-        if account.recorded is None and not identity.startswith(GUESSED):
-            account.recorded = Books()
-        return self._counted(event, account.books, identity, self._charge(event, account, usage))
+        model = data.get("model")
+        if type(model) is not str or not model:
+            model = account.model or self.model
+        modes = modes_of(data["usage"] if event.type == "assistant_response" and type(data.get("usage")) is dict else data)
+        estimated = data.get("estimated") is True and not (self.recorded and "recorded_output_tokens" in data)
+        charge = self.priced(model, usage, event.time, estimated, modes)
+        return self.count(event.session, identity if type(identity) is str else "", event.time, charge)
 
-    def _counted(self, event: Event, books: Books, identity: str, charge: Charge) -> Cost:
+    def count(self, session: str, identity: str, time: float, charge: Charge) -> Cost:
+        """Put a charge to its session's account: once for each response, whose identity it is; "" is none that comes again."""
+        account = self.accounts.get(session) or self.account(session)
+        if time:
+            account.latest = time
+        account.guess = None
+        books = account.recorded
+        if books is None:
+            if not identity.startswith(GUESSED):
+                account.recorded = Books()
+            books = account.books
         if not identity:
             books.replace(NOTHING, charge, self.tally)
             return Cost(charge, books.total, books.estimated)
         response = self._responses.get(identity)
-        if response is not None and response.session != event.session:
-            if event.time in response.times:
+        if response is not None and response.session != session:
+            if time in response.times:
                 return Cost(charge._replace(usd=0, saved=0), books.total, books.estimated, response.session)
             # Two agents that number their responses alike are not each other's copies.
-            identity = f"{event.session}\0{identity}"
+            identity = f"{session}\0{identity}"
             response = self._responses.get(identity)
         if response is None:
-            response = self._responses[identity] = _Response(event.session)
+            self._responses[identity] = _Response(session, time, charge)
             if len(self._responses) > RESPONSES:
-                self._responses.popitem(last=False)
+                del self._responses[next(iter(self._responses))]
+            books.replace(NOTHING, charge, self.tally)
+            return Cost(charge, books.total, books.estimated)
         if len(response.times) < LINES:
-            response.times.append(event.time)
-        if not _corrects(charge, response.charge):
-            charge = response.charge
-        books.replace(response.charge, charge, self.tally)
-        response.charge = charge
-        return Cost(charge, books.total, books.estimated)
+            response.times += (time,)
+        if _corrects(charge, response.charge):
+            books.replace(response.charge, charge, self.tally)
+            response.charge = charge
+        return Cost(response.charge, books.total, books.estimated)
 
-    def _charge(self, event: Event, account: Account, usage: Usage) -> Charge:
-        data = event.data
-        nested = data.get("usage")
-        said = nested if event.type == "assistant_response" and type(nested) is dict else data
-        estimated = data.get("estimated") is True and not (self.recorded and "recorded_output_tokens" in data)
-        return self.priced(event.text("model") or account.model or self.model, usage, event.time, estimated, _modes(said))
+    def _told_otherwise(self, event: Event, account: Account, usage: Usage | None) -> tuple[str, Usage | None]:
+        """The identity and the usage of a response where a store has them in events of other types, or in two."""
+        if event.type == "llm_request":
+            account.model = event.text("model") or account.model
+            if usage is not None:
+                account.requests[event.id] = usage.prompt
+                if len(account.requests) > REQUESTS:
+                    account.requests.popitem(last=False)
+            return f"request:{event.id}", usage
+        if event.parent in account.requests:
+            usage = usage or Usage()
+            return f"request:{event.parent}", usage._replace(prompt=usage.prompt or account.requests[event.parent])
+        if event.type == "assistant_response" and usage and (usage.read or usage.written):
+            # An imported transcript repeats a response's usage with each of its lines, and has lost its id.
+            return digest(f"{event.session}\0{event.text('context_stream')}\0{event.text('model')}\0{usage[:4]}".encode()), usage
+        return event.text("response_id"), usage
 
     def priced(self, model: str, usage: Usage, time: float, estimated: bool = False, modes: tuple[str, ...] = ()) -> Charge:
         """The charge for `usage` of `model` at `time`; nothing, and unpriced, where nobody knows a price for it."""
@@ -275,12 +303,11 @@ def may_record(event: Event) -> bool:
 def _corrects(new: Charge, old: Charge) -> bool:
     """Whether `new` takes the place of `old` for the same response.
 
-    The later one does, whole, but for what some agents write behind a final count: a placeholder, smaller or
-    estimated, of the same model's.
+    The later one does, whole, but for the smaller count of the same model that some agents write behind the final one.
     """
-    if new.model != old.model or old is NOTHING or (old.estimated and not new.estimated):
+    if new.model != old.model or (old.estimated and not new.estimated):
         return True
-    return new.estimated <= old.estimated and new.usage.prompt + new.usage.output >= old.usage.prompt + old.usage.output
+    return new.usage.prompt + new.usage.output >= old.usage.prompt + old.usage.output
 
 
 def _count(value: object) -> int:
@@ -322,9 +349,9 @@ def _usage(event: Event, recorded: bool) -> Usage | None:
     return Usage(prompt, read, written, written_1h, output, _count(get("reasoning_output_tokens")), _count(searches))
 
 
-def _modes(said: Mapping[str, Any]) -> tuple[str, ...]:
+def modes_of(data: Mapping[str, Any]) -> tuple[str, ...]:
     """How the response was made, as far as that changes its price."""
-    speed, tier, place = said.get("speed"), said.get("service_tier"), said.get("inference_geo")
+    speed, tier, place = data.get("speed"), data.get("service_tier"), data.get("inference_geo")
     if speed is None and tier is None and place is None:
         return ()
     modes = ("fast",) if speed == "fast" else (tier,) if type(tier) is str else ()

@@ -87,20 +87,22 @@ class Price(NamedTuple):
 
     def at(self, time: float, prompt: int) -> Rates:
         """The rates of a request at `time` (seconds since the epoch) with a prompt of so many tokens, cached parts included."""
-        since, tiers = self.since[0]
-        if self.hours or time < since:
-            tiers = self._tiers(time)
+        tiers = self._hourly(time) if self.hours else ()
+        if not tiers:
+            for since, tiers in self.since:  # noqa: B007
+                if time >= since:
+                    break
         for above, rates in tiers:
             if prompt > above:
                 return rates
         return Rates()
 
-    def _tiers(self, time: float) -> Tiers:
+    def _hourly(self, time: float) -> Tiers:
         second = time % 86400
         for begin, end, tiers in reversed(self.hours):
             if begin <= second < end or (end < begin and not end <= second < begin):
                 return tiers
-        return next((tiers for since, tiers in self.since if time >= since), self.since[-1][1])
+        return ()
 
 
 FREE = Price(((0.0, ((-1, Rates()),)),))

@@ -72,8 +72,9 @@ def test_a_later_line_of_a_response_replaces_the_earlier():
 
 def test_a_placeholder_behind_the_final_count_replaces_nothing():
     assert total(response(response(Stream(), id="a", output=1000), id="a", output=1)) == 5.025
-    assert total(response(response(Stream(), id="a", output=1000), id="a", output=5000, estimated=True)) == 5.025
-    # But a final count replaces an estimate, and another model's line the one that had to give up.
+    # But the longer a response gets, the more is estimated of it; a final count replaces that estimate, and another
+    # model's line the one that had to give up.
+    assert total(response(response(Stream(), id="a", output=2), id="a", output=1000, estimated=True)) == 5.025
     assert total(response(response(Stream(), id="a", output=5000, estimated=True), id="a", output=1000)) == 5.025
     assert total(response(response(Stream(), id="a", output=5000), "claude-sonnet-5", id="a", output=1000)) == 2.01
 
