@@ -177,11 +177,9 @@ class Growing:
         self._settle()
 
     def rest(self) -> Iterator[Piece]:
-        """Nothing more will come: a last line without its newline, as it is."""
+        """Nothing more will come: a last line without its newline, as it is. Whether it is whole, its reader sees."""
         half = bytes(self._half)
-        if half:
-            self._warn(f"{self.path}:{self._number}: the last line, of {len(half)} bytes, has no newline")
-            self._half.clear()
+        self._half.clear()
         self.leave()
         if half:
             yield Piece(self.path, [half], self._number, self._generation)
