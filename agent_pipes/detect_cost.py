@@ -49,14 +49,14 @@ class CostDetector:
         for model, (message, shown_by) in self.spending.unseen.items():
             yield Finding(("unseen", model), message, level="warning", evidence=(shown_by,), seen={"model": model})
         if self.most and self.total > self.most:
-            message = f"{dollars(self.total, self.most)} (threshold: {dollars(self.most)}){estimated}; raise it with --max"
+            message = f"{dollars(self.total, self.most)} (threshold: {dollars(self.most)}){estimated}; raise it with --max-cost"
             yield self._finding("max", message, self.total, self.most)
         elif self.warn and self.total >= self.warn * self.most > 0:
             message = f"{dollars(self.total)} is {self.total / self.most:.0%} of {dollars(self.most)}{estimated}; say when to be warned with --warn"
             yield self._finding("warn", message, self.total, self.most)
         hourly = self.recent * 3600 // WINDOW
         if self.rate and hourly > self.rate:
-            message = f"{dollars(hourly, self.rate)} an hour over the last 10 minutes (threshold: {dollars(self.rate)}/h){estimated}; raise it with --rate"
+            message = f"{dollars(hourly, self.rate)} an hour over the last 10 minutes (threshold: {dollars(self.rate)}/h){estimated}; raise it with --max-cost-rate"
             yield self._finding("rate", message, hourly, self.rate)
 
     def _finding(self, key: str, message: str, value: int, most: int) -> Finding:

@@ -42,7 +42,7 @@ class Age:
 
     def _found(self, level: Level, allowed: float, age: float) -> tuple[Finding, ...]:
         without = ", without the time its user was waited for" if self.turns else ""
-        raised = "; raise the limit with --max" if level == "critical" else ""
+        raised = "; raise the limit with --max-duration" if level == "critical" else ""
         message = f"running for {rounded(age)} (threshold: {written(allowed)}){without}{raised}"
         found = Finding(self.own, message, 2 if level == "critical" else 1, level, seen={"value": round(age, 3), "limit": allowed})
         self.standing[level] = (found,)

@@ -35,14 +35,14 @@ class Silence:
         if turns.waits or not turns.latest or not 0 < allowed <= silent:
             return ()
         what = "while a tool runs" if turns.in_flight else "with nothing in flight"
-        option = "--in-flight" if turns.in_flight else "--max"
+        option = "--in-flight" if turns.in_flight else "--max-stall"
         message = f"silent for {rounded(silent)} {what} (threshold: {written(allowed)}); raise the limit with {option}"
         return (Finding((self.own, turns.latest), message, seen={"value": round(silent, 3), "limit": allowed}),)
 
 
 @filter_command("trace-detect-stall")
 @limit("--max", type=DURATION, flag="--max-stall", key="stall.max_minutes", unit=60, default="10m", help="How long an agent may be silent.")
-@limit("--in-flight", type=DURATION, key="stall.in_flight_minutes", unit=60, default="30m", help="How long, while a tool runs.")
+@limit("--in-flight", type=DURATION, flag="--in-flight", key="stall.in_flight_minutes", unit=60, default="30m", help="How long, while a tool runs.")
 @alert_option("stall")
 def detect_stall(events: Iterable[Event], max: float, in_flight: float, alert: tuple[str, ...]) -> Iterator[Event]:
     """Raise a violation when it is the agent's turn, and nothing comes.

@@ -37,8 +37,12 @@ class Option(click.Option):
 
 
 def limit(name: str, *, type: Any, help: str, flag: str = "", key: str = "", unit: float = 1, default: Any = None, **extra: Any) -> Callable[[Any], Any]:
-    """Declare a limit of a filter: what is allowed, until `0` or `off` turns it off."""
-    return click.option(name, cls=Option, type=type, help=help, flag=flag, key=key, unit=unit, default=default, show_default=default is not None, **extra)
+    """Declare a limit of a filter: what is allowed, until `0` or `off` turns it off.
+
+    The filter takes it under its `flag` too, so that what a message tells people to raise is right in both places.
+    """
+    names = [name, flag] if flag and flag != name else [name]
+    return click.option(*names, cls=Option, type=type, help=help, flag=flag, key=key, unit=unit, default=default, show_default=default is not None, **extra)
 
 
 class Count(click.ParamType):  # type: ignore[type-arg]

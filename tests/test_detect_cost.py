@@ -28,7 +28,7 @@ def spend(*dollars: float, after: float = 1.0, **more) -> Stream:
 
 def test_cost_threshold():
     (found,) = detected(spend(3, 2, 0.12, 1), max=5)
-    assert found["message"] == "$5.12 (threshold: $5.00); raise it with --max"
+    assert found["message"] == "$5.12 (threshold: $5.00); raise it with --max-cost"
     assert (found["watcher"], found["level"], found["value"], found["limit"], found["estimated"]) == ("cost", "critical", 5.12, 5.0, False)
     assert found["evidence"] == ["3f6e0001", "3f6e0002", "3f6e0003"]
 
@@ -92,7 +92,7 @@ def test_a_cost_that_makes_no_sense_is_not_believed(cost):
 
 def test_an_estimate_says_so():
     (found,) = detected(spend(3, 3, estimated=True), max=5)
-    assert found["message"] == "$6.00 (threshold: $5.00), estimated; raise it with --max" and found["estimated"] is True
+    assert found["message"] == "$6.00 (threshold: $5.00), estimated; raise it with --max-cost" and found["estimated"] is True
 
 
 def test_without_recorded_usage_the_limit_holds_for_the_estimate():
@@ -125,7 +125,7 @@ def test_dollars_an_hour_over_ten_minutes():
     # $20 an hour are $3.33 in ten minutes.
     assert detected(spend(1, 1, 1), max=0, rate=20) == []
     (found,) = detected(spend(1, 1, 1, 0.5), max=0, rate=20)
-    assert found["message"] == "$21.00 an hour over the last 10 minutes (threshold: $20.00/h); raise it with --rate"
+    assert found["message"] == "$21.00 an hour over the last 10 minutes (threshold: $20.00/h); raise it with --max-cost-rate"
     assert (found["value"], found["limit"]) == (21, 20)
 
 
