@@ -18,12 +18,20 @@ SINKS = ("terminal", "file", "webhook")
 LONGEST = 500
 """Characters of a message that are told; what an agent wrote may be of any length."""
 
+PAGE = 4096
+"""Bytes that the kernel writes at once, whatever happens to the writer meanwhile; and those of the longest line."""
+
 
 class AlertFile:
-    """A file that alerts are appended to: one write a line, private to its owner, never through a symbolic link."""
+    """A file that alerts are appended to: one write a line, private to its owner, never through a symbolic link.
+
+    A writer that is killed may have its write cut short, but only where one page of the file ends and the next begins.
+    No line lies across such a place: what is left of a page is filled with a blank line first.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.looked = False
         self.torn = False
         self.failed = False
 
@@ -38,10 +46,21 @@ class AlertFile:
 
     def _append(self, line: bytes) -> None:
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        # Not to wait for the reader of a pipe that somebody has put in its place.
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+        fd = os.open(self.path, flags, 0o600)
         try:
+            size = os.fstat(fd).st_size
+            if not self.looked and size:
+                self.torn = os.pread(fd, 1, size - 1) != b"\n"
+            self.looked = True
             # After a write that the disk cut short, the next line begins a line of its own.
-            whole = b"\n" + line if self.torn else line
+            whole = b"\n" + bounded(line) if self.torn else bounded(line)
+            left = PAGE - size % PAGE
+            if left < len(whole):
+                self.torn = True
+                os.write(fd, b" " * (left - 1) + b"\n")
+                whole = bounded(line)
             written = os.write(fd, whole)
             self.torn = written < len(whole)
             if self.torn:
@@ -49,6 +68,11 @@ class AlertFile:
         finally:
             os.close(fd)
         self.failed = False
+
+
+def bounded(line: bytes) -> bytes:
+    """The line, cut where it would not fit into a page."""
+    return line if len(line) <= PAGE else line[: PAGE - 4].decode(errors="ignore").encode() + "…\n".encode()
 
 
 def default_file() -> Path:
