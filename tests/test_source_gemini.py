@@ -18,7 +18,7 @@ from support import FIXTURES, SHARED, shared_files, until
 
 from agent_pipes import choose
 from agent_pipes.event import Event, objects
-from agent_pipes.process import Identity, command_line, identify
+from agent_pipes.process import Identity, command_line, descendants, identify
 from agent_pipes.sources import Session, gemini, gemini_home
 
 ID = "5d3c1f2e-88aa-4c39-9d7e-0a1b2c3d4e5f"
@@ -427,6 +427,7 @@ def test_broken_projects_are_none(home):
 
 STAND_IN = """
 if [ -n "$GEMINI_CLI_NO_RELAUNCH" ]; then
+  if [ "$1" = forks ]; then (read -r _) <&0 & fi
   read -r _
 else
   export GEMINI_CLI_NO_RELAUNCH=true
@@ -468,6 +469,15 @@ def the(name: str) -> Session:
 @pytest.mark.parametrize("wrapped", [True, False])
 def test_the_agent_is_the_process_below_its_wrapper(home, stand_in, tmp_path, wrapped):
     agent = stand_in(tmp_path / "shop", wrapped=wrapped)
+    session_in(home, "shop", ID, began=time.time(), directory=str(tmp_path / "shop"))
+    assert gemini.process(the(ID)) == agent
+
+
+@pytest.mark.parametrize("wrapped", [True, False])
+def test_what_the_agent_forks_to_run_a_tool_is_not_taken_for_it(home, stand_in, tmp_path, wrapped):
+    agent = stand_in(tmp_path / "shop", "forks", wrapped=wrapped)
+    (double,) = until(lambda: descendants(agent.pid), what="the double")
+    assert command_line(double.pid) == command_line(agent.pid)
     session_in(home, "shop", ID, began=time.time(), directory=str(tmp_path / "shop"))
     assert gemini.process(the(ID)) == agent
 

@@ -136,10 +136,16 @@ def _agents() -> Iterator[_Agent]:
     lines = {pid: command_line(pid) for pid, row in all_processes().items() if not row.kernel and user(pid) == os.getuid()}
     found = {pid for pid, line in lines.items() if is_gemini(line)}
     rows = {pid: row for pid in found if (row := process_at(pid))}
+    # A wrapper sets it for the agent that it starts.
+    variables = {pid: environment_value(pid, "GEMINI_CLI_NO_RELAUNCH") for pid in rows}
+    for pid, row in list(rows.items()):
+        # What an agent has forked to run a tool is its double until it executes another program.
+        if row.parent in lines and lines[pid] == lines[row.parent] and variables[pid] == variables.get(row.parent):
+            del rows[pid]
     wrappers = {row.parent for row in rows.values()}
     for pid, row in rows.items():
-        # A wrapper that has yet to start its agent is none; it sets the variable for what it starts.
-        if pid not in wrappers and (row.parent in found or environment_value(pid, "GEMINI_CLI_NO_RELAUNCH") is not None):
+        # A wrapper that has yet to start its agent is none.
+        if pid not in wrappers and (row.parent in found or variables[pid] is not None):
             resumes = any(each in ("-r", "--resume") or each.startswith("--resume=") for each in lines[pid])
             if where := cwd(pid):
                 yield _Agent(row.identity, began(row.identity), os.path.realpath(where), resumes)
