@@ -2,7 +2,7 @@
 
 import math
 
-from agent_pipes.estimate import HEARD
+from agent_pipes.estimate import HEARD, HELD
 from agent_pipes.event import Event
 from agent_pipes.metering import ASSUMED, Cost, Meter, may_record
 from agent_pipes.pricing import DOLLAR
@@ -18,12 +18,13 @@ class Spending:
     unseen:    why the cost cannot be seen, or is a mere guess, and the id of the event that showed it; by the model it is about.
     """
 
-    __slots__ = ("believes", "estimated", "meter", "told", "total", "unseen")
+    __slots__ = ("believes", "calls", "estimated", "meter", "told", "total", "unseen")
 
     def __init__(self, meter: Meter, believes: bool) -> None:
         self.meter = meter
         self.believes = believes
         self.told = False
+        self.calls = 0
         self.total = 0
         self.estimated = False
         self.unseen: dict[str, tuple[str, str]] = {}
@@ -66,8 +67,11 @@ class Spending:
             self._guess(event)
 
     def _guess(self, event: Event) -> None:
-        account = self.meter.accounts.get(event.session)
-        if account and not account.guess:
+        account = self.meter.account(event.session)
+        if not account.guess:
+            self.calls += event.type == "tool_call" and self.meter.recorded and account.recorded is None
+            if self.calls == HELD:
+                self.unseen.setdefault("", ("cannot see the cost: no usage is recorded, and --recorded estimates none", event.id))
             return
         for said, found in self.meter.guess(event):
             self._take(found, said.trigger)
