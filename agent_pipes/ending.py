@@ -15,6 +15,7 @@ import select
 import signal as signals
 import time
 from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -80,13 +81,15 @@ class Ending:
         self.whole_tree = whole_tree
         self._offspring = Offspring(agent, marker=marker, extra_roots=extra_roots, spared=spared)
         self._clock = clock
-        self._phase: Literal["new", "grace", "killing", "tools", "over"] = "new"
+        self._phase: Literal["new", "pausing", "grace", "killing", "tools", "over"] = "new"
         self._since = self._deadline = 0.0
         self._give_up = math.inf
         self._how: Result = "terminated"
         self._hurried = False
+        self._killing = False
         self._first: dict[Identity, Held] = {}
         self._killed: set[Identity] = set()
+        self._paused: list[Held] = []
         self._refused = ""
         self._empty = 0
         self._outcome: Outcome | None = None
@@ -98,16 +101,17 @@ class Ending:
         if not self.agent.gone():
             self._first[self.agent.identity] = self.agent
         if self.signal in PAUSING:
-            self._pause()
+            self._begin_pause()
             return
         self._first.update(self._beside_agent(self._offspring.living.values()))
         self._phase = "grace"
-        self._deadline = -math.inf if self._hurried else self._since + self.kill_after
         self._how = "not_running" if not self._first else "killed" if self.signal == signals.SIGKILL else "terminated"
         self._signal(self._first.values(), self.signal)
+        # The grace begins with the signal: looking for what it had started may have taken a while on a busy machine.
+        self._deadline = -math.inf if self._hurried else self._clock() + self.kill_after
 
     def step(self) -> Outcome | None:
-        """Go on, without waiting. To be called each 100 ms at least, and as soon as one of `fds()` can be read."""
+        """Go on, without waiting for anything to end. To be called each 100 ms at least, and when one of `fds()` can be read."""
         if self._outcome is None:
             self._advance(self._clock())
         return self._outcome
@@ -120,8 +124,7 @@ class Ending:
         """Go on to the end, waiting, and begin if that is still to be done. With `hurry` nothing has any grace left."""
         if hurry and self.signal not in PAUSING:
             self._hurried = True
-            if self._phase != "killing":
-                self._deadline = -math.inf
+            self._deadline = -math.inf
         if self._phase == "new":
             self.signal = signals.SIGKILL if self._hurried else self.signal
             self.begin()
@@ -135,7 +138,10 @@ class Ending:
     # The phases: the agent has its grace, is killed if it must be, then its tools.
 
     def _advance(self, now: float) -> None:
-        newcomers = self._look()
+        if self._phase == "pausing":
+            self._pause(now)
+            return
+        newcomers = self._look(stop=self._killing)
         if self._phase in ("grace", "killing"):
             beside = self._beside_agent(newcomers)
             self._first.update(beside)
@@ -150,6 +156,8 @@ class Ending:
                 self._kill(list(beside.values()))
                 return
             self._begin_tools(now)
+        elif not self._killing:
+            self._signal(newcomers, signals.SIGTERM)
         self._sweep(now)
 
     def _begin_tools(self, now: float) -> None:
@@ -161,41 +169,52 @@ class Ending:
         self._signal(self._offspring.living.values(), signals.SIGTERM)
 
     def _sweep(self, now: float) -> None:
-        killing = now >= self._deadline
-        if killing:
+        if now >= self._deadline:
+            self._killing = True
             self._give_up = min(self._give_up, now + CONFIRM)
         while self._empty < PASSES:
-            if killing:
+            if self._killing:
                 self._kill([held for identity, held in self._offspring.living.items() if identity not in self._killed])
-            newcomers = self._look()
-            if not killing:
+            newcomers = self._look(stop=self._killing)
+            if not self._killing:
                 self._signal(newcomers, signals.SIGTERM)
-            if self._first or self._offspring.living or self._offspring.unreadable:
+            if self._first or self._offspring.living or self._offspring.stirring or self._offspring.unreadable:
                 self._empty = 0
                 break
             self._empty += 1
         if self._empty >= PASSES or now >= self._give_up:
             self._settle()
 
-    def _pause(self) -> None:
+    def _begin_pause(self) -> None:
         if not self._first:
             self._end("not_running", f"process {self.agent.identity.pid} had ended before")
             return
-        victims = [self.agent, *self._offspring.living.values()]
+        self._phase = "pausing"
+        self._deadline = self._since + CONFIRM
+        self._paused = [self.agent, *self._offspring.living.values()]
+        for held in self._paused:
+            self._send(held, self.signal)
+
+    def _pause(self, now: float) -> None:
         if self.signal == signals.SIGSTOP:
-            self._freeze(victims)
-        else:
-            for held in victims:
-                self._send(held, self.signal)
-        then = "go on" if self.signal == signals.SIGCONT else "stand still until SIGCONT"
-        self._end("failed" if self._refused else "interrupted", self._refused or f"{self._whom(len(victims) - 1)} {then}")
+            self._paused += (newcomers := self._look(stop=True))
+            moving = [held.identity for held in self._paused if not self._offspring.still(held.identity)]
+            if (newcomers or moving) and now < self._deadline:
+                return
+            if moving:
+                self._end("failed", f"process {moving[0].pid} does not stand still" + (f" ({self._refused})" if self._refused else ""), moving)
+                return
+        then = {signals.SIGSTOP: "stand still until SIGCONT", signals.SIGCONT: "were told to go on"}
+        what = then.get(signals.Signals(self.signal), f"were sent {signals.Signals(self.signal).name}")
+        self._end("failed" if self._refused else "interrupted", self._refused or f"{self._whom(len(self._paused) - 1)} {what}")
 
     # Looking and signalling.
 
-    def _look(self) -> list[Held]:
+    def _look(self, stop: bool = False) -> list[Held]:
+        """Look for what is new of what the agent has started; with `stop` it starts nothing more once it is seen."""
         for identity in [identity for identity, held in self._first.items() if held.gone()]:
             del self._first[identity]
-        return self._offspring.look()
+        return self._offspring.look((lambda held: self._send(held, signals.SIGSTOP)) if stop else None)
 
     def _beside_agent(self, held: Iterable[Held]) -> dict[Identity, Held]:
         """Those that are signalled with the agent, as one of them may be the real one."""
@@ -226,14 +245,15 @@ class Ending:
 
         A process that stands still starts nothing more, and what it had started still says so.
         """
-        stopping = list(victims)
-        for _ in range(4 * PASSES):
-            for held in stopping:
-                self._send(held, signals.SIGSTOP)
-            if all(map(self._offspring.still, (held.identity for held in victims))) and not stopping:
+        for held in victims:
+            self._send(held, signals.SIGSTOP)
+        for _ in range(4 * PASSES if victims else 0):
+            newcomers = self._look(stop=True)
+            victims += newcomers
+            if not newcomers and all(self._offspring.still(held.identity) for held in victims):
                 return
-            stopping = self._look()
-            victims += stopping
+            # On a busy machine they need a moment of it to stop: 20 of these at most, as one may wait for a device.
+            time.sleep(0.002)
 
     # What came of it.
 
@@ -243,6 +263,7 @@ class Ending:
         troubles = [f"process {identity.pid} lives on after SIGKILL{_waits(identity)}" for identity in left]
         troubles += [f"process {identity.pid}, which it had started, is {self._owner(identity)}'s and lives on" for identity in others]
         troubles += [self._offspring.unreadable] if self._offspring.unreadable else []
+        troubles += ["what it had started keeps starting itself anew"] if self._offspring.stirring and not left else []
         troubles += [self._refused] if self._refused and left else []
         if troubles:
             more = f"; and {len(troubles) - 3} more" if len(troubles) > 3 else ""
@@ -274,5 +295,8 @@ class Ending:
 
 
 def _waits(identity: Identity) -> str:
-    row = process_at(identity.pid)
-    return " (it waits for a device)" if row is not None and row.identity == identity and row.state == "D" else ""
+    with suppress(OSError):
+        row = process_at(identity.pid)
+        if row is not None and row.identity == identity and row.state == "D":
+            return " (it waits for a device)"
+    return ""

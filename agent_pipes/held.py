@@ -106,10 +106,10 @@ def _allowed(process: Identity | int, allowed: Identity | None, nested: bool) ->
     pid = process if isinstance(process, int) else process.pid
     if pid <= 0:
         raise Refused(f"{pid} is not the number of a process: a signal to it would go to many")
-    if pid == 1:
-        raise Refused("process 1 is the system's own, and everything ends with it")
     if pid == os.getpid():
         raise Refused(f"process {pid} is this breaker itself")
+    if pid == 1:
+        raise Refused("process 1 is the system's own, and everything ends with it")
     if not _own_proc():
         raise Refused("/proc here numbers the processes of another PID namespace: none can be told by its number")
     row = process_at(pid)

@@ -1,18 +1,18 @@
 """What an agent has started: found, held, and told from what is ours. The children of its children are its own too."""
 
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from agent_pipes.held import Held, Refused
 from agent_pipes.process import (
     Identity,
     Process,
     alive,
-    all_processes,
     ancestors,
     below,
     command_line,
     environment_value,
+    rows,
     standard_pipe,
     user,
 )
@@ -27,6 +27,7 @@ class Offspring:
     living:     what has been found and has not ended, parents before their children.
     ended:      how many of those found have ended since.
     others:     what is another user's, and which user's: it is not held, and never signalled.
+    stirring:   whether the last look has shown anything new, though it may have ended before it could be held.
     unreadable: why the last look failed, "" if it did not.
     """
 
@@ -41,25 +42,59 @@ class Offspring:
         self.living: dict[Identity, Held] = {}
         self.ended = 0
         self.others: dict[Identity, int | None] = {}
+        self.stirring = False
         self.unreadable = ""
         self._table: dict[int, Process] = {}
         self._seen: set[Identity] = set()
+        self._missed: list[Process] = []
         self._inside: bool | None = None
-        self._agent_group = agent.group
+        self._kept: set[int] = set()
+        self._leaders: set[int] = set()
 
-    def look(self) -> list[Held]:
-        """Look at the process table once. Returns what is new, parents before their children."""
+    def look(self, found: Callable[[Held], None] | None = None) -> list[Held]:
+        """Look at the process table once. Returns what is new; `found` is told of each as soon as it is held.
+
+        What runs from its own children lives for a millisecond or two, and is gone when all of the table has been
+        read: what was not there at the last look is judged as it is read.
+        """
         for identity in [identity for identity, held in self.living.items() if held.gone()]:
             self.living.pop(identity).close()
             self.ended += 1
+        new: list[Held] = []
+        self.stirring = False
+        self.unreadable = ""
+        before, self._table = self._table, {}
+        missed, self._missed = self._missed, []
         try:
-            self._table = all_processes()
-            new = [process for process in self._find() if process.identity not in self._seen]
-            self.unreadable = ""
-            return [held for process in new if (held := self._hold(process))]
+            for row in missed:
+                self._take(row, new, found)
+            for row in rows():
+                if not row.dead:
+                    self._table[row.pid] = row
+                    if before and row.pid not in before and self._is_born(row):
+                        self._take(row, new, found)
+            for row in self._find():
+                self._take(row, new, found)
         except OSError as error:
             self.unreadable = f"the process table cannot be read ({error})"
-            return []
+        return new
+
+    def _take(self, row: Process, new: list[Held], found: Callable[[Held], None] | None) -> None:
+        if row.identity in self._seen:
+            return
+        self.stirring = True
+        try:
+            held = self._hold(row)
+        except OSError as error:
+            # Of an orphan the table will not say again whose it was.
+            self._missed.append(row)
+            self.unreadable = f"process {row.pid} cannot be looked at ({error})"
+            return
+        self._seen.add(row.identity)
+        if held:
+            new.append(held)
+            if found:
+                found(held)
 
     def still(self, identity: Identity) -> bool:
         """Whether the process stood still, or had ended, at the last look."""
@@ -68,7 +103,10 @@ class Offspring:
 
     def left(self) -> list[Identity]:
         """What of another user's processes lives on."""
-        return [identity for identity in self.others if alive(identity)]
+        try:
+            return [identity for identity in self.others if alive(identity)]
+        except OSError:
+            return list(self.others)
 
     def close(self) -> None:
         """Let go of all that is held."""
@@ -88,19 +126,27 @@ class Offspring:
         the marker; and the descendants of all these.
         """
         table = self._table
-        ours = self._ours()
+        ours = self._kept = self._ours()
         known = {identity.pid for identity in (self.agent.identity, *self.extra_roots, *self.living) if self._row(identity)}
-        found = {process.pid: process for process in table.values() if process.pid not in ours and self._marked(process.pid)}
+        found = {row.pid: row for row in table.values() if row.pid not in ours and self._marked(row.pid)}
         # A number that is another process's now leads nothing of the agent's.
         leaders = {identity.pid for identity in self._seen if identity.pid not in table or self._row(identity)}
         before = -1
         while before != len(found):
             before = len(found)
             leaders |= found.keys() - ours
-            members = [process for process in table.values() if process.session in leaders or process.group in leaders]
-            for process in (*below(known | found.keys(), table), *members):
-                found.setdefault(process.pid, process)
-        return [process for process in found.values() if process.pid not in ours]
+            members = [row for row in table.values() if row.session in leaders or row.group in leaders]
+            for row in (*below(known | found.keys(), table), *members):
+                found.setdefault(row.pid, row)
+        self._leaders = leaders
+        return [row for row in found.values() if row.pid not in ours]
+
+    def _is_born(self, row: Process) -> bool:
+        """Whether a process that was not there before is the agent's, by itself and by what the last look has shown."""
+        if row.pid in self._kept or (self._inside and row.group == os.getpgrp()):
+            return False
+        parents = {identity.pid for identity in (self.agent.identity, *self.extra_roots, *self.living)}
+        return row.parent in parents or row.session in self._leaders or row.group in self._leaders or self._marked(row.pid)
 
     def _marked(self, pid: int) -> bool:
         # Anyone can put the marker into an environment: of another user it proves nothing.
@@ -117,29 +163,26 @@ class Offspring:
         above = ancestors(me)
         if self._inside is None:
             self._inside = self.agent.identity in above or self._marked(me)
-        row = self._row(self.agent.identity)
-        self._agent_group = row.group if row else self._agent_group
         ours = {me, self.agent.identity.pid, *(identity.pid for identity in (*self.spared, *above))}
         if self._inside:
-            members = {process.pid for process in self._table.values() if process.group == group} - {self.agent.identity.pid}
-            ours |= members if group != self._agent_group else _pipeline(me, members)
-            ours.update(process.pid for process in below({me}, self._table))
+            members = {row.pid for row in self._table.values() if row.group == group} - {self.agent.identity.pid}
+            ours |= members if group != self.agent.group else _pipeline(me, members)
+            ours.update(row.pid for row in below({me}, self._table))
         return ours
 
-    def _hold(self, process: Process) -> Held | None:
-        self._seen.add(process.identity)
-        if any(os.path.basename(word) in BREAKERS for word in command_line(process.pid)[:2]):
+    def _hold(self, row: Process) -> Held | None:
+        if any(os.path.basename(word) in BREAKERS for word in command_line(row.pid)[:2]):
             return None
-        owner = user(process.pid)
+        owner = user(row.pid)
         if owner != self.agent.user:
-            self.others[process.identity] = owner
+            self.others[row.identity] = owner
             return None
         try:
-            held = Held(process.identity, nested=True)
+            held = Held(row.identity, nested=True)
         except Refused:
-            # It has ended since the table was read: everything else that is refused was left out before.
+            # It has ended since its row was read: everything else that is refused was left out before.
             return None
-        self.living[process.identity] = held
+        self.living[row.identity] = held
         return held
 
 

@@ -79,8 +79,14 @@ def all_processes(*, dead: bool = False) -> dict[int, Process]:
 
     Raises OSError where it cannot be read.
     """
-    rows = _proc() if _LINUX else _ps("-A")
-    return {row.pid: row for row in rows if dead or not row.dead}
+    return {row.pid: row for row in rows() if dead or not row.dead}
+
+
+def rows() -> Iterator[Process]:
+    """The rows of the process table one by one, while it is read: on Linux the latest process first, and at the end those
+    that have been born meanwhile. Raises OSError where it cannot be read.
+    """
+    return _proc() if _LINUX else _ps("-A")
 
 
 def parent(pid: int) -> Identity | None:
@@ -252,10 +258,16 @@ def _number(fields: list[str]) -> int:
 
 
 def _proc() -> Iterator[Process]:
-    for pid in _numbers("/proc"):
-        content = _read(f"/proc/{pid}/stat")
-        if content:
-            yield _row(pid, content)
+    seen: set[int] = set()
+    for _ in range(3):
+        new = [pid for pid in _numbers("/proc") if pid not in seen]
+        seen.update(new)
+        # The numbers go round: those beyond the last one given are the oldest.
+        last = _number(_read("/proc/loadavg").decode().split()[-1:])
+        for pid in sorted(new, key=lambda pid: (pid <= last, pid), reverse=True):
+            content = _read(f"/proc/{pid}/stat")
+            if content:
+                yield _row(pid, content)
 
 
 _KERNEL_THREAD = 0x00200000

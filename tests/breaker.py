@@ -1,12 +1,13 @@
 """A breaker with nothing around it: holds an agent, and ends it on SIGUSR1.
 
-breaker.py FD PID NAME KILL_AFTER MARKER: announces itself on FD as NAME when it is armed, then what came of it as
-NAME-outcome, as tests/trees.py does, and stays.
+breaker.py FD PID NAME KILL_AFTER MARKER: announces itself on FD as NAME when it is armed, a child of its own as
+NAME-helper, then what came of it as NAME-outcome, as tests/trees.py does, and stays.
 """
 
 import json
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -30,6 +31,7 @@ try:
 except Refused as reason:
     say(name, str(reason))
     sys.exit(125)
+say(f"{name}-helper", subprocess.Popen(["sleep", "60"], process_group=0).pid)
 say(name, os.getpid())
 signal.sigwait({signal.SIGUSR1})
 ending = Ending(agent, kill_after=kill_after, marker=(marker.partition("=")[0], marker.partition("=")[2]) if marker else None)

@@ -14,7 +14,7 @@ A member is what its description says:
     stopped     it stands still
     exec        the command that it becomes, with {NAME} for the number of that one of its ancestors, {fd} for where to announce
     hops        it forks and exits, a session each, so often; `forks`: it forks and stays, so often; a fork `every` seconds
-    then        what it starts when it gets SIGTERM, before it ends
+    then        what it starts when it gets SIGTERM, before it ends; `asked`: what it starts on SIGUSR1
 """
 
 import json
@@ -119,6 +119,8 @@ def live(fd: int, above: dict[str, int], member: dict) -> None:
         signal.signal(signal.Signals[member["exit_on"]], lambda number, frame: leave(member))
     if "then" in member:
         signal.signal(signal.SIGTERM, lambda number, frame: (start(fd, above, member["then"]), os._exit(0)))
+    if "asked" in member:
+        signal.signal(signal.SIGUSR1, lambda number, frame: start(fd, above, member["asked"]))
     announce(fd, member["name"], os.getpid())
     if "exec" in member:
         values = {**above, "fd": fd}
