@@ -15,7 +15,7 @@ from agent_pipes.event import Event, make
 from agent_pipes.filter import BROKE_OFF, ENDED, KILLED, NOT_KILLED, Events, filter_command, worst
 from agent_pipes.held import Held, Refused, reap_adopted
 from agent_pipes.options import DURATION, Option
-from agent_pipes.process import Identity, identify
+from agent_pipes.process import Identity, identify, process_at
 from agent_pipes.stream import Waiter, warn
 
 UNARMED = 5.0
@@ -34,6 +34,7 @@ class Guarded:
         self.session = session
         self.held: Held | None = None
         self.refused = ""
+        self.ended: Identity | None = None
         self.control: Path | None = None
         self.marker: tuple[str, str] | None = None
         self.whole_tree = False
@@ -63,7 +64,13 @@ class Guarded:
         try:
             self.held, self.refused = Held(identity, allowed=identity), ""
         except Refused as reason:
-            self.held, self.refused = None, str(reason)
+            self.held = None
+            row = process_at(identity.pid)
+            if row and row.dead and row.identity == identity:
+                # A command that was over before its session was found: there is nothing to end, nor to warn of.
+                self.ended = identity
+                return
+            self.refused = str(reason)
             warn(f"session {self.session}: process {identity.pid} could not be ended: {reason}")
 
     def disarm(self) -> None:
@@ -118,7 +125,9 @@ class Killer:
     def act(self, guarded: Guarded) -> Iterator[Event]:
         """End the session's process, as soon as it is known."""
         assert guarded.trigger is not None
-        if not guarded.held:
+        if guarded.ended and not guarded.held:
+            yield self.told(guarded, guarded.ended.pid, "not_running", "it had ended before")
+        elif not guarded.held:
             if not guarded.refused and guarded.live_since and self.now - guarded.live_since < UNARMED:
                 # An agent may pass a limit before it has registered.
                 return

@@ -112,6 +112,17 @@ def test_a_later_process_of_the_same_number_is_not_hit(spawn):
     assert not gone(process.pid)
 
 
+def test_an_agent_that_has_ended_before_it_was_armed_is_no_cause_for_a_warning(spawn):
+    process, _ = spawn()
+    stream = armed(process.pid)
+    process.kill()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    done = run("trace-kill", input=stream.bytes)
+    assert (done.returncode, done.stderr) == (0, b"")
+    done = run("trace-kill", input=tripped(stream).bytes)
+    assert done.returncode == 124 and outcome(done)["outcome"] == "not_running"
+
+
 @pytest.mark.parametrize("pid", [0, 1, -1, -5])
 def test_numbers_that_are_no_agents_are_refused(pid):
     assert run("trace-kill", "--pid", pid, input=tripped(Stream()).bytes).returncode == 2
