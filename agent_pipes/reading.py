@@ -10,6 +10,9 @@ from agent_pipes.process import Identity
 from agent_pipes.sources import Session, Source
 from agent_pipes.stream import warn
 
+BILLED = ("llm_response", "llm_request", "assistant_response")
+"""The events in which trace-cost writes what they cost."""
+
 
 class Clock:
     """The time, as the reader alone sees it: the wall clock where we began, and steadily on from there."""
@@ -115,7 +118,7 @@ class Reading:
             said = event.raw.decode(errors="replace")[: self._max_result]
             self._disbelieve(f"an event of type {event.type}")
             return make("unbelieved", event.time, event.session, {"event_type": event.type, "line": said})
-        if "cost" in event.data and event.type == "llm_response":
+        if "cost" in event.data and event.type in BILLED:
             self._disbelieve("a cost of its own making")
             (record,) = objects(event.raw)
             return from_fields({**record, "data": {key: value for key, value in event.data.items() if key != "cost"}})

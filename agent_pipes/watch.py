@@ -30,7 +30,7 @@ WATCHERS: dict[str, Filter] = {
 }
 """The detectors of the preset, in the order in which events pass them."""
 
-PRESET = (*WATCHERS.values(), kill, alert, status)
+PRESET = (cost, *WATCHERS.values(), kill, alert, status)
 
 POLICY = Path(".agent-scope.json")
 
@@ -44,6 +44,7 @@ def watch_options() -> list[click.Option]:
     return [
         click.Option(
             [option.flag, _name(option)], type=option.type, multiple=option.multiple, is_flag=option.is_flag, default=None, envvar=option.envvar,
+            metavar=option.metavar,
             help=f"{option.help}  [default: {option.default}]" if option.show_default else option.help,
         )
         for option in preset_options()
@@ -95,7 +96,7 @@ class Plan:
 
     def parts(self, source: dict[str, Any]) -> list[Part]:
         """The filters and their options, from the source on."""
-        parts: list[Part] = [(tail, source), (cost, {})]
+        parts: list[Part] = [(tail, source), (cost, self.values(cost))]
         for watcher, part in WATCHERS.items():
             if watcher not in self.off:
                 parts.append((part, self.values(part) | {"alert": self.acts[watcher]}))
