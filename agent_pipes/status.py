@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterable
-from contextlib import suppress
 
 import click
 
@@ -10,7 +9,7 @@ from agent_pipes.alert import Started
 from agent_pipes.event import OURS, Event
 from agent_pipes.filter import Events, filter_command
 from agent_pipes.options import DURATION, Option
-from agent_pipes.stream import say, shown, warning_head
+from agent_pipes.stream import say, shown, to_people, warning_head
 
 SECOND = 1.0
 """Between two lines on a terminal, where each replaces the last."""
@@ -60,21 +59,18 @@ class Line:
             say(text)
             return
         self.shown = True
-        with suppress(OSError):
-            os.write(2, f"\r{shown(text)}\x1b[K".encode())
+        to_people(f"\r{shown(text)}\x1b[K".encode())
 
     def clear(self) -> None:
         """Make room for somebody else's line."""
         if self.shown:
             self.shown = False
-            with suppress(OSError):
-                os.write(2, b"\r\x1b[K")
+            to_people(b"\r\x1b[K")
 
     def end(self) -> None:
         if self.shown:
             self.shown = False
-            with suppress(OSError):
-                os.write(2, b"\n")
+            to_people(b"\n")
 
 
 @filter_command("trace-status")

@@ -38,8 +38,42 @@ def say(text: str) -> None:
         text = "\n".join(map(shown, waiting))
     else:
         text = shown(text)
+    to_people((text + "\n").encode(errors="replace"))
+
+
+PATIENCE = 0.5
+"""Seconds that people's terminal or pager may take no more before what we say is lost to them."""
+
+_people = -1
+_lost = 0
+
+
+def to_people(text: bytes) -> None:
+    """Write to stderr, but do not wait for its reader: a terminal may be paused, a pager left alone, and a breaker must run."""
+    global _people, _lost
+    try:
+        if _people < 0:
+            _people = own_description(2) if stat.S_ISFIFO(os.fstat(2).st_mode) else 2
+        if _lost and select.select([], [_people], [], 0)[1]:
+            text = f"\n{warning_head()}nobody read what was said here, {_lost} times\n".encode() + text
+        for at in range(0, len(text), 4096):
+            part = text[at : at + 4096]
+            while part:
+                if not select.select([], [_people], [], 0 if _lost else PATIENCE)[1]:
+                    raise BlockingIOError
+                part = part[os.write(_people, part) :]
+        _lost = 0
+    except BlockingIOError:
+        _lost += 1
+    except OSError:
+        pass
+
+
+def own_description(fd: int) -> int:
+    """The pipe that `fd` is, opened once more, not to block: O_NONBLOCK belongs to the open file, which others share."""
     with suppress(OSError):
-        os.write(2, (text + "\n").encode(errors="replace"))
+        return os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    return fd
 
 
 def hold_back(busy: Callable[[], bool] | None) -> list[str]:
@@ -102,13 +136,7 @@ class Output:
         self.must_run = must_run
         self.deaf = False
         self.pipe = stat.S_ISFIFO(os.fstat(fd).st_mode)
-        self._write_fd = self._own_description() if self.pipe else fd
-
-    def _own_description(self) -> int:
-        # O_NONBLOCK belongs to the open file, which other processes share: set it on one that is ours alone.
-        with suppress(OSError):
-            return os.open(f"/proc/self/fd/{self.fd}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        return self.fd
+        self._write_fd = own_description(fd) if self.pipe else fd
 
     def write(self, line: bytes) -> None:
         self.held.append(line)
@@ -179,6 +207,8 @@ class Waiter:
 
     def listen(self) -> None:
         """From now on SIGINT, SIGTERM and SIGHUP end the wait and set `signal`; a second one kills as ever."""
+        if self._wake_read >= 0:
+            return
         self._wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC) if hasattr(os, "pipe2") else os.pipe()
         os.set_blocking(wake_write, False)
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
