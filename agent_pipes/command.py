@@ -27,6 +27,23 @@ def run_command(command: tuple[str, ...], waiter: Waiter, watch: Callable[[Ident
     become_subreaper()
     clear_death_signal()
     terminal = Terminal()
+    child: subprocess.Popen[bytes] | None = None
+    early: list[int] = []
+    passed_on: list[int] = []
+
+    def divert(number: int) -> bool:
+        # Ctrl-C reaches the whole foreground group: the command has it already, and its end is ours.
+        if child is None:
+            early.append(number)
+        elif not (number == signal.SIGINT and terminal.saved is not None):
+            with suppress(OSError):
+                child.send_signal(number)
+            passed_on.append(number)
+        return True
+
+    # Before there is a command: one whose breaker dies of a signal as it starts would run on unwatched.
+    waiter.divert = divert
+    waiter.listen()
     try:
         # Default signals in the child: what Python ignores for itself (SIGPIPE) is not the command's business.
         child = subprocess.Popen(command, restore_signals=True)
@@ -36,17 +53,8 @@ def run_command(command: tuple[str, ...], waiter: Waiter, watch: Callable[[Ident
     except OSError as error:
         warn(f"{command[0]}: {error.strerror}")
         return NOT_EXECUTABLE
-    passed_on: list[int] = []
-
-    def divert(number: int) -> bool:
-        # Ctrl-C reaches the whole foreground group: the command has it already, and its end is ours.
-        if not (number == signal.SIGINT and terminal.saved is not None):
-            with suppress(OSError):
-                child.send_signal(number)
-            passed_on.append(number)
-        return True
-
-    waiter.divert = divert
+    for number in early:
+        divert(number)
     identity = identify(child.pid)
     status = ENDED
     with terminal:
