@@ -273,6 +273,7 @@ def test_what_a_tool_starts_in_its_grace_is_asked_to_end_too(plant):
     assert ending.step() is None
     signalled(tree, "tool")
     tree.hear("later")
+    tree.hear("more")
     assert ending.step() is None
     until(lambda: gone(tree, "later", "more"), what="their end, though nothing is ever killed")
     os.kill(tree.pids["tool"], signal.SIGKILL)
