@@ -180,7 +180,7 @@ def _waited_for(tail: Tail) -> Find:
         nonlocal said
         mine = [each for each in choose.sessions() if choose.here(each, cwd) and each.path not in tail.seen]
         fit = [each for each in mine if each.modified >= began or choose.is_live(each)]
-        if not fit and not said:
+        if not fit and not said and not tail.seen:
             said = True
             warn("no live session in this directory yet: waiting for one")
         return fit[:1]

@@ -58,6 +58,7 @@ class Tail:
         self.files: dict[Path, Reading] = {}
         self.documents: dict[Path, float] = {}
         self.seen: set[Path] = set()
+        self.found = False
         self.bad = 0
 
     def add(self, session: Session, source: Source | None = None, *, live: bool) -> Reading:
@@ -120,12 +121,17 @@ class Tail:
     def watch(self, reading: Reading, identity: Identity, how: str) -> Iterator[Event]:
         """The session's process is known: say so, and be told when it has gone."""
         self.hold(identity)
+        self.found = True
         self.processes[reading.session.path] = identity
         yield reading.runs_in(identity, how, control=self.control(reading))
 
     def control(self, reading: Reading) -> Path | None:
         """The socket over which the session is ended, where its process serves others too."""
         return control_of(reading.session)
+
+    def lives(self, reading: Reading) -> bool:
+        """Whether somebody works in the session, as far as can be told."""
+        return reading.session.path in self.processes or choose.is_live(reading.session)
 
     def gone(self, reading: Reading) -> bool:
         identity = self.processes.get(reading.session.path)
@@ -149,7 +155,8 @@ def follow(tail: Tail, find: Find, *, endless: bool, given: Identity | None, how
         now = time.monotonic()
         if now >= due or ended:
             due = now + (SOON if given and not tail.seen else SEARCH)
-            for session in find(tail) if endless or not tail.seen else []:
+            # One that nobody may be working in is no reason to miss the one that comes.
+            for session in find(tail) if endless or not tail.found else []:
                 yield from _take_up(tail, session, given, how)
             for reading in list(tail.readings.values()):
                 tail.list_files(reading)
@@ -164,7 +171,7 @@ def follow(tail: Tail, find: Find, *, endless: bool, given: Identity | None, how
                 yield from reading.caught_up()
             if reading in over:
                 yield from tail.drop(reading, "the process has ended")
-            elif reading.ended:
+            elif reading.ended or (over and not endless and not tail.lives(reading)):
                 yield from tail.drop(reading, "")
         if not tail.readings and (ended or (not endless and (tail.seen or not wait))):
             return

@@ -131,6 +131,18 @@ def test_a_session_that_begins_after_us_is_watched_from_its_first_event(home):
     tail.kill()
 
 
+def test_a_session_that_nobody_may_be_working_in_does_not_hide_the_one_that_comes(home):
+    tail = start("trace-tail", "--wait", env=home)
+    assert b"waiting for one" in tail.stderr.readline()
+    store(Path.cwd(), Stream().bash("ls"), active=False)
+    lines_until(tail, "history_end")
+    process = agent(home, "--scenario", "silent", "--pause", "60")
+    assert lines_until(tail, "process")[-1]["data"]["pid"] == process.pid
+    process.kill()
+    process.wait()
+    assert tail.wait(20) == 0
+
+
 def test_without_a_session_it_says_what_to_do(home):
     done = run("trace-tail", env=home)
     assert done.returncode == 2 and b"--wait" in done.stderr and b"trace-list" in done.stderr
