@@ -1,9 +1,22 @@
 """agent-strace: one command of several, each loaded when it is called."""
 
+import sys
+
+ORDINARY = {("hook",): False, ("hook", "--guard"): True}
+"""How settings call the hook, and whether it guards."""
+
 
 def main() -> int:
     """Run the subcommand that the arguments name; the result is the exit status."""
+    guard = ORDINARY.get(tuple(sys.argv[1:]))
+    if guard is not None:
+        # An agent waits for this one at each of its calls: what reads options and draws help is not loaded for it.
+        from agent_pipes.recorder import run
+
+        return run(guard=guard)
     from agent_pipes.filter import exit_status
     from agent_pipes.subcommands import strace
 
-    return exit_status(lambda: strace.main(prog_name="agent-strace", standalone_mode=False))
+    status = exit_status(lambda: strace.main(prog_name="agent-strace", standalone_mode=False))
+    # To an agent, status 2 of a hook means that the call is forbidden: a slip in its settings must not stop all work.
+    return 1 if status and sys.argv[1:2] == ["hook"] else status

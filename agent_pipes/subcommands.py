@@ -8,8 +8,10 @@ import click
 from agent_pipes.filter import version_option
 
 SUBCOMMANDS = {
-    "watch": ("agent_pipes.watch", "Watch an agent's session, tell of every limit that is passed, and end the agent if asked to."),
     "backtest": ("agent_pipes.backtest", "Try limits on the past: what would have been raised in every session recorded on this machine."),
+    "hook": ("agent_pipes.hook", "Write down what an agent says through its hooks, in the .agent-traces store."),
+    "setup": ("agent_pipes.setup_hooks", "Print the settings by which an agent calls the hook, or add them with --write."),
+    "watch": ("agent_pipes.watch", "Watch an agent's session, tell of every limit that is passed, and end the agent if asked to."),
 }
 """Where each is, and its summary: the listing of all loads none of them."""
 

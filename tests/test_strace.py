@@ -1,6 +1,8 @@
 """agent-strace: each subcommand is loaded when it is called, and only then."""
 
 import importlib
+import json
+import re
 import subprocess
 import sys
 
@@ -9,6 +11,9 @@ import pytest
 from support import ENVIRONMENT, ROOT, run
 
 from agent_pipes.subcommands import SUBCOMMANDS
+
+LOADED_LATE = {"agent_pipes.detect_retry", "agent_pipes.policy", "agent_pipes.shell", "agent_pipes.outcomes", "agent_pipes.config"}
+"""What judges a session, or a call, and reads results: only where there is one to judge, or to read."""
 
 
 def loaded(*arguments: str, input: bytes = b"") -> set[str]:
@@ -33,12 +38,30 @@ def test_help_names_them_all_and_loads_none():
 
 
 @pytest.mark.parametrize("name", SUBCOMMANDS)
-def test_help_and_version_of_each(name):
+def test_help_of_each(name):
     done = run("agent-strace", name, "--help")
     assert (done.returncode, done.stderr) == (0, b"") and done.stdout.decode().startswith(f"Usage: agent-strace {name} ")
-    assert run("agent-strace", name, "--version").stdout.startswith(name.encode())
+
+
+def test_hook_loads_nothing_that_it_does_not_need(tmp_path):
+    """An agent waits for it at each of its calls."""
+    payload = {"session_id": "s", "cwd": str(tmp_path), "hook_event_name": "PreToolUse", "tool_name": "Bash", "tool_input": {"command": "ls"}}
+    heavy = {"click", "subprocess", "agent_pipes.filter", "agent_pipes.stream", "agent_pipes.sources", "agent_pipes.process", *LOADED_LATE}
+    for arguments in (["hook"], ["hook", "--guard"]):
+        known = loaded(*arguments, input=json.dumps({**payload, "tool_use_id": "t"}).encode())
+        known = loaded(*arguments, input=json.dumps({**payload, "tool_use_id": "u"}).encode())
+        assert "agent_pipes.recorder" in known
+        assert known & heavy == set()
+    assert (tmp_path / ".agent-traces" / "s" / "events.ndjson").exists()
 
 
 def test_unknown_subcommand_is_a_usage_error():
     done = run("agent-strace", "wach")
     assert done.returncode == 2 and b"wach" in done.stderr and done.stdout == b""
+
+
+@pytest.mark.parametrize("name", ["hook", "setup"])
+def test_the_page_of_each_documents_every_option(name):
+    page = (ROOT / "man" / f"agent-strace-{name}.1").read_text()
+    for option in re.findall(r"^ +(?:-\w, )?-(-[a-z-]+)", run("agent-strace", name, "--help").stdout.decode(), re.M):
+        assert re.search(rf"^\.It .*Fl {option}\b", page, re.M) or f", {option}\n" in page, f"man/agent-strace-{name}.1 says nothing of -{option}"

@@ -8,18 +8,21 @@ from pathlib import Path
 
 import orjson
 
+from agent_pipes import agent_process
 from agent_pipes.event import OURS, Fields, objects
 from agent_pipes.process import Identity
 from agent_pipes.sources import Session, claude_home, native
-from agent_pipes.sources.fields import string
+from agent_pipes.sources.fields import string, within
 from agent_pipes.sources.native import PASSES, Translator, files
 
 __all__ = ["HOW", "NAME", "PASSES", "Translator", "active", "files", "process", "recognises", "sessions", "stores"]
 
 NAME = "store"
 
-HOW = "registry"
-"""How a session's process becomes known."""
+HOW = "hook"
+"""How a session's process becomes known: by what its hooks have noted, as far as that is borne out."""
+
+EVENTS, META = "events.ndjson", "meta.json"
 
 HEAD = 16 << 10
 """Bytes of a session's file, or of what lies beside it, that are read to learn where it was written."""
@@ -43,10 +46,10 @@ def stores() -> list[Path]:
 def sessions() -> Iterator[Session]:
     for store in stores():
         for folder in _folders(store):
-            path = folder / "events.ndjson"
+            path = folder / EVENTS
             with suppress(OSError):
                 if path.is_file():
-                    started = _object(folder / "meta.json").get("started_at")
+                    started = _object(folder / META).get("started_at")
                     cwd = string(_start(path), "cwd") or _directory(store)
                     seconds = float(started) if isinstance(started, (int, float)) else 0.0
                     yield Session(NAME, folder.name, cwd, path, seconds, path.stat().st_mtime)
@@ -58,20 +61,42 @@ def active(session: Session) -> bool:
     marks = [mark for mark in _names(folder.parent) if mark == ".active-session" or mark.startswith(".active-session.v2.")]
     if not any(_head(folder.parent / mark).strip() == os.fsencode(folder.name) for mark in marks):
         return False
-    return "ended_at" not in _object(folder / "meta.json")
+    return "ended_at" not in _object(folder / META)
 
 
 def process(session: Session) -> Identity | None:
-    """The live process of a session of Claude Code, by that one's own registry; None for every other.
+    """The live process of the session: for Claude Code by that one's own registry, else the agent that its hook has noted.
 
-    The process that the store notes (`attribution`) is that of a hook, and over. It does note the session's
-    transcript, whose name is the session's full id; the store's own id is the beginning of it.
+    Of the two notes in a store `attribution.pid` is that of a hook, and over. `attribution.agent_process`, which
+    `agent-strace hook` writes, is the agent, and believed as `agent_process.noted` says. A process that several
+    sessions name runs the one that was written last.
     """
     start = _start(session.path)
     transcript = Path(string(start, "transcript_path"))
-    if not transcript.stem.startswith(session.path.parent.name) or start.get("provider", "claude") != "claude":
+    if transcript.stem.startswith(session.path.parent.name) and start.get("provider", "claude") == "claude":
+        registered = Session("claude", transcript.stem, string(start, "cwd"), transcript, 0.0, 0.0)
+        if identity := claude_home.process(registered):
+            return identity
+    said = _noted(session.path)
+    if not said:
         return None
-    return claude_home.process(Session("claude", transcript.stem, string(start, "cwd"), transcript, 0.0, 0.0))
+    with suppress(OSError):
+        attribution = within(_object(session.path.parent / META), "attribution")
+        agent = string(start, "provider") or string(attribution, "agent_provider")
+        # Where the store lies nobody can write into it; where it stands apart its own word has to do.
+        directory = _directory(session.path.parent.parent) or string(start, "cwd") or string(attribution, "working_dir")
+        identity = agent_process.noted(agent, said, directory)
+        modified = session.path.stat().st_mtime_ns
+        others = (folder / EVENTS for folder in _folders(session.path.parent.parent) if folder != session.path.parent)
+        if identity and all(path.stat().st_mtime_ns <= modified for path in others if _noted(path) == said):
+            return identity
+    return None
+
+
+def _noted(path: Path) -> Fields:
+    """The agent's process as the session's meta.json has it, {} where it has none or the session has ended."""
+    meta = _object(path.parent / META)
+    return {} if "ended_at" in meta else within(within(meta, "attribution"), "agent_process")
 
 
 def _start(path: Path) -> Fields:

@@ -1,0 +1,281 @@
+"""What `agent-strace hook` does: a payload comes in, events go into the store, and with a guard an answer comes out.
+
+The agent waits for it, so it loads little; and it must never be what makes the agent fail: whatever goes wrong is said
+on stderr, and the exit status is 0.
+"""
+
+import os
+import time
+from hashlib import sha256
+
+from agent_pipes.event import Fields, dumps, objects
+from agent_pipes.payload import AGENTS, Payload, Unknown
+from agent_pipes.store_writer import META, Store, Unwritable, place
+
+LARGEST = 64 << 20
+"""Bytes of the largest payload that is read."""
+
+OPEN = 64
+"""Calls of a session that wait for their result: beyond these, the oldest is forgotten."""
+
+
+def run(*, guard: bool, agent: str = "", word: str = "") -> int:
+    """Read one payload from standard input, and record it; the result is the exit status, 0 in any case.
+
+    guard: answer a call that must not be made with a denial, on stdout.
+    agent, word: whose the payload is, and what has happened, where it does not say so itself.
+    """
+    try:
+        if answer := record(_input(), guard=guard, agent=agent, word=word):
+            os.write(1, answer)
+    except (Unknown, Unwritable, OSError, ValueError) as error:
+        _complain(str(error))
+    except Exception as error:
+        if os.environ.get("AGENT_PIPES_TRACEBACK"):
+            raise
+        _complain(f"internal error: {type(error).__name__}: {error}; this payload is not recorded")
+    return 0
+
+
+def _complain(message: str) -> None:
+    from agent_pipes.stream import warn
+
+    warn(message)
+
+
+def _input() -> bytes:
+    if os.isatty(0):
+        raise Unknown("standard input is a terminal; an agent's hook payload is expected there (see agent-strace setup)")
+    content = bytearray()
+    while chunk := os.read(0, 1 << 16):
+        content += chunk
+        if len(content) > LARGEST:
+            raise Unknown(f"the payload is larger than {LARGEST} bytes: it is not recorded")
+    return bytes(content)
+
+
+def record(content: bytes, *, guard: bool = False, agent: str = "", word: str = "") -> bytes:
+    """Record the payload `content`; the result is the answer to the agent, b"" for none.
+
+    Raises Unknown and ValueError for what is no payload, Unwritable and OSError where it cannot be written down.
+    """
+    payload = Payload(_parsed(content), time.time(), agent, word)
+    event_type, data = payload.event() if payload.kind else ("", {})
+    if not event_type:
+        return b""
+    guards = guard and payload.kind == "tool_call"
+    try:
+        session = Session(payload)
+    except (Unwritable, OSError) as error:
+        if guards and (answer := _answer_without_store(payload)):
+            _complain(str(error))
+            return answer
+        raise
+    with session:
+        if guards and (answer := _denied(session, event_type, data)):
+            return answer
+        if payload.kind == "session_end":
+            from agent_pipes.afterwards import catch_up
+
+            catch_up(session.store, session.folder, payload, session.directory, guard=False)
+        session.record(event_type, data)
+        if payload.answers or payload.kind in ("assistant_response", "subagent_stop"):
+            from agent_pipes.afterwards import afterwards
+
+            afterwards(session.store, session.folder, payload, session.directory, guard=guard)
+    return b""
+
+
+def _denied(session: "Session", event_type: str, data: Fields) -> bytes:
+    """The answer to a call that must not be made, which is recorded with its refusal; b"" for one that may be."""
+    from agent_pipes.guard import answer, denied
+
+    denial = denied(session.payload, session.folder, session.directory)
+    if denial is None:
+        return b""
+    try:
+        session.record(event_type, data, denial.why)
+    except (Unwritable, OSError) as error:
+        _complain(str(error))
+    return answer(session.payload, denial)
+
+
+def _answer_without_store(payload: Payload) -> bytes:
+    """The answer to a call that is out of scope, where nothing can be recorded."""
+    from agent_pipes.guard import answer, out_of_scope
+
+    denial = out_of_scope(payload, _directory(payload))
+    return answer(payload, denial) if denial else b""
+
+
+def _parsed(content: bytes) -> Fields:
+    for record in objects(content):
+        return record
+    raise Unknown("nothing on standard input: an agent's hook payload is expected there")
+
+
+class Session:
+    """A session in the store, as one payload changes it."""
+
+    def __init__(self, payload: Payload) -> None:
+        """Open it, and make it where it is not there. Raises Unwritable and OSError."""
+        self.payload = payload
+        self.store = Store(*place(payload.cwd, payload.session))
+        try:
+            self.folder = self.store.folder(payload.session)
+        except BaseException:
+            self.store.close()
+            raise
+        self.meta = self.folder.read(META)
+        self.process = _process(payload) if payload.kind == "session_start" or not self.meta else {}
+
+    def __enter__(self) -> "Session":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.folder.close()
+        self.store.close()
+
+    @property
+    def directory(self) -> str:
+        """The directory in which the session began."""
+        noted = self.meta.get("attribution")
+        where = noted.get("working_dir") if type(noted) is dict else ""
+        return where if type(where) is str and where else _directory(self.payload)
+
+    def record(self, event_type: str, data: Fields, denial: str = "") -> None:
+        """Append the event, and after a denial that of its refusal; note in the store what it changes."""
+        with self.store.locked() as alone:
+            if not alone:
+                _complain(f"{self.store.path}: another hook has held the lock for too long: writing beside it")
+            self.meta = self.folder.read(META)
+            events = self._events(event_type, data, denial)
+            if not events:
+                return
+            self.folder.append(events, alone=alone)
+            self._note(events)
+
+    def _events(self, event_type: str, data: Fields, denial: str) -> list[Fields]:
+        payload = self.payload
+        event: Fields = {"event_type": event_type, "timestamp": payload.time, "event_id": os.urandom(6).hex(), "session_id": payload.session}
+        if payload.kind == "tool_call":
+            if payload.cwd and payload.cwd != self.directory:
+                data = {**data, "cwd": payload.cwd}
+            if not denial:
+                return [{**event, "data": data}] if self._opened(event) else []
+            why = {"tool_name": payload.tool, "error": denial, "reason": "rejected", **payload.about()}
+            refusal = {**event, "event_type": "error", "event_id": os.urandom(6).hex(), "parent_id": event["event_id"], "data": why}
+            return [{**event, "data": data}, refusal]
+        if payload.answers:
+            event |= self._closed()
+        elif payload.kind == "session_start" and self.process:
+            data = {**data, "process": self.process}
+        elif payload.kind == "session_end" and type(began := self.meta.get("started_at")) is float:
+            data = {"duration_ms": max(0.0, payload.time - began) * 1000, **data}
+        return [{**event, "data": data}]
+
+    def _opened(self, event: Fields) -> bool:
+        """Note that a call waits for its result. False: it does already, and a second hook of ours tells it again."""
+        payload = self.payload
+        calls = self.store.read(self._file("pending-calls", ".json"))
+        if payload.call and any(type(call) is dict and call.get("tool_use_id") == payload.call for call in calls.values()):
+            return False
+        call = {"session_id": payload.session, "tool_name": payload.tool, "tool_use_id": payload.call or payload.ticket, "timestamp": payload.time}
+        calls[event["event_id"]] = call
+        self._wait(dict(list(calls.items())[-OPEN:]))
+        return True
+
+    def _closed(self) -> Fields:
+        """What the result of a call says of its call: which it was, and how long it took."""
+        payload = self.payload
+        calls = self.store.read(self._file("pending-calls", ".json"))
+        ticket = payload.call or payload.ticket
+        same = [name for name, call in calls.items() if type(call) is dict and call.get("tool_use_id") == ticket]
+        like = [name for name, call in calls.items() if type(call) is dict and call.get("tool_name") == payload.tool and not payload.call]
+        said = payload.record.get("duration_ms")
+        took = float(said) if type(said) is int or type(said) is float else None
+        for name in (*same, *like):
+            call = calls.pop(name)
+            self._wait(calls)
+            began = call.get("timestamp")
+            if took is None and type(began) is float:
+                took = round(max(0.0, payload.time - began) * 1000, 3)
+            return {"parent_id": name} | ({} if took is None else {"duration_ms": took})
+        return {} if took is None else {"duration_ms": took}
+
+    def _wait(self, calls: Fields) -> None:
+        name = self._file("pending-calls", ".json")
+        if calls:
+            self.store.replace(name, dumps(calls))
+        else:
+            self.store.remove(name)
+
+    def _file(self, kind: str, suffix: str = "") -> str:
+        """The name of the session's own file of a kind, as the store names them."""
+        agent, name = self.payload.agent, self.payload.name
+        readable = name[:16].encode(errors="surrogatepass").hex()
+        whole = sha256(f"{agent}\0{name}".encode(errors="surrogatepass")).hexdigest()
+        return f".{kind}.v2.{agent}.{readable}.{whole}{suffix}"
+
+    def _note(self, events: list[Fields]) -> None:
+        """Bring the session's meta.json up to date, and mark the session as the one that is worked in."""
+        payload = self.payload
+        begins = payload.kind == "session_start" or not self.meta
+        goes_on = payload.kind in ("session_start", "user_prompt", "tool_call")
+        if not self.meta:
+            self.meta = self._meta()
+        elif goes_on and "ended_at" in self.meta:
+            begins = True
+            del self.meta["ended_at"]
+        attribution = self.meta.get("attribution")
+        if self.process and type(attribution) is dict:
+            attribution["agent_process"] = self.process
+        for kind, key in (("tool_call", "tool_calls"), ("error", "errors")):
+            if count := sum(event["event_type"] == kind for event in events):
+                before = self.meta.get(key)
+                self.meta[key] = (before if type(before) is int else 0) + count
+        if payload.kind == "session_end":
+            self.meta["ended_at"] = payload.time
+            self.meta["total_duration_ms"] = events[0]["data"].get("duration_ms", 0.0)
+        self.folder.replace(META, dumps(self.meta))
+        if begins:
+            for name in (".active-session", self._file("active-session")):
+                self.store.replace(name, payload.session.encode())
+        elif payload.kind == "session_end":
+            self.store.remove(self._file("active-session"))
+            if self.store.text(".active-session") == payload.session:
+                self.store.remove(".active-session")
+
+    def _meta(self) -> Fields:
+        payload = self.payload
+        name = AGENTS[payload.agent]
+        how = (payload.text("source") or "startup") if payload.kind == "session_start" else "no session-start"
+        meta = {"session_id": payload.session, "started_at": payload.time, "agent_name": name, "command": f"{name} ({how})"}
+        if workspace := os.environ.get("AGENT_STRACE_WORKSPACE"):
+            meta["workspace_id"] = workspace
+        who = {"os_user": _user(), "hostname": os.uname().nodename, "agent_provider": payload.agent}
+        return {**meta, "attribution": {**who, "working_dir": _directory(payload)}}
+
+
+def _directory(payload: Payload) -> str:
+    return payload.cwd if os.path.isabs(payload.cwd) and os.path.isdir(payload.cwd) else os.getcwd()
+
+
+def _process(payload: Payload) -> Fields:
+    """The agent's process, by its number and its start time; {} where none of our ancestors is it."""
+    from agent_pipes.agent_process import nearest
+
+    try:
+        found = nearest(payload.agent)
+    except OSError:
+        return {}
+    return {"pid": found.pid, "started": found.started} if found else {}
+
+
+def _user() -> str:
+    from pwd import getpwuid
+
+    try:
+        return getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
