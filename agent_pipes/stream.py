@@ -293,10 +293,12 @@ class Lines:
             end = carry.rfind(b"\n", len(carry) - len(chunk)) + 1
             if self.inside:
                 first = carry.find(b"\n") + 1 or len(carry)
-                yield [bytes(carry[:first])]
-                self.inside = carry[first - 1] != 10
+                part = bytes(carry[:first])
                 del carry[:first]
                 end -= first
+                # Before the part is handed out: whoever takes it asks then whether its line goes on.
+                self.inside = part[-1] != 10
+                yield [part]
             if end > 0:
                 whole = bytes(carry[:end])
                 del carry[:end]
