@@ -151,6 +151,8 @@ def _chosen(text: str | None, source: Source | None) -> Session:
         path = Path(text)
         if path.is_dir():
             path = path / "events.ndjson"
+        if path.exists() and not path.is_file():
+            raise click.UsageError(f"{path}: no regular file; what a pipe brings is read from standard input: trace-tail -")
         if path.exists():
             return _session(path, source or choose.format_of(path))
         if os.sep in text:
