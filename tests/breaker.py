@@ -1,7 +1,7 @@
 """A breaker with nothing around it: holds an agent, and ends it on SIGUSR1.
 
 breaker.py FD PID NAME KILL_AFTER MARKER: announces itself on FD as NAME when it is armed, a child of its own as
-NAME-helper, then what came of it as NAME-outcome, as tests/trees.py does, and stays.
+NAME-helper, then what came of it as NAME-outcome, as tests/trees.py does, and stays until SIGUSR1 comes again.
 """
 
 import json
@@ -31,7 +31,8 @@ try:
 except Refused as reason:
     say(name, str(reason))
     sys.exit(125)
-say(f"{name}-helper", subprocess.Popen(["sleep", "60"], process_group=0).pid)
+helper = subprocess.Popen(["sleep", "60"], process_group=0)
+say(f"{name}-helper", helper.pid)
 say(name, os.getpid())
 signal.sigwait({signal.SIGUSR1})
 ending = Ending(agent, kill_after=kill_after, marker=(marker.partition("=")[0], marker.partition("=")[2]) if marker else None)
@@ -40,3 +41,5 @@ say(f"{name}-began", ending.fds() != [])
 outcome = ending.finish()
 say(f"{name}-outcome", [outcome.outcome, outcome.reason])
 signal.sigwait({signal.SIGUSR1})
+helper.kill()
+helper.wait()
