@@ -1,5 +1,6 @@
 """Tool calls: which are the same, what each is done to, what to call it, and which result answers which call."""
 
+import json
 from collections import OrderedDict
 from posixpath import basename, normpath
 from typing import Any
@@ -19,37 +20,50 @@ BOOKKEEPING = frozenset({
 SPOKEN = frozenset({"description", "explanation", "instruction"})
 """Bookkeeping, too, where the call has something else to say what it does: a command, a file, a prompt."""
 
-COMMANDS = ("command", "cmd")
-PATHS = ("file_path", "path", "notebook_path", "filePath", "absolute_path", "target_file", "filename")
+PATHS = frozenset({"file_path", "path", "notebook_path", "filePath", "absolute_path", "target_file", "filename"})
 SEARCHES = frozenset({"pattern", "query", "regex", "glob"})
-SUBJECTS = frozenset({*COMMANDS, *PATHS, *SEARCHES, "prompt", "url"})
+SUBJECTS = PATHS | SEARCHES | {"command", "cmd", "prompt", "url"}
 
 
 class Call:
-    """A tool call as detectors compare it.
+    """A tool call as detectors compare it. What is asked of it is worked out when it is asked for first.
 
-    id:      the call's event id.
-    time:    when it was made, seconds since the epoch.
-    tool:    the tool's name.
-    step:    what the parallel calls of one response share, "" where the source cannot tell.
-    command: the command line of a shell tool, "" for others.
-    path:    the file of a file tool, "" for others.
+    id:     the call's event id.
+    time:   when it was made, seconds since the epoch.
+    tool:   the tool's name.
+    step:   what the parallel calls of one response share, "" where the source cannot tell.
+    ticket: what its result has too, in stores whose results do not name their call's event; else "".
     """
 
-    __slots__ = ("_arguments", "_key", "_polls", "_target", "command", "id", "path", "step", "time", "tool")
+    __slots__ = ("_arguments", "_command", "_key", "_path", "_polls", "_target", "id", "step", "ticket", "time", "tool")
 
     def __init__(self, event: Event) -> None:
-        data = event.data
+        get = event.data.get
         self.id = event.id
         self.time = event.time
-        tool = data.get("tool_name")
+        tool, step = get("tool_name"), get("step")
         self.tool: str = tool if type(tool) is str else ""
-        step = data.get("step")
         self.step: str = step if type(step) is str else ""
-        self._arguments: Fields | None = _arguments(data.get("arguments"))
+        self.ticket = _ticket(event.data)
+        arguments = get("arguments")
+        self._arguments: Fields | None = arguments if type(arguments) is dict else _arguments(arguments)
         self._key = self._target = 0
+        self._command: str | None = None
         self._polls: bool | None = None
-        self.command, self.path = _command_and_path(self._arguments)
+
+    @property
+    def command(self) -> str:
+        """The command line of a shell tool, "" for others."""
+        if self._command is None:
+            self._command, self._path = _command_and_path(self._arguments or {})
+        return self._command
+
+    @property
+    def path(self) -> str:
+        """The file of a file tool, "" for others."""
+        if self._command is None:
+            self._command, self._path = _command_and_path(self._arguments or {})
+        return self._path
 
     @property
     def key(self) -> int:
@@ -149,9 +163,9 @@ class OpenCalls:
     def opened(self, event: Event) -> Call | None:
         """The call that this `tool_call` makes; None for one that is open already and is only said again."""
         call = call_of(event)
-        name = _ticket(event.data) or call.id
         calls = self._calls
-        if name and name in calls:
+        name = call.id or call.ticket
+        if name in calls and name:
             return None
         if len(calls) >= UNSETTLED or len(event.raw) > 4096:
             call.settle()
@@ -163,28 +177,24 @@ class OpenCalls:
     def answered(self, event: Event) -> Call | None:
         """The call that this `tool_result` or `error` answers, which is then no longer open; None where there is none."""
         calls = self._calls
-        call = calls.pop(event.parent, None) if event.parent else None
-        if call is not None or not calls:
-            return call
-        ticket = _ticket(event.data)
-        if ticket:
-            return calls.pop(ticket, None)
-        tool = event.data.get("tool_name")
-        for name, each in calls.items():
-            if each.id == event.parent if event.parent else each.tool == tool:
-                return calls.pop(name)
-        return None
+        call = calls.pop(event.parent, None)
+        if call is None and calls and not event.parent:
+            ticket, tool = _ticket(event.data), event.data.get("tool_name")
+            for name, each in calls.items():
+                if each.ticket == ticket if ticket else each.tool == tool:
+                    return calls.pop(name)
+        return call
 
 
 def _ticket(data: Fields) -> str:
     """The id that call and result share in stores whose results do not always name their call's event."""
-    ticket = data.get("tool_use_id", data.get("request_id"))
-    return str(ticket) if type(ticket) in (str, int) else ""
+    ticket = data.get("tool_use_id") or data.get("request_id")
+    if ticket is None or type(ticket) is str:
+        return ticket or ""
+    return str(ticket) if type(ticket) is int else ""
 
 
 def _arguments(value: object) -> Fields:
-    if type(value) is dict:
-        return value
     if type(value) is str and value[:1] == "{":
         # Some clients write the arguments as JSON text.
         try:
@@ -198,14 +208,11 @@ def _arguments(value: object) -> Fields:
 
 def _command_and_path(arguments: Fields) -> tuple[str, str]:
     """The command line or the file that arguments name. An editor's subcommand (`command`: "str_replace") has a file beside it."""
-    for name in PATHS:
-        if name in arguments:
-            path = arguments[name]
-            return "", path if type(path) is str and SEARCHES.isdisjoint(arguments) else ""
-    for name in COMMANDS:
-        if name in arguments:
-            return line(arguments[name]), ""
-    return "", ""
+    if not PATHS.isdisjoint(arguments):
+        path = next(value for name, value in arguments.items() if name in PATHS)
+        return "", path if type(path) is str and SEARCHES.isdisjoint(arguments) else ""
+    command = arguments.get("command") or arguments.get("cmd")
+    return (command if type(command) is str else line(command)), ""
 
 
 def _canonical(arguments: Fields) -> bytes:
@@ -216,11 +223,16 @@ def _canonical(arguments: Fields) -> bytes:
 
 
 def canonical(value: Any) -> bytes:
-    """`value` as JSON, the same for equal values whatever the order of their keys; what is no JSON is written as Python does."""
+    """`value` as JSON, the same for equal values whatever the order of their keys."""
     try:
         return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
     except (TypeError, ValueError, RecursionError):
-        return repr(value).encode(errors="backslashreplace")
+        pass
+    # Lone surrogates, integers beyond 64 bits, nesting beyond 254: what agents write and orjson will not.
+    try:
+        return json.dumps(value, sort_keys=True, default=str).encode()
+    except (TypeError, ValueError, RecursionError):
+        return b"nested too deep"
 
 
 def _cut(text: str, limit: int) -> str:

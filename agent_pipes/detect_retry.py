@@ -49,6 +49,7 @@ class Retries:
         self.streaks: OrderedDict[int, Streak] = OrderedDict()
         self.standing: dict[int, Finding] = {}
         self.number = self.changes = 0
+        self.changed = False
         self.own = object()
 
     def see(self, event: Event, now: float) -> Iterable[Finding]:
@@ -72,9 +73,10 @@ class Retries:
         return self.standing.values()
 
     def _succeeded(self, call: Call) -> None:
-        self.streaks.pop(call.target, None)
-        self.standing.pop(call.target, None)
-        if call.changes:
+        if self.streaks.pop(call.target, None):
+            self.standing.pop(call.target, None)
+        if not self.changed and call.changes:
+            self.changed = True
             self.changes += 1
 
     def _failed(self, call: Call, event: Event) -> Iterable[Finding]:
@@ -88,6 +90,7 @@ class Retries:
         elif call.step and call.step == streak.step:
             # Parallel calls of one response are one attempt.
             return ()
+        self.changed = False
         like = Result(event, failed=True).like
         if like != streak.like and self.changes > streak.changes:
             self.number += 1
@@ -108,7 +111,7 @@ class Retries:
         if not critical and not 0 < self.warn <= count:
             return ()
         times = "once" if count == 1 else f"{count} times"
-        message = f"{call.label} failed {times}{'; raise the limit with --max' if critical else ''}"
+        message = f"{call.label} failed {times}{'; raise the limit with --max-retries' if critical else ''}"
         seen = {"count": count, **({"limit": limit} if limit else {})}
         found = Finding((self.own, streak.number), message, 2 if critical else 1, "critical" if critical else "warning", tuple(streak.events), seen)
         self.standing[call.target] = found

@@ -2,15 +2,16 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from agent_pipes.calls import Call, OpenCalls
 from agent_pipes.detector import Finding
 from agent_pipes.event import Event, Level
 from agent_pipes.past import STEPS, Past
 from agent_pipes.repeats import Repeats
-from agent_pipes.results import FAILED, VOID, Result, outcome, progress, told
+from agent_pipes.results import FAILED, VOID, Result, outcome, told
 from agent_pipes.steps import Deed, Step
+from agent_pipes.volatile import progress
 
 PACED = 5.0
 """Seconds a round from which on polling is waiting: it is warned of, and never a reason to end anything."""
@@ -37,20 +38,28 @@ class Limits(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a rule has found: `count` of something where `limit` are allowed by `option`; a limit of 0 is none."""
+    """What a rule has found: `count` of something where `limit` are allowed by `option`; a limit of 0 is none.
+
+    size: 1 for a warning, 2 at the limit, one more at every power of two from twice the limit on (at 3: 8, 16, 32, …).
+    """
 
     level: Level
+    size: int
     message: str
     count: int
     limit: int
     option: str
     ids: list[str]
-    seen: dict[str, Any]
+    steps: list[str]
 
-    @property
-    def size(self) -> int:
-        """How big it is: 1 for a warning, 2 at the limit, one more each time that it has doubled."""
-        return 1 if self.level == "warning" else 1 + (self.count // self.limit).bit_length()
+
+class Seen(NamedTuple):
+    """The symbols of a step, and the runs that each brings."""
+
+    exact: int
+    exact_runs: dict[int, int]
+    stuck: int
+    stuck_runs: dict[int, int]
 
 
 class Loop:
@@ -62,20 +71,24 @@ class Loop:
         self.number = 0
         self.episode = self.latest = -CONTIGUOUS
         self.own = object()
+        self.clock = self.then = 0.0
         self._start_over()
 
     def _start_over(self) -> None:
         limits = self.limits
         self.exact = Repeats(STEPS)
         self.stuck = Repeats(STEPS)
-        self.past = Past(min(1000, max(64, 3 * limits.repeat, 3 * limits.ceiling, 2 * limits.max * limits.length)))
-        self.since_failure = self.since_poll = _NEVER
+        most = max(limits.repeat, limits.ceiling, STEPS)
+        self.past = Past(min(1000, max(64, 3 * limits.repeat, 3 * limits.ceiling, 2 * limits.max * limits.length)), most)
+        self.since_failure = _NEVER
+        self.failing: set[int] = set()
+        self.mended = 0
         self.standing: tuple[Finding, ...] = ()
         self._begin("")
 
-    def _begin(self, step: str) -> None:
-        self.step = Step(step, alone=self.limits.key != "result")
-        self.runs: tuple[dict[int, int], dict[int, int]] | None = None
+    def _begin(self, name: str) -> None:
+        self.step = Step(name, alone=self.limits.key != "result")
+        self.seen: Seen | None = None
         self.over: Found | None = None
 
     def see(self, event: Event, now: float) -> Iterable[Finding]:
@@ -91,19 +104,30 @@ class Loop:
     def holding(self, now: float) -> Iterable[Finding]:
         return self.standing
 
+    def _goes_on(self, now: float) -> None:
+        """The session's clock: the time that has passed, and the time that its tools have taken, by their own account,
+        where copied events bring times of the past with them."""
+        self.clock += now - self.then if self.then else 0.0
+        self.then = now
+
     def _called(self, event: Event, now: float) -> Iterable[Finding]:
         call = self.open.opened(event)
         if call is None:
             return ()
-        if not self.step.takes(call):
-            self._commit(now)
+        self._goes_on(now)
+        step = self.step
+        if not step.takes(call):
+            self._commit()
             self._begin(call.step)
-        self.step.begin(call)
+            step = self.step
+        deed = step.open[call.id] = Deed(call, self.past.before(call), self.clock)
         if self.limits.key == "result":
-            self.over = self._ceiling(call) or self.over
+            if deed.before:
+                self.over = self._ceiling(deed) or self.over
             return self._worst([self.over]) if self.over else ()
-        self.step.deeds.append(Deed(call, exact=self._symbol(call)))
-        return self._judge(now)
+        deed.exact = self._symbol(call)
+        step.done.append(deed)
+        return self._judge()
 
     def _symbol(self, call: Call) -> int:
         key = self.limits.key
@@ -111,49 +135,63 @@ class Loop:
 
     def _answered(self, event: Event, now: float) -> Iterable[Finding]:
         call = self.open.answered(event)
-        if call is None or not self.step.end(call):
+        deed = self.step.end(call) if call is not None else None
+        if deed is None:
             return ()
-        deeds = self.step.deeds
-        deed = next((deed for deed in deeds if deed.call is call), None)
+        self._goes_on(now)
+        self.clock = max(self.clock, deed.began + event.time - deed.call.time)
         came = outcome(event)
         if came == VOID:
-            if deed:
-                deeds.remove(deed)
+            self.step.done = [each for each in self.step.done if each is not deed]
         else:
-            if deed is None:
-                deed = Deed(call)
-                deeds.append(deed)
-            deed.failed = came == FAILED
-            deed.result = result = Result(event, failed=deed.failed)
-            if self.past.recognise(call, result):
+            deed.failed = failed = came == FAILED
+            deed.result = result = Result(event, failed=failed)
+            if deed.before:
+                self.past.recognise(deed, result)
                 deed.risen = progress(told(event))
+            deed.stuck = self._went(deed.call, result.like if failed else 0)
             if self.limits.key == "result":
-                deed.exact = hash((call.key, result.symbol))
-            deed.stuck = hash((call.target, result.like if deed.failed else 0))
-        self.runs = None
-        return self._judge(now) if self.step.whole else ()
+                deed.exact = hash((deed.call.key, result.symbol))
+                self.step.done.append(deed)
+        self.seen = None
+        return self._judge() if self.step.done and not self.step.open else ()
 
-    def _commit(self, now: float) -> None:
+    def _went(self, call: Call, way: int) -> int:
+        """The target and the way it went: `way` of failing, 0 for well. A command that has failed and now ends well is
+        being mended: fix, test, fix, test is work, and no two such steps are alike."""
+        target = call.target
+        if way:
+            if call.command and len(self.failing) < STEPS:
+                self.failing.add(target)
+        elif target in self.failing:
+            self.failing.discard(target)
+            self.mended += 1
+            return hash((target, way, self.mended))
+        return hash((target, way))
+
+    def _commit(self) -> None:
         """The step is over: what stands in it now is what the steps to come are compared with."""
         step = self.step
-        if step.deeds:
-            exact, stuck = self.runs or self._look()
-            comes_round = bool(exact or stuck)
-            self.past.add(step, now, step.name if comes_round else "")
+        if step.done:
+            seen = self.seen or self._look()
+            self.past.add(step, self.clock, comes_round=bool(seen.exact_runs or seen.stuck_runs))
             self.since_failure = 0 if step.failed else self.since_failure + 1
-            self.since_poll = 0 if comes_round and step.polls else self.since_poll + 1
-            self.exact.push(step.exact, exact)
-            self.stuck.push(step.stuck, stuck)
+            self.exact.push(seen.exact, seen.exact_runs)
+            self.stuck.push(seen.stuck, seen.stuck_runs)
             self.number += 1
 
-    def _look(self) -> tuple[dict[int, int], dict[int, int]]:
-        return self.exact.runs(self.step.exact), self.stuck.runs(self.step.stuck)
+    def _look(self) -> "Seen":
+        exact, stuck = self.step.symbols()
+        # Where nothing has failed for longer than any period, the next failure will be the first of its kind, and end
+        # every run: until then nothing can be stuck.
+        well = self.since_failure >= STEPS and not self.step.failed
+        return Seen(exact, self.exact.runs(exact), stuck, {} if well else self.stuck.runs(stuck))
 
-    def _judge(self, now: float) -> Iterable[Finding]:
+    def _judge(self) -> Iterable[Finding]:
         """What the step that is now whole has completed."""
-        self.runs = exact, stuck = self._look()
-        if exact or stuck or self.over:
-            return self._worst([found for found in self._rules(exact, stuck, now) if found])
+        self.seen = seen = self._look()
+        if seen.exact_runs or seen.stuck_runs or self.over:
+            return self._worst([found for found in self._rules(seen.exact_runs, seen.stuck_runs) if found])
         self.standing = ()
         return ()
 
@@ -166,110 +204,117 @@ class Loop:
                 self.episode = self.number
             self.latest = self.number
             message = worst.message + (f"; raise the limit with {worst.option}" if worst.level == "critical" else "")
-            seen = {"count": worst.count, **({"limit": worst.limit} if worst.limit else {}), **worst.seen}
+            seen = {"count": worst.count, **({"limit": worst.limit} if worst.limit else {}), "steps": worst.steps}
             self.standing = (Finding((self.own, self.episode), message, worst.size, worst.level, tuple(worst.ids), seen),)
         return self.standing
 
-    def _rules(self, exact: dict[int, int], stuck: dict[int, int], now: float) -> Iterator[Found | None]:
+    def _rules(self, exact: dict[int, int], stuck: dict[int, int]) -> Iterator[Found | None]:
         since_failure = 0 if self.step.failed else self.since_failure + 1
-        exact, again = _primitive(exact), exact.get(1, 0) + 1
+        exact = _primitive(exact)
         stuck = {period: run for period, run in _primitive(stuck).items() if since_failure < period}
-        yield self._turning({period: run for period, run in exact.items() if period > 1}, now)
-        yield self._turning(stuck, now, ", failing the same way each time")
+        yield self._turning(exact)
+        yield self._turning(stuck, ", failing the same way each time")
         yield self.over
         deeds = self.step.distinct
         if len(deeds) > 1 and self.past.brings(deeds)[0]:
             return
         turning = [period for period, run in exact.items() if 2 <= period <= run]
         if not turning and not any(2 <= period <= run for period, run in stuck.items()):
-            yield from (self._again(deed, again, now) for deed in deeds)
+            yield from (self._again(deed, exact.get(1, 0) + 1) for deed in deeds)
         if all(len({*self.exact.block(period)}) <= 2 for period in turning):
-            yield from map(self._two, deeds)
+            yield from (self._two(deed) for deed in deeds)
 
-    def _turning(self, runs: dict[int, int], now: float, how: str = "") -> Found | None:
-        """A sequence of steps that has come round too often. A short one counts by the steps that it fills, so that a
-        pair is no loop before a sequence of `length` is one."""
+    def _turning(self, runs: dict[int, int], how: str = "") -> Found | None:
+        """A sequence of steps that has come round too often. One shorter than `length` must fill as many calls as one of
+        that length would, so that a pair is no loop before a longer sequence is one."""
         limits = self.limits
         warning = None
         for period, run in runs.items():
             total = run + period
-            rounds = total // period
-            count, unit = (total, limits.length) if period < limits.length else (rounds, 1)
-            limit = limits.max * unit
-            level = _level(count, limit, limits.warn * unit)
-            if level is None:
-                continue
-            back = min(total - 1, STEPS)
-            if self._polls(period) and self.past.pace(self.past.deeds_in(back), now, back / period) >= PACED:
-                level = _level(count, 0, limit * PATIENCE)
+            rounds, back = total // period, min(total - 1, STEPS)
+            filled = _NEVER if period >= limits.length else self.past.deeds_in(back) + len(self.step.done)
+            count = min(rounds, filled // limits.length)
+            level = _level(count, limits.max, limits.warn)
+            if level and self._waits(period):
+                if limits.key != "result":
+                    # What is waited for cannot be seen where results are not looked at.
+                    continue
+                if self.past.pace(self.past.deeds_in(back), self.clock, back / period) >= PACED:
+                    level = _level(count, 0, limits.max * PATIENCE)
             if level == "critical" or (level and warning is None):
-                steps = [*self.past.names(period - 1), self.step.name]
+                steps = [*self.past.verbs(period - 1), self.step.verb]
                 first = -total % period
                 steps = steps[first:] + steps[:first]
-                ids = self.past.ids(self.past.deeds_in(back)) + self.step.ids()
-                found = Found(level, f"detected loop ({_arrows(steps)}) × {rounds}{how}", count, limit, "--max", ids, {"rounds": rounds, "steps": steps})
+                ids = self.past.ids(self.past.deeds_in(back)) + self.step.ids
+                message = f"detected loop ({_arrows(steps)}) × {rounds}{how}"
+                warning = Found(level, _size(level, count, limits.max), message, rounds, limits.max, "--max-repeats", ids, steps)
                 if level == "critical":
-                    return found
-                warning = found
+                    break
         return warning
 
-    def _again(self, deed: Deed, running: int, now: float) -> Found | None:
+    def _again(self, deed: Deed, running: int) -> Found | None:
         """One call with one result again and again, `running` times without another in between."""
         limits, call = self.limits, deed.call
-        if limits.key != "result" and call.polls:
+        if not limits.repeat or (limits.key != "result" and call.polls):
             return None
         before = self.past.same(deed)
         count = max(len(before) + 1, running)
-        fills = limits.max * limits.length
-        limit, option = (limits.repeat, "--repeat") if limits.repeat else (fills, "--max")
-        if limits.repeat and fills and running >= fills:
-            limit, option = min((fills, "--max"), (limits.repeat, "--repeat"))
-        warn = -(-limits.repeat * limits.warn // limits.max) if limits.repeat and limits.max else 0
-        level = _level(count if limits.repeat else running, limit, warn) or _level(running, 0, limits.warn * limits.length)
-        if level and call.polls and before and self.past.pace(before[-1], now, len(before)) >= PACED:
-            level = _level(count, 0, limit * PATIENCE)
+        # The warning comes as much before this limit as before the other.
+        level = _level(count, limits.repeat, -(-limits.repeat * limits.warn // limits.max) if limits.max else 0)
+        if level and call.polls and before and self.past.pace(before[-1], self.clock, len(before)) >= PACED:
+            level = _level(count, 0, limits.repeat * PATIENCE)
         if level is None:
             return None
-        what = "the same result" if limits.key == "result" else f"the same {limits.key}"
-        seen = {"rounds": count, "steps": [call.verb]}
-        return Found(level, f"detected loop ({call.verb}) × {count}, {what} each time", count, limit, option, [*self.past.ids_at(before), call.id], seen)
+        message = f"detected loop ({call.verb}) × {count}, the same {'result' if limits.key == 'result' else limits.key} each time"
+        size, ids = _size(level, count, limits.repeat), [*self.past.ids_at(before), call.id]
+        return Found(level, size, message, count, limits.repeat, "--loop-repeat", ids, [call.verb])
 
     def _two(self, deed: Deed) -> Found | None:
         """Two calls that give nothing new are all the agent does, in whatever order, but for one in ten."""
         limit = self.limits.max * self.limits.length
         last = limit + -(-limit // 10)
-        count = self.past.two_of(last, deed) if limit and not deed.call.polls else 0
-        if count < limit or not limit:
+        count = self.past.two_of(last, deed) if limit else 0
+        if not limit or count < limit or (self._waits(4) and self.past.pace(last - 1, self.clock, last / 2) >= PACED):
             return None
         message = f"detected loop ({deed.call.verb}) in {count} of the last {last} calls: two calls with the same results"
-        return Found("critical", message, count, limit, "--max", [*self.past.ids(last - 1), deed.call.id], {"steps": [deed.call.verb]})
+        return Found("critical", 2, message, count, limit, "--max-repeats", [*self.past.ids(last - 1), deed.call.id], [deed.call.verb])
 
-    def _ceiling(self, call: Call) -> Found | None:
+    def _ceiling(self, deed: Deed) -> Found | None:
         """The same call made very often, whatever it gives, with nothing else changed in between and nothing rising."""
-        limit = self.limits.ceiling
-        before = self.past.made(call) if limit else []
+        limit, call = self.limits.ceiling, deed.call
+        before = self.past.made(deed) if 0 < limit <= len(deed.before) + 1 else []
         count = len(before) + 1
-        if not before or count < limit or (call.polls and self.past.waits(before, PACED)):
+        if not before or count < limit or (call.polls and self.past.pace(before[-1], self.clock, len(before)) >= PACED):
             return None
         message = f"detected loop ({call.verb}) × {count}, the same call whatever it gives"
-        return Found("critical", message, count, limit, "--ceiling", [*self.past.ids_at(before), call.id], {"rounds": count, "steps": [call.verb]})
+        ids = [*self.past.ids_at(before), call.id]
+        return Found("critical", _size("critical", count, limit), message, count, limit, "--loop-ceiling", ids, [call.verb])
 
-    def _polls(self, period: int) -> bool:
-        return self.step.polls or self.since_poll + 1 < period
+    def _waits(self, steps: int) -> bool:
+        """Whether at least half of the last steps, this one included, only waited for something."""
+        return 2 * (self.past.polls(steps - 1) + self.step.polls) >= steps
 
 
 def _primitive(runs: dict[int, int]) -> dict[int, int]:
     """The runs without those whose block is itself a shorter one repeated: AAAA has no period of two."""
-    return {
-        period: run for period, run in runs.items()
-        if not any(period % shorter == 0 and runs[shorter] >= period - shorter for shorter in runs if shorter < period)
-    }  # fmt: skip
+    kept: dict[int, int] = {}
+    for period, run in runs.items():
+        for shorter, its_run in kept.items():
+            if period % shorter == 0 and its_run >= period - shorter:
+                break
+        else:
+            kept[period] = run
+    return kept
 
 
 def _level(count: int, limit: int, warn: int) -> Level | None:
     if limit and count >= limit:
         return "critical"
     return "warning" if warn and count >= warn else None
+
+
+def _size(level: Level, count: int, limit: int) -> int:
+    return 1 if level == "warning" else 2 + max(0, count.bit_length() - (2 * limit - 1).bit_length())
 
 
 def _arrows(steps: list[str]) -> str:

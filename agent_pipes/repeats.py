@@ -5,7 +5,11 @@ row. Only periods at which the newest symbol occurred can be running, so a symbo
 and the state is one small buffer, however long the stream.
 """
 
+from collections.abc import Sequence
 from struct import Struct
+
+SLACK = 128
+"""Bytes of symbols that are no longer looked at before they are let go."""
 
 _pack = Struct("q").pack
 
@@ -19,23 +23,24 @@ class Recent:
         self.size = size
         self._held = bytearray()
 
-    def __len__(self) -> int:
-        return min(len(self._held) >> 3, self.size)
-
     def append(self, symbol: int) -> None:
         held = self._held
         held += _pack(symbol)
-        if len(held) >= self.size << 4:
-            del held[: self.size << 3]
+        if len(held) >= (self.size << 3) + SLACK:
+            del held[:SLACK]
 
-    def distances(self, symbol: int) -> list[int]:
-        """How many symbols ago `symbol` stood, nearest first: 1 is the newest one."""
+    def distances(self, symbol: int, most: int = 1 << 30) -> Sequence[int]:
+        """How many symbols ago `symbol` stood, nearest first (1 is the newest one), `most` of them at most."""
         held, sought = self._held, _pack(symbol)
         end = len(held)
-        low = max(0, end - (self.size << 3))
-        found: list[int] = []
+        low = end - (self.size << 3)
+        if low < 0:
+            low = 0
         at = held.rfind(sought, low)
-        while at >= 0:
+        if at < 0:
+            return ()
+        found: list[int] = []
+        while at >= 0 and len(found) < most:
             # Bytes of two neighbours may look like a symbol that does not stand there.
             if not at & 7:
                 found.append((end - at) >> 3)
@@ -44,11 +49,8 @@ class Recent:
 
     def newest(self, number: int) -> list[int]:
         """The last `number` symbols, oldest first."""
-        number = min(number, len(self))
+        number = min(number, self.size, len(self._held) >> 3)
         return list(memoryview(self._held)[len(self._held) - (number << 3) :].cast("q")) if number else []
-
-    def clear(self) -> None:
-        self._held = bytearray()
 
 
 class Repeats:
@@ -67,7 +69,8 @@ class Repeats:
     def runs(self, symbol: int) -> dict[int, int]:
         """If `symbol` came next: by period, shortest first, for how many symbols each has equalled the one a period before."""
         before = self._runs
-        return {period: before.get(period, 0) + 1 for period in self._recent.distances(symbol)}
+        periods = self._recent.distances(symbol)
+        return {period: before.get(period, 0) + 1 for period in periods} if periods else {}
 
     def push(self, symbol: int, runs: dict[int, int]) -> None:
         """`symbol` has come, and `runs` was what it would bring."""
@@ -77,7 +80,3 @@ class Repeats:
     def block(self, period: int) -> list[int]:
         """The last `period` symbols, oldest first."""
         return self._recent.newest(period)
-
-    def clear(self) -> None:
-        self._recent.clear()
-        self._runs = {}

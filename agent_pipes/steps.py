@@ -1,5 +1,6 @@
-"""The steps of an agent: what it does at once, a call or the parallel calls of one response, as one symbol."""
+"""The steps of an agent: what it does at once, a call or the parallel calls of one response."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from agent_pipes.calls import Call
@@ -10,90 +11,93 @@ from agent_pipes.results import Result
 class Deed:
     """A call and what came of it.
 
-    exact:  the same for the same call with the same result (or whatever else `--key` says to compare).
+    before: how many deeds ago the same call was made, nearest first.
+    began:  when, by the session's clock.
+    exact:  the same for the same call with the same result (or whatever else is to be compared).
     stuck:  the same for a call with the same target that went the same way: well, or failed in the same words.
     result: None until there is one.
+    others: the results of the same call made again at the same time.
     risen:  how far something has come, by what the result says of it; None where it says nothing, or nobody asked.
     """
 
     call: Call
+    before: Sequence[int] = ()
+    began: float = 0.0
     exact: int = 0
     stuck: int = 0
     result: Result | None = None
+    others: tuple[Result, ...] = ()
     failed: bool = False
     risen: float | None = None
 
 
 class Step:
-    """What an agent does at once. Its parallel calls count as one, in any order, and the same call twice as once."""
+    """What an agent does at once. Its parallel calls count as one, in any order.
 
-    __slots__ = ("_alone", "_answers", "_name", "_open", "deeds")
+    name: what the calls of one response share, "" where the source cannot tell.
+    open: the deeds that wait for their result, by the call's id.
+    done: those of which something has come.
+    """
 
-    def __init__(self, name: str = "", *, alone: bool = False) -> None:
-        self._name = name
+    __slots__ = ("_alone", "_answers", "done", "name", "open")
+
+    def __init__(self, name: str, *, alone: bool) -> None:
+        self.name = name
+        self.open: dict[str, Deed] = {}
+        self.done: list[Deed] = []
         self._alone = alone
-        self._open: dict[str, Call] = {}
-        self._answers = 0
-        self.deeds: list[Deed] = []
+        self._answers = False
 
     def takes(self, call: Call) -> bool:
         """Whether `call` belongs to this step: the same response made it, or, where the source cannot tell, it was made
         before any call of this step was answered."""
-        if call.step or self._name:
-            return call.step == self._name
+        if call.step or self.name:
+            return call.step == self.name
         return not self._alone and not self._answers
 
-    def begin(self, call: Call) -> None:
-        self._open[call.id] = call
-
-    def end(self, call: Call) -> bool:
-        """Take the answered call off those that are open. False: it is of an earlier step."""
-        self._answers += 1
-        return self._open.pop(call.id, None) is not None
-
-    @property
-    def whole(self) -> bool:
-        """Whether something has come of it, and nothing is waited for."""
-        return bool(self.deeds) and not self._open
+    def end(self, call: Call) -> Deed | None:
+        """The deed of the call that was answered; None where it is of an earlier step."""
+        self._answers = True
+        return self.open.pop(call.id, None)
 
     @property
     def distinct(self) -> list[Deed]:
-        """Its deeds; the same call made several times is one, and its results together are its result."""
-        if len(self.deeds) == 1:
-            return self.deeds
+        """What was done; the same call made several times is one, and its results together are its result."""
+        if len(self.done) == 1:
+            return self.done
         by_call: dict[int, list[Deed]] = {}
-        for deed in self.deeds:
+        for deed in self.done:
             by_call.setdefault(deed.call.key, []).append(deed)
-        return [replace(same[-1], exact=together([deed.exact for deed in same])) for same in by_call.values()]
+        return [
+            replace(same[-1], exact=together([deed.exact for deed in same]), others=tuple(deed.result for deed in same[:-1] if deed.result))
+            for same in by_call.values()
+        ]
 
-    @property
-    def exact(self) -> int:
-        return together([deed.exact for deed in self.deeds])
-
-    @property
-    def stuck(self) -> int:
-        return together([deed.stuck for deed in self.deeds])
+    def symbols(self) -> tuple[int, int]:
+        """What stands for the step, exactly, and for its targets and the way it went."""
+        done = self.done
+        if len(done) == 1:
+            return done[0].exact, done[0].stuck
+        return together([deed.exact for deed in done]), together([deed.stuck for deed in done])
 
     @property
     def failed(self) -> bool:
-        return any(deed.failed for deed in self.deeds)
+        return any([deed.failed for deed in self.done])
 
     @property
     def polls(self) -> bool:
-        return any(deed.call.polls for deed in self.deeds)
+        return any([deed.call.polls for deed in self.done])
 
     @property
-    def name(self) -> str:
-        verbs = dict.fromkeys(deed.call.verb for deed in self.deeds)
-        return "+".join(verbs)
+    def verb(self) -> str:
+        return "+".join(dict.fromkeys([deed.call.verb for deed in self.done]))
 
+    @property
     def ids(self) -> list[str]:
-        return [deed.call.id for deed in self.deeds if deed.call.id]
+        return [deed.call.id for deed in self.done if deed.call.id]
 
 
 def together(symbols: list[int]) -> int:
-    """One symbol for several, in any order."""
-    if len(symbols) == 1:
-        return symbols[0]
+    """One symbol for several, in any order, the same one several times being one."""
     distinct = sorted(set(symbols))
     return distinct[0] if len(distinct) == 1 else hash(tuple(distinct))

@@ -76,7 +76,7 @@ class TextLoop:
         count = self.number - self.since + 1
         if not message or not self.limit or count < self.limit:
             return ()
-        text = f'detected loop ("{_short(message)}") × {count}, the same message each time; raise the limit with --max'
+        text = f'detected loop ("{_short(message)}") × {count}, the same message each time; raise the limit with --max-repeats'
         evidence = tuple(filter(None, self.said))
         return (Finding((self.own, "message", self.since), text, (count // self.limit).bit_length(), "critical", evidence, {"count": count, "limit": self.limit}),)
 

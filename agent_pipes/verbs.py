@@ -65,12 +65,14 @@ def _normalised(command: str) -> str:
 
 
 _IN_PLACE = re.compile(r"(?:cd \S+ && )?(?:sed|gsed|perl)\b(?=.* -(?:\w*i|-in-place))", re.S)
-_MAY_WRITE = re.compile(r"<<|\b(?:sed|perl)\s|\b(?:echo|printf|cat|tee)\b[^|;&\n]*>")
+_MAY_WRITE = re.compile(r"<<|\b(?:sed|perl)\s|\b(?:echo|printf|cat|tee)\b[^|;&\n]{0,300}>")
 
 
 def subject(command: str) -> str:
     """What a command is done to, for who asks whether it was done again: the command itself, but of an edit, like the
     edit of a file by a tool, only which file. Otherwise as `short`."""
+    if _PLAIN.fullmatch(command) and not command.startswith(("sed ", "gsed ", "perl ")) and "  " not in command and command[-1] != " ":
+        return command
     if not _MAY_WRITE.search(command, 0, 4000):
         return short(command)
     return _edited(command) if len(command) <= 1000 else _edited.__wrapped__(command)
@@ -94,8 +96,9 @@ def _edited_files(command: Command) -> list[str]:
     if command.name in ("sed", "gsed", "perl"):
         if not any(re.match(r"-\w*i|--in-place", word) for word in argv):
             return []
-        operands = [word for word in argv if not word.startswith("-")]
-        return operands if any(word == "-e" for word in argv) else operands[1:]
+        scripts = {at + 1 for at, word in enumerate(argv) if word in ("-e", "-f", "--expression", "--file") or re.fullmatch(r"-[a-zA-Z]*e", word)}
+        operands = [word for at, word in enumerate(argv) if word and not word.startswith("-") and at not in scripts]
+        return operands if scripts else operands[1:]
     bodies = [redirect.body for redirect in command.redirects if redirect.body]
     if command.name in ("apply_patch", "applypatch"):
         return [file for text in (*bodies, *argv) for file in PATCHED.findall(text)]
@@ -132,6 +135,9 @@ _PARTS = re.compile(r"&&|\|\||[;|\n]")
 def command_changes(command: str) -> bool:
     """Whether a command may change something: what is not known to look only, may."""
     if len(command) > 500 or ">" in command or "$(" in command or "`" in command:
+        return True
+    first = command[: command.find(" ")] if " " in command else command
+    if first not in _LOOK and first != "git":
         return True
     for part in _PARTS.split(command):
         words = part.split(maxsplit=2)
