@@ -8,7 +8,6 @@ import os
 import time
 from collections.abc import Iterable, Iterator
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -74,6 +73,8 @@ def _out_of_scope(payload: Payload) -> str:
     named = _policy()
     if not named and b".agent" not in dumps(payload.arguments):
         return ""
+    from pathlib import Path
+
     import click
 
     from agent_pipes.detect_scope import KINDS, Scope
@@ -95,8 +96,8 @@ def _out_of_scope(payload: Payload) -> str:
 def _policy() -> str:
     """The policy's file, "" where there is none, or the config file turns it off."""
     try:
-        config = orjson.loads(Path(CONFIG).read_bytes())
-        section = config["watchers"]["scope"]
+        with open(CONFIG, "rb") as file:
+            section = orjson.loads(file.read())["watchers"]["scope"]
         named = section if section is False else section["policy"]
     except (OSError, ValueError, TypeError, KeyError):
         named = None
@@ -164,7 +165,7 @@ def _violation(content: bytes, session: str, directory: str, now: float) -> str:
     from agent_pipes.detect_retry import detect_retry
     from agent_pipes.stream import Waiter
 
-    limits, off = _limits(Path(directory) / CONFIG)
+    limits, off = _limits(os.path.join(directory, CONFIG))
     # All of it is history: what was violated and is over stops nothing, and what still holds is raised where it ends.
     begin, end = make("history_start", 0.0, session, {}), make("history_end", now, session, {})
     events: Iterable[Event] = chain([begin], _events(content), [end])
@@ -177,13 +178,15 @@ def _violation(content: bytes, session: str, directory: str, now: float) -> str:
     return min(found, key=lambda event: JUDGED.index(event.text("watcher"))).text("message").partition("; raise ")[0] if found else ""
 
 
-def _limits(path: Path) -> tuple[dict[str, Any], set[str]]:
-    if not path.exists():
+def _limits(path: str) -> tuple[dict[str, Any], set[str]]:
+    if not os.path.lexists(path):
         return {}, set()
+    from pathlib import Path
+
     from agent_pipes import config
     from agent_pipes.watch import WATCHERS, preset_options
 
-    return config.load(path, preset_options(), WATCHERS)
+    return config.load(Path(path), preset_options(), WATCHERS)
 
 
 def _events(content: bytes) -> Iterator[Event]:

@@ -162,12 +162,13 @@ class Payload:
 
 def agent_of(record: Fields) -> str:
     """The agent that sends such payloads. Raises Unknown."""
-    name = record.get("hook_event_name")
-    if "sessionId" in record and type(name) is not str:
+    said = record.get("hook_event_name")
+    name = said if type(said) is str else ""
+    if "sessionId" in record and not name:
         return "copilot"
     if "conversation_id" in record or "cursor_version" in record or (name in _CURSORS and name not in _CLAUDES):
         return "cursor"
-    if name in _GEMINIS or (type(record.get("timestamp")) is str and type(name) is str):
+    if name in _GEMINIS or (type(record.get("timestamp")) is str and (name in ("SessionStart", "SessionEnd") or name not in _CLAUDES)):
         return "gemini"
     transcript = record.get("transcript_path")
     if "turn_id" in record or ("transcript_path" in record and (transcript is None or os.path.basename(str(transcript)).startswith("rollout-"))):
@@ -189,13 +190,13 @@ def _copilots(record: Fields) -> str:
 
 def _time(said: Any, arrival: float) -> float:
     time = arrival
-    if type(said) is int or type(said) is float:
-        time = said / 1000
-    elif type(said) is str:
-        try:
+    try:
+        if type(said) is int or type(said) is float:
+            time = said / 1000
+        elif type(said) is str:
             time = datetime.fromisoformat(said).timestamp()
-        except ValueError:
-            return arrival
+    except (ValueError, OverflowError):
+        return arrival
     return time if YEAR_2000 <= time < YEAR_2100 else arrival
 
 

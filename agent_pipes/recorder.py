@@ -192,7 +192,7 @@ class Session:
         ticket = payload.call or payload.ticket
         same = [name for name, call in calls.items() if type(call) is dict and call.get("tool_use_id") == ticket]
         like = [name for name, call in calls.items() if type(call) is dict and call.get("tool_name") == payload.tool and not payload.call]
-        said = payload.record.get("duration_ms")
+        said = payload.record.get("duration_ms", payload.record.get("duration") if payload.agent == "cursor" else None)
         took = float(said) if type(said) is int or type(said) is float else None
         for name in (*same, *like):
             call = calls.pop(name)
