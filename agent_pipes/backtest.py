@@ -111,7 +111,7 @@ def table(tried: list[Tried]) -> Iterator[str]:
         for raised in each.raised:
             if raised["level"] != "warning":
                 yield (f"{each.session.agent:8} {each.session.id[:8]}  {_day(raised['at'])}  {raised['watcher']:8} "
-                       f"${raised['usd_later']:9.2f} later  {shown(str(raised['message']))[:90]}")
+                       f"${raised['usd_later']:9.2f} later  {str(raised['message'])[:90]}")
     stopped = [each for each in tried if any(raised["level"] != "warning" for raised in each.raised)]
     later = sum(max((raised["usd_later"] for raised in each.raised if raised["level"] != "warning"), default=0.0) for each in stopped)
     yield f"{len(stopped)} of {len(tried)} sessions would have been stopped; they went on to spend ${later:.2f} of ${sum(each.usd for each in tried):.2f}"
@@ -122,7 +122,7 @@ def table(tried: list[Tried]) -> Iterator[str]:
         yield f"  {watcher:9}" + "".join(f"{cell:>12}" for cell in cells)
     for each in tried:
         if each.problem:
-            yield f"could not be tried: {each.session.path}: {shown(each.problem)}"
+            yield f"could not be tried: {each.session.path}: {each.problem}"
 
 
 def _threshold(watcher: str, most: float) -> str:
@@ -157,7 +157,7 @@ def backtest(since: float, jobs: int, config_file: Path | None, **flags: Any) ->
             bar.update(1)
     if os.isatty(1):
         for line in table(results):
-            click.echo(line)
+            click.echo(shown(line))
     else:
         for event in told(results):
             sys.stdout.buffer.write(event.raw)
