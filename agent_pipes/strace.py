@@ -1,5 +1,6 @@
 """agent-strace: one command of several, each loaded when it is called."""
 
+import os
 import sys
 
 ORDINARY = {("hook",): False, ("hook", "--guard"): True}
@@ -13,7 +14,8 @@ def main() -> int:
         # An agent waits for this one at each of its calls: what reads options and draws help is not loaded for it.
         from agent_pipes.recorder import run
 
-        return run(guard=guard)
+        # Nor does it wait for the interpreter to tidy up: there is nothing that has not been written.
+        os._exit(run(guard=guard))
     from agent_pipes.filter import exit_status
     from agent_pipes.subcommands import strace
 

@@ -18,9 +18,11 @@ LOADED_LATE = {"agent_pipes.detect_retry", "agent_pipes.policy", "agent_pipes.sh
 
 def loaded(*arguments: str, input: bytes = b"") -> set[str]:
     """The modules that a call loads."""
-    code = "import sys; from agent_pipes.strace import main\ntry: main()\nfinally: sys.stderr.write(chr(10) + ' '.join(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code, *arguments], input=input, capture_output=True, cwd=ROOT, env=ENVIRONMENT, timeout=60)
-    return set(done.stderr.decode().splitlines()[-1].split())
+    code = "from agent_pipes.strace import main; main()"
+    words = [sys.executable, "-X", "importtime", "-c", code, *arguments]
+    done = subprocess.run(words, input=input, capture_output=True, cwd=ROOT, env=ENVIRONMENT, timeout=60)
+    lines = (line for line in done.stderr.decode().splitlines() if line.startswith("import time:"))
+    return {line.rpartition("|")[2].strip() for line in lines}
 
 
 @pytest.mark.parametrize("name", SUBCOMMANDS)
