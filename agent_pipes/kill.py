@@ -13,7 +13,7 @@ from agent_pipes.alert import ends
 from agent_pipes.ending import Ending, Outcome
 from agent_pipes.event import Event, make
 from agent_pipes.filter import BROKE_OFF, ENDED, KILLED, NOT_KILLED, Events, filter_command, worst
-from agent_pipes.held import Held, Refused, reap_adopted
+from agent_pipes.held import Held, Refused, reap_adopted, self_test
 from agent_pipes.options import DURATION, Option
 from agent_pipes.process import Identity, identify, process_at
 from agent_pipes.stream import Waiter, warn
@@ -256,6 +256,8 @@ def kill(
     The process is the one that the stream names in `process` events, or --pid. It is asked to end, then killed, and
     it is confirmed that it is gone. Exit status 124: the agent was ended. 125: it should have been, and was not.
     """
+    if problem := self_test():
+        warn(f"processes may not be ended here, and a kill will fail: {problem}")
     killer = Killer(waiter, pid=_given(pid), signal=signal, kill_after=kill_after, dry_run=dry_run)
     try:
         for event in events:
