@@ -1,0 +1,184 @@
+"""What must not crash on any input, each tried on inputs that hypothesis makes up.
+
+    python tests/fuzz.py [INPUTS] [TARGET]     a million inputs of each target, or so many
+"""
+
+import contextlib
+import json
+import re
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from agent_pipes import choose, config, policy
+from agent_pipes.event import Event, dumps, objects
+from agent_pipes.globs import CommandPatterns, HostPatterns, PathPatterns, place
+from agent_pipes.options import COUNT, DOLLARS, DURATION, SIZE, written
+from agent_pipes.policy import absolute
+from agent_pipes.shell import line, normalised, parse
+from agent_pipes.stream import shown
+from agent_pipes.watch import WATCHERS, preset_options
+
+FIXTURES = Path(__file__).resolve().parent / "fixtures"
+
+SCALAR = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=12)
+VALUE = st.recursive(SCALAR, lambda inside: st.lists(inside, max_size=3) | st.dictionaries(st.text(max_size=8), inside, max_size=3), max_leaves=8)
+BYTES = st.binary(max_size=60)
+
+
+def recorded(*patterns: str) -> list[bytes]:
+    """The lines of fixtures: what inputs are made from that get further than the first check."""
+    return [each for pattern in patterns for path in sorted(FIXTURES.glob(pattern)) if path.is_file() for each in path.read_bytes().splitlines() if each.strip()]
+
+
+def read(lines: list[bytes]) -> list[dict[str, Any]]:
+    """The objects on these lines; what a fixture holds broken on purpose is left out."""
+    found = []
+    for each in lines:
+        with contextlib.suppress(ValueError):
+            found += objects(each)
+    return found
+
+
+EVENTS = recorded("*.ndjson")
+SESSIONS = {
+    name: read(recorded(*patterns))
+    for name, patterns in {
+        "claude": ("claude/**/*.jsonl",), "codex": ("codex/**/*.jsonl",), "copilot": ("copilot/**/*.jsonl",), "gemini": ("gemini/**/*.jsonl",),
+    }.items()
+}
+
+
+@st.composite
+def torn(draw: st.DrawFn, lines: list[bytes]) -> bytes:
+    """A real line with something cut out of it, and something else put there."""
+    line = draw(st.sampled_from(lines))
+    start = draw(st.integers(0, len(line)))
+    return line[:start] + draw(BYTES) + line[start + draw(st.integers(0, 40)) :]
+
+
+@st.composite
+def bent(draw: st.DrawFn, records: list[dict[str, Any]]) -> dict[str, Any]:
+    """A real record with up to three of its values, wherever they stand, replaced by others."""
+    record = json.loads(json.dumps(draw(st.sampled_from(records))))
+    for _ in range(draw(st.integers(0, 3))):
+        at: Any = record
+        while True:
+            keys = list(at) if isinstance(at, dict) else list(range(len(at)))
+            if not keys:
+                break
+            key = draw(st.sampled_from(keys))
+            if isinstance(at[key], (dict, list)) and at[key] and draw(st.booleans()):
+                at = at[key]
+                continue
+            at[key] = draw(VALUE)
+            break
+    return record
+
+
+def parser(line: bytes) -> None:
+    try:
+        found = list(objects(line))
+    except ValueError:
+        found = [{}]
+    for fields in found:
+        event = Event(line, fields)
+        assert (type(event.type), type(event.time), type(event.session), type(event.id), type(event.parent), type(event.data)) == (str, float, str, str, str, dict)
+        assert event.agent == event.text("agent_id") and not isinstance(event.number("count"), bool)
+        assert b"\n" not in dumps(fields)
+
+
+def translator(name: str) -> Callable[[list[dict[str, Any]]], None]:
+    def translate(records: list[dict[str, Any]]) -> None:
+        translator = choose.source(name).Translator()
+        for record in records:
+            choose.recognised(record)
+            for fields in translator.translate(record, 1_795_359_278.0, "session.jsonl"):
+                assert isinstance(fields["event_type"], str) and b"\n" not in dumps(fields)
+        for fields in translator.end():
+            assert isinstance(fields["event_type"], str)
+
+    return translate
+
+
+def config_file(content: bytes) -> None:
+    PLACE.write_bytes(content)
+    with contextlib.suppress(click.UsageError):
+        values, off = config.load(PLACE, OPTIONS, WATCHERS)
+        assert off <= set(WATCHERS) and set(values) <= {option.key for option in OPTIONS}
+
+
+def policy_file(content: bytes) -> None:
+    PLACE.write_bytes(content)
+    with contextlib.suppress(click.UsageError):
+        policy.load(PLACE)
+
+
+def matcher(asked: tuple[list[str], list[str], str, str]) -> None:
+    patterns, hosts, path, host = asked
+    with contextlib.suppress(ValueError, re.error):
+        assert isinstance(PathPatterns(patterns, wide=True).match(place(absolute(path, "/home/dev/proj"), ["/home/dev/proj"]), "/home/dev/proj"), str)
+    with contextlib.suppress(ValueError, re.error):
+        assert isinstance(HostPatterns(hosts).match(host), str)
+    with contextlib.suppress(ValueError, re.error):
+        assert isinstance(CommandPatterns(patterns).match(path), str)
+
+
+def limits(value: Any) -> None:
+    for kind in (COUNT, DURATION, DOLLARS, SIZE):
+        with contextlib.suppress(click.BadParameter):
+            number = kind.convert(value, None, None)
+            assert 0 <= number < 1 << 41
+            if kind is DURATION and number:
+                assert abs(float(DURATION.convert(written(round(number)) or "0", None, None)) - round(number)) <= 1
+
+
+def shell(text: str) -> None:
+    line(text)
+    normalised(text)
+    for command in parse(text):
+        str(command)
+    assert all(char.isprintable() or char in "\u200d\ufe0f" for char in shown(text))
+
+
+PLACE = Path(tempfile.mkdtemp()) / "file.json"
+OPTIONS = preset_options()
+CONFIGS = [b'{"watchers": {"retry": {"max": 3, "alert": ["kill"]}, "cost": {"max_dollars": 1.5}, "loop": false}, "webhook": {"url": "https://example.invalid/x"}}']
+POLICIES = [b'{"files": {"write": {"allow": ["src/**"], "deny": ["*.lock", "deploy/**"]}}, "commands": {"deny": ["rm *"]}}', (FIXTURES / "scope.json").read_bytes()]
+PIECE = st.sampled_from(["*", "**", "?", "[a-z]", "[!a]", "{a,b}", "/", "..", ".", "~", "src", "a b", "\\", "$HOME", "é", "[", "!", ":443", "*.example.com", "::1", "\0"])
+GLOB = st.lists(PIECE | st.text(max_size=4), max_size=6).map("".join)
+DIGITS = st.text("0123456789.eE+-_$smhdwKMG٣ off", max_size=12)
+WORDS = st.lists(
+    st.sampled_from(["cd /x", "&&", "|", ";", "(", ")", "{", "}", "$(", "`", "'", '"', "<<EOF\n", "EOF\n", ">", "2>&1", "$((", "))", "\\", "\n", "if", "then", "fi", "for", "do", "done", "case", "esac", " ", "rm -rf", "sudo", "env A=1", "bash -c", "${x:-", "$'\\x41'", "#", "&"]) | st.text(max_size=5),
+    max_size=12,
+).map(" ".join)
+
+TARGETS: dict[str, tuple[Callable[[Any], None], st.SearchStrategy[Any]]] = {
+    "parser": (parser, BYTES | torn(EVENTS)),
+    **{name: (translator(name), st.lists(bent(records), max_size=4)) for name, records in SESSIONS.items()},
+    "config": (config_file, BYTES | torn(CONFIGS) | bent([json.loads(each) for each in CONFIGS]).map(lambda found: json.dumps(found).encode())),
+    "policy": (policy_file, BYTES | torn(POLICIES) | bent([json.loads(each) for each in POLICIES]).map(lambda found: json.dumps(found).encode())),
+    "matcher": (matcher, st.tuples(st.lists(GLOB, max_size=4), st.lists(GLOB, max_size=4), GLOB, GLOB)),
+    "limits": (limits, DIGITS | VALUE),
+    "shell": (shell, WORDS | st.text(max_size=80)),
+}
+
+
+def fuzz(name: str, inputs: int, derandomize: bool = False) -> None:
+    """Try one target on so many inputs. Raises what it raises, on the smallest input that does so."""
+    target, inputs_of = TARGETS[name]
+    found = settings(max_examples=inputs, deadline=None, database=None, derandomize=derandomize, suppress_health_check=list(HealthCheck))
+    found(given(inputs_of)(lambda given: target(given)))()
+
+
+if __name__ == "__main__":
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
+    for each in sys.argv[2:] or TARGETS:
+        fuzz(each, count)
+        print(f"{each}: {count} inputs, nothing found", flush=True)
