@@ -17,7 +17,7 @@ import pytest
 from detecting import critical, raised
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support import SHARED, shared_files
+from support import ROOT, SHARED, shared_files
 
 from agent_pipes.calls import call_of
 from agent_pipes.detect_loop import detect_loop
@@ -92,6 +92,8 @@ def test_each_loop_is_a_loop(case):
 
 
 def test_at_half_the_limits_the_false_alarms_are_those_of_the_pages():
+    for page in ("trace-detect-retry.1", "trace-detect-loop.1", "trace-detect-stall.1"):
+        assert f"In {len(HEALTHY_FILES)} recordings of healthy work" in (ROOT / "man" / page).read_text()
     halved = [(path, len(raised(detect_retry, events(agent, path), max=2))) for agent, path in HEALTHY_FILES]
     assert (sum(count for _, count in halved), sum(count > 0 for _, count in halved)) == (4, 3)
     looped = [(path, len(critical(detect_loop, events(agent, path), max=2, repeat=3, ceiling=10))) for agent, path in HEALTHY_FILES]
