@@ -8,7 +8,7 @@ JOBS ?= 4
 PY := $(VENV)/bin/python
 export PYTHONUNBUFFERED :=
 
-.PHONY: help demo test lint man real prices bench-cost fuzz clean
+.PHONY: help demo test lint man real prices bench-cost fuzz soak clean
 
 help:
 	@sed -n 's/^# make/make/p' $(MAKEFILE_LIST)
@@ -47,6 +47,15 @@ prices: $(VENV)/.made
 # make bench-cost  dollars and MB/s beside ccusage (npm), over the recorded sessions
 bench-cost: $(VENV)/.made
 	$(PY) tests/bench/bench_cost.py
+
+# make fuzz        a million made-up inputs for each parser (FUZZ=1000 for fewer)
+FUZZ ?= 1000000
+fuzz: $(VENV)/.made
+	PYTHONPATH=. $(PY) tests/fuzz.py $(FUZZ)
+
+# make soak        an hour of 200 growing files and random faults; nothing may be lost (SOAK_SECONDS=60 for less)
+soak: $(VENV)/.made
+	PYTHONPATH=. $(PY) tests/soak.py
 
 # make clean  forget the environment and what was built
 clean:
