@@ -41,7 +41,7 @@ class Bill:
         table = self.meter.table
         for session, (latest, models) in self.sessions().items():
             yield make("cost_summary", latest, session, {**_sums(total(models)), "models": {name: _fields(tally) for name, tally in models.items()},
-                       "prices": table.source})  # fmt: skip
+                       "prices": table.source})
 
     def text(self) -> str:
         """The same for people: a row for each session and model, and the sums."""
@@ -67,7 +67,7 @@ def _sums(tally: Tally) -> dict[str, Any]:
     return {
         "usd": tally.usd / DOLLAR, "estimated_usd": tally.estimated / DOLLAR, "saved_usd": tally.saved / DOLLAR,
         "responses": tally.responses, "unpriced_responses": tally.unpriced,
-    }  # fmt: skip
+    }
 
 
 def _fields(tally: Tally) -> dict[str, Any]:
@@ -76,7 +76,7 @@ def _fields(tally: Tally) -> dict[str, Any]:
         "input_tokens": tally.prompt, "cache_read_input_tokens": tally.read, "cache_creation_input_tokens": tally.written,
         "cache_creation_1h_input_tokens": tally.written_1h, "output_tokens": tally.output, "reasoning_output_tokens": tally.reasoning,
         "web_searches": tally.searches,
-    }  # fmt: skip
+    }
 
 
 HEAD = ("SESSION", "MODEL", "RESPONSES", "INPUT", "CACHE READ", "CACHE WRITE", "OUTPUT", "DOLLARS", "SAVED")

@@ -14,7 +14,7 @@ from agent_pipes.shell import line
 BOOKKEEPING = frozenset({
     "timeout", "timeout_ms", "yield_time_ms", "max_output_tokens", "justification", "task_progress", "run_in_background", "is_background",
     "requires_approval", "sandbox_permissions", "with_escalated_permissions", "prefix_rule",
-})  # fmt: skip
+})
 """Arguments that say how a call is to be run or shown, not what it does: calls that differ in these are the same."""
 
 SPOKEN = frozenset({"description", "explanation", "instruction"})

@@ -50,7 +50,7 @@ def pricing_options(flags: bool) -> Callable[[Any], Any]:
 def cost(
     events: Iterable[Event], files: tuple[str, ...] = (), prices: str | None = None, model: str | None = None, unpriced_as: str | None = None,
     recorded: bool = False, summary: bool = False,
-) -> Events:  # fmt: skip
+) -> Events:
     """Add to each llm_response what it costs, in US dollars, and what its session has cost so far.
 
     Usage is taken as it was recorded. Where none was, the cost is estimated from what was said, and marked so.
@@ -196,7 +196,7 @@ def _fields(found: Cost) -> dict[str, Any]:
     charge = found.charge
     fields: dict[str, Any] = {
         "usd": charge.usd / DOLLAR, "session_usd": found.session / DOLLAR, "estimated": charge.estimated, "unpriced": charge.unpriced,
-    }  # fmt: skip
+    }
     if found.estimated:
         fields["session_estimated_usd"] = found.estimated / DOLLAR
     if found.counted_in:
@@ -215,7 +215,7 @@ def _guessed(session: str, said: Said, found: Cost) -> Event:
             "cache_read_input_tokens": usage.read, "cache_creation_input_tokens": usage.written,
         },
         "estimated": True, "cost": _fields(found),
-    }  # fmt: skip
+    }
     if said.agent:
         data["agent_id"] = said.agent
     return make("llm_response", said.time, session, data, parent=said.trigger)

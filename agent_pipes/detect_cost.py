@@ -110,7 +110,7 @@ class Percent(click.ParamType):  # type: ignore[type-arg]
 def detect_cost(
     events: Iterable[Event], max: float = 10.0, rate: float | None = None, warn: float | None = None, prices: str | None = None, model: str | None = None,
     unpriced_as: str | None = None, recorded: bool = False, alert: tuple[str, ...] = (),
-) -> Events:  # fmt: skip
+) -> Events:
     """Raise a violation when a session has cost more than N dollars.
 
     What trace-cost has written upstream is believed, unless an option here says how costs are to be told. Without it

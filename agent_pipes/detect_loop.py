@@ -19,7 +19,7 @@ from agent_pipes.textloop import TextLoop
 @limit("--ceiling", type=COUNT, flag="--loop-ceiling", key="loop.ceiling", default=20, help="Times one call may be made, whatever it gives.")
 @limit("--warn", type=COUNT, key="loop.warn", default=2, help="Warn of a sequence that comes this often.")
 @click.option("--key", cls=Option, key="loop.key", type=click.Choice(["tool", "target", "call", "result"]), default="result", show_default=True,
-              help="What must be the same for a call to be the same.")  # fmt: skip
+              help="What must be the same for a call to be the same.")
 @click.option("--text", cls=Option, key="loop.text", is_flag=True, help="Look for messages that repeat themselves, too.")
 @alert_option("loop")
 def detect_loop(

@@ -25,7 +25,7 @@ KINDS = {
     "input": "what comes on standard input", "script": "what a script does", "program": "what other programs do by themselves",
     "network": "hosts that are not named", "search": "the hosts of a web search", "directory": "a directory that is not known",
     "tree": "all that lies in a directory", "tool": "what a tool does", "deep": "what is nested too deep", "long": "what is too long",
-}  # fmt: skip
+}
 
 
 class File(click.ParamType):  # type: ignore[type-arg]
@@ -43,7 +43,7 @@ class File(click.ParamType):  # type: ignore[type-arg]
 @click.option(
     "--policy", cls=Option, type=File(), default=".agent-scope.json", show_default=True, flag="--policy", key="scope.policy",
     help="The policy: what may be read, written, run and reached.",
-)  # fmt: skip
+)
 @click.option("--strict", cls=Option, is_flag=True, help="Raise a warning for a call that cannot be judged wholly.")
 @alert_option("scope")
 def detect_scope(events: Iterable[Event], policy: Path, strict: bool, alert: tuple[str, ...]) -> Iterator[Event]:

@@ -62,7 +62,7 @@ class Ending:
         self, agent: Held, *, signal: int = signals.SIGTERM, kill_after: float = 10.0, marker: tuple[str, str] | None = None,
         whole_tree: bool = False, extra_roots: Collection[Identity] = (), spared: Collection[Identity] = (),
         clock: Callable[[], float] = time.monotonic,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """
         signal:      the first signal; one that pauses is all that is sent.
         kill_after:  seconds of grace before SIGKILL; `math.inf` waits for ever.

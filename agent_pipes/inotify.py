@@ -21,7 +21,7 @@ _EVENT = struct.Struct("iIII")
 _REMOTE = frozenset({
     0x6969, 0x517B, 0xFE534D42, 0xFF534D42, 0x65735546, 0x01021997, 0x00C36400, 0x5346414F, 0x6B414653, 0x73757245, 0x564C,
     0x47504653, 0x0BD00BD0, 0x7461636F, 0x01161970, 0x786F4256, 0xBACBACBC, 0x7C7C6673, 0xAAD7AAEA, 0x61636673,
-})  # fmt: skip
+})
 """statfs(2) types of file systems whose files change without this kernel's knowledge: NFS, SMB, SMB2, CIFS, FUSE (and
 virtiofs), 9P, Ceph, AFS twice, Coda, NCP, GPFS, Lustre, OCFS2, GFS2, vboxsf, vmhgfs, prl_fs, PanFS, ACFS."""
 

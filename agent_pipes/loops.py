@@ -78,7 +78,7 @@ class Loop:
         limits = self.limits
         self.exact = Repeats(STEPS)
         self.stuck = Repeats(STEPS)
-        most = max(limits.repeat, limits.ceiling, STEPS)
+        most = max(limits.repeat, limits.ceiling, 8)
         self.past = Past(min(1000, max(64, 3 * limits.repeat, 3 * limits.ceiling, 2 * limits.max * limits.length)), most)
         self.since_failure = _NEVER
         self.failing: set[int] = set()
@@ -210,6 +210,7 @@ class Loop:
 
     def _rules(self, exact: dict[int, int], stuck: dict[int, int]) -> Iterator[Found | None]:
         since_failure = 0 if self.step.failed else self.since_failure + 1
+        running = exact.get(1, 0) + 1
         exact = _primitive(exact)
         stuck = {period: run for period, run in _primitive(stuck).items() if since_failure < period}
         yield self._turning(exact)
@@ -218,10 +219,10 @@ class Loop:
         deeds = self.step.distinct
         if len(deeds) > 1 and self.past.brings(deeds)[0]:
             return
-        turning = [period for period, run in exact.items() if 2 <= period <= run]
-        if not turning and not any(2 <= period <= run for period, run in stuck.items()):
-            yield from (self._again(deed, exact.get(1, 0) + 1) for deed in deeds)
-        if all(len({*self.exact.block(period)}) <= 2 for period in turning):
+        # While a sequence turns, what is in it counts by its rounds, unless it is made of no more than two.
+        if not any(period > 1 for period in (*exact, *stuck)):
+            yield from (self._again(deed, running) for deed in deeds)
+        if all(len({*self.exact.block(period)}) <= 2 for period in exact):
             yield from (self._two(deed) for deed in deeds)
 
     def _turning(self, runs: dict[int, int], how: str = "") -> Found | None:
@@ -296,9 +297,12 @@ class Loop:
 
 
 def _primitive(runs: dict[int, int]) -> dict[int, int]:
-    """The runs without those whose block is itself a shorter one repeated: AAAA has no period of two."""
+    """The runs of two rounds and more, without those whose block is itself a shorter one repeated: AAAA has no period
+    of two."""
     kept: dict[int, int] = {}
     for period, run in runs.items():
+        if run < period:
+            continue
         for shorter, its_run in kept.items():
             if period % shorter == 0 and its_run >= period - shorter:
                 break

@@ -25,7 +25,7 @@ class Past:
 
     __slots__ = (
         "_exact", "_ids", "_keys", "_most", "_names", "_number", "_results", "_rising", "_sizes", "_times", "_waits", "since_change", "since_news",
-    )  # fmt: skip
+    )
 
     def __init__(self, size: int, most: int) -> None:
         """`most` is how often anything is counted at most."""
@@ -48,7 +48,7 @@ class Past:
 
     def recognise(self, deed: Deed, result: Result) -> None:
         """Give `result` the symbol of an earlier result of the same call that is the same, if there is one."""
-        for distance in deed.before:
+        for distance in self._keys.distances(deed.call.key, STEPS) if len(deed.before) == self._most else deed.before:
             held = self._results[-distance] if distance <= len(self._results) else None
             for earlier in held if isinstance(held, tuple) else (held,):
                 if earlier is not None and result.same(earlier):

@@ -23,19 +23,19 @@ _CLAUDES = {
     "SessionStart": "session_start", "UserPromptSubmit": "user_prompt", "PreToolUse": "tool_call", "PostToolUse": "result",
     "PostToolUseFailure": "failure", "PermissionDenied": "denied", "SubagentStart": "subagent_start", "SubagentStop": "subagent_stop",
     "Stop": "assistant_response", "StopFailure": "api_error", "SessionEnd": "session_end",
-}  # fmt: skip
+}
 _GEMINIS = {"BeforeAgent": "user_prompt", "BeforeTool": "tool_call", "AfterTool": "result", "AfterAgent": "assistant_response"}
 _CURSORS = {
     "sessionStart": "session_start", "sessionEnd": "session_end", "beforeSubmitPrompt": "user_prompt", "preToolUse": "tool_call",
     "postToolUse": "result", "postToolUseFailure": "failure", "subagentStart": "subagent_start", "subagentStop": "subagent_stop",
     "afterAgentResponse": "assistant_response", "stop": "", "beforeShellExecution": "tool_call", "afterShellExecution": "result",
     "beforeMCPExecution": "tool_call", "afterMCPExecution": "result", "beforeReadFile": "file_read", "afterFileEdit": "file_write",
-}  # fmt: skip
+}
 _WORDS = {
     "session-start": "session_start", "user-prompt": "user_prompt", "pre-tool": "tool_call", "post-tool": "result", "post-tool-failure": "failure",
     "subagent-start": "subagent_start", "subagent-stop": "subagent_stop", "stop": "assistant_response", "session-end": "session_end",
     "after-file-edit": "file_write",
-}  # fmt: skip
+}
 KINDS = _CLAUDES | _GEMINIS | _CURSORS | _WORDS | {"stop": "assistant_response"}
 """What has happened, by the names that the agents, and older settings, have for it."""
 

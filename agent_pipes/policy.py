@@ -39,7 +39,7 @@ _LINE_MAX = 1 << 16
 _FREE = frozenset(
     ["cd", "pushd", "popd", "echo", "printf", "true", "false", ":", "test", "[", "[[", "pwd", "exit", "return", "break", "continue", "set", "unset",
      "export", "declare", "typeset", "local", "readonly", "shift", "wait", "read", "trap"]
-)  # fmt: skip
+)
 """Builtins of the shell that run nothing: a list of allowed commands need not hold them."""
 
 

@@ -140,7 +140,7 @@ def _checked(path: str, content: object) -> Prices:
 _LITELLM = {
     "input_cost_per_token": "input", "output_cost_per_token": "output", "cache_read_input_token_cost": "cache_read",
     "cache_creation_input_token_cost": "cache_write", "cache_creation_input_token_cost_above_1hr": "cache_write_1h",
-}  # fmt: skip
+}
 _LITELLM_KEY = re.compile(rf"({'|'.join(sorted(_LITELLM, key=len, reverse=True))})(?:_above_(\d+)k_tokens)?(?:_(priority|flex|batches))?")
 
 

@@ -209,7 +209,7 @@ _SAME = {
     "google-vertex": "google", "gemini": "google", "vertex": "google", "vertex_ai": "google", "bedrock": "aws", "amazon": "aws",
     "amazon-bedrock": "aws", "bedrock_converse": "aws", "azure_ai": "azure", "github_copilot": "github-copilot", "moonshot": "moonshotai",
     "z-ai": "zai", "zai-org": "zai", "xai": "x-ai", "mistralai": "mistral", "deepseek-ai": "deepseek", "minimaxai": "minimax",
-}  # fmt: skip
+}
 _PASSING = frozenset(_SAME.values()) | {"openrouter", "models", "publishers", "anthropic", "openai", "cursor", "litellm", "litellm_proxy"}
 """Those that bill a model at its maker's price. Who else stands before a model's name may have prices of his own."""
 

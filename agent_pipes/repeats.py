@@ -32,18 +32,30 @@ class Recent:
     def distances(self, symbol: int, most: int = 1 << 30) -> Sequence[int]:
         """How many symbols ago `symbol` stood, nearest first (1 is the newest one), `most` of them at most."""
         held, sought = self._held, _pack(symbol)
-        end = len(held)
-        low = end - (self.size << 3)
+        low = len(held) - (self.size << 3)
         if low < 0:
             low = 0
-        at = held.rfind(sought, low)
-        if at < 0:
+        if held.find(sought, low) < 0:
             return ()
         found: list[int] = []
+        distance = 0
+        between = held[low:].split(sought)
+        while len(between) > 1 and len(found) < most:
+            size = len(between.pop())
+            if size & 7:
+                return self._one_by_one(sought, low, most)
+            distance += (size >> 3) + 1
+            found.append(distance)
+        return found
+
+    def _one_by_one(self, sought: bytes, low: int, most: int) -> list[int]:
+        """As `distances`, where the bytes of two neighbours look like a symbol that does not stand there."""
+        held = self._held
+        found: list[int] = []
+        at = held.rfind(sought, low)
         while at >= 0 and len(found) < most:
-            # Bytes of two neighbours may look like a symbol that does not stand there.
             if not at & 7:
-                found.append((end - at) >> 3)
+                found.append((len(held) - at) >> 3)
             at = held.rfind(sought, low, at + 7)
         return found
 

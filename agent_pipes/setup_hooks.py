@@ -24,14 +24,14 @@ SECONDS = 10
 _CLAUDES = (
     "SessionStart", "UserPromptSubmit", "PreToolUse", "PostToolUse", "PostToolUseFailure", "SubagentStart", "SubagentStop", "Stop",
     "StopFailure", "SessionEnd",
-)  # fmt: skip
+)
 _CODEXES = ("SessionStart", "UserPromptSubmit", "PreToolUse", "PostToolUse", "SubagentStart", "SubagentStop", "Stop", "SessionEnd")
 _GEMINIS = ("SessionStart", "BeforeAgent", "BeforeTool", "AfterTool", "AfterAgent", "SessionEnd")
 _COPILOTS = ("sessionStart", "userPromptSubmitted", "preToolUse", "postToolUse", "postToolUseFailure", "agentStop", "sessionEnd", "errorOccurred")
 _CURSORS = (
     "sessionStart", "beforeSubmitPrompt", "preToolUse", "postToolUse", "postToolUseFailure", "subagentStart", "subagentStop", "afterAgentResponse",
     "sessionEnd",
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True)

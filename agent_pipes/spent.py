@@ -146,7 +146,7 @@ def _count(name: str, best: _Best, session: str, arrival: float, meter: Meter) -
     usage = Usage(
         get("input_tokens", 0), get("cache_read_input_tokens", 0), get("cache_creation_input_tokens", 0), get("cache_creation_1h_input_tokens", 0),
         get("output_tokens", 0), get("reasoning_output_tokens", 0), searches if type(searches) is int and searches > 0 else 0,
-    )  # fmt: skip
+    )
     time = time_of(line, arrival)
     if usage.prompt or usage.output or usage.searches:
         meter.count(session, name, time, meter.priced(model or meter.model, usage, time, False, modes_of(recorded)))

@@ -11,7 +11,7 @@ PATCHED = re.compile(r"^\*\*\* (?:Update|Add|Delete) File: (.+?)\s*$", re.M)
 
 _EDITING_TOOLS = frozenset({
     "edit", "multiedit", "notebookedit", "apply_patch", "replace", "edit_file", "str_replace", "str_replace_editor", "str_replace_based_edit_tool",
-})  # fmt: skip
+})
 _READING_TOOLS = frozenset({"read", "read_file", "view", "open_file"})
 _WRITING_TOOLS = frozenset({"write", "write_file", "create_file", "create"})
 _LOOKING = re.compile(r"read|view|grep|glob|search|list|ls\b|get|find|fetch|show|describe|status|query|web|think|poll|todo|update_plan|bashoutput|taskoutput")
@@ -20,7 +20,7 @@ _TESTERS = frozenset({"pytest", "py.test", "tox", "nox", "jest", "vitest", "moch
 _RUNNERS = frozenset({
     "python", "python3", "npm", "npx", "pnpm", "yarn", "bun", "deno", "uv", "poetry", "pipenv", "bundle", "cargo", "go", "make", "just", "task",
     "mise", "mvn", "gradle", "gradlew", "dotnet", "rake", "mix", "swift", "bazel", "nx", "turbo", "php", "ruby", "node",
-})  # fmt: skip
+})
 _TEST_SCRIPT = re.compile(r"(?:run[-_]?)?tests?\.\w+|run[-_]?tests?|test_\w+\.\w+|\w+[._]test\.\w+")
 _TEST_TASK = re.compile(r"tests?(?:[:_-]\S*)?")
 
@@ -127,23 +127,24 @@ _LOOK = frozenset({
     "cat", "ls", "head", "tail", "grep", "egrep", "fgrep", "rg", "ag", "wc", "pwd", "echo", "printf", "which", "type", "file", "stat", "du", "df",
     "ps", "date", "whoami", "hostname", "uname", "printenv", "tree", "diff", "cmp", "uniq", "cut", "tr", "jq", "nl", "less", "more", "sleep",
     "true", "false", "test", "[", "basename", "dirname", "realpath", "readlink", "md5sum", "sha256sum", "id", "uptime", "free", "history", "column", "cd",
-})  # fmt: skip
+})
 _LOOK_GIT = frozenset({"status", "log", "diff", "show", "blame", "ls-files", "rev-parse", "describe", "grep", "shortlog", "cat-file", "reflog"})
 _PARTS = re.compile(r"&&|\|\||[;|\n]")
+_MORE = re.compile(r"[;&|\n>`]|\$\(")
 
 
 def command_changes(command: str) -> bool:
     """Whether a command may change something: what is not known to look only, may."""
+    if not _MORE.search(command):
+        return _changes(command)
     if len(command) > 500 or ">" in command or "$(" in command or "`" in command:
         return True
-    first = command[: command.find(" ")] if " " in command else command
-    if first not in _LOOK and first != "git":
-        return True
-    for part in _PARTS.split(command):
-        words = part.split(maxsplit=2)
-        if words and words[0] not in _LOOK and not (words[0] == "git" and len(words) > 1 and words[1] in _LOOK_GIT):
-            return True
-    return False
+    return any(map(_changes, _PARTS.split(command)))
+
+
+def _changes(part: str) -> bool:
+    words = part.split(None, 2)
+    return bool(words) and words[0] not in _LOOK and not (words[0] == "git" and len(words) > 1 and words[1] in _LOOK_GIT)
 
 
 def tool_changes(tool: str) -> bool:

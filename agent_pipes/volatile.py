@@ -11,7 +11,7 @@ import orjson
 
 _PROGRESS = re.compile(
     r"(?<![0-9.])([0-9]{1,9}(?:\.[0-9]{1,9})?) ?%|\b([0-9]{1,9}) ?(?:/|of) ?([0-9]{1,9})\b|\bprogress[\"']?[:= ]{1,3}([0-9]{1,9}(?:\.[0-9]{1,9})?)", re.I
-)  # fmt: skip
+)
 
 
 def progress(text: str) -> float | None:
@@ -56,7 +56,7 @@ _NAMED = re.compile(r"[iI][dD]s?\b[\"']?[ :=#]{1,3}[\"']?[\w-]{0,80}[0-9]")
 _ID = re.compile(
     r"(\b(?:request|req|session|trace|span|correlation|message|msg|run|event|delivery|invocation|transaction|chunk|process|pg?|pp|t)[ _-]?ids?\b"
     r"[\"']?[ :=#]{1,3}[\"']?)[\w.-]{0,80}[0-9][\w.-]{0,80}", re.I
-)  # fmt: skip
+)
 _SESSION = re.compile(r"(\b[sS]ession )(?:(?=[\w-]{0,40}[A-Za-z_])(?=[\w-]{0,40}[0-9])[\w-]{1,80}|[0-9]{4,20})")
 _MARKED = re.compile(r"\b(?:req|msg|toolu|call|chatcmpl|resp|run|sess|evt|thread|trace|span)[_-](?=[A-Za-z]{0,20}[0-9])[A-Za-z0-9]{6,80}")
 _UNDERSCORED = re.compile(r"[_-](?=[A-Za-z]{0,20}[0-9])[A-Za-z0-9]{6,}")

@@ -211,7 +211,7 @@ def test_a_server_that_drips_or_never_answers_is_given_up_in_time():
 
 def test_a_hanging_webhook_delays_no_event():
     hang = threading.Event()
-    with server(lambda handler, body: hang.wait(30)) as (port, taken):
+    with server(lambda handler, body: hang.wait(30)) as (port, _taken):
         process = start("trace-alert", "--to", "webhook", "--drain", "0", env={"AGENT_PIPES_WEBHOOK": f"http://127.0.0.1:{port}/"})
         began = time.monotonic()
         process.stdin.write(violated(50).bytes)

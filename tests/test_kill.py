@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from support import BIN, ENVIRONMENT, Stream, command, events_of, gone, run, start, until
@@ -35,8 +36,13 @@ def spawn():
         process.wait()
 
 
+def stat(pid: int) -> list[str]:
+    """The fields of /proc/PID/stat behind the process's name: the first is its state."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+
+
 def started_at(pid: int) -> str:
-    return open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()[19]
+    return stat(pid)[19]
 
 
 def armed(pid: int, started: str | None = None, **more: object) -> Stream:
@@ -94,7 +100,7 @@ def test_one_that_ignores_sigterm_is_killed(spawn):
 def test_one_that_is_stopped_is_ended(spawn):
     process, _ = spawn()
     process.send_signal(signal.SIGSTOP)
-    until(lambda: open(f"/proc/{process.pid}/stat").read().rpartition(")")[2].split()[0] == "T")
+    until(lambda: stat(process.pid)[0] == "T")
     assert run("trace-kill", input=tripped(armed(process.pid)).bytes).returncode == 124
     assert process.wait(10) == -signal.SIGTERM
 
@@ -230,7 +236,7 @@ def test_stop_pauses_and_cont_goes_on(spawn):
     process, _ = spawn()
     done = run("trace-kill", "--signal", "STOP", input=tripped(armed(process.pid)).bytes)
     assert outcome(done)["outcome"] == "interrupted"
-    state = lambda: open(f"/proc/{process.pid}/stat").read().rpartition(")")[2].split()[0]
+    state = lambda: stat(process.pid)[0]
     assert state() == "T"
     os.kill(process.pid, signal.SIGCONT)
     until(lambda: state() != "T")

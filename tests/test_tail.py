@@ -250,7 +250,7 @@ def test_pid_is_told_and_reading_ends_with_it(home, tmp_path):
     path = store(Path.cwd(), Stream().bash("ls"))
     tail = start("trace-tail", "--pid", sleeper.pid, path, env=home)
     events = lines_until(tail, "history_end")
-    assert [event["data"] for event in events if event["event_type"] == "process"][0]["pid"] == sleeper.pid
+    assert next(event["data"] for event in events if event["event_type"] == "process")["pid"] == sleeper.pid
     sleeper.kill()
     sleeper.wait()
     assert tail.wait(20) == 0

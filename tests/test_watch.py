@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from support import BIN, ENVIRONMENT, FIXTURES, Stream, command, events_of, gone, run, start, until, violations
+from support import BIN, ENVIRONMENT, FIXTURES, Stream, command, events_of, gone, run, start, violations
 
 STANDIN = Path(__file__).parent / "standin" / "claude"
 

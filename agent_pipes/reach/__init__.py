@@ -22,7 +22,7 @@ __all__ = ["About", "Reach", "Unjudged", "Use", "directory_of", "reach_of"]
 SHELL_TOOLS = frozenset(
     ["bash", "shell", "sh", "zsh", "exec", "execute", "execcommand", "runshellcommand", "localshell", "localshellcall", "executecommand", "runcommand",
      "runterminalcmd", "runterminalcommand", "runinterminal", "terminal", "containerexec", "shellexec", "executebash", "bashtool", "shelltool"]
-)  # fmt: skip
+)
 _COMMAND_KEYS = ("command", "cmd", "commands", "script", "commandline", "input")
 _DIRECTORY_KEYS = ("workdir", "dirpath", "cwd", "workingdirectory", "workingdir", "directory")
 
@@ -31,13 +31,13 @@ _NAMES_ONLY = frozenset(["glob", "list", "ls", "find", "tree", "exists", "stat",
 _WRITES = frozenset(
     ["write", "edit", "multiedit", "notebookedit", "create", "insert", "replace", "append", "update", "delete", "remove", "rename", "move", "copy", "save",
      "patch", "apply", "mkdir", "touch", "put", "set", "upload", "modify", "overwrite", "undo", "strreplace"]
-)  # fmt: skip
+)
 _DEEP = frozenset(["delete", "remove", "move", "rename", "grep", "search", "rg", "codebase"])
 
 _PATH_KEYS = frozenset(
     ["path", "paths", "file", "files", "filepath", "filepaths", "filename", "filenames", "notebookpath", "absolutepath", "targetfile", "relativepath",
      "relativeworkspacepath", "dirpath", "directory", "directorypath", "dir", "folder", "uri", "fileuri", "imagepath", "outputpath"]
-)  # fmt: skip
+)
 _FROM_KEYS = frozenset(["source", "src", "from", "oldpath", "sourcepath", "oldname", "fromuri", "frompath"])
 _TO_KEYS = frozenset(["destination", "dest", "dst", "to", "newpath", "destinationpath", "destpath", "newname", "touri", "topath", "outputpath"])
 _MOVES = frozenset(["move", "rename", "copy", "link", "file", "files", "directory", "folder", "path"])

@@ -30,7 +30,7 @@ _FIRST_OPERAND = {
     "ssh": "BbcDEeFIiJLlmOopQRSWw", "mosh": "p", "telnet": "bekln", "ping": "cfIilmpQSstTWw", "ping6": "cIilmpQSstTWw", "nslookup": "",
     "host": "cCmNRtTWw", "whois": "hp", "traceroute": "fgimNpqswz", "nc": "cegIiMmOpPqsTVwWXx", "ncat": "cdegGimopPswx",
     "netcat": "cegIiMmOpPqsTVwWXx", "ftp": "NoPprs", "lftp": "cefpu", "socat": "",
-}  # fmt: skip
+}
 NAMES = frozenset([*_FIRST_OPERAND, "curl", "wget", "http", "https", "xh", "xhs", "scp", "sftp", "rsync", "dig"])
 
 

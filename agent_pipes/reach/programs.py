@@ -63,7 +63,7 @@ _FILES: dict[str, _Files] = {
     "gzip": _Files("write", "S"), "gunzip": _Files("write", "S"), "bzip2": _Files("write"), "xz": _Files("write", "S"), "zstd": _Files("write", "o"),
     "source": _Files("read"), ".": _Files("read"), "bash": _Files("read", "oO"), "sh": _Files("read", "o"), "zsh": _Files("read", "o"),
     "dash": _Files("read", "o"), "ksh": _Files("read", "o"),
-}  # fmt: skip
+}
 
 _HARMLESS = names(
     "cd pushd popd pwd echo printf true false : test [ [[ exit return break continue set unset export declare typeset local readonly shift wait read"
@@ -307,4 +307,4 @@ _SPECIAL: dict[str, Callable[[Command, Reach], None]] = {
     "cp": _copy, "mv": _copy, "ln": _copy, "install": _copy, "sed": _sed, "gsed": _sed, "awk": _awk, "gawk": _awk, "mawk": _awk, "nawk": _awk,
     "uniq": _first_in_rest_out, "xxd": _first_in_rest_out, "sort": _sort, "dd": _dd, "find": _find, "tar": _tar, "git": _git, "patch": _patch,
     "apply_patch": _patch, "applypatch": _patch,
-}  # fmt: skip
+}

@@ -50,7 +50,7 @@ _HARNESS = (
     "<command-", "<local-command", "<bash-", "<task-notification", "<system-reminder", "<user-prompt-submit-hook", "<agent-message",
     "<teammate-message", "<channel", "[Request interrupted", "Stop hook feedback", "Caveat: The messages below",
     "This session is being continued from a previous conversation",
-)  # fmt: skip
+)
 """How texts begin that no person typed to the agent, where the line itself does not say so."""
 
 

@@ -22,7 +22,7 @@ MARKER = "CODEX_SESSION_ID"
 _LINES = frozenset({
     "session_meta", "turn_context", "response_item", "event_msg", "compacted", "world_state", "token_usage_record",
     "inter_agent_communication_metadata",
-})  # fmt: skip
+})
 
 _UNTOLD = re.compile(
     rb'\{"timestamp":"[^"]*",(?:"ordinal":\d+,)?"type":"(?:'

@@ -10,7 +10,7 @@ from agent_pipes.sources.fields import string, text_of, within
 
 KINDS = frozenset({
     "thread.started", "turn.started", "turn.completed", "turn.failed", "item.started", "item.updated", "item.completed", "error",
-})  # fmt: skip
+})
 """The types of its lines."""
 
 

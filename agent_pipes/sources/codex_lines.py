@@ -139,7 +139,7 @@ _VARYING = ("Chunk ID: ", "Wall time", "Process running with session ID ", "Scri
 _CONSTANT = (
     "Process exited with code ", "Exit code: ", "Original token count: ", "Total output lines: ",
     "Script completed", "Script failed", "Script terminated",
-)  # fmt: skip
+)
 _CODE = ("Process exited with code ", "Exit code: ")
 _RUNNING = ("Process running with session ID ", "Script running with cell ID ")
 
@@ -266,7 +266,7 @@ def call_of(item: Fields) -> tuple[str, Fields, object]:
 _HARNESS = (
     "<environment_context>", "<user_instructions>", "<INSTRUCTIONS>", "# AGENTS.md instructions", "<turn_aborted>", "<subagent_notification>",
     "<skill>", "<user_shell_command>", "<permissions instructions>", "<user_action>", "<model_switch>", "<hook_prompt", "<collaboration_mode>",
-)  # fmt: skip
+)
 """How texts begin that stand in the user's role and that no person typed to the agent."""
 
 
