@@ -48,12 +48,17 @@ class Past:
 
     def recognise(self, deed: Deed, result: Result) -> None:
         """Give `result` the symbol of an earlier result of the same call that is the same, if there is one."""
-        for distance in self._keys.distances(deed.call.key, STEPS) if len(deed.before) == self._most else deed.before:
+        if not self._named_after(result, deed.before) and len(deed.before) == self._most:
+            self._named_after(result, self._keys.distances(deed.call.key, STEPS)[self._most :])
+
+    def _named_after(self, result: Result, distances: Sequence[int]) -> bool:
+        for distance in distances:
             held = self._results[-distance] if distance <= len(self._results) else None
             for earlier in held if isinstance(held, tuple) else (held,):
                 if earlier is not None and result.same(earlier):
                     result.symbol = earlier.symbol
-                    return
+                    return True
+        return False
 
     def same(self, deed: Deed) -> list[int]:
         """How long ago this very deed was done since there was news, nearest first."""

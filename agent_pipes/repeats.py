@@ -6,6 +6,7 @@ and the state is one small buffer, however long the stream.
 """
 
 from collections.abc import Sequence
+from itertools import accumulate
 from struct import Struct
 
 SLACK = 128
@@ -37,16 +38,11 @@ class Recent:
             low = 0
         if held.find(sought, low) < 0:
             return ()
-        found: list[int] = []
-        distance = 0
         between = held[low:].split(sought)
-        while len(between) > 1 and len(found) < most:
-            size = len(between.pop())
-            if size & 7:
-                return self._one_by_one(sought, low, most)
-            distance += (size >> 3) + 1
-            found.append(distance)
-        return found
+        backwards = list(accumulate([len(each) + 8 for each in between[:0:-1][:most]]))
+        if any([back & 7 for back in backwards]):
+            return self._one_by_one(sought, low, most)
+        return [back >> 3 for back in backwards]
 
     def _one_by_one(self, sought: bytes, low: int, most: int) -> list[int]:
         """As `distances`, where the bytes of two neighbours look like a symbol that does not stand there."""
