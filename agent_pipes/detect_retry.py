@@ -30,11 +30,12 @@ class Streak:
     total: all.
     """
 
-    __slots__ = ("changes", "count", "events", "like", "number", "step", "total")
+    __slots__ = ("changes", "count", "events", "last", "number", "step", "total")
 
     def __init__(self, number: int) -> None:
         self.number = number
-        self.count = self.total = self.like = self.changes = 0
+        self.count = self.total = self.changes = 0
+        self.last: Result | None = None
         self.step = ""
         self.events: list[str] = []
 
@@ -91,11 +92,11 @@ class Retries:
             # Parallel calls of one response are one attempt.
             return ()
         self.changed = False
-        like = Result(event, failed=True).like
-        if like != streak.like and self.changes > streak.changes:
+        result = Result(event, failed=True)
+        if streak.last and not result.same(streak.last) and self.changes > streak.changes:
             self.number += 1
             streak.number, streak.count = self.number, 0
-        streak.like, streak.changes, streak.step = like, self.changes, call.step
+        streak.last, streak.changes, streak.step = result, self.changes, call.step
         streak.count += 1
         streak.total += 1
         self.streaks.move_to_end(target)

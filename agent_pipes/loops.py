@@ -9,7 +9,7 @@ from agent_pipes.detector import Finding
 from agent_pipes.event import Event, Level
 from agent_pipes.past import STEPS, Past
 from agent_pipes.repeats import Repeats
-from agent_pipes.results import FAILED, VOID, Result, outcome, told
+from agent_pipes.results import FAILED, VOID, Failures, Result, outcome, told
 from agent_pipes.steps import Deed, Step
 from agent_pipes.volatile import progress
 
@@ -81,6 +81,7 @@ class Loop:
         most = max(limits.repeat, limits.ceiling, 8)
         self.past = Past(min(1000, max(64, 3 * limits.repeat, 3 * limits.ceiling, 2 * limits.max * limits.length)), most)
         self.since_failure = _NEVER
+        self.failures = Failures()
         self.failing: set[int] = set()
         self.mended = 0
         self.standing: tuple[Finding, ...] = ()
@@ -149,7 +150,7 @@ class Loop:
             if deed.before:
                 self.past.recognise(deed, result)
                 deed.risen = progress(told(event))
-            deed.stuck = self._went(deed.call, result.like if failed else 0)
+            deed.stuck = self._went(deed.call, self.failures.way(deed.call.target, result) if failed else 0)
             if self.limits.key == "result":
                 deed.exact = hash((deed.call.key, result.symbol))
                 self.step.done.append(deed)

@@ -1,6 +1,7 @@
 """What became of a call, and which results are the same: exactly, or in all but what changes by itself."""
 
 import re
+from collections import OrderedDict
 
 from agent_pipes.calls import canonical
 from agent_pipes.event import Event
@@ -64,8 +65,9 @@ class Result:
 
     Of a long result an event has only the head, and of the whole its size and its digest (`result_digest`), and perhaps
     the digest of what it says without what changes by itself (`result_like`). Where it has not, two such results whose
-    digests differ are the same if their heads differ, and only in what changes by itself, and their sizes hardly. Where
-    the heads do not differ, something has moved behind them: that is taken for progress.
+    digests differ are the same if their heads differ only in what changes by itself, and their sizes hardly. But where
+    the heads of two successes do not differ at all, something has moved behind them: that is taken for progress. What
+    fails says at its end how long it took, and a failure more or less is longer than that.
     """
 
     __slots__ = ("_exact", "_failed", "_head", "_like", "_size", "symbol")
@@ -89,7 +91,9 @@ class Result:
     def same(self, other: "Result") -> bool:
         if self._exact == other._exact:
             return True
-        if self._failed != other._failed or abs(self._size - other._size) > ALIKE or (self._size and self._head == other._head):
+        if self._failed != other._failed or abs(self._size - other._size) > ALIKE:
+            return False
+        if self._size and not self._failed and self._head == other._head:
             return False
         return self.like == other.like
 
@@ -99,6 +103,29 @@ class Result:
         if type(self._like) is str:
             self._like = hash(typed(self._like, failed=self._failed))
         return self._like  # type: ignore[return-value]
+
+
+TARGETS, WAYS = 16, 4
+"""Targets of which the ways of failing are known again, and how many of each: what was heard of longest ago is forgotten."""
+
+
+class Failures:
+    """In which ways each target has failed lately."""
+
+    def __init__(self) -> None:
+        self._ways: OrderedDict[int, list[Result]] = OrderedDict()
+
+    def way(self, target: int, result: Result) -> int:
+        """What stands for the way in which `target` has failed now: the same as for an earlier failure of it that was the same."""
+        ways = self._ways.pop(target, [])
+        way = next((each for each in ways if result.same(each)), None)
+        if way is None:
+            way = result
+            ways = [*ways[1 - WAYS :], result]
+        self._ways[target] = ways
+        if len(self._ways) > TARGETS:
+            self._ways.popitem(last=False)
+        return way.symbol
 
 
 def _before_the_cut(text: str, size: int) -> str:

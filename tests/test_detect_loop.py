@@ -14,6 +14,7 @@ from agent_pipes import verbs
 from agent_pipes.detect_loop import detect_loop
 from agent_pipes.event import from_fields
 from agent_pipes.loops import Limits, Loop
+from agent_pipes.sources import result
 
 
 def rounds(period: int, times: int, text: str = "result {0}") -> Stream:
@@ -147,6 +148,23 @@ def test_failing_and_passing_in_turn_is_test_driven_work():
         edit(stream, number).bash("pytest -q", "12 passed")
         edit(stream, number, file="tests/test_app.py")
     assert not raised(detect_loop, stream)
+
+
+def long_failure(number: int, failures: int) -> dict:
+    """A failing test's output as our own sources say it: only the head is there, and what matters stands at the end."""
+    tail = "".join(f"FAILED tests/test_app.py::test_{each} - AssertionError: 1 != 2\n" for each in range(failures))
+    return result("Exit code 1\n" + "tests/test_app.py::test_x PASSED\n" * 200 + tail + f"{failures} failed in 1.{number}1s\n", 4096, "error")
+
+
+@pytest.mark.parametrize("failures, rounds", [([5] * 4, [3]), ([9, 8, 7, 6], [])])
+def test_a_long_output_whose_end_tells(failures, rounds):
+    stream = Stream()
+    for number, count in enumerate(failures):
+        read(stream, f"{number}")
+        edit(stream, number)
+        call = stream.add("tool_call", {"tool_name": "Bash", "arguments": {"command": "pytest -v"}})
+        stream.add("error", {"tool_name": "Bash", **long_failure(number, count), "reason": "exit", "exit_code": 1}, parent=call)
+    assert [each["count"] for each in critical(detect_loop, stream)] == rounds
 
 
 def test_a_round_without_a_failure_counts_only_when_every_result_is_the_same():

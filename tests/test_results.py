@@ -3,7 +3,7 @@
 import pytest
 
 from agent_pipes.event import digest, from_fields
-from agent_pipes.results import FAILED, OK, VOID, Result, outcome, told
+from agent_pipes.results import FAILED, OK, TARGETS, VOID, WAYS, Failures, Result, outcome, told
 
 
 def event(kind: str = "tool_result", **data: object):
@@ -94,7 +94,28 @@ def test_where_a_cut_falls_makes_no_difference():
 
 def test_what_moved_behind_an_equal_head_is_progress():
     head = "test a ... ok\n" * 400
-    assert not whole(head + "3 failed\n", failed=True).same(whole(head + "2 failed\n", failed=True))
+    assert not whole(head + "3 files\n").same(whole(head + "2 files\n"))
+
+
+def test_what_failed_says_behind_an_equal_head_how_long_it_took():
+    head = "test a ... ok\n" * 400
+    assert whole(head + "3 failed in 1.21s\n", failed=True).same(whole(head + "3 failed in 10.3s\n", failed=True))
+    longer = head + "FAILED test_b - AssertionError: 7 == 6\n4 failed in 1.21s\n"
+    assert not whole(head + "3 failed in 1.21s\n", failed=True).same(whole(longer, failed=True))
+
+
+def test_ways_of_failing_are_known_again_by_target():
+    failures = Failures()
+    one = failures.way(1, result("AssertionError: 7 == 6 in 0.1s", failed=True))
+    assert failures.way(1, result("AssertionError: 7 == 6 in 0.2s", failed=True)) == one
+    assert failures.way(1, result("AssertionError: 8 == 6 in 0.2s", failed=True)) != one
+    assert failures.way(1, result("AssertionError: 7 == 6 in 0.3s", failed=True)) == one
+    for target in range(2, 2 + TARGETS):
+        failures.way(target, result(f"{target}", failed=True))
+    assert len(failures._ways) == TARGETS
+    for number in range(3 * WAYS):
+        failures.way(9, result(f"line {number}", failed=True))
+    assert len(failures._ways[9]) == WAYS
 
 
 def test_what_grew_behind_a_head_that_moves_by_itself_is_progress():
