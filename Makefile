@@ -24,7 +24,7 @@ demo: $(VENV)/.made
 	@$(PY) tests/demo.py
 
 test: lint man $(VENV)/.made
-	$(PY) -m pytest -n $(JOBS) tests
+	$(PY) -m pytest -n $(JOBS) --ignore tests/real tests
 
 lint: $(VENV)/.made
 	$(VENV)/bin/ruff check agent_pipes tests bin/agent-strace

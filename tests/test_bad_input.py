@@ -238,7 +238,7 @@ def test_the_umask_opens_no_alert_file():
 
 # Bombs: bounded in memory.
 
-BOUND = 700 << 20
+BOUND = 1 << 30
 """Bytes of address space that a filter is given: what it would take without bounds is far beyond."""
 
 

@@ -157,7 +157,7 @@ def test_the_kill_does_not_wait_for_a_reader_that_reads_nothing(victim, form, de
     read, write = deaf_pipe(full=True)
     to = {"stdout": write if deaf != "stderr" else subprocess.DEVNULL, "stderr": write if deaf != "stdout" else subprocess.PIPE}
     if form == "watch":
-        tail, breaker = None, subprocess.Popen(command("agent-strace", "watch", "--pid", victim.pid, "--max-retries", 3, "--on-violation", "kill", path), env=ENVIRONMENT, **to)
+        tail, breaker = None, subprocess.Popen(command("agent-strace", "watch", "--max-duration", "off", "--max-stall", "off", "--pid", victim.pid, "--max-retries", 3, "--on-violation", "kill", path), env=ENVIRONMENT, **to)
     else:
         words = command("trace-detect-retry", "--max", 3)
         tail = pipeline(command("trace-tail", "--pid", victim.pid, path), words, stdout=subprocess.PIPE)
