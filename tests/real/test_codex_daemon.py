@@ -32,12 +32,6 @@ QUESTIONS = {"Trust this folder?": ["Enter"], "Use existing model": ["Down", "En
 """What a terminal asks a newcomer before it begins, and the keys that answer it."""
 
 
-@pytest.fixture(autouse=True)
-def _asked_for(request):
-    if not any("real" in Path(word.split("::")[0]).parts for word in request.config.args):
-        pytest.skip("the real clients are driven by `make real`")
-
-
 @pytest.mark.skipif(bool(MISSING), reason=f"not installed here: {', '.join(MISSING)}")
 @pytest.mark.skipif(not RUN_AGENT.exists(), reason="no run-agent beside the project")
 @pytest.mark.parametrize("check", ["interruption", "breaker"])
