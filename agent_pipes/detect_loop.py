@@ -15,8 +15,8 @@ from agent_pipes.textloop import TextLoop
 @filter_command("trace-detect-loop")
 @limit("--max", type=COUNT, flag="--max-repeats", key="loop.max_repeats", default=3, help="Times a sequence of calls may come in a row.")
 @limit("--length", type=COUNT, flag="--loop-length", key="loop.sequence_length", default=3, help="Calls of the shortest sequence that counts.")
-@limit("--repeat", type=COUNT, flag="--loop-repeat", key="loop.repeat", default=5, help="Times one call may give the same result.")
-@limit("--ceiling", type=COUNT, flag="--loop-ceiling", key="loop.ceiling", default=20, help="Times one call may be made, whatever it gives.")
+@limit("--repeat", type=COUNT, key="loop.repeat", default=5, help="Times one call may give the same result.")
+@limit("--ceiling", type=COUNT, key="loop.ceiling", default=20, help="Times one call may be made, whatever it gives.")
 @limit("--warn", type=COUNT, key="loop.warn", default=2, help="Warn of a sequence that comes this often.")
 @click.option("--key", cls=Option, key="loop.key", type=click.Choice(["tool", "target", "call", "result"]), default="result", show_default=True,
               help="What must be the same for a call to be the same.")

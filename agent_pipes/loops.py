@@ -269,7 +269,7 @@ class Loop:
             return None
         message = f"detected loop ({call.verb}) × {count}, the same {'result' if limits.key == 'result' else limits.key} each time"
         size, ids = _size(level, count, limits.repeat), [*self.past.ids_at(before), call.id]
-        return Found(level, size, message, count, limits.repeat, "--loop-repeat", ids, [call.verb])
+        return Found(level, size, message, count, limits.repeat, "--repeat, or loop.repeat in the config file", ids, [call.verb])
 
     def _two(self, deed: Deed) -> Found | None:
         """Two calls that give nothing new are all the agent does, in whatever order, but for one in ten."""
@@ -290,7 +290,7 @@ class Loop:
             return None
         message = f"detected loop ({call.verb}) × {count}, the same call whatever it gives"
         ids = [*self.past.ids_at(before), call.id]
-        return Found("critical", _size("critical", count, limit), message, count, limit, "--loop-ceiling", ids, [call.verb])
+        return Found("critical", _size("critical", count, limit), message, count, limit, "--ceiling, or loop.ceiling in the config file", ids, [call.verb])
 
     def _waits(self, steps: int) -> bool:
         """Whether at least half of the last steps, this one included, only waited for something."""

@@ -84,7 +84,7 @@ def test_one_call_five_times():
     found = raised(detect_loop, rounds(1, 6))
     assert [each["message"] for each in found] == [
         "detected loop (command-0) × 4, the same result each time",
-        "detected loop (command-0) × 5, the same result each time; raise the limit with --loop-repeat",
+        "detected loop (command-0) × 5, the same result each time; raise the limit with --repeat, or loop.repeat in the config file",
     ]
     assert [each["count"] for each in critical(detect_loop, rounds(1, 21))] == [5, 16]
 
@@ -190,7 +190,7 @@ def test_changing_output_has_a_ceiling():
     for number in range(25):
         stream.bash("date", f"tick {number}")
     [found] = critical(detect_loop, stream)
-    assert found["count"] == 20 and "--loop-ceiling" in found["message"] and found["behind"] == 38
+    assert found["count"] == 20 and "loop.ceiling" in found["message"] and found["behind"] == 38
     assert not raised(detect_loop, stream, ceiling=0)
 
 
