@@ -38,6 +38,8 @@ EXAMPLES = [pytest.param(block, id=f"{page.name}-{number}") for page in PAGES fo
 
 @pytest.mark.parametrize("block", EXAMPLES)
 def test_example(block, tmp_path):
+    if re.search(r"\bjq\b", block) and not shutil.which("jq"):
+        pytest.skip("jq is not installed")
     folder = tmp_path / "examples"
     shutil.copytree(FIXTURES, folder)
     marks = [f"=== {number} ===" for number in range(len(parts(block)))]
