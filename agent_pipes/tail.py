@@ -16,7 +16,7 @@ from agent_pipes.process import Identity, ancestors, identify
 from agent_pipes.reading import Clock, Reading
 from agent_pipes.sources import Session, Source
 from agent_pipes.stream import Lines, Waiter, warn
-from agent_pipes.tailing import AHEAD, Find, Tail, control_of, follow, read_once
+from agent_pipes.tailing import Find, Tail, control_of, follow, read_once
 
 
 def read_pipe(waiter: Waiter, source: Source | None, options: dict[str, Any]) -> Events:
@@ -100,7 +100,7 @@ def tail(
     source = choose.source(form) if form else None
     if session == "-" or (session is None and not every and not child and _redirected()):
         return (yield from read_pipe(waiter, source, options))
-    reader = Tail(waiter, poll=poll, max_line=max_line, options=options)
+    reader = Tail(waiter, poll=poll, max_line=max_line, options=options, child=child is not None)
     try:
         if child:
             yield from follow(reader, lambda tail: _of_child(tail, child), endless=True, given=child, how="child", wait=True)
@@ -181,7 +181,7 @@ def _waited_for(tail: Tail) -> Find:
     def find(tail: Tail) -> list[Session]:
         nonlocal said
         mine = [each for each in choose.sessions() if choose.here(each, cwd) and each.path not in tail.seen]
-        fit = [each for each in mine if each.modified >= began or choose.is_live(each)]
+        fit = [each for each in mine if each.modified >= began or tail.is_live(each)]
         if not fit and not said and not tail.seen:
             said = True
             warn("no live session in this directory yet: waiting for one")
@@ -191,22 +191,21 @@ def _waited_for(tail: Tail) -> Find:
 
 
 def _every_live(tail: Tail) -> list[Session]:
-    return [each for each in choose.sessions() if each.path not in tail.seen and choose.is_live(each)]
+    return [each for each in choose.sessions() if each.path not in tail.seen and tail.is_live(each)]
 
 
 def _of_child(tail: Tail, child: Identity) -> list[Session]:
     """The sessions that `child`, or a process it has started, has opened: new ones, or old ones taken up again."""
-    began = tail.clock.began - AHEAD
     found = []
     for session in choose.sessions():
-        if session.modified < began or session.path in tail.seen:
+        if session.modified < tail.since or session.path in tail.seen:
             continue
         process = choose.process_of(session)
         if process and not control_of(session):
             # What its parent has left behind comes to us, who are the nearest subreaper.
             if process == child or {child.pid, os.getpid()} & {each.pid for each in ancestors(process.pid)}:
                 found.append(session)
-        elif choose.here(session, os.getcwd()) and session.started >= began:
+        elif choose.here(session, os.getcwd()) and tail.is_new(session):
             found.append(session)
     return found
 

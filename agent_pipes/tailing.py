@@ -15,8 +15,18 @@ from agent_pipes.reading import Clock, Reading
 from agent_pipes.sources import Session, Source
 from agent_pipes.stream import Waiter, warn
 
-SEARCH, SOON = 1.0, 0.2
-"""Seconds between two looks for a session, and for the process of one; the second for the first session of a command."""
+SEARCH, SOON = 1.0, 0.1
+"""Seconds between two looks for sessions, and for the processes of those that are followed; the second until one is found,
+where a look takes next to no time."""
+
+SHARE = 20
+"""A look is followed by a pause of so many times as long, if that is more: what waits must not cost anything."""
+
+SETTLED = 60.0
+"""Seconds after its last change from which on a session that nobody works in is not asked about again until it changes."""
+
+LEFT = 5.0
+"""Seconds for which nobody may have worked in a session until it is taken to be over."""
 
 AHEAD = 0.5
 """Seconds by which a command's session may have begun before we looked at the clock; no client opens one any sooner."""
@@ -47,9 +57,10 @@ class Watched:
 class Tail:
     """What is being followed: the sessions, their files, and the processes that write them."""
 
-    def __init__(self, waiter: Waiter, *, poll: bool, max_line: int, options: dict[str, Any]) -> None:
+    def __init__(self, waiter: Waiter, *, poll: bool, max_line: int, options: dict[str, Any], child: bool = False) -> None:
         self.waiter = waiter
         self.clock = Clock()
+        self.since = self.clock.began - (AHEAD if child else 0.0)
         self.follower = Follower(poll=poll, max_line=max_line, warn=warn)
         self.options = options
         self.readings: dict[Path, Reading] = {}
@@ -59,6 +70,8 @@ class Tail:
         self.documents: dict[Path, float] = {}
         self.seen: set[Path] = set()
         self.found = False
+        self._dead: dict[Path, float] = {}
+        self._left: dict[Path, float] = {}
         self.bad = 0
 
     def add(self, session: Session, source: Source | None = None, *, live: bool) -> Reading:
@@ -129,9 +142,32 @@ class Tail:
         """The socket over which the session is ended, where its process serves others too."""
         return control_of(reading.session)
 
+    def is_new(self, session: Session) -> bool:
+        """Whether the session has begun since we did."""
+        return session.started >= self.since
+
+    def is_live(self, session: Session) -> bool:
+        """Whether somebody works in the session, as far as can be told. Each answer is a look at all processes."""
+        if self._dead.get(session.path) == session.modified < self.clock.now() - SETTLED:
+            return False
+        live = choose.is_live(session)
+        if not live:
+            self._dead[session.path] = session.modified
+        return live
+
     def lives(self, reading: Reading) -> bool:
-        """Whether somebody works in the session, as far as can be told."""
+        """Whether somebody works in the session that is followed, as far as can be told."""
         return reading.session.path in self.processes or choose.is_live(reading.session)
+
+    def is_left(self, reading: Reading) -> bool:
+        """Whether it is sure that nobody works in the session any more, though its process was never known."""
+        closed: Callable[[Session], bool] | None = getattr(reading.source, "closed", None)
+        path = reading.session.path
+        if reading.history or closed is None or path in self.processes or not closed(reading.session):
+            self._left.pop(path, None)
+            return False
+        now = time.monotonic()
+        return now - self._left.setdefault(path, now) >= LEFT
 
     def gone(self, reading: Reading) -> bool:
         identity = self.processes.get(reading.session.path)
@@ -154,7 +190,6 @@ def follow(tail: Tail, find: Find, *, endless: bool, given: Identity | None, how
         ended = given is not None and tail.hold(given).gone()
         now = time.monotonic()
         if now >= due or ended:
-            due = now + (SOON if given and not tail.seen else SEARCH)
             # One that nobody may be working in is no reason to miss the one that comes.
             for session in find(tail) if endless or not tail.found else []:
                 yield from _take_up(tail, session, given, how)
@@ -163,6 +198,10 @@ def follow(tail: Tail, find: Find, *, endless: bool, given: Identity | None, how
                 if not reading.history:
                     yield from _process(tail, reading, given, how)
                 yield from _succeed(tail, reading, given, how)
+                if tail.is_new(reading.session) and tail.is_left(reading):
+                    yield from tail.drop(reading, "nobody works in it any more")
+            looked = time.monotonic()
+            due = looked + (SEARCH if tail.found else min(SEARCH, max(SOON, SHARE * (looked - now))))
         over = [reading for reading in tail.readings.values() if ended or tail.gone(reading)]
         yield from tail.read()
         for reading in list(tail.readings.values()):
@@ -182,7 +221,7 @@ def follow(tail: Tail, find: Find, *, endless: bool, given: Identity | None, how
 def _take_up(tail: Tail, session: Session, given: Identity | None, how: str) -> Iterator[Event]:
     """Begin to follow a session. One that has begun since we did has no history: it is watched from its first event."""
     reading = tail.add(session, live=True)
-    if session.started >= tail.clock.began - (AHEAD if how == "child" else 0.0):
+    if tail.is_new(session):
         yield from _process(tail, reading, given, how)
         yield from reading.caught_up()
 

@@ -6,10 +6,15 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from support import BIN, FIXTURES, SESSION, SHARED, Stream, events_of, gone, run, shared_files, start, until
+
+from agent_pipes import choose, tailing
+from agent_pipes.stream import Waiter
 
 STANDIN = Path(__file__).parent / "standin" / "claude"
 
@@ -298,3 +303,45 @@ def test_poll_gives_the_same(home):
     assert json.loads(tail.stdout.readline())["event_type"] == "tool_call"
     tail.kill()
     until(lambda: tail.poll() is not None)
+
+
+def rollout(home: dict, began: float, name: str = "01a20420-92c4-7e51-8096-dc1d3d96799d") -> Path:
+    """A session of Codex in this directory."""
+    path = Path(home["CODEX_HOME"], "sessions", "2026", "11", "22", f"rollout-2026-11-22T10-00-00-{name}.jsonl")
+    path.parent.mkdir(parents=True)
+    said = datetime.fromtimestamp(began, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    payload = {"id": name, "timestamp": said, "cwd": os.getcwd(), "originator": "codex_exec", "cli_version": "0.169.0", "source": "exec"}
+    path.write_text(json.dumps({"timestamp": said, "type": "session_meta", "payload": payload}) + "\n")
+    return path
+
+
+@pytest.fixture
+def tailing_codex(home, monkeypatch):
+    monkeypatch.setenv("CODEX_HOME", home["CODEX_HOME"])
+    tail = tailing.Tail(Waiter(), poll=True, max_line=1 << 20, options={})
+    yield tail
+    tail.follower.close()
+
+
+def test_a_run_that_was_over_before_its_process_was_known_is_left_when_nobody_has_it_open(home, tailing_codex, monkeypatch):
+    monkeypatch.setattr(tailing, "LEFT", 0.0)
+    path = rollout(home, began=time.time() + 1)
+    (session,) = choose.source("codex").sessions()
+    assert tailing_codex.is_new(session)
+    reading = tailing_codex.add(session, live=True)
+    list(reading.caught_up())
+    with path.open("a"):
+        assert not tailing_codex.is_left(reading)
+    assert tailing_codex.is_left(reading)
+
+
+def test_a_session_that_nobody_works_in_is_asked_about_again_only_when_it_changes(home, tailing_codex, monkeypatch):
+    asked = []
+    monkeypatch.setattr(choose, "is_live", lambda session: asked.append(session) or False)
+    path = rollout(home, began=time.time() - 7200)
+    os.utime(path, (time.time() - 3600,) * 2)
+    for _ in range(3):
+        assert not tailing_codex.is_live(*choose.source("codex").sessions())
+    assert len(asked) == 1
+    os.utime(path)
+    assert not tailing_codex.is_live(*choose.source("codex").sessions()) and len(asked) == 2

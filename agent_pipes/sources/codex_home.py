@@ -109,9 +109,22 @@ def active(session: Session) -> bool:
     return _holder(session) is not None
 
 
+def closed(session: Session) -> bool:
+    """Whether it is sure that nobody works in the session: a thread that is loaded has its rollout open.
+
+    A run closes it when its turn is over. Its process goes on for some seconds, and nothing tells any more that it is its.
+    """
+    with suppress(OSError):
+        return not any(holders(path, writing=True) for path in _held(session))
+    return False
+
+
+def _held(session: Session) -> tuple[Path, Path]:
+    return session.path, home() / "thread-writer-locks" / f"{session.id}.lock"
+
+
 def _holder(session: Session) -> Identity | None:
-    # A run closes its rollout when its turn is over, and keeps the lock until it ends.
-    for path in (session.path, home() / "thread-writer-locks" / f"{session.id}.lock"):
+    for path in _held(session):
         with suppress(OSError):
             found = holders(path, writing=True)
             if found:
