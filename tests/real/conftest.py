@@ -1,5 +1,6 @@
 """The real clients are driven only where this folder is asked for by name: `make real`."""
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             if HERE in item.path.parents:
                 item.add_marker(pytest.mark.skip(reason="the real clients are driven by `make real`"))
+
+
+@pytest.fixture(autouse=True)
+def _patience():
+    """A client may have to be fetched first."""
+    signal.alarm(400)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

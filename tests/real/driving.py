@@ -40,6 +40,9 @@ ARGUMENTS = {"copilot": ("--model", "gpt-5.5")}
 LIMIT = 90
 """Seconds that a client may run."""
 
+PATIENCE = 300
+"""Seconds until a client has been fetched and started, the first time."""
+
 POLICY = {"files": {"write": {"deny": ["deploy/**"]}}}
 
 HARNESS = ("stub.py", "timeout", "agent-strace", "breaker", "gate")
@@ -198,13 +201,13 @@ def drive(client: str, scenario: str, directory: Path, *, around: bool, limits: 
     try:
         if after and not around:
             _let_go(pipes["gate"])
-            until(lambda: len(_requests(directory)) >= after or running.poll() is not None, 60, "the client's first requests")
+            until(lambda: len(_requests(directory)) >= after or running.poll() is not None, PATIENCE, "the client's first requests")
             _let_go(pipes["breaker"])
         elif not around:
             _let_go(pipes["breaker"])
             until(lambda: said.exists() and "waiting for one" in said.read_text(), 30, "the breaker")
             _let_go(pipes["gate"])
-        running.wait(LIMIT + 60)
+        running.wait(PATIENCE)
         with suppress(AssertionError):
             until(lambda: not witness.alive(), 3)
         left = [seen for seen in witness.alive() if _is_clients(seen)]
@@ -237,7 +240,7 @@ def _let_go(pipe: Path) -> None:
         except OSError:
             return 0
 
-    fd = until(opened, 30, f"whoever waits for {pipe.name}")
+    fd = until(opened, PATIENCE, f"whoever waits for {pipe.name}")
     os.write(fd, b"\n")
     os.close(fd)
 
