@@ -10,8 +10,8 @@ from contextlib import suppress
 from typing import Any
 
 from agent_pipes.filter import ENDED, KILLED, NOT_KILLED, VIOLATION, exit_status
-from agent_pipes.held import become_subreaper, clear_death_signal
 from agent_pipes.process import Identity, identify
+from agent_pipes.processes.held import become_subreaper, clear_death_signal
 from agent_pipes.stream import Waiter, die_of, hold_back, say, warn
 
 NOT_EXECUTABLE, NOT_FOUND = 126, 127

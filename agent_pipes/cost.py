@@ -11,13 +11,13 @@ from typing import Any
 import click
 import orjson
 
-from agent_pipes.bill import Bill
-from agent_pipes.estimate import HEARD, Said
 from agent_pipes.event import Event, Fields, make
 from agent_pipes.filter import UNREADABLE, Events, filter_command, run_pipeline
-from agent_pipes.metering import ASSUMED, GUESSED, Cost, Meter, may_record
+from agent_pipes.money.bill import Bill
+from agent_pipes.money.estimate import HEARD, Said
+from agent_pipes.money.metering import ASSUMED, GUESSED, Cost, Meter, may_record
+from agent_pipes.money.price_file import PRICE_FILE
 from agent_pipes.options import Option
-from agent_pipes.price_file import PRICE_FILE
 from agent_pipes.pricing import DOLLAR
 from agent_pipes.stream import warn
 
@@ -96,7 +96,7 @@ def _costed(events: Iterable[Event], meter: Meter, bill: Bill | None, hidden: bo
 
 
 def _summed_up(files: tuple[str, ...], meter: Meter) -> Events:
-    from agent_pipes import spent
+    from agent_pipes.money import spent
 
     bad = spent.count(map(Path, files), meter)
     notes = _Notes(meter)

@@ -11,10 +11,10 @@ from agent_pipes.cost import pricing_options
 from agent_pipes.detector import Finding, alert_option, detect
 from agent_pipes.event import Event
 from agent_pipes.filter import Events, filter_command
-from agent_pipes.metering import Meter
+from agent_pipes.money.metering import Meter
+from agent_pipes.money.spending import Spending
 from agent_pipes.options import DOLLARS, OFF, limit
 from agent_pipes.pricing import DOLLAR
-from agent_pipes.spending import Spending
 
 WINDOW = 600
 """Seconds over which dollars per hour are measured, always divided by all of them: one dear response is no spree."""

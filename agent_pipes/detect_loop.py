@@ -7,9 +7,9 @@ import click
 from agent_pipes.detector import alert_option, detect
 from agent_pipes.event import Event
 from agent_pipes.filter import filter_command
-from agent_pipes.loops import Limits, Loop
 from agent_pipes.options import COUNT, Option, limit
-from agent_pipes.textloop import TextLoop
+from agent_pipes.repeats.loops import Limits, Loop
+from agent_pipes.repeats.textloop import TextLoop
 
 
 @filter_command("trace-detect-loop")

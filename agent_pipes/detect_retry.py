@@ -5,12 +5,12 @@ from collections.abc import Iterable, Iterator
 
 import click
 
-from agent_pipes.calls import Call, OpenCalls
 from agent_pipes.detector import Finding, alert_option, detect
 from agent_pipes.event import Event
 from agent_pipes.filter import filter_command
 from agent_pipes.options import COUNT, limit
-from agent_pipes.results import FAILED, OK, Result, outcome
+from agent_pipes.repeats.calls import Call, OpenCalls
+from agent_pipes.repeats.results import FAILED, OK, Result, outcome
 
 COMMANDS = 48
 """Commands of one agent of which the failures are counted: the one that last failed longest ago is forgotten first."""

@@ -7,7 +7,7 @@ from agent_pipes.detector import Finding, alert_option, detect
 from agent_pipes.event import Event
 from agent_pipes.filter import filter_command
 from agent_pipes.options import DURATION, limit, written
-from agent_pipes.turns import Turns
+from agent_pipes.repeats.turns import Turns
 
 
 class Silence:

@@ -21,9 +21,9 @@ from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
-from agent_pipes.growing import Growing
-from agent_pipes.growing import Piece as Piece
-from agent_pipes.watching import SETTLED, Watcher
+from agent_pipes.following.growing import Growing
+from agent_pipes.following.growing import Piece as Piece
+from agent_pipes.following.watching import SETTLED, Watcher
 
 ROTATED = 5.0
 """Seconds that a file is still read after another took its place, counted from the last time that something came."""

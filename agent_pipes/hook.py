@@ -3,7 +3,7 @@
 import click
 
 from agent_pipes.filter import Command, version_option
-from agent_pipes.payload import AGENTS
+from agent_pipes.hooks.payload import AGENTS
 
 
 @click.command("hook", cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
@@ -16,7 +16,7 @@ def hook(event: str | None, guard: bool, provider: str | None) -> int:
     Reads one payload of a hook of Claude Code, Codex, Gemini, Copilot or Cursor on standard input. EVENT says what has
     happened, in the words of older settings, where the payload does not. Whatever goes wrong, the exit status is 0.
     """
-    from agent_pipes.recorder import run
+    from agent_pipes.hooks.recorder import run
 
     return run(guard=guard, agent=provider or "", word=event or "")
 

@@ -10,12 +10,12 @@ from typing import Any
 import click
 
 from agent_pipes.alert import ends
-from agent_pipes.ending import Ending, Outcome
 from agent_pipes.event import Event, make
 from agent_pipes.filter import BROKE_OFF, ENDED, KILLED, NOT_KILLED, Events, filter_command, worst
-from agent_pipes.held import Held, Refused, reap_adopted, self_test
 from agent_pipes.options import DURATION, Option
 from agent_pipes.process import Identity, identify, process_at
+from agent_pipes.processes.ending import Ending, Outcome
+from agent_pipes.processes.held import Held, Refused, reap_adopted, self_test
 from agent_pipes.stream import Waiter, warn
 
 UNARMED = 5.0
@@ -151,7 +151,7 @@ class Killer:
 
     def interrupt(self, guarded: Guarded, held: Held, control: Path) -> Event:
         """End the turn in a process that serves other sessions too, which a signal would end with it."""
-        from agent_pipes.codex_control import ControlError, interrupt
+        from agent_pipes.processes.codex_control import ControlError, interrupt
 
         try:
             said = "its turn was interrupted" if interrupt(control, guarded.session) == "interrupted" else "nothing ran in it any more"

@@ -15,7 +15,7 @@ import click
 
 from agent_pipes.event import Fields
 from agent_pipes.filter import Command, version_option
-from agent_pipes.payload import AGENTS
+from agent_pipes.hooks.payload import AGENTS
 from agent_pipes.stream import warn
 
 SECONDS = 10

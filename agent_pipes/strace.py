@@ -12,7 +12,7 @@ def main() -> int:
     guard = ORDINARY.get(tuple(sys.argv[1:]))
     if guard is not None:
         # An agent waits for this one at each of its calls: what reads options and draws help is not loaded for it.
-        from agent_pipes.recorder import run
+        from agent_pipes.hooks.recorder import run
 
         # Nor does it wait for the interpreter to tidy up: there is nothing that has not been written.
         os._exit(run(guard=guard))

@@ -13,9 +13,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from agent_pipes.ending import Ending
-from agent_pipes.held import Held, Refused
 from agent_pipes.process import identify
+from agent_pipes.processes.ending import Ending
+from agent_pipes.processes.held import Held, Refused
 
 fd, pid, name, kill_after, marker = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], float(sys.argv[4]), sys.argv[5]
 signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from support import FIXTURES, run
 
-from agent_pipes import recorder
+from agent_pipes.hooks import recorder
 
 AGENTS = ("claude", "codex", "gemini", "copilot", "cursor")
 SESSION = "5b1d3c7a-2f4e-4c1b-9a6d-8e7f00c2d134"

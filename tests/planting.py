@@ -11,8 +11,8 @@ from pathlib import Path
 from support import until
 from trees import Tree
 
-from agent_pipes.held import Held, become_subreaper, reap_adopted
 from agent_pipes.process import Identity, identify, process_at
+from agent_pipes.processes.held import Held, become_subreaper, reap_adopted
 
 BREAKER = [sys.executable, str(Path(__file__).parent / "breaker.py")]
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent_pipes import verbs
-from agent_pipes.calls import OPEN, Call, OpenCalls, call_of
 from agent_pipes.event import from_fields
+from agent_pipes.repeats import verbs
+from agent_pipes.repeats.calls import OPEN, Call, OpenCalls, call_of
 from agent_pipes.shell import normalised
 
 

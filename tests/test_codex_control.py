@@ -18,8 +18,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agent_pipes import codex_control
-from agent_pipes.codex_control import Connection, ControlError, Refusal, interrupt
+from agent_pipes.processes import codex_control
+from agent_pipes.processes.codex_control import Connection, ControlError, Refusal, interrupt
 
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 

@@ -15,7 +15,7 @@ from support import FIXTURES, SESSION, SHARED, START, Stream, events_of, run, st
 from agent_pipes import choose
 from agent_pipes.cost import cost
 from agent_pipes.event import Event, from_fields, objects
-from agent_pipes.metering import ASSUMED, Meter
+from agent_pipes.money.metering import ASSUMED, Meter
 from agent_pipes.pricing import DOLLAR
 
 MILLION = 1_000_000

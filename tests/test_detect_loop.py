@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import FIXTURES, Stream, run, violations
 
-from agent_pipes import verbs
 from agent_pipes.detect_loop import detect_loop
 from agent_pipes.event import from_fields
-from agent_pipes.loops import Limits, Loop
+from agent_pipes.repeats import verbs
+from agent_pipes.repeats.loops import Limits, Loop
 from agent_pipes.sources import result
 
 

@@ -14,11 +14,11 @@ from planting import BREAKER, TOOLS, Clock, Ticking, gone, hear_outcome, lives, 
 from support import until
 from trees import Tree
 
-from agent_pipes import ending as ending_module
-from agent_pipes import offspring
-from agent_pipes.ending import CONFIRM, PASSES, Ending
-from agent_pipes.held import Held
 from agent_pipes.process import Process, command_line, identify, process_at, rows
+from agent_pipes.processes import ending as ending_module
+from agent_pipes.processes import offspring
+from agent_pipes.processes.ending import CONFIRM, PASSES, Ending
+from agent_pipes.processes.held import Held
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="it is Linux that has this")
 

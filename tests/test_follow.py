@@ -150,7 +150,7 @@ def test_a_copy_of_a_hundred_thousand_lines_is_known_as_one(following, path):
 
 
 def test_what_is_not_remembered_of_a_long_file_is_read_again_and_said(following, path, monkeypatch):
-    monkeypatch.setattr("agent_pipes.growing.LINES", 1000)
+    monkeypatch.setattr("agent_pipes.following.growing.LINES", 1000)
     lines = list(numbered(50_000))
     append(path, b"".join(lines))
     assert following.read() == lines

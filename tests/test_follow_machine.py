@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from agent_pipes.follow import ROTATED
-from agent_pipes.growing import QUIET
+from agent_pipes.following.growing import QUIET
 
 EXAMPLES = int(os.environ.get("AGENT_PIPES_EXAMPLES", "200"))
 SETTINGS = settings(

@@ -145,7 +145,7 @@ def test_nothing_is_lost_when_the_caller_leaves_off_in_the_middle(following, pat
 def test_any_chunks_of_the_content_give_the_same_lines(tmp_path, monkeypatch, size):
     content = b"".join(numbered(3000)) + b"\r\n\0\n" + b"x" * 5000 + b"\nlast"
     (tmp_path / "a").write_bytes(content if size > 1 else content[-6000:])
-    monkeypatch.setattr("agent_pipes.growing.CHUNK", size)
+    monkeypatch.setattr("agent_pipes.following.growing.CHUNK", size)
     following = Following(tmp_path / "a", poll=True)
     assert b"".join([*following.read(), *following.rest()]) == (tmp_path / "a").read_bytes()
     following.close()
@@ -288,7 +288,7 @@ def test_a_long_file_is_compared_in_slices_so_that_the_caller_is_let_in_between(
     lines = list(numbered(100_000))
     append(path, b"".join(lines))
     following.read()
-    monkeypatch.setattr("agent_pipes.growing.SLICE", 1)
+    monkeypatch.setattr("agent_pipes.following.growing.SLICE", 1)
     replace(path, b"head\n" + b"".join(lines) + b"new\n")
     assert following.read() == [b"head\n"]
     calls = 0

@@ -8,9 +8,9 @@ import pytest
 from hooked import AGENTS, SESSION, call, claude, events, failure, hook, payloads, record, success
 from support import until
 
-from agent_pipes import guard
-from agent_pipes.payload import Payload
-from agent_pipes.store_writer import Store
+from agent_pipes.hooks import guard
+from agent_pipes.hooks.payload import Payload
+from agent_pipes.hooks.store_writer import Store
 
 
 @pytest.fixture(autouse=True)

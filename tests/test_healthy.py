@@ -19,12 +19,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support import ROOT, SHARED, shared_files
 
-from agent_pipes.calls import call_of
 from agent_pipes.detect_loop import detect_loop
 from agent_pipes.detect_retry import detect_retry
 from agent_pipes.detect_stall import detect_stall
 from agent_pipes.event import from_fields, objects
-from agent_pipes.results import VOID, outcome
+from agent_pipes.repeats.calls import call_of
+from agent_pipes.repeats.results import VOID, outcome
 from agent_pipes.sources import result
 
 SESSIONS = SHARED / "sessions"

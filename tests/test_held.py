@@ -16,9 +16,10 @@ import pytest
 from support import ROOT, until
 from trees import Tree
 
-from agent_pipes import held, process
-from agent_pipes.held import Held, Refused, become_subreaper, clear_death_signal, self_test
+from agent_pipes import process
 from agent_pipes.process import Identity, identify, process_at
+from agent_pipes.processes import held
+from agent_pipes.processes.held import Held, Refused, become_subreaper, clear_death_signal, self_test
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="it is Linux that has this")
 NOBODY = 65534
@@ -266,7 +267,7 @@ def test_a_process_in_a_container_is_refused_unless_it_was_found_there(way):
 def test_where_proc_is_another_namespaces_nothing_is_held_and_the_self_test_says_so():
     code = f"""if True:
         import sys; sys.path.insert(0, {str(ROOT)!r})
-        from agent_pipes.held import *
+        from agent_pipes.processes.held import *
         print(self_test())
         try: Held(3)
         except Refused as reason: print(reason)
@@ -280,8 +281,8 @@ def test_where_proc_is_another_namespaces_nothing_is_held_and_the_self_test_says
 REUSED = f"""if True:
     import json, os, signal, sys, time
     sys.path.insert(0, {str(ROOT)!r})
-    from agent_pipes import held
-    from agent_pipes.held import *
+    from agent_pipes.processes import held
+    from agent_pipes.processes.held import *
     from agent_pipes.process import *
 
     def child():
@@ -465,7 +466,7 @@ def test_signals_that_cannot_be_sent_are_missed(monkeypatch):
 @linux
 @pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed")
 def test_a_kernel_without_pidfds_is_no_obstacle():
-    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from agent_pipes.held import *; print(self_test(), Held(int(sys.argv[1])).fd)"
+    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from agent_pipes.processes.held import *; print(self_test(), Held(int(sys.argv[1])).fd)"
     with tree({"name": "agent"}) as grown:
         command = ["strace", "-f", "-qq", "-o", os.devnull, "-e", "inject=pidfd_open:error=ENOSYS", sys.executable, "-c", code, str(grown.pids["agent"])]
         done = subprocess.run(command, capture_output=True, text=True, timeout=30)
@@ -512,7 +513,7 @@ SUBREAPER = f"""if True:
     sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "tests")!r}]
     from trees import Tree
     from support import until
-    from agent_pipes.held import *
+    from agent_pipes.processes.held import *
     from agent_pipes.process import *
     become_subreaper()
     grown = Tree({{"name": "command", "children": [{{"name": "daemon", "session": True, "orphan": True}}]}})

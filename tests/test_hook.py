@@ -13,10 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support import BIN, ENVIRONMENT, FIXTURES, SHARED, until
 
-from agent_pipes import agent_process
-from agent_pipes.payload import Payload, Unknown
+from agent_pipes.hooks.payload import Payload, Unknown
 from agent_pipes.process import identify
-from agent_pipes.sources import Session, store
+from agent_pipes.sources import Session, agent_process, store
 
 RECORDED = SHARED / "sessions" / "agent-strace"
 

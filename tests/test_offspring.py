@@ -15,10 +15,10 @@ from support import until
 from test_held import NOBODY, namespaced
 from trees import Tree
 
-from agent_pipes import offspring
-from agent_pipes.ending import PASSES, Ending
-from agent_pipes.held import reap_adopted
 from agent_pipes.process import Identity, Process, all_processes, command_line, identify, process_at, rows
+from agent_pipes.processes import offspring
+from agent_pipes.processes.ending import PASSES, Ending
+from agent_pipes.processes.held import reap_adopted
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="it is Linux that has this")
 root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")

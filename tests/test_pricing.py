@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from support import SHARED
 
 from agent_pipes import pricing
-from agent_pipes.price_file import load
+from agent_pipes.money.price_file import load
 from agent_pipes.pricing import BUILT_IN, DOLLAR, Rates, Table, Usage, built_in
 
 TABLE = Table(built_in())

@@ -5,7 +5,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent_pipes.repeats import Recent, Repeats
+from agent_pipes.repeats.tandem import Recent, Repeats
 
 SYMBOLS = st.sampled_from([0, 1, -1, 256, 1 << 40, 0x0101010101010101, -(1 << 63), (1 << 63) - 1])
 """Some of these are made of repeated bytes, so that two neighbours hold them where they do not stand."""

@@ -3,7 +3,7 @@
 import pytest
 
 from agent_pipes.event import digest, from_fields
-from agent_pipes.results import FAILED, OK, TARGETS, VOID, WAYS, Failures, Result, outcome, told
+from agent_pipes.repeats.results import FAILED, OK, TARGETS, VOID, WAYS, Failures, Result, outcome, told
 
 
 def event(kind: str = "tool_result", **data: object):

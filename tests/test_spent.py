@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from support import ENVIRONMENT, FIXTURES, SHARED, command, run, shared_files
 
-from agent_pipes import choose, spent
+from agent_pipes import choose
 from agent_pipes.event import Event, objects
-from agent_pipes.metering import Meter
+from agent_pipes.money import spent
+from agent_pipes.money.metering import Meter
 from agent_pipes.pricing import DOLLAR
 
 MILLION = 1_000_000

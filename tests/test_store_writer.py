@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from hooked import SESSION, call, claude, events, hook, lines, meta, record, success
 
-from agent_pipes import store_writer
-from agent_pipes.store_writer import Store, Unwritable
+from agent_pipes.hooks import store_writer
+from agent_pipes.hooks.store_writer import Store, Unwritable
 
 
 @pytest.fixture(autouse=True)

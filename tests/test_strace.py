@@ -12,7 +12,7 @@ from support import ENVIRONMENT, ROOT, run
 
 from agent_pipes.subcommands import SUBCOMMANDS
 
-LOADED_LATE = {"agent_pipes.detect_retry", "agent_pipes.policy", "agent_pipes.shell", "agent_pipes.outcomes", "agent_pipes.config"}
+LOADED_LATE = {"agent_pipes.detect_retry", "agent_pipes.policy", "agent_pipes.shell", "agent_pipes.hooks.outcomes", "agent_pipes.config"}
 """What judges a session, or a call, and reads results: only where there is one to judge, or to read."""
 
 
@@ -52,7 +52,7 @@ def test_hook_loads_nothing_that_it_does_not_need(tmp_path):
     for arguments in (["hook"], ["hook", "--guard"]):
         known = loaded(*arguments, input=json.dumps({**payload, "tool_use_id": "t"}).encode())
         known = loaded(*arguments, input=json.dumps({**payload, "tool_use_id": "u"}).encode())
-        assert "agent_pipes.recorder" in known
+        assert "agent_pipes.hooks.recorder" in known
         assert known & heavy == set()
     assert (tmp_path / ".agent-traces" / "s" / "events.ndjson").exists()
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent_pipes.volatile import LONGEST, progress, typed
+from agent_pipes.repeats.volatile import LONGEST, progress, typed
 
 CHANGES = [
     ("started 2026-11-22T17:30:11.123Z ok", "started 2026-11-23T04:00:00Z ok"),

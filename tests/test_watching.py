@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 from following import Following, append, numbered, overwrite, replace
 
-from agent_pipes import inotify
 from agent_pipes.follow import Follower
-from agent_pipes.watching import INTERVAL, POLL
+from agent_pipes.following import inotify
+from agent_pipes.following.watching import INTERVAL, POLL
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="inotify is Linux's")
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from agent_pipes.codex_control import home, socket_path
 from agent_pipes.event import Fields, objects
 from agent_pipes.process import Identity, command_line, holders
+from agent_pipes.processes.codex_control import home, socket_path
 from agent_pipes.sources import Session
 from agent_pipes.sources.fields import string, time_of, within
 

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import orjson
 
-from agent_pipes import agent_process
 from agent_pipes.event import OURS, Fields, objects
 from agent_pipes.process import Identity
-from agent_pipes.sources import Session, claude_home, native
+from agent_pipes.sources import Session, agent_process, claude_home, native
 from agent_pipes.sources.fields import string, within
 from agent_pipes.sources.native import PASSES, Translator, files
 

@@ -21,7 +21,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from support import SHARED, until  # noqa: E402
 
-from agent_pipes import codex_control, process  # noqa: E402
+from agent_pipes import process  # noqa: E402
+from agent_pipes.processes import codex_control  # noqa: E402
 from agent_pipes.sources import Session, codex  # noqa: E402
 
 RUN_AGENT = SHARED / "real" / "run-agent"

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable, Collection
 
-from agent_pipes.held import Held, Refused
 from agent_pipes.process import (
     Identity,
     Process,
@@ -16,6 +15,7 @@ from agent_pipes.process import (
     standard_pipe,
     user,
 )
+from agent_pipes.processes.held import Held, Refused
 
 BREAKERS = ("trace-kill", "agent-strace")
 """The commands of this suite that end agents. One that the agent's own hooks have started is busy with what we do."""

@@ -1,7 +1,7 @@
 """Whose turn it is in a session: the agent's, a tool's, or its user's."""
 
-from agent_pipes.calls import OpenCalls
 from agent_pipes.event import Event
+from agent_pipes.repeats.calls import OpenCalls
 
 ASKING = frozenset({"AskUserQuestion", "ExitPlanMode", "ask_user", "ask_followup_question", "request_user_input"})
 """Tools by which an agent asks its user: while one is open, the user is waited for."""

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from agent_pipes.calls import Call
-from agent_pipes.results import Result
+from agent_pipes.repeats.calls import Call
+from agent_pipes.repeats.results import Result
 
 
 @dataclass(slots=True)

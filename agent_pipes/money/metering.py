@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import click
 
-from agent_pipes.estimate import Guess, Said
 from agent_pipes.event import Event, digest
-from agent_pipes.price_file import load
+from agent_pipes.money.estimate import Guess, Said
+from agent_pipes.money.price_file import load
 from agent_pipes.pricing import Price, Table, Usage, built_in
 
 RESPONSES = 100_000

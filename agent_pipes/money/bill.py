@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from agent_pipes.event import Event, make
-from agent_pipes.metering import Account, Meter, Tally
+from agent_pipes.money.metering import Account, Meter, Tally
 from agent_pipes.pricing import DOLLAR
 from agent_pipes.stream import shown
 

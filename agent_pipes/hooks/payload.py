@@ -113,7 +113,7 @@ class Payload:
         if kind == "tool_call":
             return kind, {"tool_name": self.tool, "arguments": _shortened(self.arguments), **about}
         if self.answers:
-            from agent_pipes.outcomes import outcome
+            from agent_pipes.hooks.outcomes import outcome
 
             event_type, data = outcome(self)
             return event_type, {"tool_name": self.tool, **data, **about}

@@ -4,14 +4,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from agent_pipes.calls import Call, OpenCalls
 from agent_pipes.detector import Finding
 from agent_pipes.event import Event, Level
-from agent_pipes.past import STEPS, Past
-from agent_pipes.repeats import Repeats
-from agent_pipes.results import FAILED, VOID, Failures, Result, outcome, told
-from agent_pipes.steps import Deed, Step
-from agent_pipes.volatile import progress
+from agent_pipes.repeats.calls import Call, OpenCalls
+from agent_pipes.repeats.past import STEPS, Past
+from agent_pipes.repeats.results import FAILED, VOID, Failures, Result, outcome, told
+from agent_pipes.repeats.steps import Deed, Step
+from agent_pipes.repeats.tandem import Repeats
+from agent_pipes.repeats.volatile import progress
 
 PACED = 5.0
 """Seconds a round from which on polling is waiting: it is warned of, and never a reason to end anything."""

@@ -2,9 +2,9 @@
 
 import math
 
-from agent_pipes.estimate import HEARD, HELD
 from agent_pipes.event import Event
-from agent_pipes.metering import ASSUMED, Cost, Meter, may_record
+from agent_pipes.money.estimate import HEARD, HELD
+from agent_pipes.money.metering import ASSUMED, Cost, Meter, may_record
 from agent_pipes.pricing import DOLLAR
 
 

@@ -19,9 +19,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal
 
-from agent_pipes.held import Held, Refused, user_name
-from agent_pipes.offspring import Offspring
 from agent_pipes.process import Identity, process_at
+from agent_pipes.processes.held import Held, Refused, user_name
+from agent_pipes.processes.offspring import Offspring
 
 TOOL_GRACE = 2.0
 """Seconds that the agent's tools have to end on SIGTERM, once the agent is gone."""

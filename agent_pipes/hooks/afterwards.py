@@ -10,8 +10,8 @@ import time
 from collections.abc import Iterator
 
 from agent_pipes.event import Fields, digest, dumps, objects
-from agent_pipes.payload import Payload
-from agent_pipes.store_writer import Folder, Store
+from agent_pipes.hooks.payload import Payload
+from agent_pipes.hooks.store_writer import Folder, Store
 
 NOTES, LOCK = ".hook.json", ".hook.lock"
 """What is noted beside a session's events, and who may write it: how far its transcripts were read, and the judgement."""
@@ -70,7 +70,7 @@ def catch_up(store: Store, folder: Folder, payload: Payload, directory: str, *, 
             notes["read"] = dict([*offsets.items(), (path, end)][-TRANSCRIPTS:])
             folder.replace(NOTES, dumps(notes))
         if guard:
-            from agent_pipes.guard import judge
+            from agent_pipes.hooks.guard import judge
 
             notes["judged"] = judge(folder, directory, time.time())
             folder.replace(NOTES, dumps(notes))

@@ -3,9 +3,9 @@
 import re
 from collections import OrderedDict
 
-from agent_pipes.calls import canonical
 from agent_pipes.event import Event
-from agent_pipes.volatile import typed
+from agent_pipes.repeats.calls import canonical
+from agent_pipes.repeats.volatile import typed
 
 OK, FAILED, VOID = "ok", "failed", "void"
 

@@ -4,10 +4,10 @@ from array import array
 from collections import Counter, OrderedDict
 from collections.abc import Sequence
 
-from agent_pipes.calls import Call
-from agent_pipes.repeats import Recent
-from agent_pipes.results import Result
-from agent_pipes.steps import Deed, Step
+from agent_pipes.repeats.calls import Call
+from agent_pipes.repeats.results import Result
+from agent_pipes.repeats.steps import Deed, Step
+from agent_pipes.repeats.tandem import Recent
 
 STEPS = 50
 """The longest period that is looked for, and how many steps back results are compared and events are named."""

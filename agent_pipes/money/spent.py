@@ -12,9 +12,9 @@ from typing import Any
 import orjson
 
 from agent_pipes import choose
-from agent_pipes.estimate import HEARD
 from agent_pipes.event import Event, Fields, objects
-from agent_pipes.metering import Meter, may_record, modes_of
+from agent_pipes.money.estimate import HEARD
+from agent_pipes.money.metering import Meter, may_record, modes_of
 from agent_pipes.pricing import Usage
 from agent_pipes.sources import Source, claude, claude_usage
 from agent_pipes.sources.fields import time_of

@@ -9,8 +9,8 @@ import time
 from hashlib import sha256
 
 from agent_pipes.event import Fields, dumps, objects
-from agent_pipes.payload import AGENTS, Payload, Unknown
-from agent_pipes.store_writer import META, Store, Unwritable, place
+from agent_pipes.hooks.payload import AGENTS, Payload, Unknown
+from agent_pipes.hooks.store_writer import META, Store, Unwritable, place
 
 LARGEST = 64 << 20
 """Bytes of the largest payload that is read."""
@@ -75,12 +75,12 @@ def record(content: bytes, *, guard: bool = False, agent: str = "", word: str = 
         if guards and (answer := _denied(session, event_type, data)):
             return answer
         if payload.kind == "session_end":
-            from agent_pipes.afterwards import catch_up
+            from agent_pipes.hooks.afterwards import catch_up
 
             catch_up(session.store, session.folder, payload, session.directory, guard=False)
         session.record(event_type, data)
         if payload.answers or payload.kind in ("assistant_response", "subagent_stop"):
-            from agent_pipes.afterwards import afterwards
+            from agent_pipes.hooks.afterwards import afterwards
 
             afterwards(session.store, session.folder, payload, session.directory, guard=guard)
     return b""
@@ -88,7 +88,7 @@ def record(content: bytes, *, guard: bool = False, agent: str = "", word: str = 
 
 def _denied(session: "Session", event_type: str, data: Fields) -> bytes:
     """The answer to a call that must not be made, which is recorded with its refusal; b"" for one that may be."""
-    from agent_pipes.guard import answer, denied
+    from agent_pipes.hooks.guard import answer, denied
 
     denial = denied(session.payload, session.folder, session.directory)
     if denial is None:
@@ -102,7 +102,7 @@ def _denied(session: "Session", event_type: str, data: Fields) -> bytes:
 
 def _answer_without_store(payload: Payload) -> bytes:
     """The answer to a call that is out of scope, where nothing can be recorded."""
-    from agent_pipes.guard import answer, out_of_scope
+    from agent_pipes.hooks.guard import answer, out_of_scope
 
     denial = out_of_scope(payload, _directory(payload))
     return answer(payload, denial) if denial else b""
@@ -263,7 +263,7 @@ def _directory(payload: Payload) -> str:
 
 def _process(payload: Payload) -> Fields:
     """The agent's process, by its number and its start time; {} where none of our ancestors is it."""
-    from agent_pipes.agent_process import nearest
+    from agent_pipes.sources.agent_process import nearest
 
     try:
         found = nearest(payload.agent)

@@ -7,8 +7,8 @@ from typing import Any
 
 import orjson
 
-from agent_pipes import verbs
 from agent_pipes.event import Event, Fields
+from agent_pipes.repeats import verbs
 from agent_pipes.shell import line
 
 BOOKKEEPING = frozenset({

@@ -6,8 +6,8 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 
-from agent_pipes import inotify
-from agent_pipes.growing import Growing
+from agent_pipes.following import inotify
+from agent_pipes.following.growing import Growing
 
 INTERVAL, POLL = 1.0, 0.05
 """Seconds between two looks at every path: with inotify, which may not hear of all that happens, and without."""

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from agent_pipes.event import Fields, objects
-from agent_pipes.payload import Payload
+from agent_pipes.hooks.payload import Payload
 from agent_pipes.sources import result
 from agent_pipes.sources.fields import string, text_of, within, written
 

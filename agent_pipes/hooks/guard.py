@@ -13,8 +13,8 @@ from typing import Any
 import orjson
 
 from agent_pipes.event import Event, Fields, dumps, from_fields, make, objects
-from agent_pipes.payload import Payload
-from agent_pipes.store_writer import Folder
+from agent_pipes.hooks.payload import Payload
+from agent_pipes.hooks.store_writer import Folder
 
 JUDGED = ("retry", "loop", "cost")
 """The watchers that are asked: what they find can be told from what the session holds, and holds until it changes."""
@@ -110,7 +110,7 @@ def _policy() -> str:
 
 def _tripped(folder: Folder, directory: str) -> str:
     """Why the session must not go on, by the judgement that is noted, or by one of our own where that is out of date."""
-    from agent_pipes.afterwards import LOCK, NOTES, PATIENCE
+    from agent_pipes.hooks.afterwards import LOCK, NOTES, PATIENCE
 
     noted = folder.read(NOTES).get("judged")
     if not _holds(noted, folder, directory):
