@@ -7,15 +7,14 @@ is a sequence of atomic groups, each of which takes the first place where it fit
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from posixpath import expanduser, normpath
+from typing import NamedTuple
 
 ANY = "\0" * 32
 """A part of a path that `*` matches and no name, and nothing else that a pattern holds: whatever lies in a directory."""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """An absolute path as patterns see it.
 
     parts:  its parts from the root of the file system.

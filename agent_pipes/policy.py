@@ -9,24 +9,22 @@ What is denied is denied, whatever allows it; a list of what is allowed makes ev
 match stands in `agent_pipes/globs.py` and in trace-detect-scope(1).
 """
 
-import difflib
 import json
 import os
 import re
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 from posixpath import basename, dirname, join, normpath
-from typing import Any, TypeVar
-
-import click
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from agent_pipes.globs import CommandPatterns, HostPatterns, PathPatterns, Place, place
 from agent_pipes.reach import About, Use
 from agent_pipes.shell import Command
 from agent_pipes.shell.commands import PATH_MAX
 from agent_pipes.stream import program, say
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 T = TypeVar("T")
 
@@ -43,8 +41,11 @@ _FREE = frozenset(
 """Builtins of the shell that run nothing: a list of allowed commands need not hold them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class PolicyError(Exception):
+    """A policy that cannot be enforced as it stands. The message names the file, the key and what was expected."""
+
+
+class Verdict(NamedTuple):
     """What a policy says of one thing. `rule` names what it breaks ("" for nothing), `unjudged` what could not be told."""
 
     rule: str = ""
@@ -54,8 +55,7 @@ class Verdict:
 FINE = Verdict()
 
 
-@dataclass(frozen=True, slots=True)
-class Root:
+class Root(NamedTuple):
     """A session's directory, by the name that was given and by the one that is behind its symbolic links."""
 
     path: str
@@ -66,8 +66,7 @@ class Root:
         return cls(normpath(path), real(path))
 
 
-@dataclass(frozen=True, slots=True)
-class _Lists:
+class _Lists(NamedTuple):
     """What is denied and what is allowed of one kind of thing; None for a list that is not there."""
 
     deny: PathPatterns | None
@@ -75,9 +74,9 @@ class _Lists:
 
 
 class Policy:
-    """A policy as it was when it was loaded, from `path`."""
+    """A policy as it was when it was loaded, from `path`. Raises PolicyError."""
 
-    def __init__(self, path: Path, content: dict[str, Any]) -> None:
+    def __init__(self, path: "str | Path", content: dict[str, Any]) -> None:
         self.path = path
         self.name = str(path)
         files, commands, network = (content.get(key, {}) for key in ("files", "commands", "network"))
@@ -245,13 +244,10 @@ _FORM: dict[str, Any] = {
 }
 
 
-def load(path: Path) -> Policy:
-    """The policy in the file `path`.
-
-    Raises click.UsageError, naming the file, the key and what was expected, where it cannot be enforced as it stands.
-    """
+def load(path: "str | Path") -> Policy:
+    """The policy in the file `path`. Raises PolicyError."""
     try:
-        with path.open("rb") as file:
+        with open(path, "rb") as file:
             mode = os.fstat(file.fileno()).st_mode
             if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode)):
                 raise refused(path, "", "expected a file")
@@ -284,8 +280,8 @@ def load(path: Path) -> Policy:
     return Policy(path, content)
 
 
-def refused(path: Path, key: str, why: str) -> click.UsageError:
-    return click.UsageError(f"{path}: {key}: {why}" if key else f"{path}: {why}")
+def refused(path: "str | Path", key: str, why: str) -> PolicyError:
+    return PolicyError(f"{path}: {key}: {why}" if key else f"{path}: {why}")
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -297,7 +293,7 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return content
 
 
-def _check(path: Path, content: object, form: Any, key: str) -> None:
+def _check(path: "str | Path", content: object, form: Any, key: str) -> None:
     """Refuse what is not of the form."""
     if isinstance(form, dict):
         if not isinstance(content, dict):
@@ -305,6 +301,8 @@ def _check(path: Path, content: object, form: Any, key: str) -> None:
         for name, value in content.items():
             place_of = f"{key}.{name}" if key else name
             if name not in form:
+                import difflib
+
                 near = difflib.get_close_matches(name, form, n=1, cutoff=0.5)
                 raise refused(path, place_of, f'unknown key; expected {_listed(form)}{f"; did you mean {near[0]!r}?" if near else ""}')
             _check(path, value, form[name], place_of)

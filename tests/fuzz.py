@@ -116,7 +116,7 @@ def config_file(content: bytes) -> None:
 
 def policy_file(content: bytes) -> None:
     PLACE.write_bytes(content)
-    with contextlib.suppress(click.UsageError):
+    with contextlib.suppress(policy.PolicyError):
         policy.load(PLACE)
 
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from support import ENVIRONMENT, FIXTURES, ROOT, SHARED, Stream, events_of, run, start, violations
 
 from agent_pipes import event
-from agent_pipes.detect_scope import KINDS, Scope, detect_scope
+from agent_pipes.detect_scope import ScopeDetector, detect_scope
 from agent_pipes.policy import load
-from agent_pipes.reach import reach_of
+from agent_pipes.reach import KINDS, reach_of
 from agent_pipes.stream import Waiter
 
 BASELINE = {
@@ -563,7 +563,7 @@ def test_any_call_is_judged(tmp_path_factory, tool, arguments):
     path = tmp_path_factory.getbasetemp() / "fuzz.json"
     if not path.exists():
         write(path.parent, BASELINE, path.name)
-    scope = Scope(load(path), True)
+    scope = ScopeDetector(load(path), True)
     for finding in scope.see(event.make("tool_call", 1.0, "s", {"tool_name": tool, "arguments": arguments}), 1.0):
         assert finding.message and finding.seen
 

@@ -8,7 +8,7 @@ import pytest
 from hooked import AGENTS, SESSION, call, claude, events, failure, hook, payloads, record, success
 from support import until
 
-from agent_pipes.hooks import guard
+from agent_pipes.hooks import judging
 from agent_pipes.hooks.payload import Payload
 from agent_pipes.hooks.store_writer import Store
 
@@ -147,6 +147,19 @@ def test_command_that_has_failed_too_often_ends_all_calls_until_a_person_speaks(
     assert guarded(call(project, "Bash", 20, command="make test")) == ""
 
 
+def test_breaker_stays_open_whatever_comes_of_calls_that_were_under_way(project):
+    """And nothing that is denied meanwhile is judged: only a person's word, or another limit, can change anything."""
+    for number in range(6):
+        record(call(project, "Bash", number, command="make test"))
+    for number in range(5):
+        record(failure(project, "make test", number))
+    assert "tripped" in guarded(call(project, "Bash", 10, command="ls"))
+    record(success(project, "Bash", 5, "ok", command="make test"))
+    assert "tripped" in guarded(call(project, "Bash", 11, command="ls"))
+    limits(project, retry={"max": 6}, loop=False)
+    assert guarded(call(project, "Bash", 12, command="ls")) == ""
+
+
 def test_success_in_between_keeps_it_closed(project):
     limits(project, loop=False)
     spiral(project, 4)
@@ -216,16 +229,30 @@ def test_judgement_is_made_after_each_result_and_found_by_the_next_call(project,
     assert hook(failure(project, "make test", 10), "--guard").returncode == 0
     until(lambda: (project / ".agent-traces" / SESSION[:16] / ".hook.json").exists() and notes(project).get("judged"), what="the judgement")
     assert '"make test" failed 5 times' in notes(project)["judged"]["why"]
-    monkeypatch.setattr(guard, "judge", lambda *_: pytest.fail("judged again"))
+    monkeypatch.setattr(judging, "judge", lambda *_: pytest.fail("judged again"))
     assert "tripped" in guarded(call(project, "Bash", 11, command="ls"))
 
 
 def test_parallel_calls_need_no_new_judgement(project, monkeypatch):
     spiral(project, 1)
     assert guarded(call(project, "Bash", 10, command="ls")) == ""
-    monkeypatch.setattr(guard, "judge", lambda *_: pytest.fail("judged again"))
+    monkeypatch.setattr(judging, "judge", lambda *_: pytest.fail("judged again"))
     for number in range(11, 14):
         assert guarded(call(project, "Bash", number, command="ls")) == ""
+
+
+def test_denials_need_no_new_judgement(project, monkeypatch):
+    policy(project)
+    spiral(project, 1)
+    assert guarded(call(project, "Bash", 10, command="ls")) == ""
+    with monkeypatch.context() as patched:
+        patched.setattr(judging, "judge", lambda *_: pytest.fail("judged again"))
+        assert "denies this call: write to" in guarded(call(project, "Write", 11, file_path="deploy/x"))
+        assert guarded(call(project, "Bash", 12, command="ls")) == ""
+    spiral(project, 5)
+    assert "tripped" in guarded(call(project, "Bash", 13, command="ls"))
+    monkeypatch.setattr(judging, "judge", lambda *_: pytest.fail("judged again"))
+    assert "tripped" in guarded(call(project, "Bash", 14, command="ls"))
 
 
 @pytest.mark.parametrize("judged", [None, [], {}, {"size": "x", "why": ""}, {"size": 10**9, "why": "", "config": []}, {"size": 0, "why": 7, "config": []}])
@@ -257,7 +284,7 @@ def test_judge_reads_whole_lines_only(project):
     size = folder.size()
     with open(project / ".agent-traces" / SESSION[:16] / "events.ndjson", "ab") as file:
         file.write(b'{"event_type":"err')
-    assert guard.judge(folder, str(project), 1795168800.0) == {"size": size, "why": "", "config": []}
+    assert judging.judge(folder, str(project), 1795168800.0) == {"size": size, "why": "", "config": []}
     folder.close()
     store.close()
 

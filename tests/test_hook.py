@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support import BIN, ENVIRONMENT, FIXTURES, SHARED, until
 
+from agent_pipes.hooks.events import event_of
 from agent_pipes.hooks.payload import Payload, Unknown
 from agent_pipes.process import identify
 from agent_pipes.sources import Session, agent_process, store
@@ -130,7 +131,7 @@ def test_equal_results_of_geminis_commands_have_equal_digests(project):
     for group in (4711, 4712):
         call = {"session_id": "g", "hook_event_name": "AfterTool", "timestamp": "2026-11-20T10:00:00Z", "cwd": str(project), "tool_name": "run_shell_command"}
         text = f"<untrusted_context>\nOutput: x\nExit Code: 1\nProcess Group PGID: {group}\n</untrusted_context>"
-        digests.add(Payload({**call, "tool_input": {}, "tool_response": {"llmContent": text}}, 0.0).event()[1]["result_digest"])
+        digests.add(event_of(Payload({**call, "tool_input": {}, "tool_response": {"llmContent": text}}, 0.0))[1]["result_digest"])
     assert len(digests) == 1
 
 
@@ -242,28 +243,28 @@ def test_calls_without_results_are_forgotten_in_time(project):
     (7, ("tool_result", "7")),
 ])  # fmt: skip
 def test_responses_in_every_form(project, response, expected):
-    event_type, data = Payload(success(project, "Bash", 1, response), 0.0).event()
+    event_type, data = event_of(Payload(success(project, "Bash", 1, response), 0.0))
     assert (event_type, data.get("error", data.get("result"))) == expected
 
 
 def test_failures_tell_why(project):
     user = "The user doesn't want to proceed with this tool use."
-    told = {text: Payload(failure(project, "ls", 1, text), 0.0).event()[1] for text in (user, "Exit code 137\nKilled", "File not found")}
+    told = {text: event_of(Payload(failure(project, "ls", 1, text), 0.0))[1] for text in (user, "Exit code 137\nKilled", "File not found")}
     assert [(data["reason"], data.get("exit_code")) for data in told.values()] == [("rejected", None), ("exit", 137), ("tool", None)]
-    assert Payload(failure(project, "ls", 1) | {"is_interrupt": True}, 0.0).event()[1]["reason"] == "interrupted"
+    assert event_of(Payload(failure(project, "ls", 1) | {"is_interrupt": True}, 0.0))[1]["reason"] == "interrupted"
     denied = claude("PermissionDenied", project, tool_name="Bash", tool_input={}, reason="not in this mode")
-    assert Payload(denied, 0.0).event()[1]["reason"] == "rejected"
+    assert event_of(Payload(denied, 0.0))[1]["reason"] == "rejected"
 
 
 def test_large_result_is_cut_and_its_size_and_digest_are_those_of_the_whole(project):
     text = "ü" * 100_000
-    first, second = (Payload(success(project, "Bash", 1, text + end), 0.0).event()[1] for end in ("a", "b"))
+    first, second = (event_of(Payload(success(project, "Bash", 1, text + end), 0.0))[1] for end in ("a", "b"))
     assert first["result"] == second["result"] == "ü" * 2048
     assert first["result_bytes"] == 200_001 and first["result_digest"] != second["result_digest"]
 
 
 def test_long_arguments_are_cut_and_stay_different(project):
-    arguments = [Payload(call(project, "Write", content="x" * 100_000 + end), 0.0).event()[1]["arguments"]["content"] for end in "ab"]
+    arguments = [event_of(Payload(call(project, "Write", content="x" * 100_000 + end), 0.0))[1]["arguments"]["content"] for end in "ab"]
     assert arguments[0] != arguments[1] and all(len(each) < 70_000 for each in arguments)
 
 

@@ -5,10 +5,11 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
-from support import ENVIRONMENT, ROOT, run
+from support import ENVIRONMENT, ROOT, run, until
 
 from agent_pipes.subcommands import SUBCOMMANDS
 
@@ -45,16 +46,46 @@ def test_help_of_each(name):
     assert (done.returncode, done.stderr) == (0, b"") and done.stdout.decode().startswith(f"Usage: agent-strace {name} ")
 
 
+CALLED = {"hook_event_name": "PreToolUse", "tool_name": "Bash", "tool_input": {"command": "cd src && grep -rn x . > y; curl https://a.org"}}
+RETURNED = {"hook_event_name": "PostToolUse", "tool_name": "Bash", "tool_response": {"stdout": "x", "stderr": "", "interrupted": False}}
+HEAVY = {
+    "argparse", "asyncio", "click", "difflib", "importlib.metadata", "logging", "pathlib", "subprocess", "tempfile", "threading", "urllib.parse",
+    "agent_pipes.config", "agent_pipes.detector", "agent_pipes.filter", "agent_pipes.options", "agent_pipes.process", "agent_pipes.watch",
+    *(f"agent_pipes.detect_{name}" for name in ("cost", "duration", "loop", "retry", "scope", "stall")),
+}  # fmt: skip
+"""What costs milliseconds to load, and what draws it in."""
+
+
+def hooked(directory: Path, payload: dict, *arguments: str) -> set[str]:
+    """The modules that the hook loads while the agent waits for it."""
+    known = loaded("hook", *arguments, input=json.dumps({"session_id": "s", "cwd": str(directory), **payload}).encode())
+    assert "agent_pipes.hooks.recorder" in known and (directory / ".agent-traces" / "s" / "events.ndjson").exists()
+    return known
+
+
 def test_hook_loads_nothing_that_it_does_not_need(tmp_path):
     """An agent waits for it at each of its calls."""
-    payload = {"session_id": "s", "cwd": str(tmp_path), "hook_event_name": "PreToolUse", "tool_name": "Bash", "tool_input": {"command": "ls"}}
-    heavy = {"click", "subprocess", "agent_pipes.filter", "agent_pipes.stream", "agent_pipes.sources", "agent_pipes.process", *LOADED_LATE}
-    for arguments in (["hook"], ["hook", "--guard"]):
-        known = loaded(*arguments, input=json.dumps({**payload, "tool_use_id": "t"}).encode())
-        known = loaded(*arguments, input=json.dumps({**payload, "tool_use_id": "u"}).encode())
-        assert "agent_pipes.hooks.recorder" in known
-        assert known & heavy == set()
-    assert (tmp_path / ".agent-traces" / "s" / "events.ndjson").exists()
+    hooked(tmp_path, {**CALLED, "tool_use_id": "first"})
+    for arguments in ([], ["--guard"]):
+        known = hooked(tmp_path, {**CALLED, "tool_use_id": f"call{len(arguments)}"}, *arguments)
+        assert known & (HEAVY | LOADED_LATE | {"agent_pipes.sources", "agent_pipes.stream"}) == set()
+    assert hooked(tmp_path, {**RETURNED, "tool_use_id": "first"}) & HEAVY == set()
+
+
+def test_guard_loads_what_judges_a_call_and_nothing_that_reads_options(tmp_path):
+    (tmp_path / ".agent-scope.json").write_text('{"files": {"write": {"deny": ["deploy/**"]}}, "network": {"deny_all": true, "allow": ["a.org"]}}')
+    hooked(tmp_path, {**CALLED, "tool_use_id": "first"})
+    known = hooked(tmp_path, {**CALLED, "tool_use_id": "call"}, "--guard")
+    assert {"agent_pipes.policy", "agent_pipes.reach.scope", "agent_pipes.shell"} <= known
+    assert known & HEAVY == set()
+
+
+def test_guard_loads_no_detector_for_a_session_that_is_judged_already(tmp_path):
+    hooked(tmp_path, {**CALLED, "tool_use_id": "first"})
+    hooked(tmp_path, {**RETURNED, "tool_use_id": "first"}, "--guard")
+    notes = tmp_path / ".agent-traces" / "s" / ".hook.json"
+    until(lambda: notes.exists() and json.loads(notes.read_bytes()).get("judged"), what="the judgement")
+    assert hooked(tmp_path, {**CALLED, "tool_use_id": "call"}, "--guard") & HEAVY == set()
 
 
 def test_unknown_subcommand_is_a_usage_error():

@@ -4,23 +4,18 @@ It is done by a process of its own, which the hook leaves behind: the agent is a
 beside the session's events, so that the next guarded call finds a judgement instead of making one.
 """
 
+import gc
 import os
 import signal
-import time
 from collections.abc import Iterator
 
 from agent_pipes.event import Fields, digest, dumps, objects
+from agent_pipes.hooks.notes import LOCK, NOTES, PATIENCE
 from agent_pipes.hooks.payload import Payload
 from agent_pipes.hooks.store_writer import Folder, Store
 
-NOTES, LOCK = ".hook.json", ".hook.lock"
-"""What is noted beside a session's events, and who may write it: how far its transcripts were read, and the judgement."""
-
 LONGEST = 60
 """Seconds that it may take."""
-
-PATIENCE = 5.0
-"""Seconds that a hook, and so the agent, waits for another one that does the same."""
 
 AT_ONCE = 32 << 20
 """Bytes before the new lines of a transcript that are read again, and of the longest line."""
@@ -43,6 +38,7 @@ def afterwards(store: Store, folder: Folder, payload: Payload, directory: str, *
     try:
         # Whoever called the hook waits until its output is closed, and may end its process group.
         os.setsid()
+        gc.enable()
         signal.alarm(LONGEST)
         null = os.open(os.devnull, os.O_RDWR)
         for fd in (0, 1, 2):
@@ -70,10 +66,10 @@ def catch_up(store: Store, folder: Folder, payload: Payload, directory: str, *, 
             notes["read"] = dict([*offsets.items(), (path, end)][-TRANSCRIPTS:])
             folder.replace(NOTES, dumps(notes))
         if guard:
-            from agent_pipes.hooks.guard import judge
+            from agent_pipes.hooks.judging import renew
 
-            notes["judged"] = judge(folder, directory, time.time())
-            folder.replace(NOTES, dumps(notes))
+            if renew(notes, folder, directory):
+                folder.replace(NOTES, dumps(notes))
 
 
 def transcript_of(payload: Payload) -> str:

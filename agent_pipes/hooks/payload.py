@@ -1,4 +1,4 @@
-"""What a hook's payload says: whose it is, what has happened, and the event that this comes to.
+"""What a hook's payload says: whose it is, and what has happened. Which event that comes to stands in events.py.
 
 Each agent sends one JSON object. Which agent's it is, its keys tell: Codex writes as Claude Code does and adds its turn
 or names a rollout, Gemini adds the time, Cursor the conversation, and Copilot writes its keys in another case.
@@ -15,9 +15,6 @@ from agent_pipes.event import YEAR_2000, YEAR_2100, Fields, digest, dumps
 
 AGENTS = {"claude": "claude-code", "codex": "codex", "gemini": "gemini-cli", "copilot": "copilot-cli", "cursor": "cursor-agent"}
 """The agents whose hooks are read, with the names that the store has for them."""
-
-LONGEST = 64 << 10
-"""Characters of one string in a call's arguments, or of a prompt, that are kept."""
 
 _CLAUDES = {
     "SessionStart": "session_start", "UserPromptSubmit": "user_prompt", "PreToolUse": "tool_call", "PostToolUse": "result",
@@ -107,58 +104,6 @@ class Payload:
         keys = ("tool_use_id", "permission_mode", "agent_id", "agent_type")
         return {key: value for key in keys if type(value := self.record.get(key)) is str and value}
 
-    def event(self) -> tuple[str, Fields]:
-        """The type and the data of the event that it comes to; ("", {}) for none."""
-        kind, about = self.kind, self.about()
-        if kind == "tool_call":
-            return kind, {"tool_name": self.tool, "arguments": _shortened(self.arguments), **about}
-        if self.answers:
-            from agent_pipes.hooks.outcomes import outcome
-
-            event_type, data = outcome(self)
-            return event_type, {"tool_name": self.tool, **data, **about}
-        if kind == "user_prompt":
-            prompt = self.text("prompt")
-            return (kind, {"prompt": prompt[:LONGEST], **about}) if self._is_persons(prompt) else ("", {})
-        if kind == "session_start":
-            # After a compaction Claude Code says so, too: nothing has started then.
-            return (kind, self._start()) if self.text("source") != "compact" else ("", {})
-        if kind == "session_end":
-            named = {"cwd": self.cwd, "transcript_path": self.transcript, "hook_event_name": self.text("hook_event_name")}
-            return kind, {"reason": self.text("reason"), **{key: value for key, value in named.items() if value}}
-        if kind == "assistant_response":
-            text = self.text("last_assistant_message", "prompt_response", "text", "response")
-            return (kind, {"text": text[:LONGEST], "hook_event": "stop", "provider": self.agent, **about}) if text else ("", {})
-        if kind in ("subagent_start", "subagent_stop"):
-            return kind, self._subagent(about)
-        if kind in ("file_read", "file_write"):
-            return kind, {"path": self.text("file_path", "path"), **about}
-        if kind == "api_error":
-            error = self.record.get("error")
-            said = error.get("message") if type(error) is dict else error
-            return "error", {"error": str(said or "the request failed")[:LONGEST], "reason": "api", **about}
-        return "", {}
-
-    def _is_persons(self, prompt: str) -> bool:
-        if self.agent != "claude":
-            return bool(prompt)
-        from agent_pipes.sources.claude_lines import is_persons
-
-        return is_persons({}, False, prompt)
-
-    def _start(self) -> Fields:
-        mode = f"{AGENTS[self.agent]}-hooks"
-        data = {"mode": mode, "provider": self.agent, "source": self.text("source"), "model": self.text("model"), "cwd": self.cwd}
-        more = {"transcript_path": self.transcript, "permission_mode": self.text("permission_mode")}
-        return {**data, **{key: value for key, value in more.items() if value}}
-
-    def _subagent(self, about: Fields) -> Fields:
-        kind = self.text("agent_type", "subagent_type", "agentName")
-        data = {"hook_event": self.kind, "provider": self.agent, "agent_id": self.text("agent_id", "subagent_id"), "agent_type": kind}
-        if self.kind == "subagent_stop":
-            data |= {"text": self.text("last_assistant_message", "result")[:LONGEST], "agent_transcript_path": self.text("agent_transcript_path")}
-        return {**about, **{key: value for key, value in data.items() if value}}
-
 
 def agent_of(record: Fields) -> str:
     """The agent that sends such payloads. Raises Unknown."""
@@ -209,13 +154,3 @@ def _arguments(given: Any) -> Fields:
             parsed = None
         return parsed if type(parsed) is dict else {"input": given} if given else {}
     return given if type(given) is dict else {}
-
-
-def _shortened(arguments: Fields) -> Fields:
-    """The arguments with long strings cut. What was cut off is named by its digest, so that another one differs."""
-    return {
-        key: f"{value[:LONGEST]}… [{len(value)} characters, {digest(value.encode(errors='surrogatepass'))}]"
-        if type(value) is str and len(value) > LONGEST
-        else value
-        for key, value in arguments.items()
-    }

@@ -9,6 +9,7 @@ import time
 from hashlib import sha256
 
 from agent_pipes.event import Fields, dumps, objects
+from agent_pipes.hooks.events import event_of
 from agent_pipes.hooks.payload import AGENTS, Payload, Unknown
 from agent_pipes.hooks.store_writer import META, Store, Unwritable, place
 
@@ -60,7 +61,7 @@ def record(content: bytes, *, guard: bool = False, agent: str = "", word: str = 
     Raises Unknown and ValueError for what is no payload, Unwritable and OSError where it cannot be written down.
     """
     payload = Payload(_parsed(content), time.time(), agent, word)
-    event_type, data = payload.event() if payload.kind else ("", {})
+    event_type, data = event_of(payload) if payload.kind else ("", {})
     if not event_type:
         return b""
     guards = guard and payload.kind == "tool_call"

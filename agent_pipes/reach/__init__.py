@@ -12,12 +12,12 @@ import orjson
 
 from agent_pipes.event import Event, Fields
 from agent_pipes.reach import programs
-from agent_pipes.reach.found import ALL, FILES, About, Access, Extent, Reach, Unjudged, Use
+from agent_pipes.reach.found import ALL, FILES, KINDS, About, Access, Extent, Reach, Unjudged, Use
 from agent_pipes.reach.network import host_of
 from agent_pipes.reach.patch import patched
 from agent_pipes.shell import Word, line, parse
 
-__all__ = ["About", "Reach", "Unjudged", "Use", "directory_of", "reach_of"]
+__all__ = ["KINDS", "About", "Reach", "Unjudged", "Use", "directory_of", "reach_of"]
 
 SHELL_TOOLS = frozenset(
     ["bash", "shell", "sh", "zsh", "exec", "execute", "execcommand", "runshellcommand", "localshell", "localshellcall", "executecommand", "runcommand",

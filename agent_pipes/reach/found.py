@@ -2,9 +2,8 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from agent_pipes.shell import Command, Word
 
@@ -15,6 +14,14 @@ Extent = Literal["", "in", "all"]
 FILES: tuple[About, ...] = ("read", "write")
 ALL: tuple[About, ...] = ("read", "write", "command", "network")
 
+KINDS = {
+    "variable": "the value of a variable", "substitution": "what a command prints", "glob": "the names behind a pattern",
+    "input": "what comes on standard input", "script": "what a script does", "program": "what other programs do by themselves",
+    "network": "hosts that are not named", "search": "the hosts of a web search", "directory": "a directory that is not known",
+    "tree": "all that lies in a directory", "tool": "what a tool does", "deep": "what is nested too deep", "long": "what is too long",
+}
+"""What can be left untold of a call, for people."""
+
 PATHS = 1000
 """Paths of one call that are judged; that there are more is said."""
 
@@ -22,8 +29,7 @@ COMMANDS = 2000
 """Simple commands of one call that are judged."""
 
 
-@dataclass(frozen=True, slots=True)
-class Use:
+class Use(NamedTuple):
     """A path that is read or written.
 
     path:      as it was given; `~` at its beginning is a home directory.
@@ -39,21 +45,24 @@ class Use:
     glob: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Unjudged:
-    """What could not be told: of which `kind`, `what` it was, and what kinds of rule it could have broken."""
+class Unjudged(NamedTuple):
+    """What could not be told: of which of KINDS, `what` it was, and what kinds of rule it could have broken."""
 
     kind: str
     what: str
     about: tuple[About, ...]
 
 
-@dataclass(slots=True)
 class Reach:
-    paths: list[Use] = field(default_factory=list)
-    commands: list[Command] = field(default_factory=list)
-    hosts: list[str] = field(default_factory=list)
-    unjudged: list[Unjudged] = field(default_factory=list)
+    """What one call reaches, noted as it is read."""
+
+    __slots__ = ("commands", "hosts", "paths", "unjudged")
+
+    def __init__(self) -> None:
+        self.paths: list[Use] = []
+        self.commands: list[Command] = []
+        self.hosts: list[str] = []
+        self.unjudged: list[Unjudged] = []
 
     def use(self, access: Access, word: Word, directory: str | None, extent: Extent = "") -> None:
         """Note that the path in `word` is read or written, or that its name is not known."""

@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import takewhile
 from posixpath import join
+from typing import NamedTuple
 
 from agent_pipes.reach import network
 from agent_pipes.reach.found import ALL, COMMANDS, FILES, Access, Extent, Reach, arguments, names
@@ -20,8 +20,7 @@ _LONG = names(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Files:
+class _Files(NamedTuple):
     """A program whose operands are files.
 
     values:    letters of its short options that take a value.

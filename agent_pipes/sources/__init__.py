@@ -1,16 +1,18 @@
 """The agents whose sessions can be read here: one module each. What a source must have stands in `Source`."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from agent_pipes.event import Fields, digest
-from agent_pipes.process import Identity
+
+if TYPE_CHECKING:
+    # Hooks read results by what stands here, and an agent waits for them.
+    from pathlib import Path
+
+    from agent_pipes.process import Identity
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
+class Session(NamedTuple):
     """A session that lies on this machine.
 
     agent:    the source's NAME.
@@ -24,7 +26,7 @@ class Session:
     agent: str
     id: str
     cwd: str
-    path: Path
+    path: "Path"
     started: float
     modified: float
 
@@ -49,8 +51,8 @@ class Source(Protocol):
     def recognises(self, record: Fields) -> bool: ...
     def Translator(self, max_result: int = 4096, recorded: bool = False) -> Translator: ...  # noqa: N802
     def sessions(self) -> Iterator[Session]: ...
-    def files(self, session: Session) -> list[Path]: ...
-    def process(self, session: Session) -> Identity | None: ...
+    def files(self, session: Session) -> "list[Path]": ...
+    def process(self, session: Session) -> "Identity | None": ...
 
 
 def result(text: str, limit: int, key: str = "result") -> dict[str, Any]:
