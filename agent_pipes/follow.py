@@ -47,12 +47,13 @@ class _Name:
     signature: size and times when it was last looked at; `since` when they were first seen so.
     settled:   whether they are sure to show the next change.
     touched:   whether the file was modified without growing.
-    gone:      since when nothing is there, None while something is.
-    here:      whether there was a file to be followed when it was last looked at.
+    gone:      since when the file is missing, None while it is not.
+    there:     whether anything was there when it was last looked at.
+    here:      whether that was a file to be followed.
     draining:  whether a file that it named before is still read.
     """
 
-    __slots__ = ("draining", "file", "generations", "gone", "here", "olds", "path", "settled", "signature", "since", "touched", "trouble", "where")
+    __slots__ = ("draining", "file", "generations", "gone", "here", "olds", "path", "settled", "signature", "since", "there", "touched", "trouble", "where")
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -64,7 +65,7 @@ class _Name:
         self.gone: float | None = None
         self.signature = (0, 0, 0)
         self.since = 0.0
-        self.settled = self.touched = self.here = self.draining = False
+        self.settled = self.touched = self.there = self.here = self.draining = False
 
     @property
     def files(self) -> list[Growing]:
@@ -118,9 +119,16 @@ class Follower:
     def add(self, path: Path) -> None:
         """Follow the file at `path` from its beginning. Neither it nor its directory need be there yet."""
         name = _Name(path)
-        if name.where not in self._names:
-            self._names[name.where] = name
-            self._watcher.add(name.where)
+        if name.where in self._names:
+            return
+        self._names[name.where] = name
+        self._watcher.add(name.where)
+        # Held from now on: it may be renamed, or deleted, before it is read.
+        with suppress(OSError):
+            status = os.stat(name.where)
+            if stat.S_ISREG(status.st_mode):
+                name.file = self._adopt(name, status)
+                self._open(name.file, name.where)
 
     def watch_directory(self, path: Path) -> None:
         """Wake up when entries appear in the directory at `path` or vanish from it. It need not be there yet."""
@@ -177,14 +185,13 @@ class Follower:
 
     def _look(self, name: _Name, now: float, told: bool) -> Generator[Piece, None, bool]:
         """Read what is new at one path. True: there is more to read at once."""
-        appeared = self._watcher.appeared.pop(name.where, 0)
+        before = name.there
         status = self._status(name, now)
         file = name.file
         other = status is not None and (file is None or file.identity != (status.st_dev, status.st_ino))
         if other and file:
             self._retire(name, file, now)
-        if other and appeared > 1:
-            self._warn(f"{name.path}: replaced {appeared} times at once: lines that stood only in the files between were not read")
+        self._say_missed(name, new=other or not before)
         for old in list(name.olds):
             yield from self._drain(name, old, now)
         name.draining = any(old.fd >= 0 for old in name.olds)
@@ -228,12 +235,14 @@ class Follower:
 
     def _status(self, name: _Name, now: float) -> os.stat_result | None:
         """What the path names, if that can be followed; what is wrong with it is said once."""
+        name.there = True
         try:
             status = os.stat(name.where)
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.ENOTDIR):
                 self._say(name, f"cannot be looked at ({error.strerror}): tried again every second")
                 return None
+            name.there = os.path.lexists(name.where)
             self._watcher.missing(name.where)
             if name.file is None:
                 self._say(name, "is not there yet: waiting for it")
@@ -265,10 +274,27 @@ class Follower:
         for old in name.olds:
             if old.identity == identity:
                 name.olds.remove(old)
-                return old
+                if self._is_still(old, name.where):
+                    return old
+                break
         file = name.file.successor() if name.file else Growing(name.path, self._max_line, self._warn, name.generations)
         file.identity = identity
         return file
+
+    def _is_still(self, file: Growing, path: str) -> bool:
+        """Whether a file that stood at `path` before is there again, and not another that was given its inode."""
+        if file.fd >= 0:
+            return True
+        try:
+            if not self._open(file, path):
+                return False
+            if file.goes_on():
+                return True
+        except OSError:
+            # It cannot be told now, and is asked again when it is to be read.
+            return True
+        self._park(file)
+        return False
 
     def _retire(self, name: _Name, file: Growing, now: float) -> None:
         """Another file has taken the place of `file`, which may still be written for a while."""
@@ -347,9 +373,18 @@ class Follower:
         file.watched = False
 
     def _say_lost(self, file: Growing) -> None:
-        if file.offset:
-            before = f"lines written before that behind its first {file.offset} bytes were not read"
-            self._warn(f"{file.path}: replaced while it was not held open: {before}")
+        behind = f"behind its first {file.offset} bytes" if file.offset else "in it"
+        self._warn(f"{file.path}: replaced while it was not held open: lines written before that {behind} were not read")
+
+    def _say_missed(self, name: _Name, *, new: bool) -> None:
+        """Files that stood at the path only between two looks: nobody can read them any more."""
+        unsure = name.where in self._watcher.unsure
+        self._watcher.unsure.discard(name.where)
+        if missed := self._watcher.missed(name.where, there=name.there, new=new):
+            files = "a file" if missed == 1 else f"{missed} files"
+            self._warn(f"{name.path}: {files} came and went there between two looks: lines that stood only there were not read")
+        elif unsure and (new or not name.there):
+            self._warn(f"{name.path}: inotify's queue overflowed: a file that came and went there meanwhile, if any did, was not read")
 
     def _say(self, name: _Name, trouble: str) -> None:
         if trouble != name.trouble:

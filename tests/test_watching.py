@@ -403,7 +403,29 @@ def test_a_queue_that_overflows_loses_nothing(tmp_path):
     for path in paths:
         append(path, b"three\n")
     assert following.read() == [b"three\n"] * 3
+    assert following.heard().endswith("/c: inotify's queue overflowed: a file that came and went there meanwhile, if any did, was not read")
     assert following.said == []
+    following.close()
+
+
+@linux
+@pytest.mark.parametrize("away", [True, False], ids=["another is there now", "nothing is there now"])
+def test_what_came_and_went_while_the_queue_overflowed_is_said(tmp_path, away):
+    path = tmp_path / "a"
+    path.write_bytes(b"one\n")
+    following = Following(path)
+    assert following.read() == [b"one\n"]
+    following.heard()
+    overflow(path, tmp_path)
+    for number in range(2):
+        path.rename(tmp_path / str(number))
+        path.write_bytes(b"between\n")
+    if away:
+        replace(path, b"two\n")
+    else:
+        path.unlink()
+    assert following.read() == ([b"two\n"] if away else [])
+    assert "/a: inotify's queue overflowed: a file that came and went there meanwhile, if any did, was not read" in following.heard()
     following.close()
 
 
@@ -557,8 +579,9 @@ def test_a_file_rotated_just_when_it_was_to_be_opened_again_is_read_to_its_end(p
 @linux
 def test_no_file_at_all_may_be_opened(path):
     append(path, b"one\n")
-    following = Following(path)
+    following = Following()
     with at_most_open(0):
+        following.follower.add(path)
         assert following.later() == following.later() == []
     assert following.heard().endswith("cannot be read (Too many open files): tried again every second")
     assert following.later() == [b"one\n"]

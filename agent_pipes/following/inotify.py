@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 MODIFY, ATTRIB, MOVED_FROM, MOVED_TO, CREATE, DELETE, DELETE_SELF, MOVE_SELF = 0x2, 0x4, 0x40, 0x80, 0x100, 0x200, 0x400, 0x800
-Q_OVERFLOW, IGNORED, ONLYDIR = 0x4000, 0x8000, 0x1000000
+Q_OVERFLOW, IGNORED, ONLYDIR, ISDIR = 0x4000, 0x8000, 0x1000000, 0x40000000
 
 ENTRIES = CREATE | DELETE | MOVED_FROM | MOVED_TO
 """What happens to the list of a directory's entries."""

@@ -41,15 +41,17 @@ class Directory:
 class Watcher:
     """Paths that are followed, and directories that are listed.
 
-    due:      the paths to look at; True: because something happened there, False: because it is time.
-    appeared: how often something came to be at a path, as far as is known.
-    changed:  whether a listed directory has other entries. May be true for nothing.
+    due:     the paths to look at; True: because something happened there, False: because it is time.
+    unsure:  paths of which the kernel has not told all that happened there.
+    changed: whether a listed directory has other entries. May be true for nothing.
     """
 
     def __init__(self, poll: bool, warn: Callable[[str], None]) -> None:
         self.due: dict[str, bool] = {}
-        self.appeared: Counter[str] = Counter()
+        self.unsure: set[str] = set()
         self.changed = False
+        self._appeared: Counter[str] = Counter()
+        self._begun: set[str] = set()
         self._warn = warn
         self._said = False
         self._directories: dict[str, Directory] = {}
@@ -74,13 +76,16 @@ class Watcher:
 
     def add(self, path: str) -> None:
         self._directory(os.path.dirname(path) or ".").paths[os.path.basename(path)] = path
+        self._begun.add(path)
         self.due[path] = True
 
     def remove(self, path: str) -> None:
         directory = self._directories[os.path.dirname(path) or "."]
         del directory.paths[os.path.basename(path)]
         self.due.pop(path, None)
-        self.appeared.pop(path, None)
+        self._appeared.pop(path, None)
+        self._begun.discard(path)
+        self.unsure.discard(path)
         self._blind.discard(path)
         if not directory.paths and not directory.listed:
             del self._directories[directory.path]
@@ -118,6 +123,21 @@ class Watcher:
             self._blind.discard(path)
         else:
             self._blind.add(path)
+
+    def missed(self, path: str, *, there: bool, new: bool) -> int:
+        """How many files came to stand at `path` and went again between two looks, as far as the kernel has told.
+
+        there: whether something stands there now; new: whether that is another than at the last look.
+        """
+        came = self._appeared.pop(path, 0)
+        begun = path in self._begun
+        self._begun.discard(path)
+        left = came - (there and (new or came > 0))
+        directory = self._directories[os.path.dirname(path) or "."]
+        if left < 0 and not begun and directory.at == directory.path:
+            # It was seen before the kernel has told of it.
+            self._appeared[path] = left
+        return max(0, left)
 
     def missing(self, path: str) -> None:
         """Nothing is at `path`: its directory may have gone, too, of which we are not told while a file of it is open."""
@@ -160,6 +180,8 @@ class Watcher:
             self._sweep = 0.0
             for directory in self._directories.values():
                 self._stir(directory)
+                self.unsure.update(directory.paths.values())
+                self._begin(directory)
         elif owner.awaited or not entry:
             if not entry or entry == owner.awaited:
                 self._watch(owner)
@@ -167,7 +189,7 @@ class Watcher:
         else:
             if path := owner.paths.get(entry):
                 self.due[path] = True
-                self.appeared[path] += bool(mask & (inotify.CREATE | inotify.MOVED_TO))
+                self._appeared[path] += bool(mask & (inotify.CREATE | inotify.MOVED_TO) and not mask & inotify.ISDIR)
             if mask & inotify.ENTRIES:
                 self.changed |= owner.listed
 
@@ -175,6 +197,13 @@ class Watcher:
         """Anything may have happened in the directory."""
         self.due.update(dict.fromkeys(directory.paths.values(), True))
         self.changed |= directory.listed
+
+    def _begin(self, directory: Directory) -> None:
+        """What stands there now, nobody will tell of any more."""
+        for path in directory.paths.values():
+            self._begun.add(path)
+            if self._appeared[path] <= 0:
+                del self._appeared[path]
 
     def _directory(self, path: str) -> Directory:
         if path not in self._directories:
@@ -198,6 +227,7 @@ class Watcher:
             self._blind.discard(directory) if directory.at else self._blind.add(directory)
         if new or before != directory.at:
             self._stir(directory)
+            self._begin(directory)
 
     def _watch_nearest(self, directory: Directory) -> bool:
         """True: it is another than before. Raises OSError where none can be watched."""
