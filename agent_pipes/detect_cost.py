@@ -8,9 +8,9 @@ from typing import Any
 import click
 
 from agent_pipes.cost import pricing_options
-from agent_pipes.detector import Finding, alert_option, detect
+from agent_pipes.detector import Detection, Finding, alert_option, detect
 from agent_pipes.event import Event
-from agent_pipes.filter import Events, filter_command
+from agent_pipes.filter import filter_command
 from agent_pipes.money.metering import Meter
 from agent_pipes.money.spending import Spending
 from agent_pipes.options import DOLLARS, OFF, limit
@@ -29,6 +29,7 @@ class CostDetector:
         self.total = self.recent = 0
         self.spent: deque[tuple[float, int]] = deque()
         self.evidence: deque[str] = deque(maxlen=10)
+        self.held: set[str] = set()
 
     def see(self, event: Event, now: float) -> Iterable[Finding]:
         if not self.spending.see(event):
@@ -40,22 +41,42 @@ class CostDetector:
             if self.rate:
                 self.spent.append((now, added))
                 self.recent += added
-        return self.holding(now)
+        holds = self._holds(now)
+        # What holds on is not put into words again with every event: it was raised, or is asked for when history ends.
+        new = holds - self.held
+        self.held = holds
+        return self._said(new) if new else ()
 
-    def holding(self, now: float) -> Iterator[Finding]:
+    def holding(self, now: float) -> Iterable[Finding]:
+        self.held = self._holds(now)
+        return self._said(self.held)
+
+    def _holds(self, now: float) -> set[str]:
+        """Which limits are passed, and of which models the cost cannot be seen."""
         while self.spent and self.spent[0][0] <= now - WINDOW:
             self.recent -= self.spent.popleft()[1]
+        holds = set(map("unseen ".__add__, self.spending.unseen))
+        if self.most and self.total > self.most:
+            holds.add("max")
+        elif self.warn and self.total >= self.warn * self.most > 0:
+            holds.add("warn")
+        if self.rate and self.recent * 3600 // WINDOW > self.rate:
+            holds.add("rate")
+        return holds
+
+    def _said(self, holds: set[str]) -> Iterator[Finding]:
         estimated = ", estimated" if self.spending.estimated else ""
         for model, (message, shown_by) in self.spending.unseen.items():
-            yield Finding(("unseen", model), message, level="warning", evidence=(shown_by,), seen={"model": model})
-        if self.most and self.total > self.most:
+            if f"unseen {model}" in holds:
+                yield Finding(("unseen", model), message, level="warning", evidence=(shown_by,), seen={"model": model})
+        if "max" in holds:
             message = f"{dollars(self.total, self.most)} (threshold: {dollars(self.most)}){estimated}; raise it with --max-cost"
             yield self._finding("max", message, self.total, self.most)
-        elif self.warn and self.total >= self.warn * self.most > 0:
+        if "warn" in holds:
             message = f"{dollars(self.total)} is {self.total / self.most:.0%} of {dollars(self.most)}{estimated}; say when to be warned with --warn"
             yield self._finding("warn", message, self.total, self.most)
-        hourly = self.recent * 3600 // WINDOW
-        if self.rate and hourly > self.rate:
+        if "rate" in holds:
+            hourly = self.recent * 3600 // WINDOW
             message = f"{dollars(hourly, self.rate)} an hour over the last 10 minutes (threshold: {dollars(self.rate)}/h){estimated}; raise it with --max-cost-rate"
             yield self._finding("rate", message, hourly, self.rate)
 
@@ -110,7 +131,7 @@ class Percent(click.ParamType):  # type: ignore[type-arg]
 def detect_cost(
     events: Iterable[Event], max: float = 10.0, rate: float | None = None, warn: float | None = None, prices: str | None = None, model: str | None = None,
     unpriced_as: str | None = None, recorded: bool = False, alert: tuple[str, ...] = (),
-) -> Events:
+) -> Detection:
     """Raise a violation when a session has cost more than N dollars.
 
     What trace-cost has written upstream is believed, unless an option here says how costs are to be told. Without it
@@ -119,12 +140,7 @@ def detect_cost(
     meter = Meter(prices or "", model or "", unpriced_as or "", recorded)
     believes = not (prices or model or unpriced_as or recorded)
     limits = (round(max * DOLLAR), round((rate or 0.0) * DOLLAR), (warn or 0.0) / 100)
-    return _detected(events, lambda: CostDetector(Spending(meter, believes), *limits), alert)
-
-
-def _detected(events: Iterable[Event], new: Any, alert: tuple[str, ...]) -> Events:
-    yield from detect(events, "cost", new, alert)
-    return None
+    return detect(events, "cost", lambda: CostDetector(Spending(meter, believes), *limits), alert)
 
 
 main = detect_cost.main

@@ -1,10 +1,10 @@
 """trace-detect-duration: the session runs too long."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import click
 
-from agent_pipes.detector import Finding, alert_option, detect
+from agent_pipes.detector import Detection, Finding, alert_option, detect
 from agent_pipes.event import Event, Level
 from agent_pipes.filter import filter_command
 from agent_pipes.options import DURATION, Option, limit, written
@@ -59,7 +59,7 @@ def rounded(seconds: float) -> str:
 @limit("--warn", type=DURATION, key="duration.warn_minutes", unit=60, default=0, help="Warn of a session that has run this long.")
 @click.option("--active", cls=Option, key="duration.active", is_flag=True, help="Leave out the time that the agent waited for its user.")
 @alert_option("duration")
-def detect_duration(events: Iterable[Event], max: float, warn: float, active: bool, alert: tuple[str, ...]) -> Iterator[Event]:
+def detect_duration(events: Iterable[Event], max: float, warn: float, active: bool, alert: tuple[str, ...]) -> Detection:
     """Raise a violation when a session has run too long, counted from its own start.
 
     Silence does not stop the clock: what is too long is raised while the agent says nothing.

@@ -1,10 +1,10 @@
 """trace-detect-loop: the same sequence of calls again and again."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import click
 
-from agent_pipes.detector import alert_option, detect
+from agent_pipes.detector import CALLS, Detection, alert_option, detect
 from agent_pipes.event import Event
 from agent_pipes.filter import filter_command
 from agent_pipes.options import COUNT, Option, limit
@@ -24,7 +24,7 @@ from agent_pipes.repeats.textloop import TextLoop
 @alert_option("loop")
 def detect_loop(
     events: Iterable[Event], max: int, length: int, repeat: int, ceiling: int, warn: int, key: str, text: bool, alert: tuple[str, ...]
-) -> Iterator[Event]:
+) -> Detection:
     """Raise a violation when an agent repeats itself.
 
     A sequence of calls is a loop when every call in it gives the same result as the round before, or when it fails in
@@ -33,7 +33,7 @@ def detect_loop(
     if max == 1 or repeat == 1:
         raise click.UsageError(f"--{'max' if max == 1 else 'repeat'} 1: what comes once does not repeat itself; 2 or more is expected, or 'off'")
     limits = Limits(max, length or 1, repeat, ceiling, warn, key)
-    calls = detect(events, "loop", lambda: Loop(limits), alert, per_agent=True)
+    calls = detect(events, "loop", lambda: Loop(limits), alert, sees=CALLS, per_agent=True)
     return detect(calls, "loop", lambda: TextLoop(max), alert, per_agent=True) if text else calls
 
 

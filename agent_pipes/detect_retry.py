@@ -1,11 +1,11 @@
 """trace-detect-retry: the same command fails again and again."""
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import click
 
-from agent_pipes.detector import Finding, alert_option, detect
+from agent_pipes.detector import CALLS, Detection, Finding, alert_option, detect
 from agent_pipes.event import Event
 from agent_pipes.filter import filter_command
 from agent_pipes.options import COUNT, limit
@@ -119,11 +119,11 @@ class Retries:
         return (found,)
 
 
-@filter_command("trace-detect-retry")
+@filter_command("trace-detect-retry", sees=CALLS)
 @limit("--max", type=COUNT, flag="--max-retries", key="retry.max", default=5, help="Failures of one command to allow.")
 @limit("--warn", type=COUNT, key="retry.warn", default=0, help="Warn when one command has failed this often.")
 @alert_option("retry")
-def detect_retry(events: Iterable[Event], max: int, warn: int, alert: tuple[str, ...]) -> Iterator[Event]:
+def detect_retry(events: Iterable[Event], max: int, warn: int, alert: tuple[str, ...]) -> Detection:
     """Raise a violation when the same command has failed N times, with no success of it in between.
 
     Commands are the same whatever stands before and behind them for show (cd, variables, 2>&1, tail), failing edits when
@@ -131,7 +131,7 @@ def detect_retry(events: Iterable[Event], max: int, warn: int, alert: tuple[str,
     """
     if 0 < max <= warn:
         raise click.UsageError(f"--warn {warn}: a warning is expected before --max {max}, or 'off'")
-    return detect(events, "retry", lambda: Retries(max, warn), alert, per_agent=True)
+    return detect(events, "retry", lambda: Retries(max, warn), alert, sees=CALLS, per_agent=True)
 
 
 main = detect_retry.main

@@ -1,12 +1,12 @@
 """A file read or written, a command run or a host reached outside the policy."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from agent_pipes.detector import Finding, alert_option, detect
+from agent_pipes.detector import Detection, Finding, alert_option, detect
 from agent_pipes.event import Event
 from agent_pipes.filter import filter_command
 from agent_pipes.options import Option
@@ -34,7 +34,7 @@ class File(click.ParamType):  # type: ignore[type-arg]
 )
 @click.option("--strict", cls=Option, is_flag=True, help="Raise a warning for a call that cannot be judged wholly.")
 @alert_option("scope")
-def detect_scope(events: Iterable[Event], policy: Path, strict: bool, alert: tuple[str, ...]) -> Iterator[Event]:
+def detect_scope(events: Iterable[Event], policy: Path, strict: bool, alert: tuple[str, ...]) -> Detection:
     """Raise a violation when a call reads, writes, runs or reaches what the policy does not allow.
 
     The policy is read once, at the start. Each call is judged when it is made: the paths of the file tools, and shell

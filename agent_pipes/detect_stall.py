@@ -1,9 +1,9 @@
 """trace-detect-stall: the agent is alive, and silent."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from agent_pipes.detect_duration import rounded
-from agent_pipes.detector import Finding, alert_option, detect
+from agent_pipes.detector import Detection, Finding, alert_option, detect
 from agent_pipes.event import Event
 from agent_pipes.filter import filter_command
 from agent_pipes.options import DURATION, limit, written
@@ -44,7 +44,7 @@ class Silence:
 @limit("--max", type=DURATION, flag="--max-stall", key="stall.max_minutes", unit=60, default="10m", help="How long an agent may be silent.")
 @limit("--in-flight", type=DURATION, flag="--in-flight", key="stall.in_flight_minutes", unit=60, default="30m", help="How long, while a tool runs.")
 @alert_option("stall")
-def detect_stall(events: Iterable[Event], max: float, in_flight: float, alert: tuple[str, ...]) -> Iterator[Event]:
+def detect_stall(events: Iterable[Event], max: float, in_flight: float, alert: tuple[str, ...]) -> Detection:
     """Raise a violation when it is the agent's turn, and nothing comes.
 
     An agent that waits for its user is not stalled, and a tool that runs is given more time.

@@ -8,11 +8,25 @@ from typing import Any, Protocol
 import click
 
 from agent_pipes.event import Event, Level, violation
+from agent_pipes.filter import Joint
 from agent_pipes.options import Option
 from agent_pipes.stream import warn
 
 SESSIONS = 10_000
 """Sessions of which a detector keeps its state; the one unheard of for longest goes first, and it is said once."""
+
+
+BOUNDS = frozenset({"history_start", "history_end", "session_end", "tick"})
+"""The types by which a session's own state is kept, whatever a detector sees."""
+
+NOT_SHOWN = frozenset({"", "violation", "kill"})
+"""The types that no detector is shown: what is no event, and what became of the others."""
+
+ANY: frozenset[str] = frozenset()
+"""What a detector sees that is shown every event."""
+
+CALLS = BOUNDS | {"tool_call", "tool_result", "error", "user_prompt"}
+"""What a detector sees that looks at calls and what became of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +59,33 @@ class Detector(Protocol):
         """What of all that was seen still holds: asked where history ends and live begins."""
 
 
-class _Session:
-    __slots__ = ("detectors", "history", "now", "raised")
+AGENTS = 256
+"""Subagents of one session of which a detector keeps its state."""
+
+
+class Watcher:
+    """A kind of detector, and what it is shown.
+
+    new:   makes the state of a session; with `per_agent` each subagent in it has its own.
+    alert: who acts on its violations, instead of all that stand downstream.
+    sees:  the types of events that it is shown.
+    """
+
+    def __init__(self, name: str, new: Callable[[], Detector], alert: tuple[str, ...], sees: frozenset[str], per_agent: bool) -> None:
+        self.name = name
+        self.new = new
+        self.alert = alert
+        self.sees = sees
+        self.per_agent = per_agent
+
+
+class _State:
+    """What one watcher knows of one session."""
+
+    __slots__ = ("detectors", "now", "raised")
 
     def __init__(self) -> None:
         self.detectors: OrderedDict[str, Detector] = OrderedDict()
-        self.history = False
         self.now = 0.0
         self.raised: OrderedDict[Hashable, int] = OrderedDict()
 
@@ -64,71 +99,143 @@ class _Session:
             self.raised.popitem(last=False)
         return True
 
+    def of(self, agent: str, watcher: Watcher) -> Detector:
+        detector = self.detectors[agent] = watcher.new()
+        if len(self.detectors) > AGENTS:
+            self.detectors.popitem(last=False)
+        return detector
 
-AGENTS = 256
-"""Subagents of one session of which a detector keeps its state."""
+
+class _Session:
+    __slots__ = ("history", "states")
+
+    def __init__(self) -> None:
+        self.history = False
+        self.states: dict[Watcher, _State] = {}
 
 
-def detect(events: Iterable[Event], watcher: str, new: Callable[[], Detector], alert: tuple[str, ...] = (), *, per_agent: bool = False) -> Iterator[Event]:
-    """Pass `events` on, and behind each whatever `watcher`'s detectors find then.
+class Detection(Joint):
+    """Passes events on, and behind each whatever its watchers find then: the last one first, as if each stood in a
+    pipe behind the one before.
 
-    `new` makes the state of a session; with `per_agent` each subagent in it has its own. What a session's history
-    holds is seen and not raised, until it ends: what still holds then is.
+    What a session's history holds is seen and not raised, until it ends: what still holds then is.
     """
-    sessions: OrderedDict[str, _Session] = OrderedDict()
-    dropped = False
 
-    def raised(trigger: Event, name: str, session: _Session, findings: Iterable[Finding]) -> Iterator[Event]:
+    def __init__(self, events: Iterable[Event], watcher: Watcher) -> None:
+        self.events = events
+        self.watchers = [watcher]
+        self.sessions: OrderedDict[str, _Session] = OrderedDict()
+        self._dropped = False
+        self._shown: dict[str, list[Watcher]] = {}
+
+    def join(self, later: "Detection") -> None:
+        """Take over the watchers of one that would have stood behind this one."""
+        self.watchers += later.watchers
+
+    def __iter__(self) -> Iterator[Event]:
+        for event in self.events:
+            yield event
+            kind = event.type
+            shown = self._shown.get(kind)
+            if shown is None:
+                shown = self._shown_of(kind)
+            if not shown:
+                continue
+            if kind == "tick":
+                yield from self._tick(event, shown)
+                continue
+            session = self.sessions.get(event.session)
+            if session is None:
+                session = self._begin(event.session)
+            else:
+                self.sessions.move_to_end(event.session)
+            if kind == "history_start":
+                session.history = True
+            elif kind == "history_end":
+                session.history = False
+                yield from self._caught_up(event, session, shown)
+            else:
+                for watcher in shown:
+                    state = session.states.get(watcher)
+                    if state is None:
+                        state = session.states[watcher] = _State()
+                    if event.time > state.now:
+                        state.now = event.time
+                    agent = event.agent if watcher.per_agent else ""
+                    try:
+                        findings = (state.detectors.get(agent) or state.of(agent, watcher)).see(event, state.now)
+                        if findings:
+                            yield from self._raised(event, event.session, session.history, watcher, state, findings)
+                    except Exception as error:
+                        yield from self._failed(watcher, error, event)
+                if kind == "session_end":
+                    del self.sessions[event.session]
+
+    def _shown_of(self, kind: str) -> list[Watcher]:
+        """Who is shown the events of this type."""
+        shown = [] if kind in NOT_SHOWN else [each for each in reversed(self.watchers) if not each.sees or kind in each.sees]
+        if len(self._shown) < 1000:
+            self._shown[kind] = shown
+        return shown
+
+    def _begin(self, name: str) -> _Session:
+        session = self.sessions[name] = _Session()
+        if len(self.sessions) > SESSIONS:
+            self.sessions.popitem(last=False)
+            if not self._dropped:
+                self._dropped = True
+                warn(f"more than {SESSIONS} sessions at once: detectors forget the ones unheard of for longest")
+        return session
+
+    def _tick(self, event: Event, shown: list[Watcher]) -> Iterator[Event]:
+        for watcher in shown:
+            try:
+                for name, session in list(self.sessions.items()):
+                    if state := session.states.get(watcher):
+                        state.now = max(state.now, event.time)
+                        for detector in state.detectors.values():
+                            yield from self._raised(event, name, session.history, watcher, state, detector.see(event, state.now))
+            except Exception as error:
+                yield from self._failed(watcher, error, event)
+
+    def _caught_up(self, event: Event, session: _Session, shown: list[Watcher]) -> Iterator[Event]:
+        for watcher in shown:
+            try:
+                if state := session.states.get(watcher):
+                    state.now = max(state.now, event.time)
+                    for detector in state.detectors.values():
+                        yield from self._raised(event, event.session, False, watcher, state, detector.holding(state.now))
+            except Exception as error:
+                yield from self._failed(watcher, error, event)
+
+    def _raised(
+        self, trigger: Event, session: str, silent: bool, watcher: Watcher, state: _State, findings: Iterable[Finding]
+    ) -> Iterator[Event]:
         for finding in findings:
-            if not session.history and session.new(finding):
+            if not silent and state.new(finding):
                 yield violation(
-                    trigger, watcher, finding.message, time=session.now, session=name, level=finding.level,
-                    evidence=finding.evidence, actions=alert, **finding.seen,
+                    trigger, watcher.name, finding.message, time=state.now, session=session, level=finding.level,
+                    evidence=finding.evidence, actions=watcher.alert, **finding.seen,
                 )
 
-    for event in events:
-        yield event
-        kind = event.type
-        if kind == "tick":
-            for name, session in list(sessions.items()):
-                session.now = max(session.now, event.time)
-                for detector in session.detectors.values():
-                    yield from raised(event, name, session, detector.see(event, session.now))
-            continue
-        if not kind or kind == "violation" or kind == "kill":
-            continue
-        name = event.session
-        session = sessions.get(name)  # type: ignore[assignment]
-        if session is None:
-            session = sessions[name] = _Session()
-            if len(sessions) > SESSIONS:
-                sessions.popitem(last=False)
-                if not dropped:
-                    dropped = True
-                    warn(f"more than {SESSIONS} sessions at once: {watcher} forgets the ones unheard of for longest")
-        else:
-            sessions.move_to_end(name)
-        if event.time > session.now:
-            session.now = event.time
-        if kind == "history_start":
-            session.history = True
-            continue
-        if kind == "history_end":
-            session.history = False
-            for detector in session.detectors.values():
-                yield from raised(event, name, session, detector.holding(session.now))
-            continue
-        agent = event.agent if per_agent else ""
-        detector = session.detectors.get(agent)  # type: ignore[assignment]
-        if detector is None:
-            detector = session.detectors[agent] = new()
-            if len(session.detectors) > AGENTS:
-                session.detectors.popitem(last=False)
-        findings = detector.see(event, session.now)
-        if findings:
-            yield from raised(event, name, session, findings)
-        if kind == "session_end":
-            del sessions[name]
+    def _failed(self, watcher: Watcher, error: Exception, event: Event) -> Iterator[Event]:
+        """A watcher that throws is left out from here on, where somebody answers for that; else nobody is."""
+        if self.shield is None:
+            raise error
+        self.watchers.remove(watcher)
+        self._shown.clear()
+        yield from self.shield(watcher.name, error, event)
+
+
+def detect(
+    events: Iterable[Event], watcher: str, new: Callable[[], Detector], alert: tuple[str, ...] = (), *, sees: frozenset[str] = ANY, per_agent: bool = False
+) -> Detection:
+    """Watch `events` with the detectors that `new` makes: see `Watcher` and `Detection`."""
+    found = Detection(events, Watcher(watcher, new, alert, sees, per_agent))
+    if not isinstance(events, Detection):
+        return found
+    events.join(found)
+    return events
 
 
 def alert_option(watcher: str) -> Callable[[Any], Any]:

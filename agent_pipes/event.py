@@ -1,8 +1,6 @@
 """The vocabulary of the stream: what an event says, and the events this suite adds. See agent-pipes(7)."""
 
-import json
 from collections.abc import Iterator, Mapping
-from hashlib import blake2b
 from typing import Any, Literal
 
 import orjson
@@ -12,6 +10,9 @@ Fields = dict[str, Any]
 
 OURS = frozenset({"process", "violation", "kill", "history_start", "history_end", "tick", "unbelieved"})
 """The types that only this suite's own commands may say: what a followed file says of them is not believed."""
+
+_FIRST = b'{"event_type":"'
+_TYPE_AT = len(_FIRST)
 
 YEAR_2000, YEAR_2100 = 946_684_800.0, 4_102_444_800.0
 
@@ -51,6 +52,24 @@ class Event:
         self.data: Fields = data if type(data) is dict else {}
         self.memo: dict[str, Any] | None = None
 
+    @classmethod
+    def unread(cls, raw: bytes, kind: str) -> "Event":
+        """The event on a line that says its type first, `kind`: the line is read when more of it is asked for, if ever."""
+        event: Event = cls.__new__(cls)
+        event.raw = raw
+        event.type = kind
+        return event
+
+    def __getattr__(self, name: str) -> Any:
+        # Where nothing but `raw` and `type` has been filled in: the rest is, now.
+        if name not in Event.__slots__:
+            raise AttributeError(name)
+        try:
+            Event.__init__(self, self.raw, next(objects(self.raw)))
+        except ValueError:
+            Event.__init__(self, self.raw, {})
+        return getattr(self, name)
+
     @property
     def agent(self) -> str:
         return self.text("agent_id")
@@ -71,6 +90,25 @@ class Event:
 
 def _whole_seconds(time: object) -> float:
     return float(time) if type(time) is int and YEAR_2000 <= time < YEAR_2100 else 0.0
+
+
+KNOWN = (
+    "session_start", "session_end", "user_prompt", "assistant_response", "llm_request", "llm_response", "tool_call", "tool_result", "error",
+    "subagent_start", "subagent_stop", "process", "violation", "kill", "history_start", "history_end", "unbelieved", "cost_summary",
+)
+"""The types that the vocabulary has."""
+
+
+def type_of(line: bytes, known: Mapping[bytes, str]) -> str | None:
+    """Which of the `known` types a line says that is written as ours are: the type first, and one object. None where it
+    is written in another way, or has another type: then it must be read."""
+    if not line.startswith(_FIRST):
+        return None
+    kind = known.get(line[_TYPE_AT : line.find(b'"', _TYPE_AT)])
+    # Where a writer broke off, another event may stand behind this one on its line.
+    if kind is None or line.find(b'"event_type":', _TYPE_AT) >= 0 or not line.endswith(b"}\n"):
+        return None
+    return kind
 
 
 def make(event_type: str, timestamp: float, session: str, data: Mapping[str, Any], *, id: str = "", parent: str = "") -> Event:
@@ -116,6 +154,8 @@ def violation(
 
 def digest(content: bytes) -> str:
     """A short name for `content`: equal content has the same, and other content practically never (96 bits)."""
+    from hashlib import blake2b
+
     return blake2b(content, digest_size=12).hexdigest()
 
 
@@ -125,6 +165,8 @@ def dumps(fields: Mapping[str, Any]) -> bytes:
         return orjson.dumps(fields)
     except (TypeError, ValueError, RecursionError):
         # Lone surrogates, integers beyond 64 bits, nesting beyond 254: what agents write and orjson will not.
+        import json
+
         try:
             return json.dumps(fields, separators=(",", ":"), default=str).encode()
         except RecursionError:
@@ -142,21 +184,20 @@ def objects(line: bytes) -> Iterator[Fields]:
     try:
         fields = orjson.loads(text)
     except ValueError:
-        yield from _forgiving(text.decode(errors="replace"))
-        return
+        return _forgiving(text.decode(errors="replace"))
     if type(fields) is not dict:
         raise ValueError(f"expected an object, found {_kind(fields)}")
-    yield fields
-
-
-_decoder = json.JSONDecoder(strict=False, parse_constant=lambda name: None)
+    return iter((fields,))
 
 
 def _forgiving(text: str) -> Iterator[Fields]:
+    import json
+
+    decoder = json.JSONDecoder(strict=False, parse_constant=lambda name: None)
     at = 0
     while at < len(text):
         try:
-            fields, at = _decoder.raw_decode(text, at)
+            fields, at = decoder.raw_decode(text, at)
         except RecursionError:
             raise ValueError("nested too deep") from None
         except json.JSONDecodeError as error:

@@ -10,6 +10,7 @@ in the same process (`detect_retry.stage(max=3)(events)`). What it returns, if a
 """
 
 import errno
+import gc
 import os
 import signal
 import sys
@@ -32,15 +33,44 @@ _WEIGHT = (ENDED, UNREADABLE, VIOLATION, BROKE_OFF, KILLED, NOT_KILLED)
 Events = Generator[Event, None, int | None]
 
 
+Shield = Callable[[str, Exception, Event], Iterable[Event]]
+"""What becomes of a detector's failure: its name, the error and the event at which it failed; what is to be said of it downstream."""
+
+
+class Joint:
+    """What a stage may be made of that can be one with its neighbour, when that is one, too: then there is one loop, not two.
+
+    shield: answers for what fails in it; None: nobody does.
+    """
+
+    shield: Shield | None = None
+
+    def join(self, later: Any) -> None:
+        raise NotImplementedError
+
+    def __iter__(self) -> Iterator[Event]:
+        raise NotImplementedError
+
+
 class Stage:
     """A generator in a pipeline of one process, which remembers what it returned."""
 
-    def __init__(self, events: Events) -> None:
-        self.events = events
+    def __init__(self, events: Events | Joint) -> None:
+        self.events: Any = events
         self.status = ENDED
 
     def __iter__(self) -> Iterator[Event]:
         self.status = (yield from self.events) or ENDED
+
+    def joins(self, before: "Stage | None", shield: Shield | None) -> bool:
+        """Whether the stage `before` does its work from now on, too."""
+        if not isinstance(self.events, Joint):
+            return False
+        self.events.shield = shield
+        if before is None or not isinstance(before.events, Joint):
+            return False
+        before.events.join(self.events)
+        return True
 
 
 def worst(statuses: Iterable[int]) -> int:
@@ -114,11 +144,12 @@ def _unwritable(error: OSError) -> int:
 class Filter(Command):
     """A filter: the generator, its options, and how to run it as a command of its own."""
 
-    def __init__(self, name: str, generator: Callable[..., Events], reads: bool, must_run: bool, **extra: Any) -> None:
+    def __init__(self, name: str, generator: Callable[..., Events], reads: bool, must_run: bool, sees: frozenset[str], **extra: Any) -> None:
         super().__init__(name, callback=self._run, **extra)
         self.generator = generator
         self.reads = reads
         self.must_run = must_run
+        self.sees = sees
         self.params += [
             click.Option(["-e", "--exit-status", "exit_status"], is_flag=True, help="Exit with 1 if a violation was seen."),
         ]
@@ -158,36 +189,33 @@ class Filter(Command):
         return run_pipeline([(self, options)], exit_status=exit_status)
 
 
-Shield = Callable[["Filter", Callable[[Iterable[Event]], Stage]], Callable[[Iterable[Event]], Iterable[Event]]]
-
-
 def run_pipeline(
     parts: list[tuple[Filter, dict[str, Any]]], *, exit_status: bool = False, fd: int | None = 1, waiter: Waiter | None = None,
-    shield: Shield = lambda part, stage: stage,
+    shield: Shield | None = None,
 ) -> int:
     """Run filters one behind the other in this process, to the end of the input; the result is the exit status.
 
-    The first reads stdin unless it is a source. Events go to `fd`, or nowhere (None). `shield` may put something
-    around a stage. Ends the process by the signal where there was one, and by SIGPIPE where our reader has gone, once
+    The first reads stdin unless it is a source. Events go to `fd`, or nowhere (None). `shield` answers for detectors
+    that fail. Ends the process by the signal where there was one, and by SIGPIPE where our reader has gone, once
     every stage has cleaned up.
     """
+    # What a stream leaves behind is freed at once; a collector that looks for cycles after each few hundred objects finds none.
+    gc.set_threshold(50_000, 50, 50)
     if fd == 1:
         require_stdout()
     output = Output(fd, must_run=any(part.must_run for part, _ in parts)) if fd is not None else None
     waiter = waiter or Waiter()
     waiter.output = output
     waiter.listen()
-    reader = Reader(waiter)
+    seen_by = [part.sees for part, _ in parts]
+    reader = Reader(waiter, sees=frozenset().union(*seen_by) if all(seen_by) else frozenset())
     stages: list[Stage] = []
     events: Iterable[Event] = reader
     for part, options in parts:
-        stage = part.stage(waiter, **options)
-
-        def remembered(events: Iterable[Event], stage: Callable[[Iterable[Event]], Stage] = stage) -> Stage:
-            stages.append(stage(events))
-            return stages[-1]
-
-        events = shield(part, remembered)(events)
+        stage = part.stage(waiter, **options)(events)
+        if not stage.joins(stages[-1] if stages else None, shield):
+            stages.append(stage)
+            events = stage
     seen = torn = False
     stream = iter(events)
     try:
@@ -228,17 +256,18 @@ def require_stdout() -> None:
         raise click.UsageError("standard output is closed; events are written there") from None
 
 
-def filter_command(name: str, *, reads: bool = True, must_run: bool = False, **extra: Any) -> Callable[[Callable[..., Any]], Filter]:
+def filter_command(name: str, *, reads: bool = True, must_run: bool = False, sees: frozenset[str] = frozenset(), **extra: Any) -> Callable[[Callable[..., Any]], Filter]:
     """Make a generator the command `name` and a stage. Its docstring is the help, its first line the summary.
 
     `reads` is False for a source, which takes no events; `must_run` is True for a stage that a reader which does not
-    read must not stop. A parameter `waiter` is given the process's own.
+    read must not stop; `sees` are the types of events that it looks into, nothing being all of them. A parameter `waiter`
+    is given the process's own.
     """
 
     def decorate(generator: Callable[..., Events]) -> Filter:
         params = list(reversed(generator.__dict__.pop("__click_params__", [])))
         return Filter(
-            name, generator, reads=reads, must_run=must_run, params=[*params, version_option()],
+            name, generator, reads=reads, must_run=must_run, sees=sees, params=[*params, version_option()],
             help=generator.__doc__, context_settings={"help_option_names": ["-h", "--help"]}, **extra,
         )
 

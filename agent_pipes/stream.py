@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
-from agent_pipes.event import Event, Fields, objects, tick
+from agent_pipes.event import KNOWN, Event, Fields, objects, tick, type_of
 
 CHUNK = 1 << 16
 """Bytes read at once: what a pipe holds."""
@@ -314,14 +314,17 @@ class Lines:
 class Reader:
     """The events on a file descriptor, as they come; silence becomes ticks.
 
-    A line that is no event is said once with its number, flows on as it came, and is remembered in `bad`.
+    A line that is no event is said once with its number, flows on as it came, and is remembered in `bad`. Of the types
+    that nobody behind it `sees` (nothing: somebody sees all) no more is read than the type.
     """
 
-    def __init__(self, waiter: Waiter, fd: int = 0, name: str = "standard input") -> None:
+    def __init__(self, waiter: Waiter, fd: int = 0, name: str = "standard input", sees: frozenset[str] = frozenset()) -> None:
         self.lines = Lines(waiter, fd)
         self.name = name
         self.number = 0
         self.bad = 0
+        self._unseen = {kind.encode(): kind for kind in KNOWN if kind not in sees} if sees else {}
+        self._last: Event | None = None
         self._latest = 0.0
         self._since = time.monotonic()
 
@@ -329,12 +332,19 @@ class Reader:
         inside = False
         for whole in self.lines:
             if whole is None:
+                if self._last and self._last.time > self._latest:
+                    self._latest = self._last.time
                 if self._latest:
                     yield tick(self._latest + time.monotonic() - self._since)
                 continue
+            unseen = self._unseen
             for line in whole:
                 if inside:
                     yield Event(line, {})
+                elif unseen and (kind := type_of(line, unseen)):
+                    self.number += 1
+                    self._last = event = Event.unread(line, kind)
+                    yield event
                 else:
                     yield self._event(line)
             inside = self.lines.inside
@@ -346,10 +356,10 @@ class Reader:
         try:
             if len(line) > MAX_LINE:
                 raise ValueError(f"longer than {MAX_LINE} bytes")
-            for number, found in enumerate(objects(line)):
-                if number:
-                    raise ValueError("two objects on one line, of which the second is")
-                fields = found
+            found = objects(line)
+            fields = next(found, fields)
+            for _ in found:
+                raise ValueError("two objects on one line, of which the second is")
         except ValueError as error:
             self.complain(str(error))
         event = Event(line, fields)

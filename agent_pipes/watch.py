@@ -2,14 +2,14 @@
 
 import os
 import shlex
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
 from agent_pipes import config
-from agent_pipes.alert import alert
+from agent_pipes.alert import alert, default_sinks, outboxes
 from agent_pipes.cost import cost
 from agent_pipes.detect_cost import detect_cost
 from agent_pipes.detect_duration import detect_duration
@@ -18,11 +18,11 @@ from agent_pipes.detect_retry import detect_retry
 from agent_pipes.detect_scope import detect_scope
 from agent_pipes.detect_stall import detect_stall
 from agent_pipes.event import Event, violation
-from agent_pipes.filter import Command, Filter, Stage, run_pipeline, version_option
+from agent_pipes.filter import Command, Filter, Shield, run_pipeline, version_option
 from agent_pipes.kill import kill
 from agent_pipes.options import Option
 from agent_pipes.status import status
-from agent_pipes.stream import ReaderGone, Waiter, speak_as, warn
+from agent_pipes.stream import Waiter, speak_as, warn
 from agent_pipes.tail import tail
 
 WATCHERS: dict[str, Filter] = {
@@ -67,7 +67,7 @@ class Plan:
         self.file = file
         self.off = off
         sinks: tuple[str, ...] = flags.get("option_alert") or ()
-        self.sinks = sinks or (("terminal", "webhook") if self.value(_option(alert, "webhook")) else ("terminal",))
+        self.sinks = sinks or default_sinks(self.value(_option(alert, "webhook")), self.value(_option(alert, "form")))
         self.acts = {watcher: self.actions(watcher, bool(sinks), kills) for watcher in WATCHERS}
         self.kills = bool(kills) or any("kill" in acts for acts in self.acts.values())
         if self.kills and not kills:
@@ -93,6 +93,11 @@ class Plan:
     def values(self, part: Filter) -> dict[str, Any]:
         found = {option.name: self.value(option) for option in part.options if not option.key.endswith(".alert")}
         return {str(name): value for name, value in found.items() if value is not None}
+
+    def check_alerts(self) -> None:
+        """Whoever is to be told can be: an alert that cannot be sent is found before anything runs. Raises click.UsageError."""
+        told = self.values(alert)
+        outboxes({*self.sinks, *(sink for acts in self.acts.values() for sink in acts)}, told.get("webhook"), told.get("form"))
 
     def parts(self, source: dict[str, Any]) -> list[Part]:
         """The filters and their options, from the source on."""
@@ -121,46 +126,16 @@ def explain(parts: list[Part], command: tuple[str, ...]) -> str:
     return f"# beside: {shlex.join(command)}\n{text}" if command else text
 
 
-class Shielded:
-    """A detector of the preset: one that throws is left out from then on, and it is said. `strict` ends the agent instead."""
+def _left_out(strict: bool) -> Shield:
+    """A detector of the preset that throws is left out from then on, and it is said. `strict` ends the agent instead."""
 
-    def __init__(self, part: Filter, stage: Callable[[Iterable[Event]], Stage], *, strict: bool) -> None:
-        self.name = part.name
-        self.stage = stage
-        self.strict = strict
+    def said(watcher: str, error: Exception, event: Event) -> Iterator[Event]:
+        message = f"{WATCHERS[watcher].name} failed ({type(error).__name__}: {error}) and watches nothing from here on"
+        warn(message)
+        if strict:
+            yield violation(event, "internal", message, time=event.time, session=event.session)
 
-    def __call__(self, events: Iterable[Event]) -> Iterator[Event]:
-        source = iter(events)
-        pending: Event | None = None
-        asking = False
-
-        def fed() -> Iterator[Event]:
-            nonlocal pending, asking
-            asking = True
-            for event in source:
-                asking, pending = False, event
-                yield event
-                asking = True
-            asking = False
-
-        try:
-            for event in self.stage(fed()):
-                if event is pending:
-                    pending = None
-                yield event
-        except (click.ClickException, ReaderGone):
-            raise
-        except Exception as error:
-            if asking:
-                # What stands before this watcher has failed: there is nothing more to come, and it is not hidden.
-                raise
-            message = f"{self.name} failed ({type(error).__name__}: {error}) and watches nothing from here on"
-            warn(message)
-            if pending:
-                yield pending
-                if self.strict:
-                    yield violation(pending, "internal", message, time=pending.time, session=pending.session)
-        yield from source
+    return said
 
 
 class Watch(Command):
@@ -214,6 +189,7 @@ def watch(
     if explained:
         click.echo(explain(parts, command))
         return 0
+    plan.check_alerts()
     waiter = Waiter()
     if command:
         from agent_pipes.command import run_command
@@ -225,12 +201,8 @@ def watch(
 def _run(parts: list[Part], waiter: Waiter, output: Path | None, silent: bool, strict: bool, exit_status: bool) -> int:
     if output:
         fd = os.open(output, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        return run_pipeline(parts, exit_status=exit_status, fd=fd, waiter=waiter, shield=_shield(strict))
-    return run_pipeline(parts, exit_status=exit_status, fd=None if silent else 1, waiter=waiter, shield=_shield(strict))
-
-
-def _shield(strict: bool) -> Callable[[Filter, Callable[[Iterable[Event]], Stage]], Callable[[Iterable[Event]], Iterable[Event]]]:
-    return lambda part, stage: Shielded(part, stage, strict=strict) if part in WATCHERS.values() else stage
+        return run_pipeline(parts, exit_status=exit_status, fd=fd, waiter=waiter, shield=_left_out(strict))
+    return run_pipeline(parts, exit_status=exit_status, fd=None if silent else 1, waiter=waiter, shield=_left_out(strict))
 
 
 def configured(path: Path | None) -> tuple[dict[str, Any], set[str]]:

@@ -191,27 +191,46 @@ def test_history_raises_only_what_still_holds(home):
     watch.kill()
 
 
-def test_a_detector_that_throws_is_left_out_and_said_and_strict_ends_the_agent():
+def with_broken(*methods: str, options: tuple[str, ...] = ()) -> subprocess.CompletedProcess:
+    """The preset over the spiral, where each of these methods throws: `detect_retry.Retries.see`."""
     code = """
-import sys
-sys.argv = ["agent-strace", *sys.argv[1:]]
-from agent_pipes import detect_retry, strace
-def broken(events, **options):
-    for number, event in enumerate(events):
-        if number == 3:
-            raise RuntimeError("oops")
-        yield event
-detect_retry.detect_retry.generator = broken
+import importlib, sys
+broken = sys.argv[1].split()
+sys.argv = ["agent-strace", *sys.argv[2:]]
+def throw(self, *arguments):
+    raise RuntimeError("oops")
+for each in broken:
+    module, name, method = each.rsplit(".", 2)
+    setattr(getattr(importlib.import_module("agent_pipes." + module), name), method, throw)
+from agent_pipes import strace
 sys.exit(strace.main())
 """
-    done = subprocess.run([sys.executable, "-c", code, "watch", "--no-follow", str(FIXTURES / "spiral.ndjson")], capture_output=True, env=ENVIRONMENT, cwd=BIN.parent)
-    assert b"trace-detect-retry failed (RuntimeError: oops)" in done.stderr
-    kept = b"".join(line for line in done.stdout.splitlines(keepends=True) if b'"violation"' not in line)
-    assert len(kept.splitlines()) == len((FIXTURES / "spiral.ndjson").read_bytes().splitlines())
-    strict = subprocess.run(
-        [sys.executable, "-c", code, "watch", "--strict", "-e", "--no-follow", str(FIXTURES / "spiral.ndjson")], capture_output=True, env=ENVIRONMENT, cwd=BIN.parent
-    )
-    assert strict.returncode == 1 and "internal" in [found["watcher"] for found in violations(strict.stdout)]
+    command = [sys.executable, "-c", code, " ".join(methods), "watch", *options, "--no-follow", str(FIXTURES / "spiral.ndjson")]
+    return subprocess.run(command, capture_output=True, env=ENVIRONMENT, cwd=BIN.parent)
+
+
+SPIRAL = (FIXTURES / "spiral.ndjson").read_bytes()
+
+
+def test_a_detector_that_throws_is_left_out_and_said_and_the_others_go_on():
+    done = with_broken("repeats.loops.Loop.see")
+    assert done.stderr.count(b"trace-detect-loop failed (RuntimeError: oops) and watches nothing from here on") == 1
+    assert [found["watcher"] for found in violations(done.stdout)] == ["retry"] and done.returncode == 0
+    passed = [line for line in done.stdout.splitlines() if b'"event_type":"violation"' not in line]
+    assert len(passed) == len(SPIRAL.splitlines())
+
+
+def test_several_detectors_that_throw_are_each_left_out():
+    done = with_broken("detect_stall.Silence.see", "repeats.loops.Loop.see", "detect_cost.CostDetector.see")
+    for name in (b"stall", b"loop", b"cost"):
+        assert done.stderr.count(b"trace-detect-" + name + b" failed (RuntimeError: oops)") == 1
+    assert [found["watcher"] for found in violations(done.stdout)] == ["retry"]
+
+
+@pytest.mark.parametrize("method", ["detect_retry.Retries.see", "repeats.loops.Loop.see", "detect_cost.CostDetector.see", "detect_duration.Age.see"])
+def test_strict_says_a_violation_where_a_detector_throws_wherever_it_stands(method):
+    done = with_broken(method, options=("--strict", "-e"))
+    assert done.returncode == 1 and "internal" in [found["watcher"] for found in violations(done.stdout)]
 
 
 def test_a_reader_that_throws_is_no_watchers_fault_and_its_end_is_not_hidden():

@@ -1,7 +1,7 @@
 """Tool calls: which are the same, what each is done to, what to call it, and which result answers which call."""
 
 import json
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from posixpath import basename, normpath
 from typing import Any
 
@@ -145,7 +145,7 @@ OPEN = 64
 """Calls of one agent that wait for their result: beyond these, the oldest is given up."""
 
 UNSETTLED = 8
-"""How many of them keep their arguments."""
+"""How many of them, the latest, keep their arguments."""
 
 
 class OpenCalls:
@@ -153,12 +153,14 @@ class OpenCalls:
 
     def __init__(self) -> None:
         self._calls: OrderedDict[str, Call] = OrderedDict()
+        self._latest: deque[Call] = deque()
 
     def __len__(self) -> int:
         return len(self._calls)
 
     def clear(self) -> None:
         self._calls.clear()
+        self._latest.clear()
 
     def opened(self, event: Event) -> Call | None:
         """The call that this `tool_call` makes; None for one that is open already and is only said again."""
@@ -167,12 +169,20 @@ class OpenCalls:
         name = call.id or call.ticket
         if name in calls and name:
             return None
-        if len(calls) >= UNSETTLED or len(event.raw) > 4096:
-            call.settle()
-            if len(calls) >= OPEN:
-                calls.popitem(last=False)
         calls[name] = call
+        if len(event.raw) > 4096:
+            call.settle()
+        else:
+            self._latest.append(call)
+            if len(self._latest) > UNSETTLED:
+                self._settle(self._latest.popleft())
+        if len(calls) > OPEN:
+            calls.popitem(last=False)
         return call
+
+    def _settle(self, call: Call) -> None:
+        if self._calls.get(call.id or call.ticket) is call:
+            call.settle()
 
     def answered(self, event: Event) -> Call | None:
         """The call that this `tool_result` or `error` answers, which is then no longer open; None where there is none."""

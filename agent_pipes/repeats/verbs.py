@@ -5,6 +5,7 @@ from functools import lru_cache
 from posixpath import basename
 
 from agent_pipes.shell import Command, normalised, parse
+from agent_pipes.shell.parser import LEADS
 
 PATCHED = re.compile(r"^\*\*\* (?:Update|Add|Delete) File: (.+?)\s*$", re.M)
 """A file in the patches that apply_patch takes."""
@@ -49,14 +50,22 @@ def _is_test(word: str) -> bool:
     return word in _TESTERS or bool(_TEST_TASK.fullmatch(word) or _TEST_SCRIPT.fullmatch(word))
 
 
-_PLAIN = re.compile(r"(?!cd |time |env |command |exec |nohup |(?:/\S*/)?(?:ba|da|z|k)?sh )[\w./+-]+(?: [\w./:=@%+, -]*)?")
+_HEAD = rf"(?!(?:cd|time|env|command|exec|nohup|(?:/\S*/)?(?:ba|da|z|k)?sh|{'|'.join(map(re.escape, sorted(LEADS)))}) )[\w./+-]+"
+_PLAIN = re.compile(_HEAD + r"(?: [\w./:=@%+, -]*)?")
+_DRESSED = re.compile(
+    rf"(?:cd [\w./+-]+ ?(?:&&|;) )?({_HEAD}(?: [\w./:=@%+,-]+)*)(?: 2>&1| 2>/dev/null)?(?: \| (?:tail|head)(?: -(?:n ?)?[0-9]+)?)?"
+)
+"""What agents write most often: a plain command, and about it what `normalised` takes off."""
 
 
 def short(command: str) -> str:
-    """The command as it is compared with others. A plain one, words alone, is so already."""
+    """The command as it is compared with others: `normalised`, which has nothing to do for a plain one, words alone."""
     if _PLAIN.fullmatch(command) and "  " not in command and command[-1] != " ":
         return command
-    return _normalised(command) if len(command) <= 1000 else normalised(command)
+    if len(command) > 1000:
+        return normalised(command)
+    dressed = _DRESSED.fullmatch(command)
+    return dressed[1] if dressed else _normalised(command)
 
 
 @lru_cache(maxsize=1024)
