@@ -8,7 +8,7 @@ JOBS ?= 4
 PY := $(VENV)/bin/python
 export PYTHONUNBUFFERED :=
 
-.PHONY: help demo test lint man real prices bench-cost fuzz soak clean
+.PHONY: help demo test lint man real prices completions bench-cost fuzz soak clean
 
 help:
 	@sed -n 's/^# make/make/p' $(MAKEFILE_LIST)
@@ -43,6 +43,10 @@ real: $(VENV)/.made
 prices: $(VENV)/.made
 	$(PY) -m pip install -q --disable-pip-version-check --upgrade genai-prices
 	$(PY) tests/make_prices.py
+
+# make completions agent_pipes/completions anew, from the commands
+completions: $(VENV)/.made
+	$(PY) tests/make_completions.py
 
 # make bench-cost  dollars and MB/s beside ccusage (npm), over the recorded sessions
 bench-cost: $(VENV)/.made

@@ -1,11 +1,14 @@
 """The subcommands of agent-strace, by name: which module each is in, and a word on what it does."""
 
 from importlib import import_module
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import click
 
 from agent_pipes.filter import version_option
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 SUBCOMMANDS = {
     "backtest": ("agent_pipes.backtest", "Try limits on the past: what would have been raised in every session recorded on this machine."),
@@ -31,6 +34,13 @@ class Subcommands(click.Group):
         limit = formatter.width - 6 - max(map(len, SUBCOMMANDS))
         with formatter.section("Commands"):
             formatter.write_dl([(name, click.Command(name, help=summary).get_short_help_str(limit)) for name, (_, summary) in SUBCOMMANDS.items()])
+
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem[str]]":
+        from click.shell_completion import CompletionItem
+
+        found = [CompletionItem(name, help=summary) for name, (_, summary) in SUBCOMMANDS.items() if name.startswith(incomplete)]
+        return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
 
 
 strace = Subcommands(
