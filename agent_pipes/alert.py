@@ -1,17 +1,23 @@
 """trace-alert: tells people of violations, on stderr, in a file, over a webhook."""
 
 import os
+import re
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from agent_pipes.event import Event
 from agent_pipes.filter import ENDED, UNREADABLE, Events, filter_command
-from agent_pipes.options import Option
+from agent_pipes.options import DURATION, Option
 from agent_pipes.stream import say, shown, warn, warning_head
+
+if TYPE_CHECKING:
+    from agent_pipes.telling.outbox import Outbox
+    from agent_pipes.telling.payloads import Payload
+    from agent_pipes.webhook import Endpoint
 
 SINKS = ("terminal", "file", "webhook")
 
@@ -101,7 +107,7 @@ class Started:
 
 
 def watcher_name(event: Event) -> str:
-    return f"{event.text('watcher').capitalize() or 'Unknown'}Watcher"
+    return f"{event.text('watcher')[:40].capitalize() or 'Unknown'}Watcher"
 
 
 def line_of(event: Event, kills: bool) -> str:
@@ -135,27 +141,66 @@ def sinks_of(event: Event, to: tuple[str, ...]) -> Iterable[str]:
     return to
 
 
+FORMS = ("json", "slack", "discord", "teams", "pagerduty")
+"""What a webhook may be told in: `telling.payloads` has the words."""
+
+KEY = "AGENT_PIPES_PAGERDUTY_KEY"
+
+
+def default_sinks(webhook: str | None, form: str | None) -> tuple[str, ...]:
+    """Where it is told if nobody says where: on the terminal, and wherever else there is somebody to take it."""
+    return ("terminal", *(("webhook",) if webhook or form == "pagerduty" else ()))
+
+
+def outboxes(to: Iterable[str], webhook: str | None = None, form: str | None = None, allow_http: bool = False) -> "dict[str, Outbox]":
+    """Whoever else is to be told, by the sink's name; nothing of it has begun. Raises click.UsageError for what cannot be used."""
+    if webhook is None and form != "pagerduty":
+        if "webhook" in to:
+            raise click.UsageError("--to webhook: no URL; give it in $AGENT_PIPES_WEBHOOK, the config's webhook.url, or --webhook")
+        return {}
+    from agent_pipes.telling.outbox import Outbox
+    from agent_pipes.telling.payloads import PAGERDUTY
+    from agent_pipes.webhook import Endpoint, Sender
+
+    endpoint = Endpoint(PAGERDUTY if webhook is None else webhook, allow_http=allow_http)
+    return {"webhook": Outbox("the webhook", Sender(endpoint, _payload(endpoint, form)))}
+
+
+def _payload(endpoint: "Endpoint", form: str | None) -> "Payload":
+    from agent_pipes.telling.payloads import PAGERDUTY_HOSTS, form_for, payload
+    from agent_pipes.webhook import LOCAL
+
+    form = form or form_for(endpoint.host)
+    if form != "pagerduty":
+        return payload(form)
+    # The URL may stand in a file that an agent can write; the key stands in no file.
+    if endpoint.host not in (*PAGERDUTY_HOSTS, *LOCAL):
+        raise click.UsageError(f"PagerDuty's routing key goes to no other host than {' and '.join(PAGERDUTY_HOSTS)}")
+    key = os.environ.get(KEY, "").strip()
+    if not re.fullmatch("[!-~]{32}", key):
+        raise click.UsageError(f"PagerDuty's routing key, of 32 characters, is expected in ${KEY}")
+    return payload(form, key)
+
+
 @filter_command("trace-alert")
 @click.option("--to", cls=Option, flag="--alert", multiple=True, type=click.Choice(SINKS), help="Tell it here; may be given again. [default: terminal]")
 @click.option("--file", "file", cls=Option, type=click.Path(dir_okay=False, path_type=Path), help="The file of `--to file`. [default: alerts.log in the store]")
 @click.option("--webhook", cls=Option, flag="--webhook", key="webhook.url", envvar="AGENT_PIPES_WEBHOOK", help="The URL of `--to webhook`; a secret: better in $AGENT_PIPES_WEBHOOK.")
+@click.option("--format", "form", cls=Option, flag="--webhook-format", key="webhook.format", type=click.Choice(FORMS), help="What the webhook takes. [default: told by the URL's host, else json]")
 @click.option("--allow-http", is_flag=True, help="Let the URL be http: also where it is not this machine.")
 @click.option("--watcher", "watchers", cls=Option, key="webhook.events", multiple=True, help="Only violations of this watcher go to the webhook; may be given again.")
-@click.option("--drain", type=click.FloatRange(0, 600), default=10.0, show_default=True, help="Seconds to go on delivering at the end.")
+@click.option("--drain", cls=Option, type=DURATION, default="10s", show_default=True, help="How long to go on delivering at the end.")
 @click.option("--kills", is_flag=True, help="Say of a violation that it ends the session: a trace-kill stands in this pipeline.")
 def alert(
-    events: Iterable[Event], to: tuple[str, ...] = (), file: Path | None = None, webhook: str | None = None, allow_http: bool = False,
-    watchers: tuple[str, ...] = (), drain: float = 10.0, kills: bool = False,
+    events: Iterable[Event], to: tuple[str, ...] = (), file: Path | None = None, webhook: str | None = None, form: str | None = None,
+    allow_http: bool = False, watchers: tuple[str, ...] = (), drain: float = 10.0, kills: bool = False,
 ) -> Events:
     """Tell people of violations, and of what became of the agent: on stderr, in a file, over a webhook."""
-    to = to or (("terminal", "webhook") if webhook and not to else ("terminal",))
-    sender: Any = None
-    if webhook:
-        from agent_pipes.webhook import Sender
-
-        sender = Sender(webhook, allow_http=allow_http)
-    elif "webhook" in to:
-        raise click.UsageError("--to webhook: no URL; give it in $AGENT_PIPES_WEBHOOK, the config's webhook.url, or --webhook")
+    to = to or default_sinks(webhook, form)
+    boxes = outboxes(to, webhook, form, allow_http)
+    if boxes:
+        from agent_pipes.telling.outbox import close_all
+        from agent_pipes.telling.waiting import Alert
     log = AlertFile(file or default_file())
     started = Started()
     undelivered = False
@@ -163,23 +208,24 @@ def alert(
         for event in events:
             started.see(event)
             if event.type in ("violation", "kill"):
+                line = line_of(event, kills)
                 for sink in sinks_of(event, to):
                     if sink == "terminal":
                         # What became of the process, trace-kill has told the same people itself.
                         if event.type == "violation":
-                            say(f"{warning_head()}{started.since(event.session, event.time)}  {line_of(event, kills)}")
+                            say(f"{warning_head()}{started.since(event.session, event.time)}  {line}")
                     elif sink == "file":
-                        log.write(f"{event.time:.3f} {shown(event.session)} {started.since(event.session, event.time)}  {shown(line_of(event, kills))}\n".encode())
-                    elif sender is None:
+                        log.write(f"{event.time:.3f} {shown(event.session)} {started.since(event.session, event.time)}  {shown(line)}\n".encode())
+                    elif sink not in boxes:
                         undelivered = True
                         warn("a violation is to go to a webhook, and none is configured: set $AGENT_PIPES_WEBHOOK")
                     elif not watchers or event.type == "kill" or event.text("watcher") in watchers:
-                        sender.send(event, line_of(event, kills))
+                        boxes[sink].put(Alert(event, shown(line)))
             yield event
     finally:
-        if sender:
+        if boxes:
             with suppress(Exception):
-                undelivered = not sender.close(drain) or undelivered
+                undelivered = not close_all(boxes.values(), drain) or undelivered
     return UNREADABLE if undelivered else ENDED
 
 

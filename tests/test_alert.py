@@ -5,69 +5,10 @@ import os
 import stat
 import threading
 import time
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from support import Stream, events_of, run, start
-
-
-def violated(times: int = 1, **data: object) -> Stream:
-    stream = Stream()
-    stream.add("session_start", {"cwd": "/home/dev/proj"})
-    for _ in range(times):
-        stream.add("violation", {"watcher": "retry", "level": "critical", "message": '"python -m pytest" failed 3 times', "count": 3, "limit": 3, **data}, after=65)
-    return stream
-
-
-@contextmanager
-def server(answer):
-    """A real HTTP server; `answer(handler, body)` writes the answer. Yields its port and what it was sent."""
-    taken = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):
-            body = self.rfile.read(int(self.headers.get("content-length") or 0))
-            taken.append((self.path, dict(self.headers), body))
-            try:
-                answer(self, body)
-            except OSError:
-                pass
-
-        def do_GET(self):
-            taken.append((self.path, dict(self.headers), b"GET"))
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *args):
-            pass
-
-    running = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    running.daemon_threads = True
-    thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
-        yield running.server_address[1], taken
-    finally:
-        running.shutdown()
-        running.server_close()
-
-
-def with_status(*statuses, headers=()):
-    left = list(statuses)
-
-    def answer(handler, body):
-        handler.send_response(left.pop(0) if len(left) > 1 else left[0])
-        for name, value in headers:
-            handler.send_header(name, value)
-        handler.send_header("content-length", "0")
-        handler.end_headers()
-
-    return answer
-
-
-def webhook(port: int, stream: Stream, *args: object):
-    return run("trace-alert", *args, input=stream.bytes, env={"AGENT_PIPES_WEBHOOK": f"http://127.0.0.1:{port}/services/SECRET?token=SECRET"})
+from support import events_of, run, start
+from webhooks import server, violated, webhook, with_status
 
 
 def test_alert_terminal():
