@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +17,7 @@ from agent_pipes.money.estimate import HEARD, Said
 from agent_pipes.money.metering import ASSUMED, GUESSED, Cost, Meter, may_record
 from agent_pipes.money.price_file import PRICE_FILE
 from agent_pipes.options import Option
+from agent_pipes.pattern import pattern
 from agent_pipes.pricing import DOLLAR
 from agent_pipes.stream import warn
 
@@ -175,7 +175,7 @@ def _spliced(raw: bytes, data: Fields, cost: Fields) -> bytes:
 
 
 _decoder = json.JSONDecoder(strict=False)
-_BETWEEN = re.compile(r"[\s,:]*")
+_BETWEEN = pattern(r"[\s,:]*")
 
 
 def _place(text: str) -> tuple[int, int]:

@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from agent_pipes.pattern import pattern
+
 OFF = 0
 """A limit of this value is no limit: what `0` and `off` come to."""
 
@@ -63,8 +65,8 @@ class Count(click.ParamType):  # type: ignore[type-arg]
 
 
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-_DURATION = re.compile(r"(?:\d{1,9}(?:\.\d{1,6})?(?:ms|[smhdw]))+", re.ASCII)
-_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw])", re.ASCII)
+_DURATION = pattern(r"(?:\d{1,9}(?:\.\d{1,6})?(?:ms|[smhdw]))+", re.ASCII)
+_PART = pattern(r"(\d+(?:\.\d+)?)(ms|[smhdw])", re.ASCII)
 
 
 class Duration(click.ParamType):  # type: ignore[type-arg]
@@ -119,7 +121,7 @@ def _off(value: object) -> bool:
     return isinstance(value, str) and value.strip().lower() == "off"
 
 
-_NUMBER = re.compile(r"\d{1,12}(?:\.\d{0,9})?|\.\d{1,9}", re.ASCII)
+_NUMBER = pattern(r"\d{1,12}(?:\.\d{0,9})?|\.\d{1,9}", re.ASCII)
 
 
 def _number(value: object) -> float:

@@ -5,7 +5,6 @@ the makers' price pages: long-context prices hold for the whole request once its
 price holds from midnight UTC of its date, and cached input is billed apart from the rest of the prompt.
 """
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from difflib import get_close_matches
@@ -15,6 +14,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import orjson
+
+from agent_pipes.pattern import pattern
 
 DOLLAR = 10**12
 """Picodollars in a dollar."""
@@ -187,7 +188,7 @@ class _Index:
         return max(found, key=lambda each: each[0])[1] if found else None
 
 
-_VARIANT = re.compile(r"[-@:\[](?!\d{1,2}(?!\d))")
+_VARIANT = pattern(r"[-@:\[](?!\d{1,2}(?!\d))")
 """How a name goes on that is a variant's; opus-4-8 is not a variant of opus-4."""
 
 
@@ -213,19 +214,19 @@ _SAME = {
 _PASSING = frozenset(_SAME.values()) | {"openrouter", "models", "publishers", "anthropic", "openai", "cursor", "litellm", "litellm_proxy"}
 """Those that bill a model at its maker's price. Who else stands before a model's name may have prices of his own."""
 
-_BEDROCK = re.compile(
+_BEDROCK = pattern(
     r"(?:(global|us|eu|apac|jp|au|ca|in|us-gov)\.)?"
     r"(anthropic|openai|moonshotai|zai|amazon|meta|mistral|deepseek|qwen|google|nvidia|minimax|xai)\.([a-z].*)"
 )
-_AWS_REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d|arn:.*")
+_AWS_REGION = pattern(r"[a-z]{2}(-[a-z]+)+-\d|arn:.*")
 _ENDINGS = (
-    re.compile(r"\[[^\]]*\]$"),
-    re.compile(r"(?<=[a-z0-9]):[a-z0-9-]+$"),
-    re.compile(r"-v\d+$"),
-    re.compile(r"[-@](20\d{6}|20\d\d-\d\d-\d\d|\d\d-20\d\d|\d\d-\d\d|latest|default)$"),
+    pattern(r"\[[^\]]*\]$"),
+    pattern(r"(?<=[a-z0-9]):[a-z0-9-]+$"),
+    pattern(r"-v\d+$"),
+    pattern(r"[-@](20\d{6}|20\d\d-\d\d-\d\d|\d\d-20\d\d|\d\d-\d\d|latest|default)$"),
 )
-_EFFORT = re.compile(r"(-thinking|-minimal|-low|-medium|-high|-xhigh|-none)+$")
-_SWAPPED = re.compile(r"claude-(\d[\d.-]*)-([a-z]+)(|-.*)")
+_EFFORT = pattern(r"(-thinking|-minimal|-low|-medium|-high|-xhigh|-none)+$")
+_SWAPPED = pattern(r"claude-(\d[\d.-]*)-([a-z]+)(|-.*)")
 """claude-4.5-sonnet, which is claude-sonnet-4.5."""
 
 

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import click
 import orjson
 
+from agent_pipes.pattern import pattern
 from agent_pipes.pricing import KINDS, MODES
 
 Prices = dict[str, Any]
@@ -141,7 +142,7 @@ _LITELLM = {
     "input_cost_per_token": "input", "output_cost_per_token": "output", "cache_read_input_token_cost": "cache_read",
     "cache_creation_input_token_cost": "cache_write", "cache_creation_input_token_cost_above_1hr": "cache_write_1h",
 }
-_LITELLM_KEY = re.compile(rf"({'|'.join(sorted(_LITELLM, key=len, reverse=True))})(?:_above_(\d+)k_tokens)?(?:_(priority|flex|batches))?")
+_LITELLM_KEY = pattern(rf"({'|'.join(sorted(_LITELLM, key=len, reverse=True))})(?:_above_(\d+)k_tokens)?(?:_(priority|flex|batches))?")
 
 
 def _from_litellm(path: str, content: Mapping[str, Any]) -> Prices:

@@ -4,7 +4,6 @@ That is all a bill needs, and several times as fast as the events of the same fi
 """
 
 import gc
-import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,13 @@ from agent_pipes import choose
 from agent_pipes.event import Event, Fields, objects
 from agent_pipes.money.estimate import HEARD
 from agent_pipes.money.metering import Meter, may_record, modes_of
+from agent_pipes.pattern import pattern
 from agent_pipes.pricing import Usage
 from agent_pipes.sources import Source, claude, claude_usage
 from agent_pipes.sources.fields import time_of
 from agent_pipes.stream import warn
 
-_CODEX = re.compile(
+_CODEX = pattern(
     rb'\{"timestamp":"[^"]*",(?:"ordinal":\d+,)?"type":"(?:world_state|compacted|response_item|inter_agent_communication_metadata'
     rb'|event_msg","payload":\{"type":"(?!token_count|task_started|thread_settings_applied))'
 )

@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from agent_pipes.event import Event, Fields
+from agent_pipes.pattern import pattern
 from agent_pipes.reach import programs
 from agent_pipes.reach.found import ALL, FILES, KINDS, About, Access, Extent, Reach, Unjudged, Use
 from agent_pipes.reach.network import host_of
@@ -42,7 +43,7 @@ _FROM_KEYS = frozenset(["source", "src", "from", "oldpath", "sourcepath", "oldna
 _TO_KEYS = frozenset(["destination", "dest", "dst", "to", "newpath", "destinationpath", "destpath", "newname", "touri", "topath", "outputpath"])
 _MOVES = frozenset(["move", "rename", "copy", "link", "file", "files", "directory", "folder", "path"])
 _URL_KEYS = frozenset(["url", "urls", "uri", "href", "link"])
-_URL_IN_TEXT = re.compile(r"https?://[^\s\"'<>)\]]+")
+_URL_IN_TEXT = pattern(r"https?://[^\s\"'<>)\]]+")
 
 
 def reach_of(event: Event) -> Reach:

@@ -4,11 +4,12 @@ import re
 from collections.abc import Iterable
 from posixpath import basename
 
+from agent_pipes.pattern import pattern
 from agent_pipes.reach.found import Reach, arguments, names
 from agent_pipes.shell import Command, Word
 
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)")
-_REMOTE = re.compile(r"(?:[^@:/\s]+@)?(\[[0-9A-Fa-f:.]+\]|[^@:/\s]+):(?!//)(.*)", re.S)
+_URL = pattern(r"[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)")
+_REMOTE = pattern(r"(?:[^@:/\s]+@)?(\[[0-9A-Fa-f:.]+\]|[^@:/\s]+):(?!//)(.*)", re.S)
 
 _CURL_VALUES = "AbcCdDeEFhHKmoPQrTtuUwxXyYz"
 _CURL_LONG = names(

@@ -2,8 +2,10 @@
 
 import re
 
-_CODEX = re.compile(r"^\*\*\* (?:(?:Add|Update|Delete) File|Move to): (.+?)\s*$", re.M)
-_UNIFIED = re.compile(r"^(?:---|\+\+\+) ([^\t\n]+)|^rename (?:from|to) (.+)$", re.M)
+from agent_pipes.pattern import pattern
+
+_CODEX = pattern(r"^\*\*\* (?:(?:Add|Update|Delete) File|Move to): (.+?)\s*$", re.M)
+_UNIFIED = pattern(r"^(?:---|\+\+\+) ([^\t\n]+)|^rename (?:from|to) (.+)$", re.M)
 
 
 def patched(text: str) -> list[str]:

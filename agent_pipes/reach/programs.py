@@ -6,13 +6,14 @@ from itertools import takewhile
 from posixpath import join
 from typing import NamedTuple
 
+from agent_pipes.pattern import pattern
 from agent_pipes.reach import network
 from agent_pipes.reach.found import ALL, COMMANDS, FILES, Access, Extent, Reach, arguments, names
 from agent_pipes.reach.patch import patched
 from agent_pipes.shell import Command, Redirect, Word
 
-_DEVICE = re.compile(r"/dev/(?:null|zero|full|u?random|tty|std(?:in|out|err)|fd/\d+)")
-_SOCKET = re.compile(r"/dev/(?:tcp|udp)/([^/]+)/.*")
+_DEVICE = pattern(r"/dev/(?:null|zero|full|u?random|tty|std(?:in|out|err)|fd/\d+)")
+_SOCKET = pattern(r"/dev/(?:tcp|udp)/([^/]+)/.*")
 
 _LONG = names(
     "--lines --bytes --regexp --file --max-count --after-context --before-context --context --glob --type --key --field-separator --delimiter"
@@ -71,7 +72,7 @@ _HARMLESS = names(
     " lsblk lsof fuser yes expr bc factor tr mktemp ssh-add gpg-agent locale getconf history dirs shopt enable help logger"
     " readlink realpath time"
 )
-_INTERPRETERS = re.compile(r"(?:python|pypy|node|deno|ruby|perl|php|lua|Rscript|tclsh|osascript|java|groovy|julia|swift|ts-node|tsx)[\d.]*")
+_INTERPRETERS = pattern(r"(?:python|pypy|node|deno|ruby|perl|php|lua|Rscript|tclsh|osascript|java|groovy|julia|swift|ts-node|tsx)[\d.]*")
 _RUNNERS = names(
     "make gmake just task rake mise tox nox ninja cmake meson bazel ant npm npx pnpm yarn bun bunx cargo uv poetry pdm pipenv gradle mvn"
     " ansible-playbook docker docker-compose podman kubectl vagrant su runuser crontab at batch screen tmux watch parallel entr"

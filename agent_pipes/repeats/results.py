@@ -4,17 +4,18 @@ import re
 from collections import OrderedDict
 
 from agent_pipes.event import Event
+from agent_pipes.pattern import pattern
 from agent_pipes.repeats.calls import canonical
 from agent_pipes.repeats.volatile import typed
 
 OK, FAILED, VOID = "ok", "failed", "void"
 
 _NOT_ITS_OWN = frozenset({"rejected", "sibling", "interrupted", "api"})
-_STOPPED = re.compile(
+_STOPPED = pattern(
     r"The user doesn't want to (?:proceed|take this action)|\[Request interrupted by user|(?:<tool_use_error>)?Sibling tool call errored"
     r"|(?:Error: )?(?:Request )?[Aa]borted by user"
 )
-_EXIT = re.compile(
+_EXIT = pattern(
     r"""(?:Error: )?Exit code:? (-?\d+)|\{.*?['"]exit_?[cC]ode['"]: (-?\d+)|(?:Chunk ID|Wall time).{0,200}?Process exited with code (-?\d+)""", re.S
 )
 

@@ -4,10 +4,11 @@ import re
 from functools import lru_cache
 from posixpath import basename
 
+from agent_pipes.pattern import pattern
 from agent_pipes.shell import Command, normalised, parse
 from agent_pipes.shell.parser import LEADS
 
-PATCHED = re.compile(r"^\*\*\* (?:Update|Add|Delete) File: (.+?)\s*$", re.M)
+PATCHED = pattern(r"^\*\*\* (?:Update|Add|Delete) File: (.+?)\s*$", re.M)
 """A file in the patches that apply_patch takes."""
 
 _EDITING_TOOLS = frozenset({
@@ -15,15 +16,15 @@ _EDITING_TOOLS = frozenset({
 })
 _READING_TOOLS = frozenset({"read", "read_file", "view", "open_file"})
 _WRITING_TOOLS = frozenset({"write", "write_file", "create_file", "create"})
-_LOOKING = re.compile(r"read|view|grep|glob|search|list|ls\b|get|find|fetch|show|describe|status|query|web|think|poll|todo|update_plan|bashoutput|taskoutput")
+_LOOKING = pattern(r"read|view|grep|glob|search|list|ls\b|get|find|fetch|show|describe|status|query|web|think|poll|todo|update_plan|bashoutput|taskoutput")
 
 _TESTERS = frozenset({"pytest", "py.test", "tox", "nox", "jest", "vitest", "mocha", "rspec", "phpunit", "ctest", "unittest", "nextest"})
 _RUNNERS = frozenset({
     "python", "python3", "npm", "npx", "pnpm", "yarn", "bun", "deno", "uv", "poetry", "pipenv", "bundle", "cargo", "go", "make", "just", "task",
     "mise", "mvn", "gradle", "gradlew", "dotnet", "rake", "mix", "swift", "bazel", "nx", "turbo", "php", "ruby", "node",
 })
-_TEST_SCRIPT = re.compile(r"(?:run[-_]?)?tests?\.\w+|run[-_]?tests?|test_\w+\.\w+|\w+[._]test\.\w+")
-_TEST_TASK = re.compile(r"tests?(?:[:_-]\S*)?")
+_TEST_SCRIPT = pattern(r"(?:run[-_]?)?tests?\.\w+|run[-_]?tests?|test_\w+\.\w+|\w+[._]test\.\w+")
+_TEST_TASK = pattern(r"tests?(?:[:_-]\S*)?")
 
 
 @lru_cache(maxsize=256)
@@ -51,8 +52,8 @@ def _is_test(word: str) -> bool:
 
 
 _HEAD = rf"(?!(?:cd|time|env|command|exec|nohup|(?:/\S*/)?(?:ba|da|z|k)?sh|{'|'.join(map(re.escape, sorted(LEADS)))}) )[\w./+-]+"
-_PLAIN = re.compile(_HEAD + r"(?: [\w./:=@%+, -]*)?")
-_DRESSED = re.compile(
+_PLAIN = pattern(_HEAD + r"(?: [\w./:=@%+, -]*)?")
+_DRESSED = pattern(
     rf"(?:cd [\w./+-]+ ?(?:&&|;) )?({_HEAD}(?: [\w./:=@%+,-]+)*)(?: 2>&1| 2>/dev/null)?(?: \| (?:tail|head)(?: -(?:n ?)?[0-9]+)?)?"
 )
 """What agents write most often: a plain command, and about it what `normalised` takes off."""
@@ -73,8 +74,8 @@ def _normalised(command: str) -> str:
     return normalised(command)
 
 
-_IN_PLACE = re.compile(r"(?:cd \S+ && )?(?:sed|gsed|perl)\b(?=.* -(?:\w*i|-in-place))", re.S)
-_MAY_WRITE = re.compile(r"<<|\b(?:sed|perl)\s|\b(?:echo|printf|cat|tee)\b[^|;&\n]{0,300}>")
+_IN_PLACE = pattern(r"(?:cd \S+ && )?(?:sed|gsed|perl)\b(?=.* -(?:\w*i|-in-place))", re.S)
+_MAY_WRITE = pattern(r"<<|\b(?:sed|perl)\s|\b(?:echo|printf|cat|tee)\b[^|;&\n]{0,300}>")
 
 
 def subject(command: str) -> str:
@@ -120,7 +121,7 @@ def _edited_files(command: Command) -> list[str]:
 POLLING_TOOLS = frozenset({"BashOutput", "TaskOutput", "AgentOutputTool", "AgentOutput", "read_bash", "list_bash", "wait", "wait_agent", "poll"})
 """Tools that only wait for something, or ask how far it has come."""
 
-_POLLING = re.compile(
+_POLLING = pattern(
     r"(?:^|[;&|(]\s*|\bdo )(?:sleep\s+[\d.]|wait\b|watch\s|tail\s+(?:-\w+\s+)*-\w*[fF]\b|gh\s+run\s+(?:watch|view|list)|gh\s+pr\s+(?:checks|status)"
     r"|kubectl\s+(?:wait|rollout\s+status|get)|docker\s+wait|inotifywait\b|squeue\b)"
 )
@@ -138,8 +139,8 @@ _LOOK = frozenset({
     "true", "false", "test", "[", "basename", "dirname", "realpath", "readlink", "md5sum", "sha256sum", "id", "uptime", "free", "history", "column", "cd",
 })
 _LOOK_GIT = frozenset({"status", "log", "diff", "show", "blame", "ls-files", "rev-parse", "describe", "grep", "shortlog", "cat-file", "reflog"})
-_PARTS = re.compile(r"&&|\|\||[;|\n]")
-_MORE = re.compile(r"[;&|\n>`]|\$\(")
+_PARTS = pattern(r"&&|\|\||[;|\n]")
+_MORE = pattern(r"[;&|\n>`]|\$\(")
 
 
 def command_changes(command: str) -> bool:

@@ -10,6 +10,7 @@ import re
 import shlex
 from posixpath import basename
 
+from agent_pipes.pattern import pattern
 from agent_pipes.shell.commands import ASSIGNMENT, SHELLS, Command, Unknown
 from agent_pipes.shell.inner import WITHIN
 from agent_pipes.shell.lexer import Lexer
@@ -30,7 +31,7 @@ def line(value: object) -> str:
 
 
 _QUIET = ("2>&1", "2> /dev/null", "2>> /dev/null")
-_TAIL_ARGUMENT = re.compile(r"-\d+|-[nc][+-]?\d+|[+-]?\d+|-[nc]|-u")
+_TAIL_ARGUMENT = pattern(r"-\d+|-[nc][+-]?\d+|[+-]?\d+|-[nc]|-u")
 
 
 def normalised(command: str) -> str:

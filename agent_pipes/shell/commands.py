@@ -1,9 +1,9 @@
 """What a simple command says, and in which directory."""
 
-import re
 from dataclasses import dataclass
 from posixpath import basename, join
 
+from agent_pipes.pattern import pattern
 from agent_pipes.shell.words import Redirect, Word
 
 PATH_MAX = 4096
@@ -12,7 +12,7 @@ PATH_MAX = 4096
 SHELLS = frozenset(["bash", "sh", "zsh", "dash", "ksh", "ash"])
 
 
-ASSIGNMENT = re.compile(r"[A-Za-z_]\w*(?:\[[^\]]*\])?\+?=")
+ASSIGNMENT = pattern(r"[A-Za-z_]\w*(?:\[[^\]]*\])?\+?=")
 
 
 @dataclass(frozen=True, slots=True)

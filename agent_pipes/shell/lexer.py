@@ -7,26 +7,27 @@ Each character is looked at a bounded number of times.
 
 import re
 
+from agent_pipes.pattern import pattern
 from agent_pipes.shell.words import Operator, Redirect, Token, Word, worse
 
 DEPTH = 24
 """Substitutions in substitutions that are looked into; what is nested deeper is marked, not read."""
 
-_BLANK = re.compile(r"(?:[ \t]|\\\n)+")
-_PLAIN = re.compile(r"[^ \t\n\\'\"$`|&;<>()*?\[{]+")
-_REDIRECT = re.compile(r"(\d{0,9}|\{[A-Za-z_]\w*\})(<<<|<<-|<<|<>|<&|<(?!\()|>>|>\||>&|>(?!\())|()(&>>|&>)")
-_OPERATOR = re.compile(r"&&|\|\||;;&|;;|;&|\|&|[;&|()\n]")
-_VARIABLE = re.compile(r"\$(?:[A-Za-z_]\w*|[0-9@*#?$!-])")
-_HOME = re.compile(r"\$(?:HOME|\{HOME\})(?=[/\s\"]|$)")
-_BRACES = re.compile(r"\{[^{}\s]*+\}")
-_ARRAY = re.compile(r"[A-Za-z_]\w*\+?=\Z")
-_ARITHMETIC = re.compile(r"\\.|'[^']*'|\"(?:[^\"\\]|\\.)*+\"|[()]", re.S)
-_QUOTED_RUN = {'"': re.compile(r"[^\"\\$`]+"), "": re.compile(r"[^\\$`]+"), "}": re.compile(r"[^}\"\\$`]+")}
-_ESCAPED = re.compile(r"\\(.)", re.S)
-_ANSI = re.compile(r"\\(?:([0-7]{1,3})|x([0-9A-Fa-f]{1,2})|u([0-9A-Fa-f]{1,4})|U([0-9A-Fa-f]{1,8})|c(.)|(.))", re.S)
+_BLANK = pattern(r"(?:[ \t]|\\\n)+")
+_PLAIN = pattern(r"[^ \t\n\\'\"$`|&;<>()*?\[{]+")
+_REDIRECT = pattern(r"(\d{0,9}|\{[A-Za-z_]\w*\})(<<<|<<-|<<|<>|<&|<(?!\()|>>|>\||>&|>(?!\())|()(&>>|&>)")
+_OPERATOR = pattern(r"&&|\|\||;;&|;;|;&|\|&|[;&|()\n]")
+_VARIABLE = pattern(r"\$(?:[A-Za-z_]\w*|[0-9@*#?$!-])")
+_HOME = pattern(r"\$(?:HOME|\{HOME\})(?=[/\s\"]|$)")
+_BRACES = pattern(r"\{[^{}\s]*+\}")
+_ARRAY = pattern(r"[A-Za-z_]\w*\+?=\Z")
+_ARITHMETIC = pattern(r"\\.|'[^']*'|\"(?:[^\"\\]|\\.)*+\"|[()]", re.S)
+_QUOTED_RUN = {'"': pattern(r"[^\"\\$`]+"), "": pattern(r"[^\\$`]+"), "}": pattern(r"[^}\"\\$`]+")}
+_ESCAPED = pattern(r"\\(.)", re.S)
+_ANSI = pattern(r"\\(?:([0-7]{1,3})|x([0-9A-Fa-f]{1,2})|u([0-9A-Fa-f]{1,4})|U([0-9A-Fa-f]{1,8})|c(.)|(.))", re.S)
 _ANSI_LETTERS = {"a": "\a", "b": "\b", "e": "\x1b", "E": "\x1b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
-_ANSI_QUOTED = re.compile(r"(?:[^'\\]|\\.)*+", re.S)
-_BACKTICKED = re.compile(r"(?:[^`\\]|\\.)*+", re.S)
+_ANSI_QUOTED = pattern(r"(?:[^'\\]|\\.)*+", re.S)
+_BACKTICKED = pattern(r"(?:[^`\\]|\\.)*+", re.S)
 
 _LEAD = frozenset(["if", "then", "elif", "else", "while", "until", "do", "{", "}", "!", "fi", "done", "esac", "time", "coproc"])
 """Reserved words behind which a command begins."""

@@ -1,9 +1,9 @@
 """Which process is the agent: told apart from the wrappers, shells and hooks around it by its program."""
 
 import os
-import re
 
 from agent_pipes.event import Fields
+from agent_pipes.pattern import pattern
 from agent_pipes.process import Identity, ancestors, command_line, cwd, identify, user
 
 
@@ -56,7 +56,7 @@ def is_codex(arguments: list[str]) -> bool:
     return os.path.basename(arguments[0]) == "codex" and {"app-server", "mcp-server"}.isdisjoint(arguments[1:])
 
 
-_CURSOR = re.compile(r"(^|/)cursor-agent(/|$)")
+_CURSOR = pattern(r"(^|/)cursor-agent(/|$)")
 
 
 def is_cursor(arguments: list[str]) -> bool:

@@ -1,11 +1,11 @@
 """Claude Code: its transcripts (2.0.28 and later), those of its subagents, and `claude -p --output-format stream-json`."""
 
-import re
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import Any, ClassVar
 
 from agent_pipes.event import Fields
+from agent_pipes.pattern import pattern
 from agent_pipes.sources import result
 from agent_pipes.sources.claude_home import files, process, sessions, successor
 from agent_pipes.sources.claude_lines import Line, api_error, blocks, is_persons, reason
@@ -382,7 +382,7 @@ class Costs(Translator):
 _CALLS = frozenset({"tool_use", "server_tool_use", "mcp_tool_use"})
 _SPOKEN = {"text": "text", "thinking": "thinking", **dict.fromkeys(_CALLS, "id")}
 """What a model says, block by block, and the key that tells two such blocks of one response apart."""
-_NOTICE = re.compile(r"<task-id>([^<]{1,200})</task-id>")
+_NOTICE = pattern(r"<task-id>([^<]{1,200})</task-id>")
 
 
 def _of(line: Line, data: Fields) -> Fields:

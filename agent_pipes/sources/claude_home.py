@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 
 from agent_pipes.event import Fields, objects
+from agent_pipes.pattern import pattern
 from agent_pipes.process import Identity, all_processes, command_line, cwd, identify, user
 from agent_pipes.sources import Session
 from agent_pipes.sources.fields import string, time_of
@@ -185,9 +186,9 @@ def _program(pid: int) -> str:
         return ""
 
 
-_INTERPRETER = re.compile(r"node|nodejs|bun|deno|python[0-9.]*")
-_VERSIONS = re.compile(r"/claude/versions/[^/]+$")
-_SCRIPT = re.compile(r"(^|/)(claude|claude\.js|@anthropic-ai/claude-code(-[^/]+)?/[^/]+)$")
+_INTERPRETER = pattern(r"node|nodejs|bun|deno|python[0-9.]*")
+_VERSIONS = pattern(r"/claude/versions/[^/]+$")
+_SCRIPT = pattern(r"(^|/)(claude|claude\.js|@anthropic-ai/claude-code(-[^/]+)?/[^/]+)$")
 
 
 def is_claude(program: str, arguments: list[str]) -> bool:

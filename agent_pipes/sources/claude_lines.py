@@ -1,9 +1,9 @@
 """What one line of Claude Code's says, in whichever form its version wrote it."""
 
-import re
 from typing import Any
 
 from agent_pipes.event import Fields
+from agent_pipes.pattern import pattern
 from agent_pipes.sources.fields import string, time_of
 
 
@@ -65,8 +65,8 @@ def is_persons(record: Fields, sidechain: bool, text: str) -> bool:
 
 
 _REFUSED = ("The user doesn't want to ", "Claude requested permissions to ", "Permission to use ", "This command requires approval")
-_SIBLING = re.compile(r"(?:<tool_use_error>)?(?:Sibling tool call errored|Cancelled: parallel tool call)")
-_EXIT = re.compile(r"Exit code (-?\d{1,9})\b")
+_SIBLING = pattern(r"(?:<tool_use_error>)?(?:Sibling tool call errored|Cancelled: parallel tool call)")
+_EXIT = pattern(r"Exit code (-?\d{1,9})\b")
 
 
 def reason(text: str, denial: str) -> tuple[str, int | None]:

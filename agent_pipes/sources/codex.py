@@ -1,9 +1,9 @@
 """Codex: its rollouts, those of its subagents (versions 0.66 to 0.169), and `codex exec --json`."""
 
-import re
 from collections.abc import Iterator
 
 from agent_pipes.event import Fields
+from agent_pipes.pattern import pattern
 from agent_pipes.sources.codex_exec import KINDS, Run
 from agent_pipes.sources.codex_home import active, closed, control, files, process, sessions
 from agent_pipes.sources.codex_thread import Thread
@@ -24,7 +24,7 @@ _LINES = frozenset({
     "inter_agent_communication_metadata",
 })
 
-_UNTOLD = re.compile(
+_UNTOLD = pattern(
     rb'\{"timestamp":"[^"]*",(?:"ordinal":\d+,)?"type":"(?:'
     rb"world_state|compacted|inter_agent_communication_metadata"
     rb'|response_item","payload":\{"type":"(?:reasoning|additional_tools|ghost_snapshot|compaction|agent_message)'

@@ -1,7 +1,6 @@
 """Where Codex's sessions lie, and which process runs one."""
 
 import os
-import re
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
@@ -10,6 +9,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from agent_pipes.event import Fields, objects
+from agent_pipes.pattern import pattern
 from agent_pipes.process import Identity, command_line, holders
 from agent_pipes.processes.codex_control import home, socket_path
 from agent_pipes.sources import Session
@@ -22,7 +22,7 @@ REMEMBERED = 20_000
 """Rollouts whose first line is not read again."""
 
 _ARCHIVE = "archived_sessions"
-_NAME = re.compile(r"rollout-.*\.jsonl")
+_NAME = pattern(r"rollout-.*\.jsonl")
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ Both hold the same lines, `{type, data, id, timestamp, parentId}`. On a pipe the
 kept nowhere (`ephemeral`), and there are no counts of tokens.
 """
 
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -13,6 +12,7 @@ from typing import Any
 import orjson
 
 from agent_pipes.event import Fields
+from agent_pipes.pattern import pattern
 from agent_pipes.sources import result
 from agent_pipes.sources.copilot_home import files, process, sessions, successor
 from agent_pipes.sources.fields import string, text_of, time_of
@@ -339,8 +339,8 @@ _HANDLERS: dict[str, Callable[[Translator, _Line], Iterator[Fields]]] = {
 
 _TYPES = frozenset(kind.encode() for kind in _HANDLERS)
 
-_ENDED = re.compile(r"\n?<(?:[^<>\n]{0,40}shellId: ([^<>\n]{1,200}?) )?(?:has already )?(?:completed|exited) with exit code (-?\d{1,10})>\s*\Z")
-_RUNNING = re.compile(r"<command with shellId: ([^<>\n]{1,200}?) is still running after ")
+_ENDED = pattern(r"\n?<(?:[^<>\n]{0,40}shellId: ([^<>\n]{1,200}?) )?(?:has already )?(?:completed|exited) with exit code (-?\d{1,10})>\s*\Z")
+_RUNNING = pattern(r"<command with shellId: ([^<>\n]{1,200}?) is still running after ")
 _INTERRUPTED = "Tool execution was interrupted"
 
 

@@ -10,6 +10,7 @@ from collections.abc import Hashable, Iterator
 from pathlib import PurePath
 
 from agent_pipes.event import Fields, digest
+from agent_pipes.pattern import pattern
 from agent_pipes.sources import result
 from agent_pipes.sources.fields import string, text_of, time_of
 from agent_pipes.sources.gemini_home import files, process, sessions, successor
@@ -200,12 +201,12 @@ def _prompt(content: object) -> str:
     return "" if text.startswith(_CLIENTS) else text
 
 
-_DIRECTORY = re.compile(r"\A<session_context>.*?^- \*\*Workspace Directories:\*\*\n +- ([^\n]+)$", re.DOTALL | re.MULTILINE)
+_DIRECTORY = pattern(r"\A<session_context>.*?^- \*\*Workspace Directories:\*\*\n +- ([^\n]+)$", re.DOTALL | re.MULTILINE)
 
 _NEWLINE = r"(?:\n|\\n)"
 """A newline; in some old documents a line's end was written as these two characters."""
 
-_FOOTER = re.compile(
+_FOOTER = pattern(
     rf"(?:{_NEWLINE}Exit Code: (?P<exit>-?\d{{1,10}}|\(none\)))?(?:{_NEWLINE}Signal: (?P<signal>\w{{1,20}}|\(none\)))?"
     rf"(?P<processes>(?:{_NEWLINE}Background PIDs: [^\n\\]{{1,2000}})?(?:{_NEWLINE}Process Group PGID: [^\n\\]{{1,20}})?)"
     r"(?:\s*</untrusted_context>)?\s*\Z"

@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 
 from agent_pipes.event import Fields
+from agent_pipes.pattern import pattern
 from agent_pipes.process import Identity, all_processes, command_line, cwd, environment_value, process_at, user
 from agent_pipes.sources import Session
 from agent_pipes.sources.claude_home import began
@@ -178,7 +179,7 @@ def _cleared(log: Path) -> list[tuple[str, float]]:
     return [(string(each, "sessionId"), time_of(each, 0.0)) for each in entries if string(each, "message").split(" ")[0] in ("/clear", "/new")]
 
 
-_SCRIPT = re.compile(r"(?:^|/)(?:gemini|gemini\.[cm]?js)$|/gemini-cli/")
+_SCRIPT = pattern(r"(?:^|/)(?:gemini|gemini\.[cm]?js)$|/gemini-cli/")
 
 
 def is_gemini(arguments: list[str]) -> bool:
@@ -221,7 +222,7 @@ def _root_of(project: Path, names: dict[str, str]) -> str:
 
 
 _heads: dict[tuple[str, int], tuple[str, float]] = {}
-_FIELD = re.compile(rb'"(sessionId|startTime)": ?"([^"\\]{1,200})"')
+_FIELD = pattern(rb'"(sessionId|startTime)": ?"([^"\\]{1,200})"')
 
 
 def _head(path: Path, stat: os.stat_result) -> tuple[str, float]:

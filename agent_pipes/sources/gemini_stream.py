@@ -1,10 +1,10 @@
 """What `gemini -p … --output-format stream-json` prints: calls as they begin, but neither exit codes nor, before the end, tokens."""
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
 from agent_pipes.event import Fields
+from agent_pipes.pattern import pattern
 from agent_pipes.sources import result
 from agent_pipes.sources.fields import string
 
@@ -138,7 +138,7 @@ class Stream:
         yield self._event("session_end", time, {"reason": string(record, "status")})
 
 
-_ENDED = re.compile(r"Command (exited with code|terminated by signal): (\d{1,9})")
+_ENDED = pattern(r"Command (exited with code|terminated by signal): (\d{1,9})")
 """All that is printed of a command which failed and wrote nothing."""
 
 _NOT_ITS_OWN = {"policy_violation": "rejected", "stop_execution": "interrupted"}

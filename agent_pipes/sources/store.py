@@ -1,7 +1,6 @@
 """The `.agent-traces` store that hooks of agent-strace write: `<id>/events.ndjson`, events as they are."""
 
 import os
-import re
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -9,12 +8,13 @@ from pathlib import Path
 import orjson
 
 from agent_pipes.event import OURS, Fields, objects
+from agent_pipes.pattern import pattern
 from agent_pipes.process import Identity
 from agent_pipes.sources import Session, agent_process, claude_home, native
 from agent_pipes.sources.fields import string, within
 from agent_pipes.sources.native import PASSES, Translator, files
 
-__all__ = ["HOW", "NAME", "PASSES", "Translator", "active", "files", "process", "recognises", "sessions", "stores"]
+__all__ = ["HOW", "NAME", "PASSES", "Translator", "active", "files", "process", "provider", "recognises", "sessions", "stores"]
 
 NAME = "store"
 
@@ -26,7 +26,7 @@ EVENTS, META = "events.ndjson", "meta.json"
 HEAD = 16 << 10
 """Bytes of a session's file, or of what lies beside it, that are read to learn where it was written."""
 
-_ID = re.compile(r"[0-9a-f]{12}")
+_ID = pattern(r"[0-9a-f]{12}")
 
 
 def recognises(record: Fields) -> bool:
@@ -90,6 +90,11 @@ def process(session: Session) -> Identity | None:
         if identity and all(path.stat().st_mtime_ns <= modified for path in others if _noted(path) == said):
             return identity
     return None
+
+
+def provider(session: Session) -> str:
+    """The agent whose session it is, by the name that its source has; "" where the store does not tell."""
+    return string(_start(session.path), "provider") or string(within(_object(session.path.parent / META), "attribution"), "agent_provider")
 
 
 def _noted(path: Path) -> Fields:
