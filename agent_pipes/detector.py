@@ -1,9 +1,9 @@
 """What all detectors share: a state per session, silence about what is past, and one violation for one thing."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Iterator
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple, Protocol
 
 import click
 
@@ -29,8 +29,7 @@ CALLS = BOUNDS | {"tool_call", "tool_result", "error", "user_prompt"}
 """What a detector sees that looks at calls and what became of them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(NamedTuple):
     """What a detector finds to hold now. It may say so again with every event: it is raised once.
 
     key:      names the thing found; a new streak of the same command is another thing.
@@ -46,7 +45,7 @@ class Finding:
     step: int = 1
     level: Level = "critical"
     evidence: tuple[str, ...] = ()
-    seen: dict[str, Any] = field(default_factory=dict)
+    seen: Mapping[str, Any] = MappingProxyType({})
 
 
 class Detector(Protocol):

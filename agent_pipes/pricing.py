@@ -8,14 +8,16 @@ price holds from midnight UTC of its date, and cached input is billed apart from
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from difflib import get_close_matches
-from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
 from agent_pipes.pattern import pattern
+
+if TYPE_CHECKING:
+    from fractions import Fraction
 
 DOLLAR = 10**12
 """Picodollars in a dollar."""
@@ -305,6 +307,8 @@ def _tiers(prices: Mapping[str, Any], ways: list[Mapping[str, Any]]) -> Tiers:
 
 def _in_mode(prices: Mapping[str, Any], way: Mapping[str, Any]) -> Mapping[str, Any]:
     """`prices` in another mode: times its factor, but what it has a price of its own for costs that, at any length."""
+    from fractions import Fraction
+
     factor = Fraction(str(way.get("factor", 1)))
     own = {kind: way[kind] for kind in KINDS if kind in way}
 
@@ -323,7 +327,9 @@ def _rates(prices: Mapping[str, Any]) -> Rates:
     return Rates(_whole(prices.get("input", 0)), output, read, write, write_1h, _whole(prices.get("web_search", WEB_SEARCH) * 1000))
 
 
-def _whole(dollars_a_million: float | Fraction) -> int:
+def _whole(dollars_a_million: "float | Fraction") -> int:
+    from fractions import Fraction
+
     return round(Fraction(str(dollars_a_million)) * 10**6)
 
 

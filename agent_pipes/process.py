@@ -5,25 +5,22 @@ Linux what is said here is read from /proc; elsewhere from ps(1), and from lsof(
 """
 
 import os
-import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from typing import NamedTuple
 
 _LINUX = sys.platform == "linux"
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(NamedTuple):
     """One process, and no later one of the same number. `started` is its start time: on Linux clock ticks since boot."""
 
     pid: int
     started: str
 
 
-@dataclass(frozen=True, slots=True)
-class Process:
+class Process(NamedTuple):
     """A row of the process table.
 
     identity: its number and start time. It keeps both when it executes another program.
@@ -318,6 +315,8 @@ def _lsof(path: str, writing: bool) -> Iterator[Identity]:
 
 def _output(*command: str) -> str:
     """What a command prints, in the words and the time zone that do not change with the user's settings."""
+    import subprocess
+
     environment = {**os.environ, "LC_ALL": "C", "TZ": "UTC"}
     try:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment, timeout=10)

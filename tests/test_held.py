@@ -168,7 +168,7 @@ def test_a_number_that_changes_hands_while_it_is_taken_hold_of_is_refused(way, m
     with tree({"name": "agent"}) as grown:
         row = process_at(grown.pids["agent"])
         # The row of before, then the pidfd of whoever has the number, then the row of that one.
-        former = process.Process(Identity(row.pid, "7"), *[getattr(row, name) for name in row.__slots__[1:]])
+        former = row._replace(identity=Identity(row.pid, "7"))
         reads = iter([former, row])
         monkeypatch.setattr(held, "process_at", lambda pid: next(reads))
         with pytest.raises(Refused, match="has just ended"):

@@ -14,10 +14,9 @@ import math
 import select
 import signal as signals
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from agent_pipes.process import Identity, process_at
 from agent_pipes.processes.held import Held, Refused, user_name
@@ -38,8 +37,7 @@ PAUSING = frozenset({signals.SIGSTOP, signals.SIGTSTP, signals.SIGCONT})
 Result = Literal["terminated", "killed", "interrupted", "not_running", "failed"]
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What came of it.
 
     outcome:   `terminated`, the agent ended in its grace; `killed`, it took SIGKILL; `interrupted`, it was stopped or
@@ -52,7 +50,7 @@ class Outcome:
     outcome: Result
     reason: str
     waited_ms: float
-    left: list[Identity] = field(default_factory=list)
+    left: Sequence[Identity] = ()
 
 
 class Ending:

@@ -1,6 +1,5 @@
 """A process that is held: what is signalled by it is that process or nothing, whoever gets its number later."""
 
-import ctypes
 import os
 import pwd
 import resource
@@ -223,6 +222,8 @@ def clear_death_signal() -> bool:
 def _prctl(option: int, value: int) -> bool:
     if sys.platform != "linux":
         return False
+    import ctypes
+
     try:
         return int(ctypes.CDLL(None).prctl(option, ctypes.c_ulong(value), 0, 0, 0)) == 0
     except (OSError, AttributeError):

@@ -1,7 +1,6 @@
 """One agent's steps, and whether they go round in circles. What counts as a loop, and why: trace-detect-loop(1)."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from agent_pipes.detector import Finding
@@ -36,9 +35,8 @@ class Limits(NamedTuple):
     key: str = "result"
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What a rule has found: `count` of something where `limit` are allowed by `option`; a limit of 0 is none.
+class Found(NamedTuple):
+    """What a rule has found: it happened `times` times where `limit` are allowed by `option`; a limit of 0 is none.
 
     size: 1 for a warning, 2 at the limit, one more at every power of two from twice the limit on (at 3: 8, 16, 32, …).
     """
@@ -46,7 +44,7 @@ class Found:
     level: Level
     size: int
     message: str
-    count: int
+    times: int
     limit: int
     option: str
     ids: list[str]
@@ -205,7 +203,7 @@ class Loop:
                 self.episode = self.number
             self.latest = self.number
             message = worst.message + (f"; raise the limit with {worst.option}" if worst.level == "critical" else "")
-            seen = {"count": worst.count, **({"limit": worst.limit} if worst.limit else {}), "steps": worst.steps}
+            seen = {"count": worst.times, **({"limit": worst.limit} if worst.limit else {}), "steps": worst.steps}
             self.standing = (Finding((self.own, self.episode), message, worst.size, worst.level, tuple(worst.ids), seen),)
         return self.standing
 

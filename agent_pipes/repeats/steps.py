@@ -1,13 +1,12 @@
 """The steps of an agent: what it does at once, a call or the parallel calls of one response."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from copy import copy
 
 from agent_pipes.repeats.calls import Call
 from agent_pipes.repeats.results import Result
 
 
-@dataclass(slots=True)
 class Deed:
     """A call and what came of it.
 
@@ -20,15 +19,24 @@ class Deed:
     risen:  how far something has come, by what the result says of it; None where it says nothing, or nobody asked.
     """
 
-    call: Call
-    before: Sequence[int] = ()
-    began: float = 0.0
-    exact: int = 0
-    stuck: int = 0
-    result: Result | None = None
-    others: tuple[Result, ...] = ()
-    failed: bool = False
-    risen: float | None = None
+    __slots__ = ("before", "began", "call", "exact", "failed", "others", "result", "risen", "stuck")
+
+    def __init__(self, call: Call, before: Sequence[int] = (), began: float = 0.0) -> None:
+        self.call = call
+        self.before = before
+        self.began = began
+        self.exact = self.stuck = 0
+        self.result: Result | None = None
+        self.others: tuple[Result, ...] = ()
+        self.failed = False
+        self.risen: float | None = None
+
+    def once(self, same: "list[Deed]") -> "Deed":
+        """This deed for all of `same`, which are the same call made several times, this one last."""
+        one = copy(self)
+        one.exact = together([deed.exact for deed in same])
+        one.others = tuple(deed.result for deed in same[:-1] if deed.result)
+        return one
 
 
 class Step:
@@ -68,10 +76,7 @@ class Step:
         by_call: dict[int, list[Deed]] = {}
         for deed in self.done:
             by_call.setdefault(deed.call.key, []).append(deed)
-        return [
-            replace(same[-1], exact=together([deed.exact for deed in same]), others=tuple(deed.result for deed in same[:-1] if deed.result))
-            for same in by_call.values()
-        ]
+        return [same[-1].once(same) for same in by_call.values()]
 
     def symbols(self) -> tuple[int, int]:
         """What stands for the step, exactly, and for its targets and the way it went."""

@@ -1,7 +1,7 @@
 """What a simple command says, and in which directory."""
 
-from dataclasses import dataclass
 from posixpath import basename, join
+from typing import NamedTuple
 
 from agent_pipes.pattern import pattern
 from agent_pipes.shell.words import Redirect, Word
@@ -15,16 +15,14 @@ SHELLS = frozenset(["bash", "sh", "zsh", "dash", "ksh", "ash"])
 ASSIGNMENT = pattern(r"[A-Za-z_]\w*(?:\[[^\]]*\])?\+?=")
 
 
-@dataclass(frozen=True, slots=True)
-class Unknown:
+class Unknown(NamedTuple):
     """Something that could not be told by reading: of which `kind`, and `what` it was, in the command's own words."""
 
     kind: str
     what: str
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(NamedTuple):
     """One simple command.
 
     words:     its name and its arguments, without assignments before them; none where it only redirects.

@@ -1,8 +1,8 @@
 """The commands that a command runs: those of `sudo`, `env`, `xargs`, `find -exec`, `bash -c`, `eval` and their like."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from posixpath import join
+from typing import NamedTuple
 
 from agent_pipes.shell.commands import ASSIGNMENT, SHELLS, Command, Unknown, joined
 from agent_pipes.shell.words import Word
@@ -11,8 +11,7 @@ WITHIN = 12
 """Commands in commands (`sudo env bash -c '…'`, `eval`, backticks) that are looked into."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Wrapper:
+class _Wrapper(NamedTuple):
     """A program that runs the command in its arguments: its options that take a value, the operands before the command."""
 
     values: str = ""

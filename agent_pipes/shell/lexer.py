@@ -339,7 +339,7 @@ class Lexer:
                 found.append(Word(char, char))
             else:
                 found.append(self.word())
-                if found[-1] == Word("]]", "]]"):
+                if isinstance(found[-1], Word) and found[-1].raw == "]]":
                     return
 
     def _redirect(self, match: re.Match[str]) -> Redirect:

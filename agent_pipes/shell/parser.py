@@ -6,7 +6,7 @@ No shell is run, nothing is expanded, and no text makes this raise. It takes tim
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from agent_pipes.shell.commands import ASSIGNMENT, Command, Unknown, moved
 from agent_pipes.shell.inner import WITHIN, Inner
@@ -34,8 +34,7 @@ _CLOSES = frozenset(["}", "fi", "done", "esac"])
 _PIPES = ("|", "|&")
 
 
-@dataclass(frozen=True, slots=True)
-class _Block:
+class _Block(NamedTuple):
     """A compound command that is open: where it began, whether in a pipeline, whether it is sure to be run."""
 
     where: str | None

@@ -1,9 +1,6 @@
 """What a shell command is made of: words, operators, redirections."""
 
-from dataclasses import dataclass
 
-
-@dataclass(slots=True)
 class Word:
     """One word.
 
@@ -14,11 +11,14 @@ class Word:
     scripts: the tokens of the command substitutions in it.
     """
 
-    text: str
-    raw: str
-    doubt: str = ""
-    tilde: bool = False
-    scripts: "tuple[list[Token], ...]" = ()
+    __slots__ = ("doubt", "raw", "scripts", "text", "tilde")
+
+    def __init__(self, text: str, raw: str, doubt: str = "", tilde: bool = False, scripts: "tuple[list[Token], ...]" = ()) -> None:
+        self.text = text
+        self.raw = raw
+        self.doubt = doubt
+        self.tilde = tilde
+        self.scripts = scripts
 
     @property
     def path(self) -> str:
@@ -26,21 +26,25 @@ class Word:
         return "./" + self.text if self.text.startswith("~") and not self.tilde else self.text
 
 
-@dataclass(slots=True)
 class Operator:
     """What parts commands: `;`, `&&`, `||`, `|`, `&`, `(`, `)`, `;;`, a newline."""
 
-    text: str
+    __slots__ = ("text",)
+
+    def __init__(self, text: str) -> None:
+        self.text = text
 
 
-@dataclass(slots=True)
 class Redirect:
     """A redirection: `op` with its file descriptor before it, the file or descriptor it names, a here-document's text."""
 
-    op: str
-    fd: str
-    target: Word
-    body: str = ""
+    __slots__ = ("body", "fd", "op", "target")
+
+    def __init__(self, op: str, fd: str, target: Word) -> None:
+        self.op = op
+        self.fd = fd
+        self.target = target
+        self.body = ""
 
     @property
     def writes(self) -> bool:
