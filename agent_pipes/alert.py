@@ -16,7 +16,6 @@ from agent_pipes.stream import say, shown, warn, warning_head
 
 if TYPE_CHECKING:
     from agent_pipes.telling.outbox import Outbox
-    from agent_pipes.telling.payloads import Payload
     from agent_pipes.webhook import Endpoint
 
 SINKS = ("terminal", "file", "webhook")
@@ -152,34 +151,37 @@ def default_sinks(webhook: str | None, form: str | None) -> tuple[str, ...]:
     return ("terminal", *(("webhook",) if webhook or form == "pagerduty" else ()))
 
 
-def outboxes(to: Iterable[str], webhook: str | None = None, form: str | None = None, allow_http: bool = False) -> "dict[str, Outbox]":
+def outboxes(
+    to: Iterable[str], webhook: str | None = None, form: str | None = None, allow_http: bool = False, every: float = 0.0,
+) -> "dict[str, Outbox]":
     """Whoever else is to be told, by the sink's name; nothing of it has begun. Raises click.UsageError for what cannot be used."""
     if webhook is None and form != "pagerduty":
         if "webhook" in to:
             raise click.UsageError("--to webhook: no URL; give it in $AGENT_PIPES_WEBHOOK, the config's webhook.url, or --webhook")
         return {}
     from agent_pipes.telling.outbox import Outbox
-    from agent_pipes.telling.payloads import PAGERDUTY
+    from agent_pipes.telling.payloads import PAGERDUTY, form_for, payload
+    from agent_pipes.telling.waiting import Joined
     from agent_pipes.webhook import Endpoint, Sender
 
     endpoint = Endpoint(PAGERDUTY if webhook is None else webhook, allow_http=allow_http)
-    return {"webhook": Outbox("the webhook", Sender(endpoint, _payload(endpoint, form)))}
+    form = form or form_for(endpoint.host)
+    sender = Sender(endpoint, payload(form, _routing_key(endpoint) if form == "pagerduty" else ""))
+    # PagerDuty joins what belongs together itself, and resolves each by itself.
+    return {"webhook": Outbox("the webhook", sender, waiting=Joined(every) if every and form != "pagerduty" else None)}
 
 
-def _payload(endpoint: "Endpoint", form: str | None) -> "Payload":
-    from agent_pipes.telling.payloads import PAGERDUTY_HOSTS, form_for, payload
+def _routing_key(endpoint: "Endpoint") -> str:
+    from agent_pipes.telling.payloads import PAGERDUTY_HOSTS
     from agent_pipes.webhook import LOCAL
 
-    form = form or form_for(endpoint.host)
-    if form != "pagerduty":
-        return payload(form)
     # The URL may stand in a file that an agent can write; the key stands in no file.
     if endpoint.host not in (*PAGERDUTY_HOSTS, *LOCAL):
         raise click.UsageError(f"PagerDuty's routing key goes to no other host than {' and '.join(PAGERDUTY_HOSTS)}")
     key = os.environ.get(KEY, "").strip()
     if not re.fullmatch("[!-~]{32}", key):
         raise click.UsageError(f"PagerDuty's routing key, of 32 characters, is expected in ${KEY}")
-    return payload(form, key)
+    return key
 
 
 @filter_command("trace-alert")
@@ -187,17 +189,18 @@ def _payload(endpoint: "Endpoint", form: str | None) -> "Payload":
 @click.option("--file", "file", cls=Option, type=click.Path(dir_okay=False, path_type=Path), help="The file of `--to file`. [default: alerts.log in the store]")
 @click.option("--webhook", cls=Option, flag="--webhook", key="webhook.url", envvar="AGENT_PIPES_WEBHOOK", help="The URL of `--to webhook`; a secret: better in $AGENT_PIPES_WEBHOOK.")
 @click.option("--format", "form", cls=Option, flag="--webhook-format", key="webhook.format", type=click.Choice(FORMS), help="What the webhook takes. [default: told by the URL's host, else json]")
+@click.option("--every", cls=Option, flag="--webhook-every", key="webhook.every", type=DURATION, default="off", help="Join what comes within this time into one message to the webhook. [default: off]")
 @click.option("--allow-http", is_flag=True, help="Let the URL be http: also where it is not this machine.")
 @click.option("--watcher", "watchers", cls=Option, key="webhook.events", multiple=True, help="Only violations of this watcher go to the webhook; may be given again.")
 @click.option("--drain", cls=Option, type=DURATION, default="10s", show_default=True, help="How long to go on delivering at the end.")
 @click.option("--kills", is_flag=True, help="Say of a violation that it ends the session: a trace-kill stands in this pipeline.")
 def alert(
     events: Iterable[Event], to: tuple[str, ...] = (), file: Path | None = None, webhook: str | None = None, form: str | None = None,
-    allow_http: bool = False, watchers: tuple[str, ...] = (), drain: float = 10.0, kills: bool = False,
+    every: float = 0.0, allow_http: bool = False, watchers: tuple[str, ...] = (), drain: float = 10.0, kills: bool = False,
 ) -> Events:
     """Tell people of violations, and of what became of the agent: on stderr, in a file, over a webhook."""
     to = to or default_sinks(webhook, form)
-    boxes = outboxes(to, webhook, form, allow_http)
+    boxes = outboxes(to, webhook, form, allow_http, every)
     if boxes:
         from agent_pipes.telling.outbox import close_all
         from agent_pipes.telling.waiting import Alert

@@ -1,19 +1,20 @@
 """What each service is told, in its own words, and that what an agent wrote does nothing there."""
 
+import functools
 import json
 import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support import SESSION, START, run
+from support import SESSION, START, run, start, until
 from webhooks import server, violated, webhook, with_status
 
 from agent_pipes import alert as command
 from agent_pipes.event import Event, make, violation
 from agent_pipes.stream import shown
 from agent_pipes.telling import payloads
-from agent_pipes.telling.waiting import Alert, Batch, alone
+from agent_pipes.telling.waiting import Alert, Batch, Joined, alone
 
 KEY = "0123456789abcdef0123456789abcdef"
 
@@ -237,3 +238,148 @@ def test_a_webhook_that_cannot_be_used_stops_the_start_of_the_command_too(here):
     (here / ".agent-watch.json").write_text('{"watchers": {"retry": {"alert": "webhook"}}}')
     done = run("agent-strace", "watch", "--", "echo", "ran unwatched")
     assert done.returncode == 2 and done.stdout == b"" and b"no URL" in done.stderr
+
+
+# Bursts.
+
+
+def at(joined: Joined, now: float, *, closing: bool = False) -> list[str]:
+    """The first lines of the messages that go out at a time."""
+    lines = []
+    while batch := joined.take(now, closing):
+        lines.append(batch.lines[0])
+    return lines
+
+
+def alert_of(message: str, **more) -> Alert:
+    return Alert(violated_now(message, **more), message)
+
+
+def test_the_first_of_a_burst_goes_at_once_and_the_rest_together():
+    joined = Joined(60)
+    joined.put(alert_of("one"), 100)
+    assert joined.due(100) == 0 and at(joined, 100) == ["one"] and joined.due(100) is None
+    joined.put(alert_of("two"), 101)
+    joined.put(alert_of("three", watcher="cost"), 159)
+    joined.put(alert_of("four"), 159)
+    assert at(joined, 159.9) == [] and joined.due(150) == 10 and len(joined) == 3
+    assert at(joined, 160) == ["3 more in 1m: retry 2, cost 1"] and len(joined) == 0
+
+
+def test_a_joined_message_begins_an_interval_of_its_own():
+    joined = Joined(60)
+    for now in (0, 1, 2):
+        joined.put(alert_of("one"), now)
+        at(joined, now)
+    assert at(joined, 60) == ["2 more in 1m: retry 2"]
+    joined.put(alert_of("late"), 61)
+    assert at(joined, 61) == [] and at(joined, 120) == ["late"]
+    joined.put(alert_of("much later"), 1000)
+    assert at(joined, 1000) == ["much later"]
+
+
+def test_what_is_worse_than_anything_told_does_not_wait():
+    raised = violated_now("passed")
+    done, undone = (Alert(ended(raised, outcome), outcome) for outcome in ("terminated", "failed"))
+    joined = Joined(60)
+    joined.put(alert_of("warned", level="warning"), 0)
+    for number, worse in enumerate((Alert(raised, "passed"), done, undone), 1):
+        joined.put(worse, number)
+        joined.put(alert_of("warned again", level="warning"), number)
+    assert at(joined, 4) == ["warned", "passed", "terminated", "failed"]
+    joined.put(undone, 5)
+    assert at(joined, 5) == [] and at(joined, 60) == ["4 more in 1m: retry 3, kill 1"]
+
+
+def test_the_end_lets_nothing_wait():
+    joined = Joined(3600)
+    for message in ("one", "two", "three"):
+        joined.put(alert_of(message), 0)
+    assert at(joined, 1, closing=True) == ["one", "2 more in 1h: retry 2"]
+
+
+@given(st.lists(st.tuples(st.sampled_from(["warning", "critical", "terminated", "failed"]), st.floats(0, 30), st.booleans()), max_size=200))
+def test_of_a_burst_nothing_is_lost_and_five_messages_an_interval_are_sent_at_most(steps):
+    joined, now, taken = Joined(60), 0.0, []
+    for kind, later, looked in steps:
+        now += later
+        event = ended(violated_now(), kind) if kind in ("terminated", "failed") else violated_now(level=kind)
+        joined.put(Alert(event, kind), now)
+        while looked and (batch := joined.take(now, False)):
+            taken.append((now, batch))
+    while batch := joined.take(now, True):
+        taken.append((now, batch))
+    assert sum(batch.count for _, batch in taken) == len(steps)
+    # Seen every moment, not only when something comes, it would be four and the one that was joined before.
+    assert all(len(joined.gathered.alerts) <= 5 and len(batch.alerts) <= 5 for _, batch in taken)
+    for begin in [moment for moment, batch in taken if batch.within]:
+        assert sum(begin <= moment < begin + 60 and not batch.within for moment, batch in taken) <= 4
+
+
+def test_a_burst_of_many_watchers_and_of_many_alerts_is_bounded():
+    joined = Joined(60)
+    for number in range(100_000):
+        joined.put(Alert(violated_now_cached(number % 1000), "x" * 5000), 0)
+    first, rest = joined.take(0, False), joined.take(60, False)
+    assert first.count == 1 and rest.count == 99_999 and len(rest.counts) == 21 and len(rest.alerts) == 5
+    assert rest.counts["others"] == 99_999 - sum(number for name, number in rest.counts.items() if name != "others")
+    assert len("\n".join(rest.lines)) < 2500
+
+
+@functools.cache
+def violated_now_cached(number: int) -> Event:
+    return violated_now(watcher=f"watcher {number}")
+
+
+def test_a_burst_by_the_command_is_two_messages():
+    with server(with_status(200)) as (port, taken):
+        done = webhook(port, violated(5), "--every", "60s")
+    assert done.returncode == 0 and done.stdout == violated(5).bytes
+    first, rest = (json.loads(body)["text"] for _, _, body in taken)
+    assert first.startswith("⚠️  RetryWatcher") and rest.startswith("4 more in 1m: retry 4\n⚠️  RetryWatcher")
+
+
+def test_ten_thousand_in_a_burst_are_all_counted():
+    with server(with_status(200)) as (port, taken):
+        done = webhook(port, violated(10_000), "--to", "webhook", "--every", "1h", "--format", "slack")
+    assert done.returncode == 0 and done.stderr == b""
+    assert len(taken) == 2 and "9999 more in 1h: retry 9999" in json.loads(taken[1][2])["text"]
+
+
+def test_a_violation_does_not_wait_for_warnings_that_were_told(tmp_path):
+    with server(with_status(200)) as (port, taken):
+        process = start("trace-alert", "--to", "webhook", "--every", "1h", env={"AGENT_PIPES_WEBHOOK": f"http://127.0.0.1:{port}/"})
+        for lines, count in ((violated(2, level="warning"), 1), (violated(2), 2)):
+            process.stdin.write(lines.bytes)
+            process.stdin.flush()
+            until(lambda count=count: len(taken) == count)
+        process.stdin.close()
+        assert process.wait(20) == 0
+    assert "2 more in 1h: retry 2" in json.loads(taken[2][2])["text"] and len(taken) == 3
+
+
+def test_what_is_joined_goes_out_when_its_time_has_come_while_nothing_happens():
+    with server(with_status(200)) as (port, taken):
+        process = start("trace-alert", "--to", "webhook", "--every", "300ms", env={"AGENT_PIPES_WEBHOOK": f"http://127.0.0.1:{port}/"})
+        process.stdin.write(violated(3).bytes)
+        process.stdin.flush()
+        until(lambda: len(taken) == 2)
+        process.stdin.close()
+        assert process.wait(20) == 0 and len(taken) == 2
+
+
+def test_pagerduty_joins_by_itself():
+    with server(with_status(202)) as (port, taken):
+        environment = {"AGENT_PIPES_WEBHOOK": f"http://127.0.0.1:{port}/", "AGENT_PIPES_PAGERDUTY_KEY": KEY}
+        assert run("trace-alert", "--format", "pagerduty", "--every", "1h", input=violated(3).bytes, env=environment).returncode == 0
+    assert len(taken) == 3 and len({json.loads(body)["dedup_key"] for _, _, body in taken}) == 1
+
+
+def test_every_is_a_flag_of_watch_and_a_key_of_its_config(here):
+    assert "--every 60 " in explained("--webhook-every", "1m")
+    (here / ".agent-watch.json").write_text('{"webhook": {"every": "90s"}}')
+    assert "--every 90 " in explained()
+    (here / ".agent-watch.json").write_text('{"webhook": {"every": 30}}')
+    assert "--every 30 " in explained()
+    (here / ".agent-watch.json").write_text('{"webhook": {"every": "soon"}}')
+    assert b"webhook.every: expected a time" in run("agent-strace", "watch", "--explain").stderr

@@ -32,7 +32,7 @@ class Outbox:
     def __init__(self, name: str, deliver: Callable[[Batch], None], *, waiting: Waiting | None = None, workers: int = 1) -> None:
         self.name = name
         self.deliver = deliver
-        self.waiting = waiting or OneByOne()
+        self.waiting = OneByOne() if waiting is None else waiting
         self.workers = workers
         self.failed = 0
         self._changed = threading.Condition()
