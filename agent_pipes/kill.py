@@ -38,6 +38,7 @@ class Guarded:
         self.control: Path | None = None
         self.marker: tuple[str, str] | None = None
         self.whole_tree = False
+        self.history = False
         self.live_since = 0.0
         self.told = False
         self.ending: Ending | None = None
@@ -128,8 +129,8 @@ class Killer:
         if guarded.ended and not guarded.held:
             yield self.told(guarded, guarded.ended.pid, "not_running", "it had ended before")
         elif not guarded.held:
-            if not guarded.refused and guarded.live_since and self.now - guarded.live_since < UNARMED:
-                # An agent may pass a limit before it has registered.
+            if not guarded.refused and (guarded.history or (guarded.live_since and self.now - guarded.live_since < UNARMED)):
+                # An agent may pass a limit before it has registered, and its process is told when its history has been.
                 return
             reason = guarded.refused or "its process is not known; name it with --pid"
             yield self.told(guarded, 0, "refused" if guarded.refused else "failed", reason)
@@ -211,7 +212,7 @@ class Killer:
     def finish(self) -> Iterator[Event]:
         """The stream is over: see through what has begun."""
         for guarded in self.guarded():
-            guarded.live_since = 0.0
+            guarded.live_since, guarded.history = 0.0, False
         yield from self.step()
         while any(each.ending and not each.finished for each in self.guarded()):
             if self.waiter.signal:
@@ -223,7 +224,7 @@ class Killer:
     def hurry(self) -> Iterator[Event]:
         """We are to end ourselves: no grace is left for those that are being ended."""
         for guarded in self.guarded():
-            guarded.live_since = 0.0
+            guarded.live_since, guarded.history = 0.0, False
             if guarded.unmet:
                 yield from self.act(guarded)
             elif guarded.ending and not guarded.finished:
@@ -269,12 +270,16 @@ def kill(
                     said += killer.trip(event)
             elif kind == "process":
                 killer.of(event.session).arm(event) if not killer.given else None
+            elif kind == "history_start":
+                killer.of(event.session).history = True
             elif kind == "history_end":
-                killer.of(event.session).live_since = event.time
+                live = killer.of(event.session)
+                live.live_since, live.history = event.time, False
             elif kind == "tick":
                 killer.say_unarmed()
             elif kind == "session_end":
-                killer.of(event.session).live_since = 0.0
+                ended = killer.of(event.session)
+                ended.live_since, ended.history = 0.0, False
             said += killer.step()
             yield event
             yield from said

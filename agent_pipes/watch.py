@@ -2,13 +2,12 @@
 
 import os
 import shlex
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
-from agent_pipes import config
+from agent_pipes import config, shield
 from agent_pipes.alert import alert, default_sinks, outboxes
 from agent_pipes.cost import cost
 from agent_pipes.detect_cost import detect_cost
@@ -17,8 +16,7 @@ from agent_pipes.detect_loop import detect_loop
 from agent_pipes.detect_retry import detect_retry
 from agent_pipes.detect_scope import detect_scope
 from agent_pipes.detect_stall import detect_stall
-from agent_pipes.event import Event, violation
-from agent_pipes.filter import Command, Filter, Shield, run_pipeline, version_option
+from agent_pipes.filter import Command, Filter, run_pipeline, version_option
 from agent_pipes.kill import kill
 from agent_pipes.options import Option
 from agent_pipes.status import status
@@ -62,16 +60,16 @@ Part = tuple[Filter, dict[str, Any]]
 class Plan:
     """The pipeline that the flags, the config file and the defaults come to."""
 
-    def __init__(self, flags: dict[str, Any], file: dict[str, Any], off: set[str], *, kills: bool | None) -> None:
+    def __init__(self, flags: dict[str, Any], file: dict[str, Any], off: set[str], *, kills: bool | None, strict: bool = False) -> None:
         self.flags = flags
         self.file = file
         self.off = off
         sinks: tuple[str, ...] = flags.get("option_alert") or ()
         self.sinks = sinks or default_sinks(self.value(_option(alert, "webhook")), self.value(_option(alert, "form")))
         self.acts = {watcher: self.actions(watcher, bool(sinks), kills) for watcher in WATCHERS}
-        self.kills = bool(kills) or any("kill" in acts for acts in self.acts.values())
+        self.kills = bool(kills) or strict or any("kill" in acts for acts in self.acts.values())
         if self.kills and not kills:
-            # A trace-kill stands in the pipeline for some: what is bound to nothing must not reach it.
+            # A trace-kill stands in the pipeline for some, or for failures: what is bound to nothing must not reach it.
             self.acts = {watcher: acts or self.sinks for watcher, acts in self.acts.items()}
 
     def actions(self, watcher: str, sinks_given: bool, kills: bool | None) -> tuple[str, ...]:
@@ -126,18 +124,6 @@ def explain(parts: list[Part], command: tuple[str, ...]) -> str:
     return f"# beside: {shlex.join(command)}\n{text}" if command else text
 
 
-def _left_out(strict: bool) -> Shield:
-    """A detector of the preset that throws is left out from then on, and it is said. `strict` ends the agent instead."""
-
-    def said(watcher: str, error: Exception, event: Event) -> Iterator[Event]:
-        message = f"{WATCHERS[watcher].name} failed ({type(error).__name__}: {error}) and watches nothing from here on"
-        warn(message)
-        if strict:
-            yield violation(event, "internal", message, time=event.time, session=event.session)
-
-    return said
-
-
 class Watch(Command):
     """`watch [OPTIONS] [SESSION] [-- COMMAND…]`: what stands behind the first `--` is the command, whatever it looks like."""
 
@@ -177,7 +163,7 @@ def watch(
     """
     speak_as("[watch] ")
     file, off = configured(config_file)
-    plan = Plan(flags, file, off, kills=None if on_violation is None else on_violation == "kill")
+    plan = Plan(flags, file, off, kills=None if on_violation is None else on_violation == "kill", strict=strict)
     scoped(plan)
     source: dict[str, Any] = {"session": session, "every": every, "no_follow": no_follow, "pid": pid}
     source["wait"] = session is None and not (no_follow or every)
@@ -199,10 +185,14 @@ def watch(
 
 
 def _run(parts: list[Part], waiter: Waiter, output: Path | None, silent: bool, strict: bool, exit_status: bool) -> int:
+    fd = None if silent else 1
     if output:
         fd = os.open(output, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        return run_pipeline(parts, exit_status=exit_status, fd=fd, waiter=waiter, shield=_left_out(strict))
-    return run_pipeline(parts, exit_status=exit_status, fd=None if silent else 1, waiter=waiter, shield=_left_out(strict))
+    failures = shield.Failures()
+    if strict:
+        at = next(at for at, (part, _) in enumerate(parts) if part is kill)
+        parts = [*parts[:at], (shield.strict, {"failures": failures}), *parts[at:]]
+    return run_pipeline(parts, exit_status=exit_status, fd=fd, waiter=waiter, shield=failures)
 
 
 def configured(path: Path | None) -> tuple[dict[str, Any], set[str]]:

@@ -186,6 +186,18 @@ def test_a_limit_passed_before_the_process_is_known_ends_it_as_soon_as_it_is(spa
     assert process.wait(10) == -signal.SIGTERM
 
 
+def test_a_limit_passed_in_the_history_ends_the_process_once_it_is_known(spawn):
+    """Of the history a detector of somebody else's may speak, too; the process is told behind it."""
+    process, _ = spawn()
+    attached = Stream()
+    attached.add("history_start")
+    tripped(attached).bash("ls").add("process", {"pid": process.pid, "started": started_at(process.pid), "how": "registry"}, after=600.0)
+    attached.add("history_end")
+    done = run("trace-kill", input=attached.bytes)
+    assert done.returncode == 124 and outcome(done)["outcome"] == "terminated"
+    assert process.wait(10) == -signal.SIGTERM
+
+
 @pytest.mark.parametrize("then, after", [("tool_call", 6.0), ("session_end", 1.0)])
 def test_a_process_that_does_not_become_known_is_not_waited_for_long(spawn, then, after):
     process, _ = spawn()
