@@ -70,6 +70,7 @@ class Tail:
         self.documents: dict[Path, float] = {}
         self.seen: set[Path] = set()
         self.found = False
+        self._named: set[Path] = set()
         self._dead: dict[Path, float] = {}
         self._left: dict[Path, float] = {}
         self.bad = 0
@@ -79,8 +80,19 @@ class Tail:
         reading = Reading(session, source or choose.source(session.agent), self.clock, live=live, **self.options)
         self.readings[session.path] = reading
         self.seen.add(session.path)
+        if live and choose.told_by_its_agent(session):
+            # It is followed all the same, so it was asked for by name.
+            self._named.add(session.path)
         self.list_files(reading)
         return reading
+
+    def successor(self, reading: Reading) -> Session | None:
+        """The session that this one goes on as: the one that the same process has opened since (/clear, /resume, /branch),
+        or the same one as its agent writes it, where hooks were quicker to write of it; None while it is this one."""
+        successor: Callable[[Session], Session | None] | None = getattr(reading.source, "successor", None)
+        if successor:
+            return successor(reading.session)
+        return None if reading.session.path in self._named else choose.told_by_its_agent(reading.session)
 
     def list_files(self, reading: Reading) -> None:
         """Follow the files that the session has grown meanwhile (its subagents')."""
@@ -237,12 +249,14 @@ def _process(tail: Tail, reading: Reading, given: Identity | None, how: str) -> 
 
 
 def _succeed(tail: Tail, reading: Reading, given: Identity | None, how: str) -> Iterator[Event]:
-    """Go over to the session that the same process has opened since (/clear, /resume, /branch)."""
-    successor = getattr(reading.source, "successor", None)
-    session: Session | None = successor(reading.session) if successor else None
-    if session and session.path not in tail.seen:
-        warn(f"session {reading.id} goes on as {session.id}")
+    """Go over to the session that this one goes on as."""
+    session = tail.successor(reading)
+    if session is None:
+        return
+    if session.path not in tail.seen:
         yield from _take_up(tail, session, given, how)
+    if session.path in tail.readings:
+        warn(f"session {reading.id} goes on as {session.id}")
         yield from tail.drop(reading, f"goes on as {session.id}")
 
 

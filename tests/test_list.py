@@ -76,3 +76,23 @@ def test_a_line_for_people_on_a_terminal(home):
     line = os.read(ours, 4096).decode()
     os.close(ours)
     assert line.startswith("store    aaaa1111") and "ago" in line and "{" not in line
+
+
+def transcript(home: dict, session: str, at: float) -> None:
+    """A session as Claude Code has written it."""
+    path = Path(home["CLAUDE_CONFIG_DIR"]) / "projects" / "-proj" / f"{session}.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    message = {"role": "user", "content": "hello"}
+    line = {"type": "user", "uuid": "u1", "timestamp": "2026-11-20T10:00:00Z", "sessionId": session, "cwd": os.getcwd(), "message": message}
+    path.write_text(json.dumps(line) + "\n")
+    os.utime(path, (at, at))
+
+
+def test_a_session_that_its_hooks_have_written_too_is_listed_once(home):
+    """It is the agent's own that is listed: the store has less of it. Another session in the store stays."""
+    recorded("5b1d3c7a-2f4e-4c", 1_795_100_000.0)
+    recorded("aaaa1111", 1_795_000_000.0)
+    assert [event["session_id"] for event in listed(home)] == ["5b1d3c7a-2f4e-4c", "aaaa1111"]
+    transcript(home, "5b1d3c7a-2f4e-4c1b-9a6d-8e7f00c2d134", 1_795_090_000.0)
+    events = listed(home)
+    assert [(event["data"]["agent"], event["session_id"]) for event in events] == [("claude", "5b1d3c7a-2f4e-4c1b-9a6d-8e7f00c2d134"), ("store", "aaaa1111")]

@@ -68,7 +68,7 @@ def test_hook_loads_nothing_that_it_does_not_need(tmp_path):
     hooked(tmp_path, {**CALLED, "tool_use_id": "first"})
     for arguments in ([], ["--guard"]):
         known = hooked(tmp_path, {**CALLED, "tool_use_id": f"call{len(arguments)}"}, *arguments)
-        assert known & (HEAVY | LOADED_LATE | {"agent_pipes.sources", "agent_pipes.stream"}) == set()
+        assert known & (HEAVY | LOADED_LATE | {"agent_pipes.stream"}) == set()
     assert hooked(tmp_path, {**RETURNED, "tool_use_id": "first"}) & HEAVY == set()
 
 

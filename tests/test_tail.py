@@ -250,6 +250,57 @@ def test_all_follows_each_live_session_as_it_starts(home):
     assert tail.wait(20) == -signal.SIGTERM
 
 
+SAME = "5b1d3c7a-2f4e-4c1b-9a6d-8e7f00c2d134"
+
+
+def transcript(home: dict, session: str = SAME) -> Path:
+    """A session as Claude Code writes it itself."""
+    path = Path(home["CLAUDE_CONFIG_DIR"]) / "projects" / "-proj" / f"{session}.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    message = {"role": "user", "content": "hello"}
+    line = {"type": "user", "uuid": "u1", "timestamp": "2026-11-20T10:00:00Z", "sessionId": session, "cwd": os.getcwd(), "message": message}
+    path.write_text(json.dumps(line) + "\n")
+    return path
+
+
+def test_a_session_that_its_hooks_write_too_is_read_once(home):
+    path = store(Path.cwd(), Stream(session=SAME[:16]).bash("ls"), SAME[:16])
+    transcript(home)
+    events = events_of(run("trace-tail", "--no-follow", "--all", env=home).stdout)
+    assert {event["session_id"] for event in events} == {SAME}
+    for chosen in ([], [SAME[:16]], ["claude"]):
+        events = events_of(run("trace-tail", "--no-follow", *chosen, env=home).stdout)
+        assert {event["session_id"] for event in events} == {SAME}, "the agent's own has more"
+    for chosen in ("store", path):
+        assert run("trace-tail", "--no-follow", chosen, env=home).stdout == path.read_bytes(), "unless the store is asked for"
+
+
+@pytest.mark.parametrize("arguments", [["--all"], ["--wait"]])
+def test_what_hooks_wrote_first_is_left_for_what_the_agent_writes(home, arguments):
+    """A hook tells of a session's start before there is a transcript."""
+    tail = start("trace-tail", *arguments, env=home)
+    store(Path.cwd(), Stream(session=SAME[:16]).bash("ls"), SAME[:16])
+    lines_until(tail, "tool_result")
+    transcript(home)
+    *events, over = lines_until(tail, "session_end")
+    assert (over["session_id"], over["data"]["reason"]) == (SAME[:16], f"goes on as {SAME}")
+    assert [event["session_id"] for event in events if event["event_type"] == "user_prompt"] == [SAME]
+    tail.send_signal(signal.SIGTERM)
+    assert tail.wait(20) == -signal.SIGTERM and f"session {SAME[:16]} goes on as {SAME}" in tail.stderr.read().decode()
+
+
+def test_a_store_that_was_asked_for_is_not_left(home):
+    path = store(Path.cwd(), Stream(session=SAME[:16]).bash("ls"), SAME[:16])
+    transcript(home)
+    tail = start("trace-tail", path, env=home)
+    lines_until(tail, "history_end")
+    with path.open("ab") as file:
+        file.write(Stream(session=SAME[:16], at=time.time()).bash("ls").bytes)
+    assert lines_until(tail, "tool_result")[-1]["session_id"] == SAME[:16]
+    tail.kill()
+    tail.wait()
+
+
 def test_pid_is_told_and_reading_ends_with_it(home, tmp_path):
     sleeper = subprocess.Popen(["sleep", "60"])
     path = store(Path.cwd(), Stream().bash("ls"))
