@@ -10,7 +10,7 @@ import click
 
 from agent_pipes.event import Fields, objects
 from agent_pipes.process import Identity
-from agent_pipes.sources import Session, Source
+from agent_pipes.sources import Session, Source, stored_as
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -65,10 +65,32 @@ def _readable(line: bytes) -> Iterator[Fields]:
         return
 
 
+STORE = "store"
+"""The source that may have what another one has too: an agent's hooks write it beside the agent's own session."""
+
+
 def sessions(names: Iterable[str] = NAMES) -> list[Session]:
-    """What can be read on this machine, the one that changed last first."""
+    """What can be read on this machine, the one that changed last first.
+
+    A session is there once: where its agent has written it itself, what the agent's hooks have written of it in the
+    store is left out, as it has less.
+    """
     found = [session for name in names for session in source(name).sessions()]
-    return sorted(found, key=lambda session: session.modified, reverse=True)
+    told = {stored_as(session.id) for session in found if session.agent != STORE}
+    once = [session for session in found if session.agent != STORE or session.id not in told]
+    return sorted(once, key=lambda session: session.modified, reverse=True)
+
+
+def told_by_its_agent(session: Session) -> Session | None:
+    """The session as its agent writes it itself, where `session` is what the agent's hooks write of it; None where there is none."""
+    if session.agent != STORE:
+        return None
+    from agent_pipes.sources import store
+
+    own = [name for name in NAMES if name != STORE]
+    if provider := store.provider(session):
+        own = [provider] if provider in own else []
+    return next((each for each in sessions(own) if stored_as(each.id) == session.id), None)
 
 
 def process_of(session: Session) -> Identity | None:
@@ -88,10 +110,10 @@ def here(session: Session, directory: str) -> bool:
 
 def named(text: str) -> Session:
     """The session whose id, or whose agent's name, begins with `text`. Raises click.UsageError for none and for two."""
-    every = sessions()
-    fit = [each for each in every if each.id.startswith(text)]
+    fit = [each for each in sessions() if each.id.startswith(text)]
     if not fit:
-        fit = [each for each in every if each.agent.startswith(text)]
+        # Asked for by name, the store has every session that is in it.
+        fit = sessions([name for name in NAMES if name.startswith(text)])
         live = [each for each in fit if is_live(each)]
         mine = [each for each in live or fit if here(each, os.getcwd())]
         fit = mine[:1] or live or fit[:1]

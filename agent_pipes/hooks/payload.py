@@ -5,13 +5,13 @@ or names a rollout, Gemini adds the time, Cursor the conversation, and Copilot w
 """
 
 import os
-import re
 from datetime import datetime
 from typing import Any
 
 import orjson
 
 from agent_pipes.event import YEAR_2000, YEAR_2100, Fields, digest, dumps
+from agent_pipes.sources import stored_as
 
 AGENTS = {"claude": "claude-code", "codex": "codex", "gemini": "gemini-cli", "copilot": "copilot-cli", "cursor": "cursor-agent"}
 """The agents whose hooks are read, with the names that the store has for them."""
@@ -62,7 +62,7 @@ class Payload:
         self.record = record
         self.agent = agent or agent_of(record)
         self.name = self.text("session_id", "sessionId", "conversation_id")
-        self.session = re.sub(r"[^A-Za-z0-9_.-]", "-", self.name[:16])
+        self.session = stored_as(self.name)
         if not self.session or self.session.startswith(".") or self.session == "workspaces":
             raise Unknown(f"the payload names no session that could be one: {self.name[:60]!r}")
         self.kind = self._kind(word)

@@ -1,5 +1,6 @@
 """The agents whose sessions can be read here: one module each. What a source must have stands in `Source`."""
 
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -63,3 +64,8 @@ def result(text: str, limit: int, key: str = "result") -> dict[str, Any]:
     content = text.encode(errors="surrogatepass")
     head = text if len(content) <= limit else content[:limit].decode(errors="ignore")
     return {key: head, "result_bytes": len(content), "result_digest": digest(content)}
+
+
+def stored_as(session: str) -> str:
+    """The name that a session of an agent, whose id is `session`, has in the store that its hooks write."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "-", session[:16])
