@@ -99,8 +99,13 @@ def process_of(session: Session) -> Identity | None:
 
 def is_live(session: Session) -> bool:
     """Whether somebody works in it now: its process is known, or its agent says so."""
+    return process_of(session) is not None or is_active(session)
+
+
+def is_active(session: Session) -> bool:
+    """Whether its agent says that somebody works in it, though no process may be known."""
     active = getattr(source(session.agent), "active", None)
-    return process_of(session) is not None or bool(active and active(session))
+    return bool(active and active(session))
 
 
 def here(session: Session, directory: str) -> bool:

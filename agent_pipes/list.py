@@ -21,7 +21,7 @@ def entry(session: Session) -> Event:
     process = source.process(session)
     data: dict[str, Any] = {
         "agent": session.agent, "cwd": session.cwd, "path": str(session.path), "started": session.started,
-        "modified": session.modified, "live": choose.is_live(session),
+        "modified": session.modified, "live": process is not None or choose.is_active(session),
     }
     if process:
         data |= {"pid": process.pid, "process_started": process.started, "how": getattr(source, "HOW", "registry")}

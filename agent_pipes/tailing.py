@@ -17,16 +17,19 @@ from agent_pipes.stream import Waiter, warn
 
 SEARCH, SOON = 1.0, 0.1
 """Seconds between two looks for sessions, and for the processes of those that are followed; the second until one is found,
-where a look takes next to no time."""
+where a look takes next to no time. A session in which no process works will have none later, either."""
 
 SHARE = 20
 """A look is followed by a pause of so many times as long, if that is more: what waits must not cost anything."""
+
+RARELY = 5.0
+"""Seconds between two looks at most, however many sessions there are."""
 
 SETTLED = 60.0
 """Seconds after its last change from which on a session that nobody works in is not asked about again until it changes."""
 
 LEFT = 5.0
-"""Seconds for which nobody may have worked in a session until it is taken to be over."""
+"""Seconds for which nobody may have worked in a session until it is taken to be over, or to be nobody's."""
 
 AHEAD = 0.5
 """Seconds by which a command's session may have begun before we looked at the clock; no client opens one any sooner."""
@@ -197,7 +200,7 @@ def follow(tail: Tail, find: Find, *, endless: bool, given: Identity | None, how
     wait:  for the first session, where there is none yet.
     """
     waiter = tail.waiter
-    due = 0.0
+    due = taken_up = 0.0
     while not waiter.signal:
         ended = given is not None and tail.hold(given).gone()
         now = time.monotonic()
@@ -205,6 +208,7 @@ def follow(tail: Tail, find: Find, *, endless: bool, given: Identity | None, how
             # One that nobody may be working in is no reason to miss the one that comes.
             for session in find(tail) if endless or not tail.found else []:
                 yield from _take_up(tail, session, given, how)
+                taken_up = now
             for reading in list(tail.readings.values()):
                 tail.list_files(reading)
                 if not reading.history:
@@ -213,7 +217,8 @@ def follow(tail: Tail, find: Find, *, endless: bool, given: Identity | None, how
                 if tail.is_new(reading.session) and tail.is_left(reading):
                     yield from tail.drop(reading, "nobody works in it any more")
             looked = time.monotonic()
-            due = looked + (SEARCH if tail.found else min(SEARCH, max(SOON, SHARE * (looked - now))))
+            soon = not tail.found and (not tail.readings or looked - taken_up < LEFT)
+            due = looked + (min(SEARCH, max(SOON, SHARE * (looked - now))) if soon else SEARCH)
         over = [reading for reading in tail.readings.values() if ended or tail.gone(reading)]
         yield from tail.read()
         for reading in list(tail.readings.values()):
@@ -228,6 +233,11 @@ def follow(tail: Tail, find: Find, *, endless: bool, given: Identity | None, how
             return
         if not waiter.wait(tail.follower.fileno(), min(tail.follower.interval, waiter.interval, max(0.0, due - now))):
             yield tick(tail.clock.now())
+
+
+def pause(took: float, *, found: bool) -> float:
+    """Seconds until the next look, after one that `took` so many."""
+    return min(RARELY, max(SEARCH, SHARE * took)) if found else min(SEARCH, max(SOON, SHARE * took))
 
 
 def _take_up(tail: Tail, session: Session, given: Identity | None, how: str) -> Iterator[Event]:

@@ -3,6 +3,7 @@
 import calendar
 import os
 import re
+import stat
 import sys
 import time
 from collections.abc import Iterator
@@ -15,9 +16,10 @@ import orjson
 
 from agent_pipes.event import Fields, objects
 from agent_pipes.pattern import pattern
-from agent_pipes.process import Identity, all_processes, command_line, cwd, identify, user
+from agent_pipes.process import Identity, alive, all_processes, command_line, cwd, identify, user
 from agent_pipes.sources import Session
 from agent_pipes.sources.fields import string, time_of
+from agent_pipes.sources.looking import Look, lately
 
 HEAD = 256 << 10
 """Bytes of a transcript that are read to learn where it was written."""
@@ -45,11 +47,11 @@ def sessions() -> Iterator[Session]:
             for entry in _entries(Path(project.path)):
                 with suppress(OSError):
                     if _is_transcript(entry):
-                        stat = entry.stat()
-                        head = _head(Path(entry.path), stat)
+                        about = entry.stat()
+                        head = _head(Path(entry.path), about)
                         name = entry.name.removesuffix(".jsonl")
                         known.add(name)
-                        yield Session("claude", name, head.cwd, Path(entry.path), head.started, stat.st_mtime)
+                        yield Session("claude", name, head.cwd, Path(entry.path), head.started, about.st_mtime)
     for live in _registry():
         if live.session not in known:
             path = live.root / "projects" / slug(live.cwd) / f"{live.session}.jsonl"
@@ -136,23 +138,42 @@ class _Live:
     modified: float
 
 
-def _registry(session: str = "") -> Iterator[_Live]:
+def _registry(session: str = "") -> list[_Live]:
     """What the registry says that is believed: all of it, or what it says of `session`."""
+    # As long as no entry changes, only the processes can.
+    said = tuple((entry.path, about.st_ino, about.st_mtime_ns, about.st_size) for root in roots() for entry, about in _registered(root))
+    return [live for live in _entries_now(said) if (not session or live.session == session) and alive(live.identity)]
+
+
+def _registered(root: Path) -> Iterator[tuple["os.DirEntry[str]", os.stat_result]]:
+    """The registry's entries that are files of ours."""
+    for entry in _entries(root / "sessions"):
+        # `pid-N.json` is of an older form, and stays behind when its process has gone.
+        if re.fullmatch(r"[1-9][0-9]{0,9}\.json", entry.name):
+            with suppress(OSError):
+                about = entry.stat(follow_symlinks=False)
+                if about.st_uid == os.getuid() and stat.S_ISREG(about.st_mode):
+                    yield entry, about
+
+
+def _every_entry() -> list[_Live]:
+    found: list[_Live] = []
     for root in roots():
-        for entry in _entries(root / "sessions"):
-            # `pid-N.json` is of an older form, and stays behind when its process has gone.
-            if re.fullmatch(r"[1-9][0-9]{0,9}\.json", entry.name):
-                with suppress(OSError, ValueError):
-                    yield from _believed(root, entry, session)
+        for entry, about in _registered(root):
+            with suppress(OSError, ValueError):
+                found += _believed(root, entry, about)
+    return found
 
 
-def _believed(root: Path, entry: "os.DirEntry[str]", session: str) -> Iterator[_Live]:
-    stat = entry.stat(follow_symlinks=False)
-    if stat.st_uid != os.getuid() or not entry.is_file(follow_symlinks=False) or stat.st_size > HEAD:
+_entries_now = Look(_every_entry)
+
+
+def _believed(root: Path, entry: "os.DirEntry[str]", about: os.stat_result) -> Iterator[_Live]:
+    if about.st_size > HEAD:
         return
     said: Any = orjson.loads(Path(entry.path).read_bytes())
     pid = int(entry.name.removesuffix(".json"))
-    if type(said) is not dict or said.get("pid") != pid or not string(said, "sessionId") or said["sessionId"] != (session or said["sessionId"]):
+    if type(said) is not dict or said.get("pid") != pid or not string(said, "sessionId"):
         return
     directory = string(said, "cwd")
     if not _is_claude_in(pid, directory) or not _same_namespace(said.get("pidDomain")):
@@ -160,7 +181,7 @@ def _believed(root: Path, entry: "os.DirEntry[str]", session: str) -> Iterator[_
     # Looked up last: what was found above is then of the process that still runs, as its start time does not change.
     identity = identify(pid)
     if identity and _same_start(said, identity):
-        yield _Live(root, identity, said["sessionId"], directory, _started(said), stat.st_mtime)
+        yield _Live(root, identity, said["sessionId"], directory, _started(said), about.st_mtime)
 
 
 def _is_claude_in(pid: int, directory: str) -> bool:
@@ -237,10 +258,21 @@ def began(identity: Identity) -> float:
         return float("inf")
 
 
+def _directories() -> set[str]:
+    """The directories that a Claude Code of ours works in."""
+    pids = [pid for pid in all_processes() if user(pid) == os.getuid() and is_claude(_program(pid), command_line(pid))]
+    return {os.path.realpath(where) for pid in pids if (where := cwd(pid))}
+
+
+_worked_in = Look(_directories)
+
+
 def _unregistered(session: Session) -> Identity | None:
     project = session.path.parent
     root = next((root for root in roots() if root / "projects" == project.parent), None)
     if root is None or (root / "sessions").is_dir() or not session.cwd:
+        return None
+    if not lately(session.modified) and os.path.realpath(session.cwd) not in _worked_in(tuple(roots())):
         return None
     changed = {entry.path: entry.stat().st_mtime for entry in _entries(project) if _is_transcript(entry)}
     modified = changed.get(str(session.path))
@@ -262,9 +294,9 @@ class _Head:
 _heads: dict[tuple[str, int], _Head] = {}
 
 
-def _head(path: Path, stat: os.stat_result) -> _Head:
+def _head(path: Path, about: os.stat_result) -> _Head:
     """The head of a transcript. It does not change once it tells the directory, so it is read until it does."""
-    key = (str(path), stat.st_ino)
+    key = (str(path), about.st_ino)
     head = _heads.get(key)
     if head is None:
         head = _read_head(path)

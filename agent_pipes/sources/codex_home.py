@@ -2,6 +2,7 @@
 
 import os
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,16 +11,20 @@ from pathlib import Path
 
 from agent_pipes.event import Fields, objects
 from agent_pipes.pattern import pattern
-from agent_pipes.process import Identity, command_line, holders
+from agent_pipes.process import Identity, command_line, holders, open_files
 from agent_pipes.processes.codex_control import home, socket_path
 from agent_pipes.sources import Session
 from agent_pipes.sources.fields import string, time_of, within
+from agent_pipes.sources.looking import Look, lately
 
 HEAD = 4 << 20
 """Bytes of a rollout's first line that are read: it holds the instructions and the tools, mostly 30 kB."""
 
 REMEMBERED = 20_000
 """Rollouts whose first line is not read again."""
+
+LONG_AGO = 86_400.0
+"""Seconds after its last change from which on a session is not asked about, where asking takes long."""
 
 _ARCHIVE = "archived_sessions"
 _NAME = pattern(r"rollout-.*\.jsonl")
@@ -123,13 +128,25 @@ def _held(session: Session) -> tuple[Path, Path]:
     return session.path, home() / "thread-writer-locks" / f"{session.id}.lock"
 
 
+_open = Look(open_files)
+
+
 def _holder(session: Session) -> Identity | None:
     for path in _held(session):
         with suppress(OSError):
+            if not lately(session.modified) and not _may_be_open(path, session.modified):
+                continue
             found = holders(path, writing=True)
             if found:
                 return found[0] if len(found) == 1 else None
     return None
+
+
+def _may_be_open(path: Path, modified: float) -> bool:
+    """Whether somebody seems to hold the file. Where that takes a look for each file, a session of old is not asked about."""
+    found = _open(home())
+    file = path.stat()
+    return (file.st_dev, file.st_ino) in found if found is not None else modified > time.time() - LONG_AGO
 
 
 def _is_shared(identity: Identity) -> bool:

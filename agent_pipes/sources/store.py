@@ -1,6 +1,7 @@
 """The `.agent-traces` store that hooks of agent-strace write: `<id>/events.ndjson`, events as they are."""
 
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +13,7 @@ from agent_pipes.pattern import pattern
 from agent_pipes.process import Identity
 from agent_pipes.sources import Session, agent_process, claude_home, native
 from agent_pipes.sources.fields import string, within
+from agent_pipes.sources.looking import lately
 from agent_pipes.sources.native import PASSES, Translator, files
 
 __all__ = ["HOW", "NAME", "PASSES", "Translator", "active", "files", "process", "provider", "recognises", "sessions", "stores"]
@@ -25,6 +27,9 @@ EVENTS, META = "events.ndjson", "meta.json"
 
 HEAD = 16 << 10
 """Bytes of a session's file, or of what lies beside it, that are read to learn where it was written."""
+
+REMEMBERED = 20_000
+"""Sessions of which it is remembered where and when they began."""
 
 _ID = pattern(r"[0-9a-f]{12}")
 
@@ -47,20 +52,35 @@ def sessions() -> Iterator[Session]:
         for folder in _folders(store):
             path = folder / EVENTS
             with suppress(OSError):
-                if path.is_file():
-                    started = _object(folder / META).get("started_at")
-                    cwd = string(_start(path), "cwd") or _directory(store)
-                    seconds = float(started) if isinstance(started, (int, float)) else 0.0
-                    yield Session(NAME, folder.name, cwd, path, seconds, path.stat().st_mtime)
+                about = path.stat()
+                if stat.S_ISREG(about.st_mode):
+                    cwd, started = _begun(path, about.st_ino)
+                    yield Session(NAME, folder.name, cwd or _directory(store), path, started, about.st_mtime)
 
 
 def active(session: Session) -> bool:
     """Whether the store says that the session goes on: it is marked so, and no end of it is noted."""
     folder = session.path.parent
-    marks = [mark for mark in _names(folder.parent) if mark == ".active-session" or mark.startswith(".active-session.v2.")]
-    if not any(_head(folder.parent / mark).strip() == os.fsencode(folder.name) for mark in marks):
+    if "ended_at" in _object(folder / META):
         return False
-    return "ended_at" not in _object(folder / META)
+    return any(_head(folder.parent / mark).strip() == os.fsencode(folder.name) for mark in _marks(folder.parent))
+
+
+_marked: dict[Path, tuple[int, list[str]]] = {}
+
+
+def _marks(store: Path) -> list[str]:
+    """The names of the files that mark a session as active. They are found anew when something comes or goes in the store."""
+    try:
+        changed = store.stat().st_mtime_ns
+    except OSError:
+        return []
+    if store not in _marked or _marked[store][0] != changed:
+        names = [name for name in _names(store) if name == ".active-session" or name.startswith(".active-session.v2.")]
+        if lately(changed / 1e9):
+            return names  # It may change again within the same tick of its clock.
+        _marked[store] = changed, names
+    return _marked[store][1]
 
 
 def process(session: Session) -> Identity | None:
@@ -73,7 +93,7 @@ def process(session: Session) -> Identity | None:
     start = _start(session.path)
     transcript = Path(string(start, "transcript_path"))
     if transcript.stem.startswith(session.path.parent.name) and start.get("provider", "claude") == "claude":
-        registered = Session("claude", transcript.stem, string(start, "cwd"), transcript, 0.0, 0.0)
+        registered = Session("claude", transcript.stem, string(start, "cwd"), transcript, 0.0, session.modified)
         if identity := claude_home.process(registered):
             return identity
     said = _noted(session.path)
@@ -85,9 +105,11 @@ def process(session: Session) -> Identity | None:
         # Where the store lies nobody can write into it; where it stands apart its own word has to do.
         directory = _directory(session.path.parent.parent) or string(start, "cwd") or string(attribution, "working_dir")
         identity = agent_process.noted(agent, said, directory)
+        if identity is None:
+            return None
         modified = session.path.stat().st_mtime_ns
         others = (folder / EVENTS for folder in _folders(session.path.parent.parent) if folder != session.path.parent)
-        if identity and all(path.stat().st_mtime_ns <= modified for path in others if _noted(path) == said):
+        if all(path.stat().st_mtime_ns <= modified for path in others if _noted(path) == said):
             return identity
     return None
 
@@ -95,6 +117,23 @@ def process(session: Session) -> Identity | None:
 def provider(session: Session) -> str:
     """The agent whose session it is, by the name that its source has; "" where the store does not tell."""
     return string(_start(session.path), "provider") or string(within(_object(session.path.parent / META), "attribution"), "agent_provider")
+
+
+_heads: dict[tuple[str, int], tuple[str, float]] = {}
+
+
+def _begun(path: Path, inode: int) -> tuple[str, float]:
+    """In which directory the session began, "" where it does not tell, and when."""
+    key = (str(path), inode)
+    if key not in _heads:
+        started = _object(path.parent / META).get("started_at")
+        head = string(_start(path), "cwd"), float(started) if isinstance(started, (int, float)) else 0.0
+        if not all(head):
+            return head
+        _heads[key] = head
+        if len(_heads) > REMEMBERED:
+            del _heads[next(iter(_heads))]
+    return _heads[key]
 
 
 def _noted(path: Path) -> Fields:
@@ -117,7 +156,7 @@ def _start(path: Path) -> Fields:
 def _directory(store: Path) -> str:
     """The directory that a store belongs to, where it stands in its usual place."""
     place = store.parent.parent if store.parent.name == "workspaces" else store
-    return str(place.parent) if place.name == ".agent-traces" else ""
+    return os.path.abspath(place.parent) if place.name == ".agent-traces" else ""
 
 
 def _object(path: Path) -> Fields:
