@@ -23,9 +23,9 @@ def events(count: int, sessions: int = 1) -> Iterator[bytes]:
     while number < count:
         who = number % sessions
         session = f"5f2c8a1e-7b3d-4e90-a1c4-{who:012d}"
-        for kind, id, parent, data in _turn(dice, f"{who}_{number}"):
+        for kind, name, parent, data in _turn(dice, f"{who}_{number}"):
             times[who] += dice.uniform(0.01, 0.6)
-            fields = {"event_type": kind, "timestamp": round(times[who], 3), "event_id": id, "session_id": session}
+            fields = {"event_type": kind, "timestamp": round(times[who], 3), "event_id": name, "session_id": session}
             if parent:
                 fields["parent_id"] = parent
             yield orjson.dumps(fields | {"data": data}) + b"\n"
@@ -45,15 +45,15 @@ def _turn(dice: random.Random, name: str) -> Iterator[tuple[str, str, str, dict[
     if dice.random() < 0.25:
         return
     for index in range(1 if dice.random() < 0.9 else 2):
-        id = f"toolu_{name}_{index}"
+        call = f"toolu_{name}_{index}"
         tool, arguments, result = _call(dice)
-        yield "tool_call", id, "", {"tool_name": tool, "arguments": arguments, "step": f"msg_{name}"}
+        yield "tool_call", call, "", {"tool_name": tool, "arguments": arguments, "step": f"msg_{name}"}
         size = len(result)
         digest = f"{dice.getrandbits(96):024x}"
         if dice.random() < 0.06:
-            yield "error", f"e{id}", id, {"tool_name": tool, "error": f"Exit code 1\n{result}", "result_bytes": size, "result_digest": digest, "exit_code": 1}
+            yield "error", f"e{call}", call, {"tool_name": tool, "error": f"Exit code 1\n{result}", "result_bytes": size, "result_digest": digest, "exit_code": 1}
         elif dice.random() < 0.995:
-            yield "tool_result", f"o{id}", id, {"tool_name": tool, "result": result, "result_bytes": size, "result_digest": digest}
+            yield "tool_result", f"o{call}", call, {"tool_name": tool, "result": result, "result_bytes": size, "result_digest": digest}
 
 
 def _call(dice: random.Random) -> tuple[str, dict[str, object], str]:
