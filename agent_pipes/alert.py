@@ -1,7 +1,10 @@
 """trace-alert: tells people of violations, on stderr, in a file, over a webhook."""
 
+import errno
+import fcntl
 import os
 import re
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -26,18 +29,20 @@ LONGEST = 500
 PAGE = 4096
 """Bytes that the kernel writes at once, whatever happens to the writer meanwhile; and those of the longest line."""
 
+PATIENCE = 0.2
+"""Seconds that a line waits for another breaker that is writing in the same alert file."""
+
 
 class AlertFile:
     """A file that alerts are appended to: one write a line, private to its owner, never through a symbolic link.
 
     A writer that is killed may have its write cut short, but only where one page of the file ends and the next begins.
-    No line lies across such a place: what is left of a page is filled with a blank line first.
+    No line lies across such a place: what is left of a page is filled with a blank line first. Meanwhile no other
+    breaker appends, or the line would lie elsewhere.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.looked = False
-        self.torn = False
         self.failed = False
 
     def write(self, line: bytes) -> None:
@@ -55,24 +60,33 @@ class AlertFile:
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
         fd = os.open(self.path, flags, 0o600)
         try:
+            self._wait_for_others(fd)
             size = os.fstat(fd).st_size
-            if not self.looked and size:
-                self.torn = os.pread(fd, 1, size - 1) != b"\n"
-            self.looked = True
+            torn = size > 0 and os.pread(fd, 1, size - 1) != b"\n"
             # After a write that the disk cut short, the next line begins a line of its own.
-            whole = b"\n" + bounded(line) if self.torn else bounded(line)
+            whole = b"\n" + bounded(line) if torn else bounded(line)
             left = PAGE - size % PAGE
             if left < len(whole):
-                self.torn = True
                 os.write(fd, b" " * (left - 1) + b"\n")
                 whole = bounded(line)
-            written = os.write(fd, whole)
-            self.torn = written < len(whole)
-            if self.torn:
-                raise OSError(28, "No space left on device")
+            if os.write(fd, whole) < len(whole):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         finally:
             os.close(fd)
         self.failed = False
+
+
+    def _wait_for_others(self, fd: int) -> None:
+        """Until no other breaker is writing there; one that has been stopped just then is not waited for long."""
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            try:
+                return fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                time.sleep(0.001)
+            except OSError:
+                # A file system without locks.
+                return
 
 
 def bounded(line: bytes) -> bytes:
