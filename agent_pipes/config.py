@@ -1,7 +1,5 @@
 """The config file, `.agent-watch.json`: what it may hold is what the filters' options say, and nothing else."""
 
-import difflib
-import json
 import math
 from collections.abc import Iterable
 from pathlib import Path
@@ -45,6 +43,8 @@ def load(path: Path, options: Iterable[Option], watchers: Iterable[str]) -> tupl
 
 
 def _read(path: Path) -> dict[str, Any]:
+    import json
+
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
@@ -126,6 +126,8 @@ def _keys(path: Path, where: str, found: Iterable[str], known: Iterable[str]) ->
 
 
 def _meant(word: str, known: Iterable[str]) -> str:
+    import difflib
+
     close = difflib.get_close_matches(word, list(known), n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
 

@@ -1,6 +1,5 @@
 """trace-cost: what each response costs, and its session so far."""
 
-import json
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -165,6 +164,8 @@ def _write(event: Event, found: Cost) -> None:
 
 def _spliced(raw: bytes, data: Fields, cost: Fields) -> bytes:
     """The line with `cost` in its data, however it was written. A cost that stands there already is replaced."""
+    import json
+
     text = raw.decode(errors="surrogateescape")
     begin, end = _place(text)
     if "cost" in data:
@@ -174,18 +175,20 @@ def _spliced(raw: bytes, data: Fields, cost: Fields) -> bytes:
     return f"{text[:begin]}{inside}{text[end:]}".encode(errors="surrogateescape")
 
 
-_decoder = json.JSONDecoder(strict=False)
 _BETWEEN = pattern(r"[\s,:]*")
 
 
 def _place(text: str) -> tuple[int, int]:
     """Where the value of the key `data` begins and ends in the object that `text` holds: of the last, if there are more."""
+    import json
+
+    decoder = json.JSONDecoder(strict=False)
     at = text.index("{") + 1
     found = (0, 0)
     while text[at := _BETWEEN.match(text, at).end()] == '"':  # type: ignore[union-attr]
-        key, at = _decoder.raw_decode(text, at)
+        key, at = decoder.raw_decode(text, at)
         begin = _BETWEEN.match(text, at).end()  # type: ignore[union-attr]
-        _, at = _decoder.raw_decode(text, begin)
+        _, at = decoder.raw_decode(text, begin)
         if key == "data":
             found = begin, at
     return found

@@ -7,7 +7,6 @@ price holds from midnight UTC of its date, and cached input is billed apart from
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
-from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -151,6 +150,8 @@ class Table:
 
     def near(self, name: str) -> str:
         """The name in the table that is most like `name`, "" where none is."""
+        from difflib import get_close_matches
+
         return next(iter(get_close_matches(_plain(name), list(self.names()), 1, 0.7)), "")
 
 

@@ -4,9 +4,9 @@ import os
 from array import array
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from typing import NamedTuple
 
 from agent_pipes.stream import lines
 
@@ -26,8 +26,7 @@ QUIET = 1.0
 """Seconds without another line from before after which a file that is written anew has been; what comes then is new."""
 
 
-@dataclass(slots=True)
-class Piece:
+class Piece(NamedTuple):
     """Whole lines of a file, in a row.
 
     lines:      each with its newline, as it stands in the file.

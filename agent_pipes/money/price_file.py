@@ -4,7 +4,6 @@ import math
 import re
 from collections.abc import Mapping
 from datetime import date
-from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NoReturn
@@ -67,6 +66,8 @@ class _Checker:
             self.fail(key, "an object", value)
         for name in value if known else ():
             if name not in known:
+                from difflib import get_close_matches
+
                 near = get_close_matches(name, known, 1)
                 hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(known)}"
                 raise click.UsageError(f"{self.path}: {key}: unknown key {name!r}{hint}")

@@ -1,6 +1,5 @@
 """Tool calls: which are the same, what each is done to, what to call it, and which result answers which call."""
 
-import json
 from collections import OrderedDict, deque
 from posixpath import basename, normpath
 from typing import Any
@@ -239,6 +238,8 @@ def canonical(value: Any) -> bytes:
     except (TypeError, ValueError, RecursionError):
         pass
     # Lone surrogates, integers beyond 64 bits, nesting beyond 254: what agents write and orjson will not.
+    import json
+
     try:
         return json.dumps(value, sort_keys=True, default=str).encode()
     except (TypeError, ValueError, RecursionError):
