@@ -71,7 +71,7 @@ def test_denial_in_each_agents_own_form(project, agent):
     assert 'command "pytest -q" (denied by commands.deny "pytest" in .agent-scope.json)' in FORMS[agent](json.loads(answer))
     (session,) = [each.name for each in (project / ".agent-traces").iterdir() if each.is_dir()]
     called, refused = events(project / ".agent-traces", session)
-    assert (called["event_type"], refused["event_type"], refused["data"]["reason"]) == ("tool_call", "error", "rejected")
+    assert (called["event_type"], refused["event_type"], refused["data"]["reason"]) == ("tool_call", "error", "tool")
     assert refused["parent_id"] == called["event_id"]
     assert not list((project / ".agent-traces").glob(".pending-calls.*")), "no result comes"
 
@@ -169,10 +169,20 @@ def test_success_in_between_keeps_it_closed(project):
     assert guarded(call(project, "Bash", 20, command="make test")) == ""
 
 
-def test_denials_count_for_nothing(project):
+def test_same_denial_again_and_again_trips_the_breaker(project):
+    """What is forbidden may be tried again in no other way than what fails."""
     policy(project)
-    for number in range(8):
+    for number in range(5):
         assert "denies this call: write to deploy/x" in guarded(call(project, "Write", number, file_path="deploy/x"))
+    assert "tripped" in guarded(call(project, "Bash", 20, command="ls"))
+    record(claude("UserPromptSubmit", project, prompt="leave deploy alone"))
+    assert guarded(call(project, "Bash", 21, command="ls")) == ""
+
+
+def test_other_denials_trip_nothing(project):
+    policy(project)
+    for number in range(5):
+        assert "denies this call" in guarded(call(project, "Write", number, file_path=f"deploy/{number}"))
     assert guarded(call(project, "Bash", 20, command="ls")) == ""
 
 
@@ -241,14 +251,7 @@ def test_parallel_calls_need_no_new_judgement(project, monkeypatch):
         assert guarded(call(project, "Bash", number, command="ls")) == ""
 
 
-def test_denials_need_no_new_judgement(project, monkeypatch):
-    policy(project)
-    spiral(project, 1)
-    assert guarded(call(project, "Bash", 10, command="ls")) == ""
-    with monkeypatch.context() as patched:
-        patched.setattr(judging, "judge", lambda *_: pytest.fail("judged again"))
-        assert "denies this call: write to" in guarded(call(project, "Write", 11, file_path="deploy/x"))
-        assert guarded(call(project, "Bash", 12, command="ls")) == ""
+def test_tripped_breaker_needs_no_new_judgement(project, monkeypatch):
     spiral(project, 5)
     assert "tripped" in guarded(call(project, "Bash", 13, command="ls"))
     monkeypatch.setattr(judging, "judge", lambda *_: pytest.fail("judged again"))

@@ -253,7 +253,7 @@ def test_failures_tell_why(project):
     assert [(data["reason"], data.get("exit_code")) for data in told.values()] == [("rejected", None), ("exit", 137), ("tool", None)]
     assert event_of(Payload(failure(project, "ls", 1) | {"is_interrupt": True}, 0.0))[1]["reason"] == "interrupted"
     denied = claude("PermissionDenied", project, tool_name="Bash", tool_input={}, reason="not in this mode")
-    assert event_of(Payload(denied, 0.0))[1]["reason"] == "rejected"
+    assert event_of(Payload(denied, 0.0))[1]["reason"] == "tool"
 
 
 def test_large_result_is_cut_and_its_size_and_digest_are_those_of_the_whole(project):

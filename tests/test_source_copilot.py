@@ -118,7 +118,7 @@ def test_a_command_that_its_agent_stops_has_not_failed():
     assert ended(read(LOG, lines[:at] + stopped), "c5")["data"]["reason"] == "interrupted"
 
 
-@pytest.mark.parametrize(("call", "reason"), [("c6", "tool"), ("c7", "rejected"), ("c8", "rejected"), ("c10", "interrupted")])
+@pytest.mark.parametrize(("call", "reason"), [("c6", "tool"), ("c7", "tool"), ("c8", "rejected"), ("c10", "interrupted")])
 def test_why_a_call_failed(call, reason):
     event = ended(read(LOG), call)
     assert (event["event_type"], event["data"]["reason"]) == ("error", reason)

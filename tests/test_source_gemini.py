@@ -155,7 +155,7 @@ def test_a_command_that_was_ended_for_its_silence_has_failed():
 
 @pytest.mark.parametrize(
     ("call", "reason"),
-    [("replace__6", "tool"), ("write_file__7", "rejected"), ("run_shell_command__8", "rejected"), ("run_shell_command__9", "interrupted")],
+    [("replace__6", "tool"), ("write_file__7", "tool"), ("run_shell_command__8", "rejected"), ("run_shell_command__9", "interrupted")],
 )
 def test_why_a_call_failed(call, reason):
     event = ended(read(LOG), call)
@@ -227,7 +227,7 @@ def test_on_a_pipe():
     assert [event["data"]["step"] for event in of(events, "tool_call")] == [
         "read_file__1", "read_file__1", "run_shell_command__3", "replace__4", "write_file__5",
     ]  # fmt: skip
-    assert [event["data"]["reason"] for event in of(events, "error")] == ["exit", "tool", "rejected", "interrupted"]
+    assert [event["data"]["reason"] for event in of(events, "error")] == ["exit", "tool", "tool", "interrupted"]
     assert of(events, "llm_response")[1]["data"]["usage"] == {
         "input_tokens": 24292, "output_tokens": 400, "cache_read_input_tokens": 21862, "reasoning_output_tokens": 100,
     }  # fmt: skip

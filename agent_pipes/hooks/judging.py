@@ -21,7 +21,6 @@ CONFIG = ".agent-watch.json"
 
 _MATTERS = (b'"tool_result"', b'"error"', b'"llm_response"')
 _CLEARS = b'"user_prompt"'
-_COUNTS_FOR_NOTHING = b'"reason":"rejected"'
 
 
 def tripped(folder: Folder, directory: str) -> str:
@@ -55,7 +54,7 @@ def _holds(noted: Any, folder: Folder, directory: str) -> bool:
     since = folder.tail(noted["size"]).splitlines()
     if noted["why"]:
         return not any(_CLEARS in line[:60] for line in since)
-    return not any(kind in line[:60] for line in since if _COUNTS_FOR_NOTHING not in line for kind in _MATTERS)
+    return not any(kind in line[:60] for line in since for kind in _MATTERS)
 
 
 def _version(directory: str) -> list[int]:

@@ -24,7 +24,7 @@ BACK = 256 << 10
 def outcome(payload: Payload) -> tuple[str, Fields]:
     """The type and the data of the event that says how the call ended."""
     if payload.kind == "denied":
-        return "error", {**result(payload.text("reason"), HEAD, "error"), "reason": "rejected"}
+        return "error", {**result(payload.text("reason"), HEAD, "error"), "reason": "tool"}
     tell = {"claude": _claudes, "codex": _codex, "gemini": _geminis, "copilot": _copilots, "cursor": _cursors}[payload.agent]
     return tell(payload)
 

@@ -164,7 +164,7 @@ class Session:
                 data = {**data, "cwd": payload.cwd}
             if not denial:
                 return [{**event, "data": data}] if self._opened(event) else []
-            why = {"tool_name": payload.tool, "error": denial, "reason": "rejected", **payload.about()}
+            why = {"tool_name": payload.tool, "error": denial, "reason": "tool", **payload.about()}
             refusal = {**event, "event_type": "error", "event_id": os.urandom(6).hex(), "parent_id": event["event_id"], "data": why}
             return [{**event, "data": data}, refusal]
         if payload.answers:

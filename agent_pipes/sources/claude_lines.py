@@ -64,7 +64,7 @@ def is_persons(record: Fields, sidechain: bool, text: str) -> bool:
     return not sidechain and record.get("promptSource") != "system" and not text.lstrip().startswith(_HARNESS)
 
 
-_REFUSED = ("The user doesn't want to ", "Claude requested permissions to ", "Permission to use ", "This command requires approval")
+_REFUSED = "The user doesn't want to "
 _SIBLING = pattern(r"(?:<tool_use_error>)?(?:Sibling tool call errored|Cancelled: parallel tool call)")
 _EXIT = pattern(r"Exit code (-?\d{1,9})\b")
 
@@ -72,11 +72,15 @@ _EXIT = pattern(r"Exit code (-?\d{1,9})\b")
 def reason(text: str, denial: str) -> tuple[str, int | None]:
     """Why a call failed, and its exit code. Only `exit` and `tool` are the agent's own failures.
 
+    What a person refuses is not its failure. What a rule, a hook or a policy forbids is: it may not be tried again and again.
+
     text:   its result.
     denial: `toolDenialKind` of its line: `user-rejected`, `permission-rule`, `automode-blocked`, `interrupted`, `cancelled`.
     """
+    if denial in ("interrupted", "cancelled"):
+        return "interrupted", None
     if denial:
-        return ("interrupted" if denial in ("interrupted", "cancelled") else "rejected"), None
+        return "rejected" if denial.startswith("user") else "tool", None
     if text.startswith(_REFUSED):
         return "rejected", None
     if "[Request interrupted by user" in text or "Streaming fallback - tool execution discarded" in text[:200]:

@@ -204,7 +204,7 @@ class Translator:
         text = (string(error, "message") if type(error) is dict else "") or _content(output)
         if line.data.get("success") is False:
             code = string(error, "code") if type(error) is dict else ""
-            refused = code in ("rejected", "denied") or self._denied.pop(key, False)
+            refused = code == "rejected" or text.startswith(_REFUSED) or self._denied.pop(key, False)
             reason = "rejected" if refused else "interrupted" if text.startswith(_INTERRUPTED) else "tool"
             yield self._answer(call, line.time, line.id, text, reason=reason)
             return
@@ -241,7 +241,8 @@ class Translator:
         outcome = line.data.get("result")
         kind = string(outcome, "kind") if type(outcome) is dict else ""
         key = string(line.data, "toolCallId")
-        if key and kind.startswith(("denied", "cancelled")):
+        # What a rule or a hook denies is the tool's refusal.
+        if key and (kind.endswith("by-user") or kind.startswith("cancelled")):
             _remember(self._denied, key, True)
         yield from ()
 
@@ -341,6 +342,7 @@ _TYPES = frozenset(kind.encode() for kind in _HANDLERS)
 
 _ENDED = pattern(r"\n?<(?:[^<>\n]{0,40}shellId: ([^<>\n]{1,200}?) )?(?:has already )?(?:completed|exited) with exit code (-?\d{1,10})>\s*\Z")
 _RUNNING = pattern(r"<command with shellId: ([^<>\n]{1,200}?) is still running after ")
+_REFUSED = "The user rejected this tool call"
 _INTERRUPTED = "Tool execution was interrupted"
 
 

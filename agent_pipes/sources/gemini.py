@@ -241,11 +241,9 @@ def _outcome(tool: str, status: str, text: str) -> tuple[str, int | None, str]:
 
 
 _NOT_ITS_OWN = {
-    "Tool execution blocked: ": "rejected",
-    "denied by policy": "rejected",
     "Agent execution stopped by hook": "interrupted",
 }
-"""What errors say that are no failures of the agent: a hook or a rule said no, a hook ended the run."""
+"""What errors say that are no failures of the agent: a hook ended the run. What a hook or a rule forbids is one."""
 
 
 def _status(name: str) -> int | None:

@@ -141,8 +141,8 @@ class Stream:
 _ENDED = pattern(r"Command (exited with code|terminated by signal): (\d{1,9})")
 """All that is printed of a command which failed and wrote nothing."""
 
-_NOT_ITS_OWN = {"policy_violation": "rejected", "stop_execution": "interrupted"}
-"""Types of errors that are no failures of the agent: a hook or a rule said no, a hook ended the run."""
+_NOT_ITS_OWN = {"stop_execution": "interrupted"}
+"""Types of errors that are no failures of the agent: a hook ended the run. What a hook or a rule forbids is one."""
 
 
 def _usage(used: Fields) -> dict[str, int]:

@@ -156,7 +156,7 @@ def _start(path: Path) -> Fields:
 def _directory(store: Path) -> str:
     """The directory that a store belongs to, where it stands in its usual place."""
     place = store.parent.parent if store.parent.name == "workspaces" else store
-    return os.path.abspath(place.parent) if place.name == ".agent-traces" else ""
+    return str(place.parent) if place.name == ".agent-traces" else ""
 
 
 def _object(path: Path) -> Fields:

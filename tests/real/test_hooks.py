@@ -67,7 +67,7 @@ def test_guard_denies_what_is_out_of_scope_before_it_is_done(client, tmp_path):
     project, found = driven(client, "scope", tmp_path, '{"files": {"write": {"deny": ["deploy/**"]}}}')
     assert list((project / "deploy").iterdir()) == [], "nothing was written where nothing may be written"
     denied = [event for event in found if event["event_type"] == "error"]
-    assert len(denied) == 2 and all("deploy/prod.yml" in event["data"]["error"] and event["data"]["reason"] == "rejected" for event in denied)
+    assert len(denied) == 2 and all("deploy/prod.yml" in event["data"]["error"] and event["data"]["reason"] == "tool" for event in denied)
     process = found[0]["data"]["process"]
     assert process["pid"] > 1 and process["started"]
 
@@ -78,7 +78,7 @@ def test_guard_denies_all_once_the_breaker_has_tripped(client, tmp_path):
     failed = [event["data"] for event in found if event["event_type"] == "error" and event["data"]["reason"] == "exit"]
     assert [data["exit_code"] for data in failed] == [1] * 5, "the sixth is not made"
     assert len({data["result_digest"] for data in failed}) == 1
-    denied = [event["data"] for event in found if event["event_type"] == "error" and event["data"]["reason"] == "rejected"]
+    denied = [event["data"] for event in found if event["event_type"] == "error" and event["data"]["reason"] == "tool"]
     assert denied and all('"python3 t.py" failed 5 times' in data["error"] for data in denied)
     if client == "gemini":
         assert requests(project) == 6, "its run is ended with the first denial"
@@ -92,7 +92,7 @@ def test_healthy_session_is_recorded_whole_and_nothing_is_denied(client, tmp_pat
     calls = [event["event_id"] for event in found if event["event_type"] == "tool_call"]
     answers = [event["parent_id"] for event in found if "parent_id" in event]
     assert calls and sorted(answers) == sorted(calls), "each call has its result"
-    assert not [event for event in found if event["data"].get("reason") == "rejected"]
+    assert not [event for event in found if event["event_type"] == "error" and "agent-strace" in event["data"]["error"]]
     responses = {event["data"]["response_id"] for event in found if event["event_type"] == "llm_response"}
     assert len(responses) == requests(project), "each of the model's responses is there once"
 
