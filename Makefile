@@ -48,6 +48,14 @@ prices: $(VENV)/.made
 completions: $(VENV)/.made
 	$(PY) tests/make_completions.py
 
+# make bench         how fast and how light, each figure beside a peer's (BENCH_ONLY=start for one row; see tests/bench/bench.py)
+bench: $(VENV)/.made
+	PYTHONPATH=. $(PY) tests/bench/bench.py
+
+# make bench-profile where the time of each stage goes
+bench-profile: $(VENV)/.made
+	$(PY) tests/bench/profile.py
+
 # make bench-cost  dollars and MB/s beside ccusage (npm), over the recorded sessions
 bench-cost: $(VENV)/.made
 	$(PY) tests/bench/bench_cost.py

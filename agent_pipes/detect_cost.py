@@ -30,6 +30,7 @@ class CostDetector:
         self.spent: deque[tuple[float, int]] = deque()
         self.evidence: deque[str] = deque(maxlen=10)
         self.held: set[str] = set()
+        self.unseen = 0
 
     def see(self, event: Event, now: float) -> Iterable[Finding]:
         if not self.spending.see(event):
@@ -41,6 +42,9 @@ class CostDetector:
             if self.rate:
                 self.spent.append((now, added))
                 self.recent += added
+        if not added and not self.spent and len(self.spending.unseen) == self.unseen:
+            return ()
+        self.unseen = len(self.spending.unseen)
         holds = self._holds(now)
         # What holds on is not put into words again with every event: it was raised, or is asked for when history ends.
         new = holds - self.held

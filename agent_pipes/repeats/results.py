@@ -1,7 +1,8 @@
 """What became of a call, and which results are the same: exactly, or in all but what changes by itself."""
 
 import re
-from collections import OrderedDict
+from collections import OrderedDict, deque
+from weakref import ReferenceType, ref
 
 from agent_pipes.event import Event
 from agent_pipes.pattern import pattern
@@ -55,6 +56,9 @@ def told(event: Event) -> str:
 KEPT = 160
 """Characters up to which a result's text is kept until it is compared: where calls do not repeat, that is never."""
 
+BUDGET = 8 << 20
+"""Characters of longer texts that are kept so, of all sessions together."""
+
 ALIKE = 32
 """Bytes by which the sizes of two results that were cut may differ when they are otherwise the same."""
 
@@ -71,7 +75,7 @@ class Result:
     fails says at its end how long it took, and a failure more or less is longer than that.
     """
 
-    __slots__ = ("_exact", "_failed", "_head", "_like", "_size", "symbol")
+    __slots__ = ("__weakref__", "_exact", "_failed", "_head", "_like", "_size", "symbol")
 
     def __init__(self, event: Event, *, failed: bool) -> None:
         data = event.data
@@ -87,7 +91,9 @@ class Result:
             self._size, self._head = size, hash(text)
             self._like = hash(_before_the_cut(typed(text, failed=failed), len(text)))
         else:
-            self._like = text if len(text) <= KEPT else hash(typed(text, failed=failed))
+            self._like = text
+            if len(text) > KEPT:
+                _texts.keep(self, len(text))
 
     def same(self, other: "Result") -> bool:
         if self._exact == other._exact:
@@ -105,6 +111,26 @@ class Result:
             self._like = hash(typed(self._like, failed=self._failed))
         return self._like  # type: ignore[return-value]
 
+
+class _Texts:
+    """The longer texts that are still kept, oldest first: the oldest are read for what they say where there are too many.
+    Most are forgotten before, with the call that they answered."""
+
+    def __init__(self) -> None:
+        self._queue: deque[tuple[ReferenceType[Result], int]] = deque()
+        self._size = 0
+
+    def keep(self, result: Result, size: int) -> None:
+        self._queue.append((ref(result), size))
+        self._size += size
+        while self._size > BUDGET:
+            oldest, its_size = self._queue.popleft()
+            self._size -= its_size
+            if kept := oldest():
+                kept.like  # noqa: B018
+
+
+_texts = _Texts()
 
 TARGETS, WAYS = 16, 4
 """Targets of which the ways of failing are known again, and how many of each: what was heard of longest ago is forgotten."""
