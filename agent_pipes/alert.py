@@ -1,4 +1,4 @@
-"""trace-alert: tells people of violations, on stderr, in a file, over a webhook."""
+"""trace-alert: tells people of violations, on stderr, in a file, over a webhook, by a program of theirs."""
 
 import errno
 import fcntl
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from agent_pipes.telling.outbox import Outbox
     from agent_pipes.webhook import Endpoint
 
-SINKS = ("terminal", "file", "webhook")
+SINKS = ("terminal", "file", "webhook", "exec")
 
 LONGEST = 500
 """Characters of a message that are told; what an agent wrote may be of any length."""
@@ -74,7 +74,6 @@ class AlertFile:
         finally:
             os.close(fd)
         self.failed = False
-
 
     def _wait_for_others(self, fd: int) -> None:
         """Until no other breaker is writing there; one that has been stopped just then is not waited for long."""
@@ -159,20 +158,57 @@ FORMS = ("json", "slack", "discord", "teams", "pagerduty")
 
 KEY = "AGENT_PIPES_PAGERDUTY_KEY"
 
+MISSING = {
+    "webhook": "a violation is to go to a webhook, and none is configured: set $AGENT_PIPES_WEBHOOK",
+    "exec": "a violation is to go to a program, and none was given: see --exec",
+}
 
-def default_sinks(webhook: str | None, form: str | None) -> tuple[str, ...]:
+
+class ProgramCommand(click.ParamType):  # type: ignore[type-arg]
+    """A command that can be run: a missing one is found before anything begins."""
+
+    name = "CMD"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        from agent_pipes.telling.program import words_of
+
+        try:
+            words_of(value)
+        except ValueError as error:
+            self.fail(f"{error}.", param, ctx)
+        return value
+
+
+def default_sinks(webhook: str | None, form: str | None, program: str | None = None) -> tuple[str, ...]:
     """Where it is told if nobody says where: on the terminal, and wherever else there is somebody to take it."""
-    return ("terminal", *(("webhook",) if webhook or form == "pagerduty" else ()))
+    return ("terminal", *(("webhook",) if webhook or form == "pagerduty" else ()), *(("exec",) if program else ()))
 
 
 def outboxes(
-    to: Iterable[str], webhook: str | None = None, form: str | None = None, allow_http: bool = False, every: float = 0.0,
+    to: Iterable[str], webhook: str | None = None, form: str | None = None, allow_http: bool = False, every: float = 0.0, program: str | None = None,
 ) -> "dict[str, Outbox]":
     """Whoever else is to be told, by the sink's name; nothing of it has begun. Raises click.UsageError for what cannot be used."""
-    if webhook is None and form != "pagerduty":
-        if "webhook" in to:
-            raise click.UsageError("--to webhook: no URL; give it in $AGENT_PIPES_WEBHOOK, the config's webhook.url, or --webhook")
-        return {}
+    boxes: dict[str, Outbox] = {}
+    if webhook is not None or form == "pagerduty":
+        boxes["webhook"] = _webhook(webhook, form, allow_http, every)
+    elif "webhook" in to:
+        raise click.UsageError("--to webhook: no URL; give it in $AGENT_PIPES_WEBHOOK, the config's webhook.url, or --webhook")
+    if program is not None:
+        boxes["exec"] = _exec(program)
+    elif "exec" in to:
+        raise click.UsageError("--to exec: no command; give it by --exec (of agent-strace watch: --alert-exec)")
+    return boxes
+
+
+def _exec(program: str) -> "Outbox":
+    from agent_pipes.telling.outbox import Outbox
+    from agent_pipes.telling.program import WORKERS, Program, words_of
+
+    runs = Program(words_of(program))
+    return Outbox(runs.name, runs, workers=WORKERS, abandon=runs.abandon)
+
+
+def _webhook(webhook: str | None, form: str | None, allow_http: bool, every: float) -> "Outbox":
     from agent_pipes.telling.outbox import Outbox
     from agent_pipes.telling.payloads import PAGERDUTY, form_for, payload
     from agent_pipes.telling.waiting import Joined
@@ -182,7 +218,7 @@ def outboxes(
     form = form or form_for(endpoint.host)
     sender = Sender(endpoint, payload(form, _routing_key(endpoint) if form == "pagerduty" else ""))
     # PagerDuty joins what belongs together itself, and resolves each by itself.
-    return {"webhook": Outbox("the webhook", sender, waiting=Joined(every) if every and form != "pagerduty" else None)}
+    return Outbox("the webhook", sender, waiting=Joined(every) if every and form != "pagerduty" else None)
 
 
 def _routing_key(endpoint: "Endpoint") -> str:
@@ -204,17 +240,18 @@ def _routing_key(endpoint: "Endpoint") -> str:
 @click.option("--webhook", cls=Option, flag="--webhook", key="webhook.url", envvar="AGENT_PIPES_WEBHOOK", help="The URL of `--to webhook`; a secret: better in $AGENT_PIPES_WEBHOOK.")
 @click.option("--format", "form", cls=Option, flag="--webhook-format", key="webhook.format", type=click.Choice(FORMS), help="What the webhook takes. [default: told by the URL's host, else json]")
 @click.option("--every", cls=Option, flag="--webhook-every", key="webhook.every", type=DURATION, default="off", help="Join what comes within this time into one message to the webhook. [default: off]")
+@click.option("--exec", "program", cls=Option, flag="--alert-exec", type=ProgramCommand(), help="Run this with each alert on its stdin, without a shell: `--to exec`.")
 @click.option("--allow-http", is_flag=True, help="Let the URL be http: also where it is not this machine.")
 @click.option("--watcher", "watchers", cls=Option, key="webhook.events", multiple=True, help="Only violations of this watcher go to the webhook; may be given again.")
 @click.option("--drain", cls=Option, type=DURATION, default="10s", show_default=True, help="How long to go on delivering at the end.")
 @click.option("--kills", is_flag=True, help="Say of a violation that it ends the session: a trace-kill stands in this pipeline.")
 def alert(
     events: Iterable[Event], to: tuple[str, ...] = (), file: Path | None = None, webhook: str | None = None, form: str | None = None,
-    every: float = 0.0, allow_http: bool = False, watchers: tuple[str, ...] = (), drain: float = 10.0, kills: bool = False,
+    every: float = 0.0, program: str | None = None, allow_http: bool = False, watchers: tuple[str, ...] = (), drain: float = 10.0, kills: bool = False,
 ) -> Events:
-    """Tell people of violations, and of what became of the agent: on stderr, in a file, over a webhook."""
-    to = to or default_sinks(webhook, form)
-    boxes = outboxes(to, webhook, form, allow_http, every)
+    """Tell people of violations, and of what became of the agent: on stderr, in a file, over a webhook, by a program."""
+    to = to or default_sinks(webhook, form, program)
+    boxes = outboxes(to, webhook, form, allow_http, every, program)
     if boxes:
         from agent_pipes.telling.outbox import close_all
         from agent_pipes.telling.waiting import Alert
@@ -235,8 +272,8 @@ def alert(
                         log.write(f"{event.time:.3f} {shown(event.session)} {started.since(event.session, event.time)}  {shown(line)}\n".encode())
                     elif sink not in boxes:
                         undelivered = True
-                        warn("a violation is to go to a webhook, and none is configured: set $AGENT_PIPES_WEBHOOK")
-                    elif not watchers or event.type == "kill" or event.text("watcher") in watchers:
+                        warn(MISSING[sink])
+                    elif sink == "exec" or not watchers or event.type == "kill" or event.text("watcher") in watchers:
                         boxes[sink].put(Alert(event, shown(line)))
             yield event
     finally:

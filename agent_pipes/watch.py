@@ -65,7 +65,7 @@ class Plan:
         self.file = file
         self.off = off
         sinks: tuple[str, ...] = flags.get("option_alert") or ()
-        self.sinks = sinks or default_sinks(self.value(_option(alert, "webhook")), self.value(_option(alert, "form")))
+        self.sinks = sinks or default_sinks(*(self.value(_option(alert, name)) for name in ("webhook", "form", "program")))
         self.acts = {watcher: self.actions(watcher, bool(sinks), kills) for watcher in WATCHERS}
         self.kills = bool(kills) or strict or any("kill" in acts for acts in self.acts.values())
         if self.kills and not kills:
@@ -95,7 +95,8 @@ class Plan:
     def check_alerts(self) -> None:
         """Whoever is to be told can be: an alert that cannot be sent is found before anything runs. Raises click.UsageError."""
         told = self.values(alert)
-        outboxes({*self.sinks, *(sink for acts in self.acts.values() for sink in acts)}, told.get("webhook"), told.get("form"))
+        sinks = {*self.sinks, *(sink for acts in self.acts.values() for sink in acts)}
+        outboxes(sinks, told.get("webhook"), told.get("form"), program=told.get("program"))
 
     def parts(self, source: dict[str, Any]) -> list[Part]:
         """The filters and their options, from the source on."""

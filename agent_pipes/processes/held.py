@@ -8,6 +8,7 @@ import signal
 import sys
 
 from agent_pipes.process import Identity, all_processes, ancestors, identify, namespaces, process_at, thread_group, user
+from agent_pipes.processes import errands
 
 SPARE_FDS = 64
 """File descriptors left for other things: a process found when there are no more of them is held by its start time."""
@@ -233,11 +234,14 @@ def _prctl(option: int, value: int) -> bool:
 def reap_adopted(own: set[int]) -> list[int]:
     """Take away the ended processes that we inherited as a subreaper; returns their numbers.
 
-    `own` are the children that we started ourselves: their status belongs to whoever waits for them, and is left.
+    `own` are the children that we started ourselves, beside errands: their status belongs to whoever waits for them, and is left.
     """
     reaped = []
-    for row in all_processes(dead=True).values():
-        if row.dead and row.parent == os.getpid() and row.pid not in own:
+    ended = [row for row in all_processes(dead=True).values() if row.dead and row.parent == os.getpid() and row.pid not in own]
+    with errands.lock:
+        for row in ended:
+            if row.pid in errands.begun:
+                continue
             try:
                 reaped.append(os.waitpid(row.pid, os.WNOHANG)[0])
             except ChildProcessError:

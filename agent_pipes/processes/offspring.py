@@ -15,6 +15,7 @@ from agent_pipes.process import (
     standard_pipe,
     user,
 )
+from agent_pipes.processes import errands
 from agent_pipes.processes.held import Held, Refused
 
 BREAKERS = ("trace-kill", "agent-strace")
@@ -63,21 +64,25 @@ class Offspring:
         new: list[Held] = []
         self.stirring = False
         self.unreadable = ""
+        with errands.lock:
+            try:
+                self._look(new, found)
+            except OSError as error:
+                self.unreadable = f"the process table cannot be read ({error})"
+        return new
+
+    def _look(self, new: list[Held], found: Callable[[Held], None] | None) -> None:
         before, self._table = self._table, {}
         missed, self._missed = self._missed, []
-        try:
-            for row in missed:
-                self._take(row, new, found)
-            for row in rows():
-                if not row.dead:
-                    self._table[row.pid] = row
-                    if before and row.pid not in before and self._is_born(row):
-                        self._take(row, new, found)
-            for row in self._find():
-                self._take(row, new, found)
-        except OSError as error:
-            self.unreadable = f"the process table cannot be read ({error})"
-        return new
+        for row in missed:
+            self._take(row, new, found)
+        for row in rows():
+            if not row.dead:
+                self._table[row.pid] = row
+                if before and row.pid not in before and self._is_born(row):
+                    self._take(row, new, found)
+        for row in self._find():
+            self._take(row, new, found)
 
     def _take(self, row: Process, new: list[Held], found: Callable[[Held], None] | None) -> None:
         if row.identity in self._seen:
@@ -143,7 +148,7 @@ class Offspring:
 
     def _is_born(self, row: Process) -> bool:
         """Whether a process that was not there before is the agent's, by itself and by what the last look has shown."""
-        if row.pid in self._kept or (self._inside and row.group == os.getpgrp()):
+        if row.pid in self._kept or errands.is_one(row) or (self._inside and row.group == os.getpgrp()):
             return False
         parents = {identity.pid for identity in (self.agent.identity, *self.extra_roots, *self.living)}
         return row.parent in parents or row.session in self._leaders or row.group in self._leaders or self._marked(row.pid)
@@ -164,6 +169,7 @@ class Offspring:
         if self._inside is None:
             self._inside = self.agent.identity in above or self._marked(me)
         ours = {me, self.agent.identity.pid, *(identity.pid for identity in (*self.spared, *above))}
+        ours.update(row.pid for row in self._table.values() if errands.is_one(row))
         if self._inside:
             members = {row.pid for row in self._table.values() if row.group == group} - {self.agent.identity.pid}
             ours |= members if group != self.agent.group else _pipeline(me, members)

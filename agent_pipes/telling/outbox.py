@@ -27,19 +27,24 @@ class Outbox:
     deliver: hands over one message, taking its time. Raises Undelivered.
     waiting: decides what goes out when; each alert by itself, if not given.
     workers: how many deliveries there are at once, at most.
+    abandon: ends the deliveries that nobody waits for any more.
     """
 
-    def __init__(self, name: str, deliver: Callable[[Batch], None], *, waiting: Waiting | None = None, workers: int = 1) -> None:
+    def __init__(
+        self, name: str, deliver: Callable[[Batch], None], *, waiting: Waiting | None = None, workers: int = 1, abandon: Callable[[], None] = lambda: None,
+    ) -> None:
         self.name = name
         self.deliver = deliver
         self.waiting = OneByOne() if waiting is None else waiting
         self.workers = workers
+        self.abandon = abandon
         self.failed = 0
         self._changed = threading.Condition()
         self._threads = 0
         self._idle = 0
         self._busy = 0
         self._closing = False
+        self._over = False
 
     def put(self, alert: Alert) -> None:
         """Put an alert on its way."""
@@ -62,8 +67,10 @@ class Outbox:
         with self._changed:
             while (len(self.waiting) or self._busy) and (left := deadline - time.monotonic()) > 0:
                 self._changed.wait(left)
+            self._over = True
             left_over = len(self.waiting) + self._busy
             dropped = self.waiting.dropped
+        self.abandon()
         if self.failed > SAID:
             warn(f"{self.name} did not take {self.failed} alerts in all")
         if left_over:
@@ -76,8 +83,8 @@ class Outbox:
         while True:
             with self._changed:
                 self._idle += 1
-                while (batch := self.waiting.take(time.monotonic(), self._closing)) is None:
-                    if self._closing:
+                while self._over or (batch := self.waiting.take(time.monotonic(), self._closing)) is None:
+                    if self._closing or self._over:
                         return
                     self._changed.wait(self.waiting.due(time.monotonic()))
                 self._idle -= 1
@@ -98,7 +105,8 @@ class Outbox:
         with self._changed:
             before = self.failed
             after = self.failed = before + batch.count
-        if before < SAID:
+            told = before < SAID and not self._over
+        if told:
             what = "an alert" if batch.count == 1 else f"{batch.count} alerts"
             warn(f"{self.name} did not take {what}: {why}" + ("; further ones are counted" if after >= SAID else ""))
 
