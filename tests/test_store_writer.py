@@ -3,9 +3,11 @@
 import fcntl
 import json
 import os
+import random
 import resource
 import signal
 import stat
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -100,34 +102,68 @@ def test_half_a_line_that_a_killed_writer_left_spoils_no_other(project):
     assert raw[1] == b'{"event_type":"tool_call","timest\n' and json.loads(raw[2])["event_type"] == "tool_call"
 
 
-def test_writers_killed_at_any_moment_leave_whole_lines(project):
+RUNS = int(os.environ.get("AGENT_PIPES_RUNS", "1000"))
+"""How often a hook is killed at a random moment."""
+
+
+def test_a_hook_that_is_killed_at_any_moment_leaves_no_half_line_in_the_store(project):
+    """Also of long lines, of which the kernel writes a page at a time, and cuts the rest off when the writer is killed."""
     record(claude("SessionStart", project, source="startup"))
-    for number in range(25):
-        told, telling = os.pipe()
+    path = project / ".agent-traces" / SESSION[:16] / "events.ndjson"
+    chance = random.Random(6)
+    sizes = (10, 500, 3000, 20_000, 100_000)
 
-        def write_on(telling: int = telling, number: int = number) -> None:
-            for each in range(1000):
-                record(call(project, "Write", number * 1000 + each, content="x" * 60_000))
-                os.write(telling, b".")
+    def write_on(run: int) -> None:
+        for each in range(1000):
+            record(call(project, "Write", run * 1000 + each, content="x" * sizes[(run + each) % len(sizes)]))
 
-        pid = forked(write_on)
-        os.close(telling)
-        # A different number of calls each time, and then wherever it happens to be.
-        assert os.read(told, 1 + number % 3)
+    for run in range(RUNS):
+        size = path.stat().st_size
+        pid = forked(lambda run=run: write_on(run))
+        while path.stat().st_size == size:
+            time.sleep(0.0001)
+        time.sleep(chance.random() * 0.004)
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
-        os.close(told)
-    record(call(project, "Read", 999_999))
-    broken = 0
-    for line in lines(project / ".agent-traces"):
-        assert line.endswith(b"\n")
-        try:
+        with open(project / ".agent-traces" / ".store.lock") as held:
+            # A line that it had begun is being finished.
+            fcntl.flock(held, fcntl.LOCK_EX)
+            with path.open("rb") as file:
+                file.seek(size)
+                added = file.read()
+        assert added.endswith(b"\n"), f"run {run} left half a line"
+        for line in added.splitlines():
             json.loads(line)
-        except ValueError:
-            broken += 1
-    assert broken <= 25, "no more than one for each that was killed"
+        if path.stat().st_size > 30_000_000:
+            path.write_bytes(b"")
+    record(call(project, "Read", 999_999_999))
     assert json.loads(lines(project / ".agent-traces")[-1])["data"]["tool_name"] == "Read"
     assert meta(project / ".agent-traces")["session_id"] == SESSION[:16], "meta.json is whole"
+
+
+def test_a_hook_that_is_killed_with_all_that_it_belongs_to_leaves_no_half_line(project):
+    """An agent that gives up waiting for its hook ends the hook's process group."""
+    record(claude("SessionStart", project, source="startup"))
+    path = project / ".agent-traces" / SESSION[:16] / "events.ndjson"
+    chance = random.Random(6)
+
+    def write_on() -> None:
+        os.setpgid(0, 0)
+        for number in range(1000):
+            record(call(project, "Write", number, content="x" * 200_000))
+
+    for run in range(40):
+        size = path.stat().st_size
+        pid = forked(write_on)
+        while path.stat().st_size == size:
+            time.sleep(0.0001)
+        time.sleep(chance.random() * 0.004)
+        os.killpg(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        with open(project / ".agent-traces" / ".store.lock") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            assert path.read_bytes()[-1:] == b"\n", f"run {run} left half a line"
+        path.write_bytes(b"")
 
 
 def test_full_disk_leaves_no_half_of_a_line_and_the_status_is_0(project):

@@ -6,7 +6,7 @@ import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from errno import ENOSPC
+from errno import EIO, ENOSPC
 from hashlib import sha256
 
 import orjson
@@ -15,6 +15,9 @@ from agent_pipes.event import Fields, dumps
 
 PATIENCE = 5.0
 """Seconds that are waited for whoever writes in the store now."""
+
+PAGE = 4096
+"""Bytes that the kernel writes at once, whatever happens to the writer meanwhile."""
 
 EVENTS, META = "events.ndjson", "meta.json"
 
@@ -225,9 +228,34 @@ def _last_line(fd: int) -> tuple[bytes, bool]:
 
 
 def _write(fd: int, line: bytes, alone: bool) -> None:
+    """Append the line whole or not at all, also where we are killed meanwhile."""
     size = os.fstat(fd).st_size
-    written = os.write(fd, line)
-    if written < len(line):
+    if alone and size % PAGE + len(line) <= PAGE:
+        _write_now(fd, line, size, alone)
+        return
+    # A write that is killed ends where a page does: this one is made by a process that whoever kills us does not know.
+    try:
+        child = os.fork()
+    except OSError:
+        _write_now(fd, line, size, alone)
+        return
+    if not child:
+        failed = EIO
+        try:
+            os.setsid()
+            _write_now(fd, line, size, alone)
+            failed = 0
+        except OSError as error:
+            failed = error.errno or EIO
+        finally:
+            os._exit(failed)
+    if failed := os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]):
+        failed = failed if failed > 0 else EIO
+        raise OSError(failed, os.strerror(failed))
+
+
+def _write_now(fd: int, line: bytes, size: int, alone: bool) -> None:
+    if os.write(fd, line) < len(line):
         if alone:
             os.ftruncate(fd, size)
         raise OSError(ENOSPC, os.strerror(ENOSPC))
