@@ -6,7 +6,7 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -140,6 +140,24 @@ def _command(guard: bool) -> str:
     """The command line of the hook. It names us by our path: an agent need not have the same PATH as its user's shell."""
     called = sys.argv[0] if os.sep in sys.argv[0] else shutil.which(sys.argv[0]) or sys.argv[0]
     return shlex.join([os.path.abspath(called) if os.sep in called else called, "hook", *(["--guard"] if guard else [])])
+
+
+def calls(settings: Settings, path: Path) -> tuple[list[str], bool]:
+    """The command lines by which the settings at `path` call our hook, and whether --write would leave these as they are.
+
+    Raises click.UsageError as `merge` does.
+    """
+    content = _content(path, path)
+    document = {} if content is None else _parsed(path, content)
+    found = sorted(set(_calls(document.get("hooks"))))
+    return found, len(found) == 1 and _merged(path, document, settings.wanted(found[0])) == document
+
+
+def _calls(value: Any) -> Iterator[str]:
+    for each in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _calls(each)
+    if isinstance(value, dict):
+        yield from (said for key in ("command", "bash") if isinstance(said := value.get(key), str) and _OURS.search(said))
 
 
 def merge(path: Path, wanted: Fields) -> None:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 SUBCOMMANDS = {
     "backtest": ("agent_pipes.backtest", "Try limits on the past: what would have been raised in every session recorded on this machine."),
+    "doctor": ("agent_pipes.doctor", "Say what was found here, and whether a breaker would work."),
     "hook": ("agent_pipes.hook", "Write down what an agent says through its hooks, in the .agent-traces store."),
     "setup": ("agent_pipes.setup_hooks", "Print the settings by which an agent calls the hook, or add them with --write."),
     "watch": ("agent_pipes.watch", "Watch an agent's session, tell of every limit that is passed, and end the agent if asked to."),

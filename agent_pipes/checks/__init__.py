@@ -1,0 +1,30 @@
+"""What agent-strace doctor looks at, each check a generator of what it found. None changes anything."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from agent_pipes.event import Fields
+
+Status = Literal["ok", "warning", "problem"]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What one look has come to.
+
+    check:   what was looked at.
+    status:  `problem`: a breaker would not do what it is there for. `warning`: it would do it less well, or people
+             should know.
+    said:    a sentence for people, in which what comes from outside stands as it came.
+    more:    the same for programs.
+    """
+
+    check: str
+    status: Status
+    said: str
+    more: Fields = field(default_factory=dict)
+
+
+def counted(number: int, one: str) -> str:
+    """A number of things, for people: `1 session`, `12 sessions`."""
+    return f"{number} {one}{'' if number == 1 else 's'}"

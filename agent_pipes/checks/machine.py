@@ -1,0 +1,174 @@
+"""What this machine lets a breaker do: end processes, hear of files that grow, show people what it says."""
+
+import os
+import platform
+import re
+import select
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from subprocess import DEVNULL, PIPE, Popen
+
+from agent_pipes import __version__
+from agent_pipes.checks import Check, Status
+from agent_pipes.following.watching import POLL, Watcher
+from agent_pipes.process import Identity
+from agent_pipes.processes.ending import Ending
+from agent_pipes.processes.held import Held, Refused, become_subreaper, reap_adopted, self_test
+
+NEEDED = {"click": (8, 1), "orjson": (3, 9)}
+"""The oldest versions of other packages that are tried."""
+
+_FIRST_PID_NAMESPACE = "pid:[4026531836]"
+"""That of the system itself, whose number is always this: PROC_PID_INIT_INO in the kernel's proc_ns.h."""
+
+_LIMITS = Path("/proc/sys/fs/inotify")
+
+
+def versions() -> Iterator[Check]:
+    """What runs here."""
+    found = {"agent-pipes": __version__, "python": platform.python_version()}
+    old = []
+    for package, needed in NEEDED.items():
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+            if tuple(int(number) for number in re.findall(r"\d+", found[package])[:2]) < needed:
+                old.append(f"{package} is older than {'.'.join(map(str, needed))}, and not tried")
+    said = ", ".join(f"{name} {number}" for name, number in found.items()) + f", on {platform.system()} {platform.release()}"
+    yield Check("versions", "warning" if old else "ok", "; ".join([said, *old]), {"versions": found})
+
+
+def kill() -> Iterator[Check]:
+    """Whether a process can be ended here: one that we have started, with what it has started, is."""
+    missing = self_test()
+    if missing:
+        yield Check("kill", "problem", f"would not work: {missing}")
+        return
+    subreaper = become_subreaper()
+    try:
+        outcome, reason, milliseconds, pidfd = trial()
+    except (OSError, Refused) as error:
+        yield Check("kill", "problem", f"would not work: {error}")
+        return
+    more = {"outcome": outcome, "waited_ms": milliseconds, "pidfd": pidfd, "subreaper": subreaper}
+    if outcome != "terminated":
+        yield Check("kill", "problem", f"does not work: {reason}", more)
+        return
+    notes = [] if pidfd else ["there is no pidfd here, so a process is told by its start time before each signal"]
+    if not subreaper:
+        notes.append("there is no subreaper here, so a daemon that an agent leaves behind may not be found")
+    status: Status = "ok" if pidfd or sys.platform != "linux" else "warning"
+    said = f"works: a process that we started was ended with the one it had started, in {milliseconds:.0f} ms"
+    yield Check("kill", status, "; ".join([said + (", by its pidfd" if pidfd else ""), *notes]), more)
+
+
+_AGENT = ["sh", "-c", "sleep 5 & echo; wait"]
+"""A process that has started another, as an agent starts a tool; both end by themselves in a while."""
+
+
+def trial() -> tuple[str, str, float, bool]:
+    """End a process of our own and its child, as an agent is ended: the outcome, why, in how many milliseconds, by a pidfd?
+
+    Raises OSError or Refused where it cannot even be begun.
+    """
+    with Popen(_AGENT, stdin=DEVNULL, stdout=PIPE, stderr=DEVNULL) as agent:
+        assert agent.stdout
+        try:
+            # It says so when both have begun.
+            agent.stdout.read(1)
+            held = Held(agent.pid)
+            try:
+                came_to = Ending(held, kill_after=1.0).finish()
+                outcome, reason, pidfd = str(came_to.outcome), came_to.reason, held.fd >= 0
+            finally:
+                held.close()
+            # The pipe ends with the last process that has it.
+            if not select.select([agent.stdout], [], [], 0.5)[0] and outcome != "failed":
+                outcome, reason = "failed", "what it had started lives on"
+            return outcome, reason, came_to.waited_ms, pidfd
+        finally:
+            agent.kill()
+            agent.wait()
+            reap_adopted(set())
+
+
+def processes(mounts: Path = Path("/proc/self/mounts")) -> Iterator[Check]:
+    """Which processes can be seen: those that cannot be seen cannot be ended."""
+    if sys.platform != "linux":
+        yield Check("processes", "ok", "seen through ps(1)")
+        return
+    hidden = _hidepid(mounts)
+    container = ""
+    with suppress(OSError):
+        container = os.readlink("/proc/self/ns/pid")
+    inside = bool(container) and container != _FIRST_PID_NAMESPACE
+    more = {"hidepid": hidden, "container": inside}
+    said = ["those of this container (a PID namespace of its own) are seen, and none outside"] if inside else []
+    if hidden and os.geteuid():
+        said.append(f"/proc hides those of other users (hidepid={hidden}): an agent that runs as somebody else is not seen")
+    yield Check("processes", "warning" if hidden and os.geteuid() else "ok", "; ".join(said) or "all are seen", more)
+
+
+def _hidepid(mounts: Path) -> str:
+    """How /proc hides what belongs to others, "" where it does not: proc(5)."""
+    with suppress(OSError):
+        for line in mounts.read_text(errors="replace").splitlines():
+            _, place, kind, options, *_ = [*line.split(" "), "", "", "", ""]
+            found = re.search(r"(?:^|,)hidepid=(\w+)", options)
+            if place == "/proc" and kind == "proc" and found and found[1] not in ("0", "off"):
+                return found[1]
+    return ""
+
+
+def following(directories: Iterable[Path]) -> Iterator[Check]:
+    """Whether we are told when a session in one of these grows, or have to look again and again."""
+    heard: list[str] = []
+    looked_at: list[str] = []
+    for directory in map(str, directories):
+        watcher = Watcher(False, heard.append)
+        try:
+            watcher.list_directory(directory, time.monotonic())
+            if watcher.interval == POLL:
+                looked_at.append(directory)
+        finally:
+            watcher.close()
+    limits = {}
+    for name in ("max_user_instances", "max_user_watches"):
+        with suppress(OSError, ValueError):
+            limits[name] = int((_LIMITS / name).read_text())
+    more = {"polls": bool(looked_at), "looked_at": looked_at, **limits}
+    if heard:
+        yield Check("following", "warning", heard[0], more)
+    elif not looked_at:
+        yield Check("following", "ok", f"inotify tells of each change ({limits.get('max_user_watches', 'so many')} watches a user)", more)
+    else:
+        why = f"no inotify tells of changes in {', '.join(looked_at)}"
+        often = f"it is looked at {1 / POLL:.0f} times a second"
+        yield Check("following", "warning" if sys.platform == "linux" else "ok", f"{why} (a network file system, say): {often}", more)
+
+
+def terminal() -> Iterator[Check]:
+    """What people will see."""
+    kind, charset = os.environ.get("TERM", ""), next(filter(None, map(os.environ.get, ("LC_ALL", "LC_CTYPE", "LANG"))), "")
+    plain = re.search(r"utf-?8", charset, re.IGNORECASE) is None
+    more = {"stdout": os.isatty(1), "stderr": os.isatty(2), "term": kind, "locale": charset}
+    if not os.isatty(2):
+        yield Check("terminal", "ok", "standard error is none: what is said there stands line by line", more)
+    elif plain:
+        yield Check("terminal", "warning", f"{kind or 'of an unknown kind'}, and not for UTF-8 ({charset or 'LANG is not set'}): signs may be garbled", more)
+    else:
+        yield Check("terminal", "ok", f"{kind or 'of an unknown kind'}, {charset}{', no colours (NO_COLOR)' if os.environ.get('NO_COLOR') else ''}", more)
+
+
+def reachable(identity: Identity) -> str:
+    """Why a signal would not reach the process, "" where it would. None is sent."""
+    try:
+        Held(identity, allowed=identity).close()
+    except Refused as reason:
+        return str(reason)
+    except OSError as error:
+        return f"the process table cannot be read ({error})"
+    return ""

@@ -1,0 +1,227 @@
+"""What people have set up: limits, a policy, hooks and the store that they fill, and prices."""
+
+import os
+import shlex
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import click
+
+from agent_pipes import config, policy
+from agent_pipes.checks import Check, counted
+from agent_pipes.hooks.payload import AGENTS
+from agent_pipes.money import spent
+from agent_pipes.money.metering import Meter
+from agent_pipes.pricing import built_in
+from agent_pipes.setup_hooks import calls, settings_of
+from agent_pipes.sources import Session, store
+from agent_pipes.stream import hold_back
+from agent_pipes.watch import POLICY, WATCHERS, preset_options
+
+NEWEST, BYTES = 20, 16 << 20
+"""Of so many sessions, the newest, the models are looked up; and of so many bytes of them at most."""
+
+OLD = 120
+"""Days after which prices are called old: makers change them, and have new models, a few times a year."""
+
+
+class Limits:
+    """The config file of this directory: what it says, which watchers it turns off, or what is wrong with it."""
+
+    def __init__(self) -> None:
+        self.path = config.DEFAULT
+        self.there = os.path.lexists(self.path)
+        self.values: dict[str, Any] = {}
+        self.off: set[str] = set()
+        self.wrong = ""
+        if self.there:
+            try:
+                self.values, self.off = config.load(self.path, preset_options(), WATCHERS)
+            except click.UsageError as error:
+                self.wrong = error.message
+
+
+def limits(found: Limits) -> Iterator[Check]:
+    """The config file, read as the watch reads it."""
+    more = {"path": str(found.path), "there": found.there, "off": sorted(found.off)}
+    if found.wrong:
+        yield Check("config", "problem", f"{found.wrong}: agent-strace watch does not start here", more)
+    elif not found.there:
+        yield Check("config", "ok", f"no {found.path} here: the limits are the flags' and the defaults'", more)
+    else:
+        off = f", and turns off {', '.join(sorted(found.off))}" if found.off else ""
+        yield Check("config", "ok", f"{found.path} says {counted(len(found.values), 'thing')}{off}", more | {"keys": sorted(found.values)})
+        yield from _open_to_all("config", found.path)
+        yield from _open_to_agent("config", found.path)
+
+
+def scope(found: Limits) -> Iterator[Check]:
+    """The policy, read as the watch reads it."""
+    named = found.values.get("scope.policy")
+    path = Path(named) if named else POLICY
+    more = {"path": str(path)}
+    if "scope" in found.off:
+        yield Check("policy", "ok", f"scope is not watched: {found.path} turns it off", more)
+        return
+    if not named and not os.path.lexists(path):
+        yield Check("policy", "ok", f"no {path} here: scope is not watched", more)
+        return
+    hold_back(lambda: True)
+    try:
+        policy.load(path)
+        wrong = ""
+    except policy.PolicyError as error:
+        wrong = str(error)
+    finally:
+        heard = hold_back(None)
+    if wrong:
+        yield Check("policy", "problem", f"{wrong}: agent-strace watch does not start here", more)
+        return
+    yield Check("policy", "ok", f"{path} can be enforced", more)
+    for line in heard:
+        yield Check("policy", "warning", line.partition("warning: ")[2] or line, more)
+    yield from _open_to_agent("policy", path)
+
+
+def _open_to_all(check: str, path: Path) -> Iterator[Check]:
+    with suppress(OSError):
+        if path.stat().st_mode & 0o022:
+            yield Check(check, "warning", f"{path} can be written by other users than its owner, and so can what it allows", {"path": str(path)})
+
+
+def _open_to_agent(check: str, path: Path) -> Iterator[Check]:
+    """Whether an agent of this directory, which runs as we do, could change the file by which it is watched."""
+    real, here = Path(os.path.realpath(path)), Path(os.path.realpath("."))
+    # Who may write in the directory can put another file in its place.
+    if here in real.parents and (os.access(real, os.W_OK) or os.access(real.parent, os.W_OK)):
+        only = "what its tools write there is raised where scope is watched, what its scripts write is not"
+        better = "better kept elsewhere, or owned by another user with its directory"
+        yield Check(check, "warning", f"{path} lies where the agent works, which may write it: {only}; {better}", {"path": str(path)})
+
+
+def traces(sessions: Sequence[Session]) -> Iterator[Check]:
+    """The store that hooks write."""
+    there = [place for place in store.stores() if place.is_dir()]
+    number = sum(session.agent == store.NAME for session in sessions)
+    more = {"stores": list(map(str, there)), "sessions": number}
+    closed = [str(place) for place in there if not os.access(place, os.R_OK | os.W_OK | os.X_OK)]
+    if closed:
+        yield Check("store", "problem", f"{', '.join(closed)} cannot be read and written: hooks record nothing there", more)
+    elif there:
+        yield Check("store", "ok", f"{counted(number, 'session')} in {', '.join(map(str, there))}", more)
+    else:
+        yield Check("store", "ok", "none here: it is made by hooks, where these are set up", more)
+
+
+def hooks() -> Iterator[Check]:
+    """Which agents call our hook, and whether they could."""
+    without = []
+    for agent in AGENTS:
+        settings = settings_of(agent)
+        found = [(path, *calls_in(agent, path)) for path in (settings.home / settings.file, Path(settings.project))]
+        for path, commands, whole, wrong in found:
+            if wrong:
+                yield Check("hooks", "warning", f"{agent}: {wrong.partition('; nothing is changed')[0]}", {"agent": agent, "path": str(path)})
+            elif commands:
+                yield _hook(agent, path, commands, whole)
+        set_up = [path for path, commands, _, _ in found if commands]
+        if len(set_up) == 2:
+            twice = " and ".join(map(str, set_up))
+            yield Check("hooks", "warning", f"{agent}: both {twice} call the hook: each thing is recorded twice", {"agent": agent})
+        elif not set_up:
+            without.append(agent)
+    if without:
+        yield Check("hooks", "ok", f"not set up (nor needed) for {', '.join(without)}", {"without": without})
+
+
+def calls_in(agent: str, path: Path) -> tuple[list[str], bool, str]:
+    """The calls of our hook in an agent's settings, whether they are all that is wanted, and what is wrong with the settings."""
+    try:
+        return *calls(settings_of(agent), path), ""
+    except click.UsageError as error:
+        return [], False, error.message
+
+
+def _hook(agent: str, path: Path, commands: list[str], whole: bool) -> Check:
+    guard = any("--guard" in command.split() for command in commands)
+    more = {"agent": agent, "path": str(path), "commands": commands, "guard": guard}
+    for command in commands:
+        program = _program(command)
+        if not shutil.which(program):
+            return Check("hooks", "problem", f"{agent}: {path} calls {program}, which cannot be executed: nothing is recorded, nothing denied", more)
+    again = f"agent-strace setup --agent {agent}{' --guard' if guard else ''} --write"
+    if not whole:
+        return Check("hooks", "warning", f"{agent}: {path} calls the hook for less, or otherwise, than is wanted now: {again}", more)
+    return Check("hooks", "ok", f"{agent}: {path} calls the hook{', which guards' if guard else ''}", more)
+
+
+def _program(command: str) -> str:
+    """What a hook's command line runs."""
+    try:
+        return next(iter(shlex.split(command)), "")
+    except ValueError:
+        return command
+
+
+def prices(sessions: Sequence[Session], found: Limits) -> Iterator[Check]:
+    """Of when the prices are, and which models of the newest sessions have none."""
+    table = built_in()
+    day = str(table.get("date", ""))
+    more: dict[str, Any] = {"source": table.get("source"), "date": day}
+    age = 0
+    with suppress(ValueError):
+        age = (date.fromtimestamp(time.time()) - date.fromisoformat(day)).days
+    of = f"built in, of {day}"
+    if age > OLD:
+        yield Check("prices", "warning", f"{of}: older than {OLD} days, newer models may have none; a newer agent-pipes has newer ones", more)
+    else:
+        yield Check("prices", "ok", of, more)
+    paths = _newest(sessions)
+    priced, unpriced = _models(paths, found)
+    of = f"in the newest {counted(len(paths), 'session')}"
+    more = {"models": sorted(priced), "unpriced": sorted(unpriced), "sessions": len(paths)}
+    if unpriced:
+        names = ", ".join(each or "one that is not named" for each in sorted(unpriced))
+        said = f"no price is known of {names}, {of}: it counts as $0, and a limit on dollars does not hold it (--prices, --unpriced-as)"
+        yield Check("models", "warning", said, more)
+    else:
+        yield Check("models", "ok", f"a price is known of {', '.join(sorted(priced))}, {of}" if priced else f"none is named {of}", more)
+
+
+def _newest(sessions: Sequence[Session]) -> list[Path]:
+    paths: list[Path] = []
+    left = BYTES
+    for session in sessions:
+        with suppress(OSError):
+            size = session.path.stat().st_size
+            if 0 < size <= left and len(paths) < NEWEST:
+                left -= size
+                paths.append(session.path)
+    return paths
+
+
+def _models(paths: list[Path], found: Limits) -> tuple[set[str], set[str]]:
+    """The models that these sessions name: those that have a price, and those that have none."""
+    prices, model, unpriced_as = (str(found.values.get(f"cost.{name}") or "") for name in ("prices", "model", "unpriced_as"))
+    meter = Meter(prices, model, unpriced_as, tally=True)
+    hold_back(lambda: True)
+    try:
+        for path in paths:
+            # One that cannot be read, or is in no known form, is not what is looked for here.
+            with suppress(click.UsageError, OSError):
+                spent.count([path], meter)
+    finally:
+        hold_back(None)
+    priced: set[str] = set()
+    unpriced: set[str] = set()
+    for account in meter.accounts.values():
+        meter.rest(account)
+        for name, tally in account.books.models.items():
+            if tally.responses:
+                (unpriced if tally.unpriced else priced).add(name)
+    return priced - unpriced, unpriced
