@@ -529,7 +529,8 @@ def test_the_state_of_a_session_stays_small():
                 loop.see(from_fields(json.loads(json.dumps(event))), event["timestamp"])
             if number == 500:
                 early = held()
-        assert held() < early + 8_000 and held() < 48_000
+        # Of that, the texts of what was done last, which are read when they are compared, are the half.
+        assert held() < early + 16_000 and held() < 128_000
     finally:
         tracemalloc.stop()
 

@@ -1,7 +1,7 @@
 """What became of a call, and which results are the same: exactly, or in all but what changes by itself."""
 
 import re
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from weakref import ReferenceType, ref
 
 from agent_pipes.event import Event
@@ -117,17 +117,20 @@ class _Texts:
     Most are forgotten before, with the call that they answered."""
 
     def __init__(self) -> None:
-        self._queue: deque[tuple[ReferenceType[Result], int]] = deque()
+        self._kept: dict[ReferenceType[Result], int] = {}
         self._size = 0
 
     def keep(self, result: Result, size: int) -> None:
-        self._queue.append((ref(result), size))
+        self._kept[ref(result, self._forget)] = size
         self._size += size
         while self._size > BUDGET:
-            oldest, its_size = self._queue.popleft()
-            self._size -= its_size
+            oldest = next(iter(self._kept))
             if kept := oldest():
                 kept.like  # noqa: B018
+            self._forget(oldest)
+
+    def _forget(self, reference: "ReferenceType[Result]") -> None:
+        self._size -= self._kept.pop(reference, 0)
 
 
 _texts = _Texts()
