@@ -1,7 +1,8 @@
 """What the tests of alerts share: violations to tell of, and a real HTTP server that takes them."""
 
+import socket
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from support import Stream, run
@@ -68,3 +69,30 @@ def with_status(*statuses, headers=()):
 
 def webhook(port: int, stream: Stream, *args: object):
     return run("trace-alert", *args, input=stream.bytes, env={"AGENT_PIPES_WEBHOOK": f"http://127.0.0.1:{port}/services/SECRET?token=SECRET"})
+
+
+@contextmanager
+def listener(answer):
+    """A real TCP server; `answer(connection)` does with each connection what it likes. Yields its port, and how many came."""
+    came = []
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def serve(connection):
+        with connection, suppress(OSError):
+            answer(connection)
+
+    def accept():
+        with suppress(OSError):
+            while True:
+                connection, _ = listening.accept()
+                came.append(1)
+                threading.Thread(target=serve, args=(connection,), daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    try:
+        yield listening.getsockname()[1], came
+    finally:
+        # Closing alone would leave the thread waiting in accept.
+        with suppress(OSError):
+            listening.shutdown(socket.SHUT_RDWR)
+        listening.close()
