@@ -8,7 +8,7 @@ JOBS ?= 4
 PY := $(VENV)/bin/python
 export PYTHONUNBUFFERED :=
 
-.PHONY: help demo test lint man real prices completions bench-cost fuzz soak clean
+.PHONY: help demo test lint man real prices completions dist bench-cost fuzz soak clean
 
 help:
 	@sed -n 's/^# make/make/p' $(MAKEFILE_LIST)
@@ -68,6 +68,11 @@ fuzz: $(VENV)/.made
 # make soak        an hour of 200 growing files and random faults; nothing may be lost (SOAK_SECONDS=60 for less)
 soak: $(VENV)/.made
 	PYTHONPATH=. $(PY) tests/soak.py
+
+# make dist        the sdist and the wheel, checked as PyPI checks them
+dist: $(VENV)/.made
+	$(PY) -m pip install -q --disable-pip-version-check build twine
+	rm -rf dist build && $(PY) -m build --outdir dist . && $(PY) -m twine check --strict dist/*
 
 # make clean  forget the environment and what was built
 clean:
