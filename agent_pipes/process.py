@@ -110,6 +110,13 @@ def descendants(pid: int) -> list[Identity]:
     return [process.identity for process in below({pid}, all_processes())]
 
 
+def children(pid: int) -> list[int]:
+    """The numbers of a process's children, as Linux names them at once, without a look at all processes. Raises OSError
+    where the system does not (CONFIG_PROC_CHILDREN)."""
+    os.stat(f"/proc/self/task/{os.getpid()}/children")
+    return [int(child) for task in _numbers(f"/proc/{pid}/task") for child in _read(f"/proc/{pid}/task/{task}/children").split()]
+
+
 def below(roots: Iterable[int], table: Mapping[int, Process]) -> list[Process]:
     """The descendants that the processes `roots` have in `table`, parents before their children, each once."""
     children: dict[int, list[Process]] = {}

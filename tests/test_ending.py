@@ -520,11 +520,14 @@ def test_a_process_table_that_cannot_be_read_keeps_no_signal_from_the_agent(plan
     ending = Ending(agent, clock=clock)
     ending.begin()
     until(agent.gone, what="the agent's end")
+    if sys.platform == "linux":
+        # What the kernel names as its child is ended; whether there is more cannot be said.
+        until(lambda: ending.step() or gone(tree, "tool"), what="the tool's end")
     while not (outcome := ending.step()):
         clock.now += CONFIRM / 2
     assert outcome.outcome == "failed" and outcome.left == []
     assert outcome.reason == "the process table cannot be read ([Errno 24] Too many open files)"
-    assert lives(tree, "tool"), "and so it is not said to be ended"
+    assert sys.platform == "linux" or lives(tree, "tool"), "and so it is not said to be ended"
 
 
 def test_a_process_table_that_can_be_read_again_is_looked_at_again(plant, monkeypatch):

@@ -18,7 +18,7 @@ from trees import Tree
 from agent_pipes.process import Identity, Process, all_processes, command_line, identify, process_at, rows
 from agent_pipes.processes import offspring
 from agent_pipes.processes.ending import PASSES, Ending
-from agent_pipes.processes.held import reap_adopted
+from agent_pipes.processes.held import Held, reap_adopted
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="it is Linux that has this")
 root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
@@ -326,3 +326,37 @@ def test_what_the_agent_has_started_in_a_container_is_ended_too(plant):
     tree.hear("ready")
     assert Ending(tree.hold(), kill_after=0.2).finish().outcome == "terminated"
     assert tree.living() == []
+
+
+@linux
+def test_the_first_signal_goes_out_before_all_processes_are_looked_at_and_what_was_started_is_held(plant, monkeypatch):
+    tools = [{"name": "tool", "children": [{"name": "grandchild"}]}, {"name": "other", "session": True}]
+    tree = plant({"name": "agent", "children": tools})
+    order = []
+    send = Held.send
+    monkeypatch.setattr(offspring, "rows", lambda: order.append("table") or rows())
+    monkeypatch.setattr(Held, "send", lambda held, number: (number and order.append(number)) or send(held, number))
+    ending = Ending(tree.hold(), kill_after=60)
+    ending.begin()
+    assert order[0] == signal.SIGTERM and "table" not in order
+    assert {held.pid for held in ending._offspring.living} == {tree.pids[name] for name in ("tool", "grandchild", "other")}
+    assert ending.finish().outcome == "terminated"
+    assert gone(tree, "agent") and gone(tree, "tool") and gone(tree, "grandchild") and gone(tree, "other")
+
+
+@linux
+def test_where_the_kernel_does_not_name_children_all_processes_are_looked_at_first(plant, monkeypatch):
+    tree = plant({"name": "agent", "children": [{"name": "tool"}]})
+    stat = os.stat
+
+    def without(path, *rest, **more):
+        if str(path).endswith("/children"):
+            raise FileNotFoundError(errno.ENOENT, "No such file or directory", path)
+        return stat(path, *rest, **more)
+
+    monkeypatch.setattr(os, "stat", without)
+    ending = Ending(tree.hold(), kill_after=60)
+    assert not ending._offspring.glance()
+    ending.begin()
+    assert {held.pid for held in ending._offspring.living} == {tree.pids["tool"]}
+    assert ending.finish().outcome == "terminated" and gone(tree, "tool")

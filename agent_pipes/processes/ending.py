@@ -95,7 +95,9 @@ class Ending:
     def begin(self) -> None:
         """Note what the agent has started, and send the first signal. Not to be called again."""
         self._since = self._clock()
-        self._look()
+        # What an orphan's parent was nobody can tell afterwards; whatever else says whose it is still does.
+        if self.signal in PAUSING or not self._offspring.glance():
+            self._look()
         if not self.agent.gone():
             self._first[self.agent.identity] = self.agent
         if self.signal in PAUSING:

@@ -9,8 +9,10 @@ from agent_pipes.process import (
     alive,
     ancestors,
     below,
+    children,
     command_line,
     environment_value,
+    process_at,
     rows,
     standard_pipe,
     user,
@@ -51,6 +53,33 @@ class Offspring:
         self._inside: bool | None = None
         self._kept: set[int] = set()
         self._leaders: set[int] = set()
+
+    def glance(self) -> bool:
+        """Hold the agent's descendants, as the kernel names them at once: a tenth of the time of a look, and of what is
+        lost to who looks after the agent has ended, all. False where it does not name them, or where we are one of them.
+        """
+        if self._are_inside():
+            return False
+        roots = [identity.pid for identity in (self.agent.identity, *self.extra_roots)]
+        aside = {os.getpid(), *roots, *(identity.pid for identity in self.spared)}
+        found: dict[int, Process] = {}
+        before = -1
+        try:
+            # A child that ends meanwhile may hide another from one reading, not from two.
+            while before != len(found):
+                before = len(found)
+                queue = [*roots]
+                while queue:
+                    for pid in children(queue.pop()):
+                        row = None if pid in aside else found.get(pid) or process_at(pid)
+                        if row and not row.dead and not errands.is_one(row):
+                            found[pid] = row
+                            queue.append(pid)
+        except OSError:
+            return False
+        for row in found.values():
+            self._take(row, [], None)
+        return True
 
     def look(self, found: Callable[[Held], None] | None = None) -> list[Held]:
         """Look at the process table once. Returns what is new; `found` is told of each as soon as it is held.
@@ -165,16 +194,19 @@ class Offspring:
         in the group that are linked with us by their pipes.
         """
         me, group = os.getpid(), os.getpgrp()
-        above = ancestors(me)
-        if self._inside is None:
-            self._inside = self.agent.identity in above or self._marked(me)
-        ours = {me, self.agent.identity.pid, *(identity.pid for identity in (*self.spared, *above))}
+        ours = {me, self.agent.identity.pid, *(identity.pid for identity in (*self.spared, *ancestors(me)))}
         ours.update(row.pid for row in self._table.values() if errands.is_one(row))
-        if self._inside:
+        if self._are_inside():
             members = {row.pid for row in self._table.values() if row.group == group} - {self.agent.identity.pid}
             ours |= members if group != self.agent.group else _pipeline(me, members)
             ours.update(row.pid for row in below({me}, self._table))
         return ours
+
+    def _are_inside(self) -> bool:
+        """Whether we stand in the agent's own tree, because its hooks have started us."""
+        if self._inside is None:
+            self._inside = self.agent.identity in ancestors(os.getpid()) or self._marked(os.getpid())
+        return self._inside
 
     def _hold(self, row: Process) -> Held | None:
         if any(os.path.basename(word) in BREAKERS for word in command_line(row.pid)[:2]):
