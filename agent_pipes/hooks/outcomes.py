@@ -36,7 +36,7 @@ def _claudes(payload: Payload) -> tuple[str, Fields]:
         text = payload.text("error") or _plain(payload.record.get("tool_response", payload.record.get("tool_output")))[0]
         why, code = reason(text, "interrupted" if payload.record.get("is_interrupt") is True else "")
         return _failed(text, why, code)
-    return _told(payload.record.get("tool_response", payload.record.get("tool_output")))
+    return _told(payload.record.get("tool_response", payload.record.get("tool_output")), payload.tool)
 
 
 def _codex(payload: Payload) -> tuple[str, Fields]:
@@ -94,7 +94,7 @@ def _geminis(payload: Payload) -> tuple[str, Fields]:
 def _copilots(payload: Payload) -> tuple[str, Fields]:
     """As its log would tell the call."""
     if "toolResult" not in payload.record and payload.kind == "result":
-        return _told(payload.record.get("tool_response"))
+        return _told(payload.record.get("tool_response"), payload.tool)
     from agent_pipes.sources.copilot import Translator
 
     told = payload.record.get("toolResult")
@@ -127,7 +127,7 @@ def _cursors(payload: Payload) -> tuple[str, Fields]:
             output = orjson.loads(output)
         except ValueError:
             pass
-    return _told(output)
+    return _told(output, payload.tool)
 
 
 def _iso(payload: Payload) -> str:
@@ -142,14 +142,14 @@ def _last(events: Iterator[Fields]) -> tuple[str, Fields]:
     return ends[-1]["event_type"], ends[-1]["data"]
 
 
-def _told(response: Any) -> tuple[str, Fields]:
+def _told(response: Any, tool: str) -> tuple[str, Fields]:
     """A response that is an object of any kind, or a text: what it says, and its exit code where it has one."""
     text, code = _plain(response)
     if type(response) is dict and response.get("interrupted") is True:
         return _failed(text, "interrupted", code)
     if code:
         return _failed(text, "exit", code)
-    return "tool_result", {**result(text, HEAD), **({} if code is None else {"exit_code": code})}
+    return "tool_result", {**result(text, HEAD, tool=tool), **({} if code is None else {"exit_code": code})}
 
 
 def _failed(text: str, reason: str, code: int | None) -> tuple[str, Fields]:

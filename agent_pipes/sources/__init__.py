@@ -56,14 +56,28 @@ class Source(Protocol):
     def process(self, session: Session) -> "Identity | None": ...
 
 
-def result(text: str, limit: int, key: str = "result") -> dict[str, Any]:
-    """A result as its event says it: its head under `key`, and of the whole its size in bytes and its digest.
+_FILES = frozenset({"Read", "read_file", "view"})
+"""Tools whose results are files, the longest by far. In a file nothing changes by itself."""
+
+
+def result(text: str, limit: int, key: str = "result", *, tool: str = "", same: str | None = None) -> dict[str, Any]:
+    """A result as its event says it: its head under `key` (`error` for a failure), and of the whole its size and its digest.
 
     The head is `limit` bytes at most, cut on a whole character. Two results are the same when their digests are.
+    Where it was cut, `result_like` is the digest of the whole without what changes by itself, such as times and ids.
+
+    tool: whose result it is; that of one that reads a file needs none.
+    same: what of the text is compared, where lines of it differ from run to run.
     """
     content = text.encode(errors="surrogatepass")
+    compared = content if same is None else same.encode(errors="surrogatepass")
     head = text if len(content) <= limit else content[:limit].decode(errors="ignore")
-    return {key: head, "result_bytes": len(content), "result_digest": digest(content)}
+    said = {key: head, "result_bytes": len(content), "result_digest": digest(compared)}
+    if len(content) > limit and (key == "error" or tool not in _FILES):
+        from agent_pipes.repeats.volatile import typed
+
+        said["result_like"] = digest(typed(text if same is None else same, failed=key == "error").encode(errors="surrogatepass"))
+    return said
 
 
 def stored_as(session: str) -> str:

@@ -274,7 +274,7 @@ class Translator:
             if code is not None:
                 data["exit_code"] = code
         else:
-            data |= result(text, self._max_result)
+            data |= result(text, self._max_result, tool=data["tool_name"])
         kind = "error" if failed or stopped else "tool_result"
         since = call.time if call else None
         yield self._event(kind, line.time, f"{answers or line.id}:{place}:result", _of(line, data), answers, since)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import orjson
 
-from agent_pipes.event import YEAR_2000, YEAR_2100, Fields, digest
+from agent_pipes.event import YEAR_2000, YEAR_2100, Fields
 from agent_pipes.sources import result
 from agent_pipes.sources.fields import number, string, text_of, within
 
@@ -124,8 +124,7 @@ class Outcome:
 
     def said(self, tool: str, limit: int) -> tuple[str, Fields]:
         """The type and the data of the event that says so. The size is that of the whole; the digest is of `same`."""
-        data = {"tool_name": tool, **result(self.text, limit, "error" if self.reason else "result")}
-        data["result_digest"] = digest(self.same.encode(errors="surrogatepass"))
+        data = {"tool_name": tool, **result(self.text, limit, "error" if self.reason else "result", tool=tool, same=self.same)}
         if self.code is not None:
             data["exit_code"] = self.code
         if self.running:

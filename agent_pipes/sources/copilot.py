@@ -227,7 +227,7 @@ class Translator:
     def _answer(self, call: _Call, time: float, id: str, text: str, exit_code: int | None = None, reason: str = "") -> Fields:
         """The end of a call, which failed if there is a `reason`, or an exit code that is not 0."""
         reason = reason or ("exit" if exit_code else "")
-        data: Fields = {"tool_name": call.name, **result(text, self._max_result, "error" if reason else "result")}
+        data: Fields = {"tool_name": call.name, **result(text, self._max_result, "error" if reason else "result", tool=call.name)}
         if reason:
             data["reason"] = reason
         if exit_code is not None:

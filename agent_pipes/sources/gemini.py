@@ -9,7 +9,7 @@ import signal
 from collections.abc import Hashable, Iterator
 from pathlib import PurePath
 
-from agent_pipes.event import Fields, digest
+from agent_pipes.event import Fields
 from agent_pipes.pattern import pattern
 from agent_pipes.sources import result
 from agent_pipes.sources.fields import string, text_of, time_of
@@ -164,8 +164,7 @@ class Translator:
         yield self._event("tool_call", time, key, data, agent)
         text = _text(call.get("result")) or _text(call.get("resultDisplay"))
         stable, code, reason = _outcome(name, status, text)
-        data = {"tool_name": name, **result(text, self._max_result, "error" if reason else "result")}
-        data["result_digest"] = digest(stable.encode(errors="surrogatepass"))
+        data = {"tool_name": name, **result(text, self._max_result, "error" if reason else "result", tool=name, same=stable)}
         if reason:
             data["reason"] = reason
         if code is not None:

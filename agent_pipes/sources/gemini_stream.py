@@ -110,7 +110,7 @@ class Stream:
             data |= result(output, self._max_result, "error")
             data |= {"reason": "exit", "exit_code": int(ended[2]) + (128 if ended[1] == "terminated by signal" else 0)}
         elif output or tool == "run_shell_command":
-            data |= result(output, self._max_result)
+            data |= result(output, self._max_result, tool=tool)
         else:
             # What other tools return is not printed: it may be another thing each time.
             data["result"] = ""
