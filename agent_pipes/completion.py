@@ -109,10 +109,15 @@ def _sessions(beginning: str) -> "Iterator[CompletionItem[str]]":
     mine = [each for each in fit.values() if choose.here(each, here)]
     for each in (mine or list(fit.values()))[:LISTED]:
         age = written(max(0, round(now - each.modified)))
-        yield CompletionItem(each.id, help=shown(f"{each.agent}, {age} ago, {each.cwd}")[:80])
+        yield CompletionItem(each.id, help=f"{each.agent}, {age} ago, {_shortened(shown(each.cwd))}")
     for agent in sorted({each.agent for each in every}):
         if agent.startswith(beginning):
             yield CompletionItem(agent, help=f"the session of {agent} that is meant here")
+
+
+def _shortened(path: str) -> str:
+    """The end of a long path: that is what tells one from another."""
+    return path if len(path) <= 60 else f"…{path[-59:]}"
 
 
 class _Ours:
@@ -238,6 +243,12 @@ elif (( $+functions[compdef] )); then
     compdef _agent-strace @NAMES@
 fi
 """
+
+    def format_completion(self, item: "CompletionItem[str]") -> str:
+        if item.help:
+            # zsh takes a backslash for a quoting one there.
+            item.help = item.help.replace("\\", "\\\\")
+        return super().format_completion(item)
 
 
 class Fish(_Ours, FishComplete):

@@ -171,11 +171,12 @@ def test_what_an_agent_has_named_never_comes_raw(shell, project):
         folder = project / ".agent-traces" / f"cccc{number}"
         folder.mkdir()
         stream = Stream(session=f"cccc{number}")
-        stream.add("session_start", {"cwd": f"{project}/{EVIL}"})
+        stream.add("session_start", {"cwd": f"/x/{EVIL[:20]}"})
         (folder / "events.ndjson").write_bytes(stream.bytes)
     done = asked(project, "trace-tail", "cccc", shell=shell)
     assert "cccc1" in done.stdout and done.returncode == 0
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e]", done.stdout)
+    assert {"bash": "", "zsh": r"\\x1b]52;c;", "fish": r"\x1b]52;c;"}[shell] in done.stdout, "what it was can be told"
     every = asked(project, "trace-tail", "aaaa", shell=shell)
     assert not re.search(r"aaaa[^12\n]", every.stdout) and all(each in every.stdout for each in IDS)
 

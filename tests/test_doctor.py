@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from planting import subreaping
 from support import BIN, ENVIRONMENT, ROOT, Stream, command, run, until
 
 from agent_pipes import choose
@@ -121,6 +122,13 @@ def transcript(place: Path, session: str, *, model: str = "claude-opus-4-6", cwd
     ]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     return path
+
+
+@pytest.fixture
+def alone():
+    """For checks in this process: the trial makes it a subreaper, which it is not to stay."""
+    with subreaping():
+        yield
 
 
 # What is in order
@@ -298,7 +306,7 @@ def test_a_proc_that_hides_other_users_processes(place):
     assert one["hidepid"] in ("2", "invisible")
 
 
-def test_a_sandbox_that_forbids_signals(monkeypatch):
+def test_a_sandbox_that_forbids_signals(alone, monkeypatch):
     real = signal.pidfd_send_signal
 
     def refuse(fd, number, *more):
@@ -315,7 +323,7 @@ def test_a_sandbox_that_forbids_signals(monkeypatch):
     assert one.status == "ok"
 
 
-def test_no_pidfd(monkeypatch):
+def test_no_pidfd(alone, monkeypatch):
     def refuse(pid, flags=0):
         raise OSError(38, "Function not implemented")
 
@@ -324,7 +332,7 @@ def test_no_pidfd(monkeypatch):
     assert (one.status, one.more["outcome"], one.more["pidfd"]) == ("warning", "terminated", False)
 
 
-def test_no_process_more(monkeypatch):
+def test_no_process_more(alone, monkeypatch):
     def refuse(*words, **more):
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
@@ -333,11 +341,13 @@ def test_no_process_more(monkeypatch):
     assert one.status == "problem" and "temporarily unavailable" in one.said
 
 
-def test_the_trial_leaves_nothing_behind():
-    before = set(os.listdir("/proc/self/fd"))
+def test_the_trial_leaves_nothing_behind(alone):
+    def children() -> set[str]:
+        return set(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
+
+    before = set(os.listdir("/proc/self/fd")), children()
     outcome, _, _, _ = machine.trial()
-    assert outcome == "terminated" and set(os.listdir("/proc/self/fd")) == before
-    until(lambda: not Path(f"/proc/self/task/{os.getpid()}/children").read_text().strip(), what="the end of both")
+    assert outcome == "terminated" and (set(os.listdir("/proc/self/fd")), children()) == before
 
 
 # What else there is to know
@@ -514,7 +524,7 @@ def test_a_terminal_without_utf8(monkeypatch):
     assert one.status == "warning" and "UTF-8" in one.said
 
 
-def test_a_check_that_fails_costs_no_other(place, monkeypatch):
+def test_a_check_that_fails_costs_no_other(alone, place, monkeypatch):
     from agent_pipes.doctor import examined as every
 
     def fail(*given):

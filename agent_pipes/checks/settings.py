@@ -17,6 +17,7 @@ from agent_pipes.checks import Check, counted
 from agent_pipes.hooks.payload import AGENTS
 from agent_pipes.money import spent
 from agent_pipes.money.metering import Meter
+from agent_pipes.orders import open_to_agent, open_to_all
 from agent_pipes.pricing import built_in
 from agent_pipes.setup_hooks import calls, settings_of
 from agent_pipes.sources import Session, store
@@ -55,7 +56,7 @@ def limits(found: Limits) -> Iterator[Check]:
         yield Check("config", "ok", f"no {found.path} here: the limits are the flags' and the defaults'", more)
     else:
         off = f", and turns off {', '.join(sorted(found.off))}" if found.off else ""
-        yield Check("config", "ok", f"{found.path} says {counted(len(found.values), 'thing')}{off}", more | {"keys": sorted(found.values)})
+        yield Check("config", "ok", f"{found.path} sets {counted(len(found.values), 'value')}{off}", more | {"keys": sorted(found.values)})
         yield from _open_to_all("config", found.path)
         yield from _open_to_agent("config", found.path)
 
@@ -89,19 +90,14 @@ def scope(found: Limits) -> Iterator[Check]:
 
 
 def _open_to_all(check: str, path: Path) -> Iterator[Check]:
-    with suppress(OSError):
-        if path.stat().st_mode & 0o022:
-            yield Check(check, "warning", f"{path} can be written by other users than its owner, and so can what it allows", {"path": str(path)})
+    if open_to_all(path):
+        yield Check(check, "warning", f"{path} can be written by other users than its owner, and so can what it allows", {"path": str(path)})
 
 
 def _open_to_agent(check: str, path: Path) -> Iterator[Check]:
-    """Whether an agent of this directory, which runs as we do, could change the file by which it is watched."""
-    real, here = Path(os.path.realpath(path)), Path(os.path.realpath("."))
-    # Who may write in the directory can put another file in its place.
-    if here in real.parents and (os.access(real, os.W_OK) or os.access(real.parent, os.W_OK)):
-        only = "what its tools write there is raised where scope is watched, what its scripts write is not"
-        better = "better kept elsewhere, or owned by another user with its directory"
-        yield Check(check, "warning", f"{path} lies where the agent works, which may write it: {only}; {better}", {"path": str(path)})
+    if open_to_agent(path):
+        why = "a script of its may change it unseen; better kept elsewhere, and named"
+        yield Check(check, "warning", f"{path} lies where the agent works, which may write it: {why}", {"path": str(path)})
 
 
 def traces(sessions: Sequence[Session]) -> Iterator[Check]:
@@ -190,7 +186,8 @@ def prices(sessions: Sequence[Session], found: Limits) -> Iterator[Check]:
         said = f"no price is known of {names}, {of}: it counts as $0, and a limit on dollars does not hold it (--prices, --unpriced-as)"
         yield Check("models", "warning", said, more)
     else:
-        yield Check("models", "ok", f"a price is known of {', '.join(sorted(priced))}, {of}" if priced else f"none is named {of}", more)
+        named = f"a price is known of {', '.join(sorted(priced))}, {of}" if priced else f"none is named {of}"
+        yield Check("models", "ok", named if paths else "no session names one yet", more)
 
 
 def _newest(sessions: Sequence[Session]) -> list[Path]:
