@@ -16,6 +16,7 @@ from agent_pipes.cost import cost
 from agent_pipes.event import Event, Fields, make
 from agent_pipes.filter import Command, Filter
 from agent_pipes.options import DURATION, written
+from agent_pipes.orders import Orders
 from agent_pipes.sources import Session
 from agent_pipes.stream import Waiter, shown, speak_as
 from agent_pipes.tailing import Tail, read_once
@@ -144,9 +145,9 @@ def backtest(since: float, jobs: int, config_file: Path | None, **flags: Any) ->
     On a terminal a table of what would have been stopped, and of thresholds against alarms; elsewhere events.
     """
     speak_as("[backtest] ")
-    file, off = configured(config_file)
+    file, off = configured(config_file, Orders())
     plan = Plan(flags, file, off, kills=False)
-    scoped(plan)
+    scoped(plan, Orders())
     limits: Limits = {watcher: plan.values(part) for watcher, part in WATCHERS.items() if watcher not in plan.off}
     oldest = time.time() - since if since else 0.0
     sessions = [each for each in choose.sessions() if each.modified >= oldest]

@@ -19,6 +19,7 @@ from agent_pipes.detect_stall import detect_stall
 from agent_pipes.filter import Command, Filter, run_pipeline, version_option
 from agent_pipes.kill import kill
 from agent_pipes.options import Option
+from agent_pipes.orders import Orders, kept, open_to_all
 from agent_pipes.status import status
 from agent_pipes.stream import Waiter, speak_as, warn
 from agent_pipes.tail import tail
@@ -163,9 +164,10 @@ def watch(
     its exit status passed on, or 124 when the breaker has ended it.
     """
     speak_as("[watch] ")
-    file, off = configured(config_file)
+    orders = Orders()
+    file, off = configured(config_file, orders)
     plan = Plan(flags, file, off, kills=None if on_violation is None else on_violation == "kill", strict=strict)
-    scoped(plan)
+    scoped(plan, orders)
     source: dict[str, Any] = {"session": session, "every": every, "no_follow": no_follow, "pid": pid}
     source["wait"] = session is None and not (no_follow or every)
     if command and (session or every or no_follow or pid):
@@ -177,11 +179,14 @@ def watch(
         click.echo(explain(parts, command))
         return 0
     plan.check_alerts()
+    orders.say_who_may_write()
+    if not no_follow:
+        parts.insert(1, (kept, {"orders": orders}))
     waiter = Waiter()
     if command:
         from agent_pipes.command import run_command
 
-        return run_command(command, waiter, lambda child: _run(plan.parts({"child": child}), waiter, output, True, strict, exit_status))
+        return run_command(command, waiter, lambda child: _run([(tail, {"child": child}), *parts[1:]], waiter, output, True, strict, exit_status))
     return _run(parts, waiter, output, os.isatty(1), strict, exit_status)
 
 
@@ -196,17 +201,25 @@ def _run(parts: list[Part], waiter: Waiter, output: Path | None, silent: bool, s
     return run_pipeline(parts, exit_status=exit_status, fd=fd, waiter=waiter, shield=failures)
 
 
-def configured(path: Path | None) -> tuple[dict[str, Any], set[str]]:
+def configured(path: Path | None, orders: Orders) -> tuple[dict[str, Any], set[str]]:
     if path is None and not config.DEFAULT.exists():
         return {}, set()
+    orders.add(path or config.DEFAULT)
     found = config.load(path or config.DEFAULT, preset_options(), WATCHERS)
     warn(f"Limits from {path or config.DEFAULT}")
+    if open_to_all(path or config.DEFAULT):
+        warn(f"warning: {path or config.DEFAULT} can be written by other users than its owner, and so can what it allows")
     return found
 
 
-def scoped(plan: Plan) -> None:
+def scoped(plan: Plan, orders: Orders) -> None:
     """Without a policy there is nothing to hold the agent to; one that was named must be there."""
-    if "scope" not in plan.off and not plan.value(_option(detect_scope, "policy")) and not POLICY.exists():
+    if "scope" in plan.off:
+        return
+    policy = plan.value(_option(detect_scope, "policy"))
+    if policy or POLICY.exists():
+        orders.add(Path(policy or POLICY))
+    else:
         plan.off.add("scope")
         warn(f"No {POLICY} here: scope is not watched")
 
