@@ -60,6 +60,7 @@ class Retries:
         elif kind == "tool_result" or kind == "error":
             call = self.open.answered(event)
             if call is not None:
+                call = self.open.ended(event, call)
                 came = outcome(event)
                 if came == FAILED:
                     return self._failed(call, event)

@@ -167,6 +167,16 @@ def test_a_long_output_whose_end_tells(failures, rounds):
     assert [each["count"] for each in critical(detect_loop, stream)] == rounds
 
 
+def test_a_command_that_still_runs_is_not_mended():
+    """It fails in the same way every time; that it runs for longer in between says nothing."""
+    stream = Stream()
+    for number in range(5):
+        stream.bash("make", "Exit code 1\nboom", failed=True)
+        stream.call("Bash", {"command": "make"}, f"compiled {'abcdefgh'[number]}.c", running=True)
+        stream.call("Read", {"file_path": "Makefile"}, "all:")
+    assert "failing the same way each time" in raised(detect_loop, stream)[0]["message"]
+
+
 def test_a_round_without_a_failure_counts_only_when_every_result_is_the_same():
     stream = Stream()
     for number in range(10):

@@ -132,6 +132,50 @@ def test_what_was_not_its_own_doing_is_no_failure_and_no_success(reason):
     assert len(raised(detect_retry, mixed.spiral(1))) == 1
 
 
+def background(stream: Stream, number: int, code: int = 1, polls: int = 2) -> None:
+    """A command that outlives its call, as Codex has it: calls that only wait for it tell how it ends."""
+    call = stream.add("tool_call", {"tool_name": "exec_command", "arguments": {"cmd": "make test"}})
+    stream.add("tool_result", {"tool_name": "exec_command", "result": "so far", "running": True}, parent=call)
+    for poll in range(polls):
+        wait = stream.add("tool_call", {"tool_name": "write_stdin", "arguments": {"session_id": number, "chars": ""}})
+        data = {"tool_name": "write_stdin", "started_by": call}
+        if poll < polls - 1:
+            stream.add("tool_result", {**data, "result": "", "running": True}, parent=wait)
+        elif code:
+            stream.add("error", {**data, "error": "1 failed", "reason": "exit", "exit_code": code}, parent=wait)
+        else:
+            stream.add("tool_result", {**data, "result": "ok", "exit_code": 0}, parent=wait)
+
+
+def test_a_command_that_still_runs_has_neither_failed_nor_succeeded():
+    stream = Stream()
+    for number in range(4):
+        background(stream, number)
+    background(stream, 4, polls=0)
+    assert not raised(detect_retry, stream)
+    background(stream, 5)
+    (found,) = raised(detect_retry, stream)
+    assert found["message"].startswith('"make test" failed 5 times'), "the failure is that of the command, not of the call that waited for it"
+
+
+def test_a_command_that_ends_well_after_its_call_has_succeeded():
+    stream = Stream()
+    for number in range(12):
+        background(stream, number, code=number % 4 != 3)
+    assert not raised(detect_retry, stream)
+
+
+def test_a_wait_that_fails_by_itself_is_no_failure_of_the_command():
+    stream = Stream()
+    background(stream, 0, polls=0)
+    call = stream.events[-1]["parent_id"]
+    for number in range(5):
+        wait = stream.add("tool_call", {"tool_name": "write_stdin", "arguments": {"session_id": 1, "chars": ""}})
+        data = {"tool_name": "write_stdin", "error": "write_stdin failed: Unknown process id 1", "reason": "tool", "started_by": call}
+        stream.add("error", data, parent=wait)
+    assert messages(detect_retry, stream) == ["write_stdin failed 5 times; raise the limit with --max-retries"]
+
+
 def test_a_failure_of_a_store_that_gives_no_reason_is_its_own():
     stream = Stream()
     for _ in range(5):

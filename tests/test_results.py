@@ -3,7 +3,7 @@
 import pytest
 
 from agent_pipes.event import digest, from_fields
-from agent_pipes.repeats.results import FAILED, OK, TARGETS, VOID, WAYS, Failures, Result, outcome, told
+from agent_pipes.repeats.results import FAILED, OK, RUNNING, TARGETS, VOID, WAYS, Failures, Result, outcome, told
 
 
 def event(kind: str = "tool_result", **data: object):
@@ -40,6 +40,10 @@ def event(kind: str = "tool_result", **data: object):
         (event(result="x", exit_code=3), FAILED),
         (event(result="x", exit_code=0), OK),
         (event(result="x", exit_code="3"), OK),
+        # A command that goes on beyond its call.
+        (event(result="so far", running=True, result_digest="ab"), RUNNING),
+        (event(result="", running=True, exit_code=1), FAILED),
+        (event(result="so far", running="yes"), OK),
     ],
 )
 def test_what_became_of_a_call(one, came):

@@ -192,6 +192,19 @@ def test_why_a_call_failed(text: str, more: dict, reason: str, code: int | None)
     assert (event["data"]["reason"], event["data"].get("exit_code")) == (reason, code)
 
 
+@pytest.mark.parametrize(
+    ("text", "more", "running"),
+    [
+        ("Command running in background with ID: b1c2d3. Output is being written to: /x/b1c2d3.output", {}, True),
+        ("", {"toolUseResult": {"stdout": "", "backgroundTaskId": "b1c2d3"}}, True),
+        ("done", {"toolUseResult": {"stdout": "done", "backgroundTaskId": None}}, False),
+    ],
+)
+def test_a_command_in_the_background_still_runs(text: str, more: dict, running: bool) -> None:
+    (event,) = of(events_of(answer(text, error=False, **more)), "tool_result")
+    assert event["data"].get("running", False) is running
+
+
 def test_api_errors_are_not_the_agents() -> None:
     failed = [each["data"] for each in of(read(MAIN), "error") if each["data"]["reason"] == "api"]
     assert [(each["error"], each["status"]) for each in failed] == [("Overloaded", 529), ("API Error: 429 rate limited", 429)]

@@ -153,6 +153,13 @@ def test_a_command_that_was_ended_for_its_silence_has_failed():
     assert ended(list(gemini.Translator().translate(record, 1_790_000_000.0, "x.jsonl")), "c")["data"]["reason"] == "tool"
 
 
+def test_a_command_in_the_background_still_runs():
+    text = "Command moved to background (PID: 4711). Output hidden. Press Ctrl+B to view."
+    call = {"id": "c", "name": "run_shell_command", "status": "success", "result": text}
+    record = {"id": "g", "type": "gemini", "content": "", "toolCalls": [call]}
+    assert ended(list(gemini.Translator().translate(record, 1_790_000_000.0, "x.jsonl")), "c")["data"]["running"] is True
+
+
 @pytest.mark.parametrize(
     ("call", "reason"),
     [("replace__6", "tool"), ("write_file__7", "tool"), ("run_shell_command__8", "rejected"), ("run_shell_command__9", "interrupted")],

@@ -30,13 +30,17 @@ def outcome(payload: Payload) -> tuple[str, Fields]:
 
 
 def _claudes(payload: Payload) -> tuple[str, Fields]:
-    from agent_pipes.sources.claude_lines import reason
+    from agent_pipes.sources.claude_lines import goes_on, reason
 
+    response = payload.record.get("tool_response", payload.record.get("tool_output"))
     if payload.kind == "failure":
-        text = payload.text("error") or _plain(payload.record.get("tool_response", payload.record.get("tool_output")))[0]
+        text = payload.text("error") or _plain(response)[0]
         why, code = reason(text, "interrupted" if payload.record.get("is_interrupt") is True else "")
         return _failed(text, why, code)
-    return _told(payload.record.get("tool_response", payload.record.get("tool_output")), payload.tool)
+    event_type, data = _told(response, payload.tool)
+    if event_type == "tool_result" and goes_on(data["result"], response if type(response) is dict else {}):
+        data["running"] = True
+    return event_type, data
 
 
 def _codex(payload: Payload) -> tuple[str, Fields]:

@@ -153,6 +153,7 @@ class OpenCalls:
     def __init__(self) -> None:
         self._calls: OrderedDict[str, Call] = OrderedDict()
         self._latest: deque[Call] = deque()
+        self._running: OrderedDict[str, Call] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._calls)
@@ -160,6 +161,7 @@ class OpenCalls:
     def clear(self) -> None:
         self._calls.clear()
         self._latest.clear()
+        self._running.clear()
 
     def opened(self, event: Event) -> Call | None:
         """The call that this `tool_call` makes; None for one that is open already and is only said again."""
@@ -192,6 +194,21 @@ class OpenCalls:
             for name, each in calls.items():
                 if each.ticket == ticket if ticket else each.tool == tool:
                     return calls.pop(name)
+        return call
+
+
+    def ended(self, event: Event, call: Call) -> Call:
+        """The call whose command the result `event` of `call` tells the end of: an earlier one, where that one's command
+        went on beyond it and `call` only waited for it (`started_by`)."""
+        data, running = event.data, self._running
+        if data.get("running") is True:
+            if "started_by" not in data:
+                call.settle()
+                running[call.id] = call
+                if len(running) > OPEN:
+                    running.popitem(last=False)
+        elif running and type(data.get("exit_code")) is int and type(started_by := data.get("started_by")) is str:
+            return running.pop(started_by, call)
         return call
 
 

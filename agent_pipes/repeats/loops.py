@@ -7,7 +7,7 @@ from agent_pipes.detector import Finding
 from agent_pipes.event import Event, Level
 from agent_pipes.repeats.calls import Call, OpenCalls
 from agent_pipes.repeats.past import STEPS, Past
-from agent_pipes.repeats.results import FAILED, VOID, Failures, Result, outcome, told
+from agent_pipes.repeats.results import FAILED, RUNNING, VOID, Failures, Result, outcome, told
 from agent_pipes.repeats.steps import Deed, Step
 from agent_pipes.repeats.tandem import Repeats
 from agent_pipes.repeats.volatile import progress
@@ -148,7 +148,11 @@ class Loop:
             if deed.before:
                 self.past.recognise(deed, result)
                 deed.risen = progress(told(event))
-            deed.stuck = self._went(deed.call, self.failures.way(deed.call.target, result) if failed else 0)
+            if came == RUNNING:
+                # Neither well nor badly: whether what failed before is mended will be seen.
+                deed.stuck = hash((deed.call.target, RUNNING))
+            else:
+                deed.stuck = self._went(deed.call, self.failures.way(deed.call.target, result) if failed else 0)
             if self.limits.key == "result":
                 deed.exact = hash((deed.call.key, result.symbol))
                 self.step.done.append(deed)

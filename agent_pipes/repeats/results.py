@@ -9,7 +9,7 @@ from agent_pipes.pattern import pattern
 from agent_pipes.repeats.calls import canonical
 from agent_pipes.repeats.volatile import typed
 
-OK, FAILED, VOID = "ok", "failed", "void"
+OK, FAILED, VOID, RUNNING = "ok", "failed", "void", "running"
 
 _NOT_ITS_OWN = frozenset({"rejected", "sibling", "interrupted", "api"})
 _STOPPED = pattern(
@@ -23,7 +23,8 @@ _EXIT = pattern(
 
 def outcome(event: Event) -> str:
     """What a `tool_result` or an `error` says became of its call: OK, FAILED, or VOID where that was not the agent's doing
-    (its user said no, a parallel call failed, the request was given up).
+    (its user said no, a parallel call failed, the request was given up). RUNNING: its command goes on, and how it ends
+    will be said later, if ever.
 
     A store's failing command may stand in an ordinary `tool_result`, its exit code in the text alone.
     """
@@ -36,6 +37,8 @@ def outcome(event: Event) -> str:
     code = data.get("exit_code")
     if type(code) is int:
         return FAILED if code else OK
+    if data.get("running") is True:
+        return RUNNING
     if "result_digest" not in data:
         text = told(event)
         if text[:1] in ("{", "E", "C", "W") and (found := _EXIT.match(text, 0, 4096)):

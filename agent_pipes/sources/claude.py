@@ -8,7 +8,7 @@ from agent_pipes.event import Fields
 from agent_pipes.pattern import pattern
 from agent_pipes.sources import result
 from agent_pipes.sources.claude_home import files, process, sessions, successor
-from agent_pipes.sources.claude_lines import Line, api_error, blocks, is_persons, reason
+from agent_pipes.sources.claude_lines import Line, api_error, blocks, goes_on, is_persons, reason
 from agent_pipes.sources.claude_usage import Response, Responses, size_of
 from agent_pipes.sources.fields import string, text_of
 
@@ -275,6 +275,7 @@ class Translator:
                 data["exit_code"] = code
         else:
             data |= result(text, self._max_result, tool=data["tool_name"])
+            data |= {"running": True} if goes_on(text, told) else {}
         kind = "error" if failed or stopped else "tool_result"
         since = call.time if call else None
         yield self._event(kind, line.time, f"{answers or line.id}:{place}:result", _of(line, data), answers, since)

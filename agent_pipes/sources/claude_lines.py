@@ -91,6 +91,11 @@ def reason(text: str, denial: str) -> tuple[str, int | None]:
     return ("exit", int(code[1])) if code else ("tool", None)
 
 
+def goes_on(text: str, told: Fields) -> bool:
+    """Whether the command of a result goes on beyond it, in the background. `told` is the line's `toolUseResult`."""
+    return bool(string(told, "backgroundTaskId")) or text.startswith("Command running in background with ID")
+
+
 def api_error(record: Fields) -> tuple[str, int | None]:
     """The message of a failed request, which lies at several depths, and its HTTP status."""
     error: Any = record.get("error")

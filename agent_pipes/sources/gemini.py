@@ -169,6 +169,8 @@ class Translator:
             data["reason"] = reason
         if code is not None:
             data["exit_code"] = code
+        elif not reason and "Command moved to background (PID: " in text[:200]:
+            data["running"] = True
         ended = time_of(call, time)
         yield self._event("error" if reason else "tool_result", ended, f"{step}:{key}:result", data, agent, key)
         if started := string(call, "agentId"):
