@@ -139,6 +139,34 @@ def test_events_after_the_end_of_a_session_are_a_session_again():
     assert len(violations(run("trace-detect-retry", input=again).stdout)) == 2
 
 
+@pytest.mark.parametrize("version", [2, "2.0.0", {"major": 9}, None, -1])
+def test_a_version_that_is_not_ours_is_read_as_far_as_it_is_known(version):
+    """The vocabulary grows by types and fields, which flow on; it has no number that could stop a breaker."""
+    later = b"".join(json.dumps(json.loads(each) | {"v": version, "schema_version": version}).encode() + b"\n" for each in WITHIN)
+    done = run("trace-detect-retry", "--max", "3", input=later)
+    assert (done.returncode, done.stderr) == (0, b"") and len(violations(done.stdout)) == 1
+    assert [each for each in done.stdout.splitlines(keepends=True) if b'"violation"' not in each] == later.splitlines(keepends=True)
+
+
+@pytest.mark.parametrize("numbers", [(1, 2, 9, 10), (5, 5, 5, 5), (9, 3, 1, 0), ("a", None, -1, 1e99)], ids=["gap", "repeated", "backwards", "none"])
+def test_sequence_numbers_of_others_change_nothing(numbers):
+    """No agent's session has them; what a store writes lost or twice shows in its hashes, and in trace-tail's words."""
+    events = [json.loads(each) for each in WITHIN]
+    counted = b"".join(json.dumps(each | {"seq": numbers[at % 4]}).encode() + b"\n" for at, each in enumerate(events))
+    done = run("trace-detect-retry", "--max", "3", input=counted)
+    assert (done.returncode, done.stderr) == (0, b"") and len(violations(done.stdout)) == 1
+
+
+@pytest.mark.parametrize("pattern", ["(a+)+$", "**/" * 40 + "x", "*a" * 60, "[a-z]*" * 50, "{a,aa}" * 30], ids=["nested", "**", "*", "classes", "braces"])
+def test_a_pattern_that_would_take_a_matcher_for_ever_takes_this_one_no_time(pattern):
+    rules = {"files": {"write": {"deny": [pattern, "deploy/**"]}}, "commands": {"deny": [pattern + " b"]}}
+    Path("policy.json").write_text(json.dumps(rules))
+    stream = Stream()
+    stream.call("Write", {"file_path": "a" * 200 + "!"}).call("Write", {"file_path": "/".join("a" * 80)}).bash("a" * 2000 + " c").call("Write", {"file_path": "deploy/x"})
+    done = subprocess.run(command("trace-detect-scope", "--policy", "policy.json"), input=stream.bytes, capture_output=True, env=ENVIRONMENT, timeout=20)
+    assert done.returncode == 0 and "deploy/x" in [found["target"] for found in violations(done.stdout)], done.stderr
+
+
 def test_each_session_has_a_state_of_its_own():
     half = [Stream(session=name).spiral(3).bytes for name in ("one", "two")]
     assert not violations(run("trace-detect-retry", input=b"".join(half)).stdout)
