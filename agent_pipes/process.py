@@ -6,6 +6,7 @@ Linux what is said here is read from /proc; elsewhere from ps(1), and from lsof(
 
 import os
 import sys
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import NamedTuple
@@ -59,6 +60,20 @@ def identify(pid: int) -> Identity | None:
 def alive(identity: Identity) -> bool:
     """Whether this very process still runs; one that is only waited for does not. Raises OSError as `identify` does."""
     return identify(identity.pid) == identity
+
+
+def began(identity: Identity) -> float:
+    """When a process began, in seconds since the epoch; infinity where that is not told."""
+    try:
+        if not _LINUX:
+            import calendar
+
+            return float(calendar.timegm(time.strptime(identity.started, "%a %b %d %H:%M:%S %Y")))
+        with open("/proc/stat", "rb") as file:
+            boot = next((line.split()[1] for line in file if line.startswith(b"btime ")), None)
+        return int(boot) + int(identity.started) / os.sysconf("SC_CLK_TCK") if boot else float("inf")
+    except (OSError, ValueError):
+        return float("inf")
 
 
 def process_at(pid: int) -> Process | None:

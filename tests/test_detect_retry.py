@@ -169,7 +169,7 @@ def test_a_wait_that_fails_by_itself_is_no_failure_of_the_command():
     stream = Stream()
     background(stream, 0, polls=0)
     call = stream.events[-1]["parent_id"]
-    for number in range(5):
+    for _ in range(5):
         wait = stream.add("tool_call", {"tool_name": "write_stdin", "arguments": {"session_id": 1, "chars": ""}})
         data = {"tool_name": "write_stdin", "error": "write_stdin failed: Unknown process id 1", "reason": "tool", "started_by": call}
         stream.add("error", data, parent=wait)

@@ -549,7 +549,7 @@ def test_lines_that_do_not_matter_come_to_nothing(path: Path) -> None:
 @every_file
 def test_costs_alone_are_the_same(path: Path) -> None:
     alone = claude.Costs()
-    events = [event for name, line in lines(path) if claude.spends(line) for record in objects(line) for event in alone.translate(record, ARRIVAL, name)]
+    events = [event for name, line in lines(path) if alone.matters(line) for record in objects(line) for event in alone.translate(record, ARRIVAL, name)]
     assert events == of(read(path), "llm_response")
 
 

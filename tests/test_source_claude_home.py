@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from support import FIXTURES, gone, until
 
-from agent_pipes.process import Identity, identify
+from agent_pipes import process as processes
+from agent_pipes.process import Identity, began, identify
 from agent_pipes.sources import Session, claude, claude_home
 
 ID = "7d0b6c1e-3f52-4a8e-9c14-5b2e8f6a1d03"
@@ -328,7 +329,7 @@ def transcript(home: Path, directory: Path, session: str, modified: float) -> Se
 
 def test_without_a_registry_the_only_claude_code_of_the_directory_is_it(home: Path, tmp_path: Path, start: Start) -> None:
     identity = start()
-    now = claude_home.began(identity) + 5
+    now = began(identity) + 5
     session = transcript(home, tmp_path, "a", now)
     assert claude.process(session) == identity
     older = transcript(home, tmp_path, "b", now - 1)
@@ -339,14 +340,14 @@ def test_without_a_registry_the_only_claude_code_of_the_directory_is_it(home: Pa
 
 def test_without_a_registry_two_are_none(home: Path, tmp_path: Path, start: Start) -> None:
     identity = start()
-    session = transcript(home, tmp_path, "a", claude_home.began(identity) + 5)
+    session = transcript(home, tmp_path, "a", began(identity) + 5)
     start()
     assert claude.process(session) is None
 
 
 def test_without_a_registry_a_session_that_was_over_before_is_not_its(home: Path, tmp_path: Path, start: Start) -> None:
     identity = start()
-    assert claude.process(transcript(home, tmp_path, "a", claude_home.began(identity) - 5)) is None
+    assert claude.process(transcript(home, tmp_path, "a", began(identity) - 5)) is None
 
 
 def test_without_a_registry_a_copy_elsewhere_has_no_process(home: Path, tmp_path: Path, start: Start) -> None:
@@ -354,14 +355,15 @@ def test_without_a_registry_a_copy_elsewhere_has_no_process(home: Path, tmp_path
     copy = tmp_path / "copy" / "a.jsonl"
     copy.parent.mkdir()
     copy.write_text(LINE % ("a", tmp_path))
-    os.utime(copy, (claude_home.began(identity) + 5,) * 2)
+    os.utime(copy, (began(identity) + 5,) * 2)
     assert claude.process(Session("claude", "a", str(tmp_path), copy, 0.0, copy.stat().st_mtime)) is None
 
 
 def test_start_times_without_proc_are_told_from_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setattr(processes, "_LINUX", False)
     process = Identity(7, "Sun Nov 22 14:54:38 2026")
-    assert claude_home.began(process) == 1795359278.0
+    assert began(process) == 1795359278.0
     assert claude_home._same_start({"startedAt": 1795359278000 + 59_000}, process)
     assert not claude_home._same_start({"startedAt": 1795359278000 + 61_000}, process)
-    assert claude_home.began(Identity(7, "?")) == float("inf")
+    assert began(Identity(7, "?")) == float("inf")

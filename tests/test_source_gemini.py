@@ -18,7 +18,7 @@ from support import FIXTURES, SHARED, shared_files, until
 
 from agent_pipes import choose
 from agent_pipes.event import Event, objects
-from agent_pipes.process import Identity, command_line, descendants, identify
+from agent_pipes.process import Identity, command_line, descendants, environment_value, identify
 from agent_pipes.sources import Session, gemini, gemini_home
 
 ID = "5d3c1f2e-88aa-4c39-9d7e-0a1b2c3d4e5f"
@@ -461,7 +461,8 @@ def stand_in(tmp_path):
         process = subprocess.Popen(line, executable=shutil.which("bash"), cwd=directory, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         started.append(process)
         pid = int(process.stdout.readline()) if wrapped else process.pid
-        until(lambda: command_line(pid)[:2] == line[:2], what="the stand-in")
+        # Until it executes its own program it is its wrapper's double, with that one's command line.
+        until(lambda: command_line(pid)[:2] == line[:2] and environment_value(pid, "GEMINI_CLI_NO_RELAUNCH"), what="the stand-in")
         return identify(pid)
 
     yield begin

@@ -105,7 +105,7 @@ def _spent(payload: Payload, path: str, offset: int) -> tuple[list[Fields], int]
 
     module = source(payload.agent)
     translator = getattr(module, "Costs", module.Translator)()
-    matters = getattr(module, "spends", getattr(module, "matters", lambda line: True))
+    matters = getattr(translator, "matters", getattr(module, "matters", lambda line: True))
     found: list[Fields] = []
     with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
         at = file.seek(max(0, offset - AT_ONCE))

@@ -12,7 +12,7 @@ from agent_pipes.sources.claude_lines import Line, api_error, blocks, goes_on, i
 from agent_pipes.sources.claude_usage import Response, Responses, size_of
 from agent_pipes.sources.fields import string, text_of
 
-__all__ = ["HOW", "MARKER", "NAME", "Costs", "Translator", "files", "matters", "process", "recognises", "sessions", "spends", "successor"]
+__all__ = ["HOW", "MARKER", "NAME", "Costs", "Translator", "files", "matters", "process", "recognises", "sessions", "successor"]
 
 NAME = "claude"
 
@@ -46,11 +46,6 @@ def matters(line: bytes) -> bool:
         or b'"result"' in line
         or (b'"stream_event"' in line and b'"content_block_delta"' not in line)
     )
-
-
-def spends(line: bytes) -> bool:
-    """Whether the line can tell what was spent: all that `Costs` needs to be shown."""
-    return b'"usage"' in line
 
 
 _CONVERSATION = frozenset({"user", "assistant", "system", "progress", "attachment"})
@@ -355,7 +350,12 @@ class Translator:
 
 
 class Costs(Translator):
-    """The same, of what was spent alone: the llm_response events, from the lines that `spends` picks out."""
+    """The same, of what was spent alone: the llm_response events, from the lines that matter to it."""
+
+    @staticmethod
+    def matters(line: bytes) -> bool:
+        """Whether the line can tell what was spent."""
+        return b'"usage"' in line
 
     def _assistant(self, line: Line, path: str) -> Iterator[Fields]:
         if not self._seen.new(line.id):

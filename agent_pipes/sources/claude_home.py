@@ -1,11 +1,9 @@
 """Where Claude Code's sessions lie, and which process runs one."""
 
-import calendar
 import os
 import re
 import stat
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,7 +14,7 @@ import orjson
 
 from agent_pipes.event import Fields, objects
 from agent_pipes.pattern import pattern
-from agent_pipes.process import Identity, alive, all_processes, command_line, cwd, identify, user
+from agent_pipes.process import Identity, alive, all_processes, began, command_line, cwd, identify, user
 from agent_pipes.sources import Session
 from agent_pipes.sources.fields import string, time_of
 from agent_pipes.sources.looking import Look, lately
@@ -245,17 +243,6 @@ def _same_start(said: Fields, identity: Identity) -> bool:
 def _started(said: Fields) -> float:
     milliseconds = said.get("startedAt")
     return milliseconds / 1000 if isinstance(milliseconds, (int, float)) else 0.0
-
-
-def began(identity: Identity) -> float:
-    """When a process began, in seconds since the epoch; infinity where that is not told."""
-    try:
-        if sys.platform != "linux":
-            return float(calendar.timegm(time.strptime(identity.started, "%a %b %d %H:%M:%S %Y")))
-        boot = re.search(rb"^btime (\d+)$", Path("/proc/stat").read_bytes(), re.MULTILINE)
-        return int(boot[1]) + int(identity.started) / os.sysconf("SC_CLK_TCK") if boot else float("inf")
-    except (OSError, ValueError):
-        return float("inf")
 
 
 def _directories() -> set[str]:

@@ -7,9 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from agent_pipes.event import Fields, objects
-from agent_pipes.process import Identity, command_line, identify, user
+from agent_pipes.process import Identity, began, command_line, identify, user
 from agent_pipes.sources import Session
-from agent_pipes.sources.claude_home import began
 from agent_pipes.sources.fields import string, time_of
 
 HEAD = 64 << 10

@@ -14,9 +14,8 @@ import orjson
 
 from agent_pipes.event import Fields
 from agent_pipes.pattern import pattern
-from agent_pipes.process import Identity, all_processes, command_line, cwd, environment_value, process_at, user
+from agent_pipes.process import Identity, all_processes, began, command_line, cwd, environment_value, process_at, user
 from agent_pipes.sources import Session
-from agent_pipes.sources.claude_home import began
 from agent_pipes.sources.fields import string, time_of
 
 HEAD = 4 << 10
