@@ -23,8 +23,10 @@ $(VENV)/.made: pyproject.toml
 demo: $(VENV)/.made
 	@$(PY) tests/demo.py
 
+# Seconds for which each parser is tried on made-up inputs.
+FUZZ_SECONDS ?= 30
 test: lint man $(VENV)/.made
-	$(PY) -m pytest -n $(JOBS) --ignore tests/real tests
+	FUZZ_SECONDS=$(FUZZ_SECONDS) $(PY) -m pytest -n $(JOBS) --ignore tests/real tests
 
 lint: $(VENV)/.made
 	$(VENV)/bin/ruff check agent_pipes tests bin/agent-strace

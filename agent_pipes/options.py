@@ -127,8 +127,12 @@ _NUMBER = pattern(r"\d{1,12}(?:\.\d{0,9})?|\.\d{1,9}", re.ASCII)
 def _number(value: object) -> float:
     """The number, or NaN, which is within no bounds."""
     if isinstance(value, str):
-        return float(value) if _NUMBER.fullmatch(value.strip()) else math.nan
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else math.nan
+        text = value.strip()
+        return float(text) if _NUMBER.fullmatch(text) else math.nan
+    try:
+        return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else math.nan
+    except OverflowError:
+        return math.nan
 
 
 def _quoted(value: object) -> str:
