@@ -71,6 +71,7 @@ class Tail:
         self.held: dict[Identity, Watched] = {}
         self.files: dict[Path, Reading] = {}
         self.documents: dict[Path, float] = {}
+        self.folders: set[Path] = set()
         self.seen: set[Path] = set()
         self.found = False
         self._named: set[Path] = set()
@@ -107,8 +108,28 @@ class Tail:
                 else:
                     self.follower.add(path)
 
+    def watch_folders(self, reading: Reading) -> None:
+        """Be told at once when another file of the session appears, where its source says in which folders that may be."""
+        folders: Callable[[Session], list[Path]] | None = getattr(reading.source, "folders", None)
+        for folder in folders(reading.session) if folders else ():
+            if folder not in self.folders:
+                self.folders.add(folder)
+                self.follower.watch_directory(folder)
+
     def read(self) -> Iterator[Event]:
         """All that is there now."""
+        yield from self._read()
+        # What stands in a folder by the time that it is watched is not told of.
+        while self.follower.directories_changed:
+            self.follower.directories_changed = False
+            before = len(self.files)
+            for reading in self.readings.values():
+                self.list_files(reading)
+                self.watch_folders(reading)
+            if len(self.files) > before:
+                yield from self._read()
+
+    def _read(self) -> Iterator[Event]:
         for piece in self.follower.read():
             reading = self.files.get(piece.path)
             if reading:
@@ -211,6 +232,7 @@ def follow(tail: Tail, find: Find, *, endless: bool, given: Identity | None, how
                 taken_up = now
             for reading in list(tail.readings.values()):
                 tail.list_files(reading)
+                tail.watch_folders(reading)
                 if not reading.history:
                     yield from _process(tail, reading, given, how)
                 yield from _succeed(tail, reading, given, how)
@@ -243,6 +265,7 @@ def pause(took: float, *, found: bool) -> float:
 def _take_up(tail: Tail, session: Session, given: Identity | None, how: str) -> Iterator[Event]:
     """Begin to follow a session. One that has begun since we did has no history: it is watched from its first event."""
     reading = tail.add(session, live=True)
+    tail.watch_folders(reading)
     if tail.is_new(session):
         yield from _process(tail, reading, given, how)
         yield from reading.caught_up()

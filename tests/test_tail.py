@@ -345,6 +345,31 @@ def test_a_huge_result_is_cut_and_keeps_its_digest(home):
     assert result()["result_digest"] == result("--max-result", "10")["result_digest"]
 
 
+@pytest.mark.parametrize("place", ["{session}/subagents/agent-a1.jsonl", "{session}/subagents/workflows/wf_1/agent-a1.jsonl", "agent-a1.jsonl"])
+@pytest.mark.parametrize("poll", [False, True])
+def test_a_subagents_file_is_read_as_soon_as_it_appears(home, monkeypatch, place, poll):
+    """Not with the next look for sessions, which is far off here."""
+    monkeypatch.setenv("CLAUDE_CONFIG_DIR", home["CLAUDE_CONFIG_DIR"])
+    monkeypatch.setattr(tailing, "SEARCH", 600.0)
+    monkeypatch.setattr(tailing, "RARELY", 600.0)
+    main = transcript(home)
+    session = next(each for each in choose.sessions() if each.id == SAME)
+    reader = tailing.Tail(Waiter(), poll=poll, max_line=1 << 20, options={})
+    reader.found = True
+    events = tailing.follow(reader, lambda tail: [] if tail.seen else [session], endless=True, given=None, how="given", wait=True)
+    next(event for event in events if event.type == "history_end")
+    path = main.parent / place.format(session=SAME)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    message = {"role": "assistant", "id": "m", "model": "claude-opus-4-6", "content": [{"type": "text", "text": "I look."}]}
+    line = {"type": "assistant", "uuid": "s1", "timestamp": "2026-11-20T10:00:01Z", "sessionId": SAME, "agentId": "a1", "isSidechain": True, "cwd": "/x"}
+    began = time.monotonic()
+    path.write_text(json.dumps({**line, "message": message}) + "\n")
+    seen = next(event for event in events if event.type == "subagent_start")
+    assert seen.data["agent_id"] == "a1" and time.monotonic() - began < 60
+    events.close()
+    reader.follower.close()
+
+
 def test_poll_gives_the_same(home):
     path = store(Path.cwd(), Stream().bash("ls"))
     tail = start("trace-tail", "--poll", env=home)

@@ -7,12 +7,12 @@ from typing import Any, ClassVar
 from agent_pipes.event import Fields
 from agent_pipes.pattern import pattern
 from agent_pipes.sources import result
-from agent_pipes.sources.claude_home import files, process, sessions, successor
+from agent_pipes.sources.claude_home import files, folders, process, sessions, successor
 from agent_pipes.sources.claude_lines import Line, api_error, blocks, goes_on, is_persons, reason
 from agent_pipes.sources.claude_usage import Response, Responses, size_of
 from agent_pipes.sources.fields import string, text_of
 
-__all__ = ["HOW", "MARKER", "NAME", "Costs", "Translator", "files", "matters", "process", "recognises", "sessions", "successor"]
+__all__ = ["HOW", "MARKER", "NAME", "Costs", "Translator", "files", "folders", "matters", "process", "recognises", "sessions", "successor"]
 
 NAME = "claude"
 

@@ -62,6 +62,12 @@ def files(session: Session) -> list[Path]:
     return [session.path, *sorted(_beneath(beneath)), *(path for path, of in _beside(session.path.parent) if of == session.id)]
 
 
+def folders(session: Session) -> list[Path]:
+    """Where files of its subagents may appear: beneath its transcript, and beside it."""
+    beneath = session.path.with_suffix("") / "subagents"
+    return [beneath, *_folders(beneath), session.path.parent]
+
+
 def process(session: Session) -> Identity | None:
     """The live process of the session: the one whose registry entry names it.
 
@@ -326,6 +332,14 @@ def _beneath(folder: Path, depth: int = 4) -> Iterator[Path]:
                 yield Path(entry.path)
             elif depth and entry.is_dir(follow_symlinks=False):
                 yield from _beneath(Path(entry.path), depth - 1)
+
+
+def _folders(folder: Path, depth: int = 4) -> Iterator[Path]:
+    for entry in _entries(folder) if depth else ():
+        with suppress(OSError):
+            if entry.is_dir(follow_symlinks=False):
+                yield Path(entry.path)
+                yield from _folders(Path(entry.path), depth - 1)
 
 
 def _beside(folder: Path) -> Iterator[tuple[Path, str]]:

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from agent_pipes.event import Fields
 from agent_pipes.pattern import pattern
 from agent_pipes.sources.codex_exec import KINDS, Run
-from agent_pipes.sources.codex_home import active, closed, control, files, process, sessions
+from agent_pipes.sources.codex_home import active, closed, control, files, folders, process, sessions
 from agent_pipes.sources.codex_thread import Thread
 from agent_pipes.sources.fields import time_of
 
-__all__ = ["HOW", "MARKER", "NAME", "Translator", "active", "closed", "control", "files", "matters", "process", "recognises", "sessions"]
+__all__ = ["HOW", "MARKER", "NAME", "Translator", "active", "closed", "control", "files", "folders", "matters", "process", "recognises", "sessions"]
 
 NAME = "codex"
 

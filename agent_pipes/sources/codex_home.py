@@ -91,6 +91,11 @@ def files(session: Session) -> list[Path]:
     return [session.path, *sorted((path for path, meta in found if meta.id in family), key=lambda path: path.name)]
 
 
+def folders(session: Session) -> list[Path]:
+    """Where rollouts of its subagents may appear: in the folder of the day."""
+    return [home() / "sessions" / datetime.now().strftime("%Y/%m/%d")]
+
+
 def process(session: Session) -> Identity | None:
     """The process that has the session's rollout, or its writer's lock, open to write: the agent, not its wrapper.
 

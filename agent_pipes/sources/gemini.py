@@ -13,10 +13,10 @@ from agent_pipes.event import Fields
 from agent_pipes.pattern import pattern
 from agent_pipes.sources import result
 from agent_pipes.sources.fields import string, text_of, time_of
-from agent_pipes.sources.gemini_home import files, process, sessions, successor
+from agent_pipes.sources.gemini_home import files, folders, process, sessions, successor
 from agent_pipes.sources.gemini_stream import STREAM, Stream, count, is_stream
 
-__all__ = ["HOW", "NAME", "Translator", "files", "matters", "process", "recognises", "sessions", "successor"]
+__all__ = ["HOW", "NAME", "Translator", "files", "folders", "matters", "process", "recognises", "sessions", "successor"]
 
 NAME = "gemini"
 

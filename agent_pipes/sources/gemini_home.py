@@ -53,7 +53,12 @@ def sessions() -> Iterator[Session]:
 
 def files(session: Session) -> list[Path]:
     """The session's file, then its subagents'."""
-    return [session.path, *sorted((session.path.parent / re.sub(r"[^A-Za-z0-9_-]", "_", session.id)).glob("*.jsonl"))]
+    return [session.path, *sorted(path for folder in folders(session) for path in folder.glob("*.jsonl"))]
+
+
+def folders(session: Session) -> list[Path]:
+    """Where files of its subagents may appear."""
+    return [session.path.parent / re.sub(r"[^A-Za-z0-9_-]", "_", session.id)]
 
 
 def process(session: Session) -> Identity | None:
