@@ -176,6 +176,28 @@ def test_without_a_process_it_says_so_when_the_session_starts():
     assert outcome(subprocess.CompletedProcess([], 0, process.stdout.read()))["outcome"] == "failed"
 
 
+def test_what_an_agent_that_has_ended_meanwhile_left_running_is_ended_by_its_mark(spawn):
+    """An agent that crashes as the limit is passed leaves its tools, in sessions of their own, and nobody to end them."""
+    tools = [subprocess.Popen(["sleep", "120"], env=ENVIRONMENT | {"CLAUDE_CODE_SESSION_ID": session}, start_new_session=True) for session in ("mine", "another")]
+    try:
+        agent, _ = spawn()
+        breaker = start("trace-kill")
+        breaker.stdin.write(armed(agent.pid, marker="CLAUDE_CODE_SESSION_ID=mine").bytes)
+        breaker.stdin.flush()
+        while b'"history_end"' not in breaker.stdout.readline():
+            pass
+        agent.kill()
+        agent.wait()
+        out, said = breaker.communicate(tripped(Stream()).bytes, timeout=30)
+        done = outcome(subprocess.CompletedProcess([], 0, out))
+        assert done["outcome"] == "not_running" and "1 that it had started" in done["reason"], said
+        assert breaker.returncode == 124 and tools[0].wait(5) == -signal.SIGTERM and tools[1].poll() is None
+    finally:
+        for tool in tools:
+            tool.kill()
+            tool.wait()
+
+
 def test_a_limit_passed_before_the_process_is_known_ends_it_as_soon_as_it_is(spawn):
     process, _ = spawn()
     live = Stream()

@@ -118,6 +118,15 @@ def test_what_a_wrapper_hides_is_ended_too(home):
     assert done.returncode == 124 and left_of(home) == []
 
 
+def test_daemons_of_the_command_that_nothing_else_could_find_are_ended_too(home):
+    """Orphaned long before, in a session of its own, with an empty environment: only who was its parent's parent knows it."""
+    daemon = "(env -i setsid sh -c 'echo $$ > daemon; exec sleep 300' &)"
+    command = f"{daemon}; exec {shlex.join([sys.executable, str(STANDIN), '--pause', '0.1', '--rounds', '200'])}"
+    done = run("agent-strace", "watch", "--max-retries", "3", "--on-violation", "kill", "--", "bash", "-c", command, env=home)
+    assert done.returncode == 124 and gone(int(Path("daemon").read_text())), done.stderr
+    assert left_of(home) == []
+
+
 def test_a_kill_that_cannot_be_is_exit_status_125(home):
     folder = Path(".agent-traces/3f6e2c1a-9b7d-4e")
     folder.mkdir(parents=True)

@@ -143,12 +143,13 @@ class Killer:
             yield self.told(guarded, 0, "refused" if guarded.refused else "failed", reason)
         elif self.dry_run:
             yield self.told(guarded, guarded.held.identity.pid, "dry_run", guarded.trigger.text("message"))
-        elif guarded.held.gone():
+        elif guarded.control and guarded.held.gone():
             yield self.told(guarded, guarded.held.identity.pid, "not_running", "it had ended before")
         elif guarded.control:
             yield self.interrupt(guarded, guarded.held, guarded.control)
         else:
-            # A command of ours may be a wrapper of the agent, and the orphans of both come to us.
+            # Also where it has ended meanwhile: what it has left running is to end. A command of ours may be a wrapper of
+            # the agent, and the orphans of both come to us.
             ourselves = identify(os.getpid()) if guarded.whole_tree else None
             guarded.ending = Ending(
                 guarded.held, signal=self.signal, kill_after=self.kill_after or math.inf, marker=guarded.marker,
