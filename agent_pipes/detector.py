@@ -240,6 +240,6 @@ def detect(
 def alert_option(watcher: str) -> Callable[[Any], Any]:
     """`--alert SINK`, the same on every detector: who acts on its violations, instead of all that stand downstream."""
     return click.option(
-        "--alert", cls=Option, key=f"{watcher}.alert", multiple=True, type=click.Choice(["terminal", "file", "webhook", "kill"]),
+        "--alert", cls=Option, key=f"{watcher}.alert", multiple=True, type=click.Choice(["terminal", "file", "webhook", "exec", "kill"]),
         help="Only this acts on the violations; may be given again.",
     )

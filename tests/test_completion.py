@@ -131,7 +131,7 @@ def test_a_session_of_another_directory_once_it_is_begun_to_be_named(project, tm
         (("trace-tail", "--format", "c"), ["claude", "codex", "copilot"]),
         (("trace-tail", "--format=c"), ["claude", "codex", "copilot"]),
         (("trace-kill", "--signal", "TE"), ["TERM"]),
-        (("trace-detect-loop", "--alert", ""), ["terminal", "file", "webhook", "kill"]),
+        (("trace-detect-loop", "--alert", ""), ["terminal", "file", "webhook", "exec", "kill"]),
         (("agent-strace", "watch", "--on-violation", ""), ["alert", "kill"]),
         (("agent-strace", "setup", "--agent", "cu"), ["cursor"]),
         (("agent-strace", "hook", "--provider", "ge"), ["gemini"]),
