@@ -8,7 +8,7 @@ JOBS ?= 4
 PY := $(VENV)/bin/python
 export PYTHONUNBUFFERED :=
 
-.PHONY: help demo test lint man real prices completions dist bench-cost fuzz soak clean
+.PHONY: help demo test lint man real prices completions dist bench bench-profile bench-cost fuzz soak clean
 
 help:
 	@sed -n 's/^# make/make/p' $(MAKEFILE_LIST)
