@@ -110,10 +110,9 @@ def parent(pid: int) -> Identity | None:
 def ancestors(pid: int) -> list[Identity]:
     """The parent of `pid`, that one's parent, and so on to init."""
     found: list[Identity] = []
-    above = parent(pid)
-    while above is not None and above not in found:
-        found.append(above)
-        above = parent(above.pid)
+    row = process_at(pid)
+    while row and (row := process_at(row.parent)) and not row.dead and row.identity not in found:
+        found.append(row.identity)
     return found
 
 

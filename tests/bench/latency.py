@@ -23,7 +23,7 @@ PEER = (
     " .calls[$e.event_id] = $e.data.arguments.command elif $e.event_type == \"error\" then .failed[.calls[$e.parent_id]] += 1 else . end;"
     " select((.failed[.calls[$e.parent_id]] // 0) >= 3) | 1)' | while read -r line; do kill {pid}; done"
 )
-SETTLED = 0.5
+SETTLED = 1.5
 """Seconds that all stages are given to have read what was there, and to wait."""
 
 PATIENCE = 20
