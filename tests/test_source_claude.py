@@ -151,6 +151,14 @@ def test_calls_of_one_response_share_its_step() -> None:
     assert "agent_id" not in calls[1]["data"]
 
 
+def test_a_call_says_where_it_is_made_when_the_agent_has_gone_elsewhere() -> None:
+    """A Claude's shell stays where a `cd` has brought it; paths are meant from there."""
+    call = {"type": "tool_use", "id": "t", "name": "Bash", "input": {"command": "rm prod.yml"}}
+    begun = record("user", "hello")
+    events = events_of(begun, spoken({**call, "id": "t1"}), spoken({**call, "id": "t2"}, message="n") | {"cwd": "/home/dev/proj/deploy", "uuid": "x"})
+    assert [each["data"].get("cwd") for each in of(events, "tool_call")] == [None, "/home/dev/proj/deploy"]
+
+
 def test_results_and_failures_answer_their_calls() -> None:
     events = read(MAIN)
     ends = {each["parent_id"]: each for each in of(events, "tool_result", "error") if "parent_id" in each}

@@ -8,7 +8,7 @@ from agent_pipes.event import Fields
 from agent_pipes.pattern import pattern
 from agent_pipes.sources import result
 from agent_pipes.sources.claude_home import files, folders, process, sessions, successor
-from agent_pipes.sources.claude_lines import Line, api_error, blocks, goes_on, is_persons, reason
+from agent_pipes.sources.claude_lines import Line, api_error, blocks, goes_on, is_persons, reason, recognises
 from agent_pipes.sources.claude_usage import Response, Responses, size_of
 from agent_pipes.sources.fields import string, text_of
 
@@ -46,30 +46,6 @@ def matters(line: bytes) -> bool:
         or b'"result"' in line
         or (b'"stream_event"' in line and b'"content_block_delta"' not in line)
     )
-
-
-_CONVERSATION = frozenset({"user", "assistant", "system", "progress", "attachment"})
-_BESIDE = frozenset({"queue-operation", "last-prompt", "ai-title", "custom-title", "agent-name", "mode", "permission-mode", "atis-latch", "pr-link"})
-
-
-def recognises(record: Fields) -> bool:
-    """Whether this is a line of a transcript, or of `--output-format stream-json`."""
-    kind = record.get("type")
-    if kind == "file-history-snapshot":
-        return "snapshot" in record
-    if kind == "summary":
-        return "leafUuid" in record
-    if type(kind) is not str or not (string(record, "sessionId") or string(record, "session_id")):
-        return False
-    if kind in _BESIDE:
-        return "sessionId" in record
-    if kind == "system" and record.get("subtype") == "init":
-        return "claude_code_version" in record or "slash_commands" in record
-    message = record.get("message")
-    if "systemPayload" in record or (type(message) is dict and "parts" in message):
-        # Qwen Code keeps its sessions in much the same form.
-        return False
-    return kind in _CONVERSATION and (type(message) is dict or "uuid" in record or type(record.get("data")) is dict)
 
 
 class _Seen:
@@ -115,6 +91,7 @@ class Translator:
         self._agents: OrderedDict[str, bool] = OrderedDict()
         self._speaking: OrderedDict[str, str] = OrderedDict()
         self._began = False
+        self._cwd = ""
         self._number = 0
         self._end: Fields | None = None
 
@@ -147,7 +124,8 @@ class Translator:
         self._name(line)
         if not self._began:
             self._began = True
-            data: Fields = {"agent": NAME, "cwd": string(line.record, "cwd")}
+            self._cwd = string(line.record, "cwd")
+            data: Fields = {"agent": NAME, "cwd": self._cwd}
             if model := string(line.record, "model") or string(line.message, "model"):
                 data["model"] = model
             data["path"] = path
@@ -219,6 +197,9 @@ class Translator:
         data: Fields = {"tool_name": string(block, "name"), "arguments": arguments if type(arguments) is dict else {}}
         if step:
             data["step"] = step
+        if (where := string(line.record, "cwd")) and where != self._cwd:
+            # Its shell has gone elsewhere, and stays there; a subagent may work in a tree of its own.
+            data["cwd"] = where
         _remember(self._calls, call, _Call(data["tool_name"], line.time, string(data["arguments"], "subagent_type")))
         yield self._event("tool_call", line.time, call, _of(line, data))
 

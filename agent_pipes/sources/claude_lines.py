@@ -6,6 +6,29 @@ from agent_pipes.event import Fields
 from agent_pipes.pattern import pattern
 from agent_pipes.sources.fields import string, time_of
 
+_CONVERSATION = frozenset({"user", "assistant", "system", "progress", "attachment"})
+_BESIDE = frozenset({"queue-operation", "last-prompt", "ai-title", "custom-title", "agent-name", "mode", "permission-mode", "atis-latch", "pr-link"})
+
+
+def recognises(record: Fields) -> bool:
+    """Whether this is a line of a transcript, or of `--output-format stream-json`."""
+    kind = record.get("type")
+    if kind == "file-history-snapshot":
+        return "snapshot" in record
+    if kind == "summary":
+        return "leafUuid" in record
+    if type(kind) is not str or not (string(record, "sessionId") or string(record, "session_id")):
+        return False
+    if kind in _BESIDE:
+        return "sessionId" in record
+    if kind == "system" and record.get("subtype") == "init":
+        return "claude_code_version" in record or "slash_commands" in record
+    message = record.get("message")
+    if "systemPayload" in record or (type(message) is dict and "parts" in message):
+        # Qwen Code keeps its sessions in much the same form.
+        return False
+    return kind in _CONVERSATION and (type(message) is dict or "uuid" in record or type(record.get("data")) is dict)
+
 
 class Line:
     """A line of the conversation.
