@@ -101,12 +101,6 @@ def rows() -> Iterator[Process]:
     return _proc() if _LINUX else _ps("-A")
 
 
-def parent(pid: int) -> Identity | None:
-    """The parent of `pid`; None where it has none that we may see, as in a container."""
-    process = process_at(pid)
-    return identify(process.parent) if process else None
-
-
 def ancestors(pid: int) -> list[Identity]:
     """The parent of `pid`, that one's parent, and so on to init."""
     found: list[Identity] = []

@@ -27,7 +27,6 @@ from agent_pipes.process import (
     holders,
     identify,
     namespaces,
-    parent,
     process_at,
     standard_pipe,
     thread_group,
@@ -79,7 +78,7 @@ def test_the_start_time_is_field_22_of_stat():
 def test_no_process_has_no_identity(way, pid):
     assert identify(pid) is None
     assert process_at(pid) is None
-    assert parent(pid) is None
+    assert ancestors(pid) == []
 
 
 def test_a_zombie_is_no_process(way, plant):
@@ -170,7 +169,7 @@ def test_an_ended_process_is_not_alive(way, plant):
 def test_what_stands_above_and_below(way, plant):
     tree = plant({"name": "wrapper", "children": [{"name": "agent", "children": [{"name": "shell", "session": True, "children": [{"name": "tool"}]}]}]})
     pids = tree.pids
-    assert parent(pids["agent"]) == identify(pids["wrapper"])
+    assert ancestors(pids["agent"])[0] == identify(pids["wrapper"])
     assert [each.pid for each in descendants(pids["wrapper"])] == [pids["agent"], pids["shell"], pids["tool"]]
     up = [each.pid for each in ancestors(pids["tool"])]
     assert up[:4] == [pids["shell"], pids["agent"], pids["wrapper"], os.getpid()]
