@@ -76,8 +76,8 @@ def sessions(names: Iterable[str] = NAMES) -> list[Session]:
     store is left out, as it has less.
     """
     found = [session for name in names for session in source(name).sessions()]
-    told = {stored_as(session.id) for session in found if session.agent != STORE}
-    once = [session for session in found if session.agent != STORE or session.id not in told]
+    told = {stored_as(session.id): session.path for session in found if session.agent != STORE}
+    once = [session for session in found if session.agent != STORE or session.id not in told or not told[session.id].exists()]
     return sorted(once, key=lambda session: session.modified, reverse=True)
 
 
@@ -90,7 +90,8 @@ def told_by_its_agent(session: Session) -> Session | None:
     own = [name for name in NAMES if name != STORE]
     if provider := store.provider(session):
         own = [provider] if provider in own else []
-    return next((each for each in sessions(own) if stored_as(each.id) == session.id), None)
+    # One that is known to run, but has written nothing, tells nothing yet, and may never.
+    return next((each for each in sessions(own) if stored_as(each.id) == session.id and each.path.exists()), None)
 
 
 def process_of(session: Session) -> Identity | None:

@@ -289,6 +289,24 @@ def test_what_hooks_wrote_first_is_left_for_what_the_agent_writes(home, argument
     assert tail.wait(20) == -signal.SIGTERM and f"session {SAME[:16]} goes on as {SAME}" in tail.stderr.read().decode()
 
 
+def test_what_hooks_write_is_read_while_the_agent_itself_writes_nothing(home):
+    """A Claude that is told to keep no session stands in its registry all the same."""
+    sleeper = agent(home, "--scenario", "silent", "--pause", "60")
+    (entry,) = until(lambda: list((Path(home["CLAUDE_CONFIG_DIR"]) / "sessions").glob("*.json")), what="the registry")
+    name = until(lambda: entry.read_text() and json.loads(entry.read_text())["sessionId"], what="the entry")
+    (path,) = until(lambda: list(Path(home["CLAUDE_CONFIG_DIR"]).glob("projects/*/*.jsonl")), what="the transcript")
+    path.unlink()
+    tail = start("trace-tail", "--all", env=home)
+    written = store(Path.cwd(), Stream(session=name[:16]).bash("ls"), name[:16])
+    assert lines_until(tail, "tool_result")[-1]["session_id"] == name[:16]
+    with written.open("ab") as file:
+        file.write(Stream(session=name[:16], at=time.time()).bash("pwd").bytes)
+    assert lines_until(tail, "tool_result")[-1]["session_id"] == name[:16]
+    for process in (tail, sleeper):
+        process.kill()
+        process.wait()
+
+
 def test_a_store_that_was_asked_for_is_not_left(home):
     path = store(Path.cwd(), Stream(session=SAME[:16]).bash("ls"), SAME[:16])
     transcript(home)
