@@ -182,7 +182,7 @@ def _place(text: str) -> tuple[int, int]:
     """Where the value of the key `data` begins and ends in the object that `text` holds: of the last, if there are more."""
     import json
 
-    decoder = json.JSONDecoder(strict=False)
+    decoder = json.JSONDecoder(strict=False, parse_int=str, parse_float=str)
     at = text.index("{") + 1
     found = (0, 0)
     while text[at := _BETWEEN.match(text, at).end()] == '"':  # type: ignore[union-attr]

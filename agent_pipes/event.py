@@ -193,7 +193,7 @@ def objects(line: bytes) -> Iterator[Fields]:
 def _forgiving(text: str) -> Iterator[Fields]:
     import json
 
-    decoder = json.JSONDecoder(strict=False, parse_constant=lambda name: None)
+    decoder = json.JSONDecoder(strict=False, parse_constant=lambda name: None, parse_int=_number, parse_float=_number)
     at = 0
     while at < len(text):
         try:
@@ -207,6 +207,14 @@ def _forgiving(text: str) -> Iterator[Fields]:
         yield fields
         while at < len(text) and text[at] in " \t\r\n\0":
             at += 1
+
+
+def _number(text: str) -> int | float | None:
+    """A number as orjson has it: a float where it does not fit into 64 bits; None where it is beyond any."""
+    if len(text) < 19 and text.lstrip("-").isdigit():
+        return int(text)
+    number = float(text)
+    return number if -1e308 < number < 1e308 else None
 
 
 def _kind(value: object) -> str:

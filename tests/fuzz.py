@@ -102,7 +102,8 @@ def parser(line: bytes) -> None:
 def translator(name: str) -> Callable[[list[dict[str, Any]]], None]:
     def translate(records: list[dict[str, Any]]) -> None:
         translator = choose.source(name).Translator()
-        for record in records:
+        # As its line is read: not every number that Python has gets so far.
+        for record in (found for each in records for found in objects(json.dumps(each).encode())):
             choose.recognised(record)
             for fields in translator.translate(record, 1_795_359_278.0, "session.jsonl"):
                 assert isinstance(fields["event_type"], str) and b"\n" not in dumps(fields)
