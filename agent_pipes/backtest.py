@@ -73,7 +73,7 @@ def try_session(session: Session, limits: Limits) -> Tried:
 
 
 def _events(session: Session) -> Iterator[Event]:
-    quiet = Tail(Waiter(), poll=True, max_line=64 << 20, options={})
+    quiet = Tail(Waiter(), poll=True, once=True, max_line=64 << 20, options={})
     try:
         yield from _stage(cost, {})(read_once(quiet, [session], None))
     finally:

@@ -87,6 +87,7 @@ class Follower:
     """Files that are followed from their beginning, each by its path.
 
     poll:     do without inotify.
+    once:     the files are read as they are: nobody tells of changes, and a file is not known again when it is written anew.
     max_line: bytes of the longest line, with its newline; a longer one is skipped, and said.
     warn:     is told what people should know.
     clock:    monotonic seconds.
@@ -96,14 +97,15 @@ class Follower:
     """
 
     def __init__(
-        self, *, poll: bool = False, max_line: int = 64 << 20, warn: Callable[[str], None], clock: Callable[[], float] = time.monotonic
+        self, *, poll: bool = False, once: bool = False, max_line: int = 64 << 20, warn: Callable[[str], None], clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.directories_changed = False
         self._max_line = max_line
         self._warn = warn
         self._clock = clock
         self._names: dict[str, _Name] = {}
-        self._watcher = Watcher(poll, warn)
+        self._once = once
+        self._watcher = Watcher(poll or once, warn)
         self._opened: dict[Growing, None] = {}
         self._limit = _limit()
 
@@ -277,7 +279,7 @@ class Follower:
                 if self._is_still(old, name.where):
                     return old
                 break
-        file = name.file.successor() if name.file else Growing(name.path, self._max_line, self._warn, name.generations)
+        file = name.file.successor() if name.file else Growing(name.path, self._max_line, self._warn, name.generations, remember=not self._once)
         file.identity = identity
         return file
 

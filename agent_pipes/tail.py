@@ -100,8 +100,7 @@ def tail(
     source = choose.source(form) if form else None
     if session == "-" or (session is None and not every and not child and _redirected()):
         return (yield from read_pipe(waiter, source, options))
-    # What is read once needs nobody to tell of changes.
-    reader = Tail(waiter, poll=poll or no_follow, max_line=max_line, options=options, child=child is not None)
+    reader = Tail(waiter, poll=poll, once=no_follow, max_line=max_line, options=options, child=child is not None)
     try:
         if child:
             yield from follow(reader, lambda tail: _of_child(tail, child), endless=True, given=child, how="child", wait=True)

@@ -60,11 +60,11 @@ class Watched:
 class Tail:
     """What is being followed: the sessions, their files, and the processes that write them."""
 
-    def __init__(self, waiter: Waiter, *, poll: bool, max_line: int, options: dict[str, Any], child: bool = False) -> None:
+    def __init__(self, waiter: Waiter, *, poll: bool, once: bool = False, max_line: int, options: dict[str, Any], child: bool = False) -> None:
         self.waiter = waiter
         self.clock = Clock()
         self.since = self.clock.began - (AHEAD if child else 0.0)
-        self.follower = Follower(poll=poll, max_line=max_line, warn=warn)
+        self.follower = Follower(poll=poll, once=once, max_line=max_line, warn=warn)
         self.options = options
         self.readings: dict[Path, Reading] = {}
         self.processes: dict[Path, Identity] = {}

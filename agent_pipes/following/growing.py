@@ -98,7 +98,7 @@ class Growing:
     unfinished: whether reading has stopped to let the caller in, and goes on at once.
     """
 
-    def __init__(self, path: Path, max_line: int, warn: Callable[[str], None], generations: Iterator[int], generation: int = 0) -> None:
+    def __init__(self, path: Path, max_line: int, warn: Callable[[str], None], generations: Iterator[int], generation: int = 0, *, remember: bool = True) -> None:
         self.path = path
         self.fd = -1
         self.identity = (0, 0)
@@ -108,6 +108,7 @@ class Growing:
         self._max_line = max_line
         self._warn = warn
         self._generations = generations
+        self._remember = remember
         self._generation = generation
         self._rewrite: Rewrite | None = None
         self._now = 0.0
@@ -126,7 +127,7 @@ class Growing:
 
     def successor(self) -> "Growing":
         """Another file that stands in this one's place: it may be a copy, of which only what is new is to come."""
-        other = Growing(self.path, self._max_line, self._warn, self._generations, self._generation)
+        other = Growing(self.path, self._max_line, self._warn, self._generations, self._generation, remember=self._remember)
         other._now = self._now
         other._seen, other._number, other._rewrite = self._seen[:], self._number, self._rewrite
         other.anew("replaced by another file")
@@ -284,7 +285,7 @@ class Growing:
 
     def _news(self, hashes: "array[int]", whole: list[bytes]) -> list[tuple[int, int]]:
         """Which of the next lines are new: ranges of their indices."""
-        if len(self._seen) < LINES:
+        if self._remember and len(self._seen) < LINES:
             self._seen.extend(hashes)
         rewrite = self._rewrite
         if rewrite is None:
