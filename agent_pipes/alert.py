@@ -15,7 +15,7 @@ import click
 from agent_pipes.event import Event
 from agent_pipes.filter import ENDED, UNREADABLE, Events, filter_command
 from agent_pipes.options import DURATION, Option
-from agent_pipes.stream import say, shown, warn, warning_head
+from agent_pipes.people import say, shown, warn, warning_head
 
 if TYPE_CHECKING:
     from agent_pipes.telling.outbox import Outbox

@@ -17,8 +17,9 @@ from agent_pipes.event import Event, Fields, make
 from agent_pipes.filter import Command, Filter
 from agent_pipes.options import DURATION, written
 from agent_pipes.orders import Orders
+from agent_pipes.people import shown, speak_as
 from agent_pipes.sources import Session
-from agent_pipes.stream import Waiter, shown, speak_as
+from agent_pipes.stream import Waiter
 from agent_pipes.tailing import Tail, read_once
 from agent_pipes.watch import WATCHERS, Plan, configured, scoped, watch_options
 

@@ -10,9 +10,10 @@ from contextlib import suppress
 from typing import Any
 
 from agent_pipes.filter import ENDED, KILLED, NOT_KILLED, VIOLATION, exit_status
+from agent_pipes.people import hold_back, say, warn
 from agent_pipes.process import Identity, identify
 from agent_pipes.processes.held import become_subreaper, clear_death_signal
-from agent_pipes.stream import Waiter, die_of, hold_back, say, warn
+from agent_pipes.stream import Waiter, die_of
 
 NOT_EXECUTABLE, NOT_FOUND = 126, 127
 """Exit statuses of env(1), timeout(1) and the shell for a command that could not be started."""

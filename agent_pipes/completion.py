@@ -29,7 +29,7 @@ from click.shell_completion import (
 )
 
 from agent_pipes.filter import Filter
-from agent_pipes.stream import shown
+from agent_pipes.people import shown
 from agent_pipes.subcommands import strace
 
 VARIABLE = "_AGENT_STRACE_COMPLETE"

@@ -17,8 +17,8 @@ from agent_pipes.money.metering import ASSUMED, GUESSED, Cost, Meter, may_record
 from agent_pipes.money.price_file import PRICE_FILE
 from agent_pipes.options import Option
 from agent_pipes.pattern import pattern
+from agent_pipes.people import warn
 from agent_pipes.pricing import DOLLAR
-from agent_pipes.stream import warn
 
 
 def pricing_options(flags: bool) -> Callable[[Any], Any]:

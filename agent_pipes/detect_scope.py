@@ -10,10 +10,10 @@ from agent_pipes.detector import Detection, Finding, alert_option, detect
 from agent_pipes.event import Event
 from agent_pipes.filter import filter_command
 from agent_pipes.options import Option
+from agent_pipes.people import program, say
 from agent_pipes.policy import Policy, PolicyError, load
 from agent_pipes.reach import KINDS
 from agent_pipes.reach.scope import JUDGED, Scope, more, shortened
-from agent_pipes.stream import program, say
 
 
 class File(click.ParamType):  # type: ignore[type-arg]

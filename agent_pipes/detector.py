@@ -10,7 +10,7 @@ import click
 from agent_pipes.event import Event, Level, violation
 from agent_pipes.filter import Joint
 from agent_pipes.options import Option
-from agent_pipes.stream import warn
+from agent_pipes.people import warn
 
 SESSIONS = 10_000
 """Sessions of which a detector keeps its state; the one unheard of for longest goes first, and it is said once."""

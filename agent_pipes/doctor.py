@@ -12,7 +12,7 @@ import click
 
 from agent_pipes.checks import Check
 from agent_pipes.filter import Command, version_option
-from agent_pipes.stream import shown
+from agent_pipes.people import shown
 
 COLOURS = {"ok": "green", "warning": "yellow", "problem": "red"}
 

@@ -22,7 +22,8 @@ import click
 from agent_pipes import __version__
 from agent_pipes.event import Event
 from agent_pipes.options import Option
-from agent_pipes.stream import Output, Reader, ReaderGone, Waiter, die_of, say, warn
+from agent_pipes.people import say, warn
+from agent_pipes.stream import Output, Reader, ReaderGone, Waiter, die_of
 
 ENDED, VIOLATION, UNREADABLE, BROKE_OFF, KILLED, NOT_KILLED = 0, 1, 2, 3, 124, 125
 """The exit statuses of agent-pipes(7): end of input, -e and a violation, usage or bad input, the stream broke off

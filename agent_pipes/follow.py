@@ -1,6 +1,6 @@
 """Following files that grow: nothing is lost, nothing comes twice, or it is said exactly what.
 
-    follower = Follower(warn=stream.warn)
+    follower = Follower(warn=people.warn)
     follower.add(path)
     while True:
         for piece in follower.read():

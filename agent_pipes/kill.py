@@ -10,7 +10,8 @@ from agent_pipes.alert import ends
 from agent_pipes.event import Event
 from agent_pipes.filter import BROKE_OFF, ENDED, Events, filter_command, worst
 from agent_pipes.options import DURATION, Option
-from agent_pipes.stream import Waiter, warn
+from agent_pipes.people import warn
+from agent_pipes.stream import Waiter
 
 if TYPE_CHECKING:
     from agent_pipes.process import Identity

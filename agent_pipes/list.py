@@ -11,8 +11,8 @@ from agent_pipes import choose
 from agent_pipes.event import Event, make
 from agent_pipes.filter import filter_command
 from agent_pipes.options import written
+from agent_pipes.people import shown
 from agent_pipes.sources import Session
-from agent_pipes.stream import shown
 
 
 def entry(session: Session) -> Event:

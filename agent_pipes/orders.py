@@ -7,7 +7,7 @@ from pathlib import Path
 
 from agent_pipes.event import Event
 from agent_pipes.filter import ENDED, Events, filter_command
-from agent_pipes.stream import warn
+from agent_pipes.people import warn
 
 
 def open_to_all(path: Path) -> bool:

@@ -18,10 +18,10 @@ from posixpath import basename, dirname, join, normpath
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from agent_pipes.globs import CommandPatterns, HostPatterns, PathPatterns, Place, place
+from agent_pipes.people import program, say
 from agent_pipes.reach import About, Use
 from agent_pipes.shell import Command
 from agent_pipes.shell.commands import PATH_MAX
-from agent_pipes.stream import program, say
 
 if TYPE_CHECKING:
     from pathlib import Path

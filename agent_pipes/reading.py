@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from agent_pipes.event import OURS, Event, from_fields, make, objects
+from agent_pipes.people import warn
 from agent_pipes.process import Identity
 from agent_pipes.sources import Session, Source
-from agent_pipes.stream import warn
 
 BILLED = ("llm_response", "llm_request", "assistant_response")
 """The events in which trace-cost writes what they cost."""

@@ -16,7 +16,7 @@ import click
 from agent_pipes.event import Fields
 from agent_pipes.filter import Command, version_option
 from agent_pipes.hooks.payload import AGENTS
-from agent_pipes.stream import warn
+from agent_pipes.people import warn
 
 SECONDS = 10
 """How long an agent waits for a hook at most."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from agent_pipes.detector import SESSIONS
 from agent_pipes.event import Event, violation
 from agent_pipes.filter import ENDED, Events, filter_command
-from agent_pipes.stream import warn
+from agent_pipes.people import warn
 
 
 class Failures:

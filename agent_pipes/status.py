@@ -9,7 +9,7 @@ from agent_pipes.alert import Started
 from agent_pipes.event import OURS, Event
 from agent_pipes.filter import Events, filter_command
 from agent_pipes.options import DURATION, Option
-from agent_pipes.stream import say, shown, to_people, warning_head
+from agent_pipes.people import say, shown, to_people, warning_head
 
 SECOND = 1.0
 """Between two lines on a terminal, where each replaces the last."""

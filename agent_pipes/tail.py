@@ -12,10 +12,11 @@ from agent_pipes import choose
 from agent_pipes.event import objects, tick
 from agent_pipes.filter import ENDED, UNREADABLE, Events, filter_command
 from agent_pipes.options import DURATION, SIZE, written
+from agent_pipes.people import warn
 from agent_pipes.process import Identity, ancestors, identify
 from agent_pipes.reading import Clock, Reading
 from agent_pipes.sources import Session, Source
-from agent_pipes.stream import Lines, Waiter, warn
+from agent_pipes.stream import Lines, Waiter
 from agent_pipes.tailing import Find, Tail, control_of, follow, read_once
 
 

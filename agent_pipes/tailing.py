@@ -9,11 +9,12 @@ from typing import Any
 from agent_pipes import choose
 from agent_pipes.event import Event, tick
 from agent_pipes.follow import Follower
+from agent_pipes.people import warn
 from agent_pipes.process import Identity, alive
 from agent_pipes.processes.held import Held, Refused
 from agent_pipes.reading import Clock, Reading
 from agent_pipes.sources import Session, Source
-from agent_pipes.stream import Waiter, warn
+from agent_pipes.stream import Waiter
 
 SEARCH, SOON = 1.0, 0.1
 """Seconds between two looks for sessions, and for the processes of those that are followed; the second until one is found,

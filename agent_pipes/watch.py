@@ -20,8 +20,9 @@ from agent_pipes.filter import Command, Filter, run_pipeline, version_option
 from agent_pipes.kill import kill
 from agent_pipes.options import Option
 from agent_pipes.orders import Orders, kept, open_to_all
+from agent_pipes.people import speak_as, warn
 from agent_pipes.status import status
-from agent_pipes.stream import Waiter, speak_as, warn
+from agent_pipes.stream import Waiter
 from agent_pipes.tail import tail
 
 WATCHERS: dict[str, Filter] = {

@@ -25,9 +25,9 @@ from agent_pipes import choose, config, policy
 from agent_pipes.event import Event, dumps, objects
 from agent_pipes.globs import CommandPatterns, HostPatterns, PathPatterns, place
 from agent_pipes.options import COUNT, DOLLARS, DURATION, SIZE, written
+from agent_pipes.people import shown
 from agent_pipes.policy import absolute
 from agent_pipes.shell import line, normalised, parse
-from agent_pipes.stream import shown
 from agent_pipes.watch import WATCHERS, preset_options
 
 FIXTURES = Path(__file__).resolve().parent / "fixtures"

@@ -195,13 +195,13 @@ def test_what_nobody_read_is_counted_and_said_once_somebody_does():
     code = f"""
 import os, sys
 sys.path.insert(0, {str(BIN.parent)!r})
-from agent_pipes import stream
-stream.PATIENCE = 0.05
+from agent_pipes import people
+people.PATIENCE = 0.05
 for number in range(3):
-    stream.say(f"lost {{number}}")
+    people.say(f"lost {{number}}")
 print("lost", flush=True)
 sys.stdin.readline()
-stream.say("heard")
+people.say("heard")
 """
     process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=write, env=ENVIRONMENT)
     os.close(write)

@@ -12,7 +12,7 @@ from webhooks import server, violated, webhook, with_status
 
 from agent_pipes import alert as command
 from agent_pipes.event import Event, make, violation
-from agent_pipes.stream import shown
+from agent_pipes.people import shown
 from agent_pipes.telling import payloads
 from agent_pipes.telling.waiting import Alert, Batch, Joined, alone
 

@@ -18,10 +18,10 @@ from agent_pipes.hooks.payload import AGENTS
 from agent_pipes.money import spent
 from agent_pipes.money.metering import Meter
 from agent_pipes.orders import open_to_agent, open_to_all
+from agent_pipes.people import hold_back
 from agent_pipes.pricing import built_in
 from agent_pipes.setup_hooks import calls, settings_of
 from agent_pipes.sources import Session, store
-from agent_pipes.stream import hold_back
 from agent_pipes.watch import POLICY, WATCHERS, preset_options
 
 NEWEST, BYTES = 20, 16 << 20

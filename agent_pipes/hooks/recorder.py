@@ -39,7 +39,7 @@ def run(*, guard: bool, agent: str = "", word: str = "") -> int:
 
 
 def _complain(message: str) -> None:
-    from agent_pipes.stream import warn
+    from agent_pipes.people import warn
 
     warn(message)
 

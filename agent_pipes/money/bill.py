@@ -5,8 +5,8 @@ from typing import Any
 
 from agent_pipes.event import Event, make
 from agent_pipes.money.metering import Account, Meter, Tally
+from agent_pipes.people import shown
 from agent_pipes.pricing import DOLLAR
-from agent_pipes.stream import shown
 
 
 class Bill:

@@ -15,10 +15,10 @@ from agent_pipes.event import Event, Fields, objects
 from agent_pipes.money.estimate import HEARD
 from agent_pipes.money.metering import Meter, may_record, modes_of
 from agent_pipes.pattern import pattern
+from agent_pipes.people import warn
 from agent_pipes.pricing import Usage
 from agent_pipes.sources import Source, claude, claude_usage
 from agent_pipes.sources.fields import time_of
-from agent_pipes.stream import warn
 
 _CODEX = pattern(
     rb'\{"timestamp":"[^"]*",(?:"ordinal":\d+,)?"type":"(?:world_state|compacted|response_item|inter_agent_communication_metadata'

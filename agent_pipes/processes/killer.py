@@ -11,10 +11,11 @@ import click
 
 from agent_pipes.event import Event, make
 from agent_pipes.filter import ENDED, KILLED, NOT_KILLED, worst
+from agent_pipes.people import warn
 from agent_pipes.process import Identity, identify, process_at
 from agent_pipes.processes.ending import Ending, Outcome
 from agent_pipes.processes.held import Held, Refused, reap_adopted
-from agent_pipes.stream import Waiter, warn
+from agent_pipes.stream import Waiter
 
 UNARMED = 5.0
 """Seconds of a live session after which it is said that its process is not known: a client needs one or two to register."""

@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 
-from agent_pipes.stream import warn
+from agent_pipes.people import warn
 from agent_pipes.telling.waiting import Alert, Batch, OneByOne, Waiting
 
 SAID = 5

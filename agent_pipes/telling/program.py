@@ -10,8 +10,8 @@ import time
 from contextlib import suppress
 from typing import IO
 
+from agent_pipes.people import warn
 from agent_pipes.processes import errands
-from agent_pipes.stream import warn
 from agent_pipes.telling.outbox import Undelivered
 from agent_pipes.telling.waiting import Batch
 
