@@ -71,7 +71,7 @@ fuzz: $(VENV)/.made
 soak: $(VENV)/.made
 	PYTHONPATH=. $(PY) tests/soak.py
 
-# make dist        the sdist and the wheel, checked as PyPI checks them
+# make dist        the sdist and the wheel, built and checked
 dist: $(VENV)/.made
 	$(PY) -m pip install -q --disable-pip-version-check build twine
 	rm -rf dist build && $(PY) -m build --outdir dist . && $(PY) -m twine check --strict dist/*
