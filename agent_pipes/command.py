@@ -14,6 +14,7 @@ from agent_pipes.people import hold_back, say, warn
 from agent_pipes.process import Identity, identify
 from agent_pipes.processes.held import become_subreaper, clear_death_signal
 from agent_pipes.stream import Waiter, die_of
+from agent_pipes.tailing import UNWATCHED
 
 NOT_EXECUTABLE, NOT_FOUND = 126, 127
 """Exit statuses of env(1), timeout(1) and the shell for a command that could not be started."""
@@ -62,6 +63,9 @@ def run_command(command: tuple[str, ...], waiter: Waiter, watch: Callable[[Ident
         if identity:
             # Whatever becomes of the watching, the command is waited for.
             status = exit_status(lambda: watch(identity))
+        else:
+            # It was over at once, and may have left something behind that goes on.
+            warn(UNWATCHED)
         if child.poll() is None:
             warn(f"{command[0]} (process {child.pid}) still runs, and nothing watches it now")
         returned = child.wait()

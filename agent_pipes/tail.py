@@ -17,7 +17,7 @@ from agent_pipes.process import Identity, ancestors, identify
 from agent_pipes.reading import Clock, Reading
 from agent_pipes.sources import Session, Source
 from agent_pipes.stream import Lines, Waiter
-from agent_pipes.tailing import Find, Tail, control_of, follow, read_once
+from agent_pipes.tailing import UNWATCHED, Find, Tail, control_of, follow, read_once
 
 
 def read_pipe(waiter: Waiter, source: Source | None, options: dict[str, Any]) -> Events:
@@ -106,7 +106,7 @@ def tail(
         if child:
             yield from follow(reader, lambda tail: _of_child(tail, child), endless=True, given=child, how="child", wait=True)
             if not reader.seen:
-                warn("no session of the command was seen: nothing was watched")
+                warn(UNWATCHED)
         elif no_follow:
             chosen = _recorded(since) if every else [_chosen(session, source)]
             yield from read_once(reader, chosen, source)

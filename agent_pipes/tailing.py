@@ -32,6 +32,8 @@ SETTLED = 60.0
 LEFT = 5.0
 """Seconds for which nobody may have worked in a session until it is taken to be over, or to be nobody's."""
 
+UNWATCHED = "no session of the command was seen: nothing was watched"
+
 AHEAD = 0.5
 """Seconds by which a command's session may have begun before we looked at the clock; no client opens one any sooner."""
 

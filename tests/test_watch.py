@@ -315,3 +315,15 @@ def test_usage_errors(home):
     assert run("agent-strace", "watch", "--no-follow", env=home).returncode == 2
     assert run("agent-strace", "watch", "--pid", "1", "--explain", env=home).returncode in (0, 2)
     assert b"agent-strace" in run("agent-strace", env=home).stderr + run("agent-strace", env=home).stdout
+
+
+def test_a_command_that_is_over_before_it_can_be_watched_is_said_to_have_been_watched_by_nobody():
+    code = """
+import sys
+sys.argv = ["agent-strace", "watch", "--", "sh", "-c", "exit 7"]
+from agent_pipes import command, strace
+command.identify = lambda pid: None
+sys.exit(strace.main())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=ENVIRONMENT, cwd=BIN.parent)
+    assert done.returncode == 7 and b"no session of the command was seen: nothing was watched\n" in done.stderr
