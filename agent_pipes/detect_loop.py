@@ -11,8 +11,10 @@ from agent_pipes.options import COUNT, Option, limit
 from agent_pipes.repeats.loops import Limits, Loop
 from agent_pipes.repeats.textloop import TextLoop
 
+SEES = CALLS | {"assistant_response"}
 
-@filter_command("trace-detect-loop")
+
+@filter_command("trace-detect-loop", sees=SEES)
 @limit("--max", type=COUNT, flag="--max-repeats", key="loop.max_repeats", default=3, help="Times a sequence of calls may come in a row.")
 @limit("--length", type=COUNT, flag="--loop-length", key="loop.sequence_length", default=3, help="Calls of the shortest sequence that counts.")
 @limit("--repeat", type=COUNT, key="loop.repeat", default=5, help="Times one call may give the same result.")
@@ -34,7 +36,7 @@ def detect_loop(
         raise click.UsageError(f"--{'max' if max == 1 else 'repeat'} 1: what comes once does not repeat itself; 2 or more is expected, or 'off'")
     limits = Limits(max, length or 1, repeat, ceiling, warn, key)
     calls = detect(events, "loop", lambda: Loop(limits), alert, sees=CALLS, per_agent=True)
-    return detect(calls, "loop", lambda: TextLoop(max), alert, per_agent=True) if text else calls
+    return detect(calls, "loop", lambda: TextLoop(max), alert, sees=SEES, per_agent=True) if text else calls
 
 
 main = detect_loop.main

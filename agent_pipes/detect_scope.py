@@ -6,11 +6,11 @@ from typing import Any
 
 import click
 
-from agent_pipes.detector import Detection, Finding, alert_option, detect
+from agent_pipes.detector import BOUNDS, Detection, Finding, alert_option, detect
 from agent_pipes.event import Event
 from agent_pipes.filter import filter_command
 from agent_pipes.options import Option
-from agent_pipes.people import program, say
+from agent_pipes.people import warn
 from agent_pipes.policy import Policy, PolicyError, load
 from agent_pipes.reach import KINDS
 from agent_pipes.reach.scope import JUDGED, Scope, more, shortened
@@ -27,7 +27,10 @@ class File(click.ParamType):  # type: ignore[type-arg]
         return Path(value)
 
 
-@filter_command("trace-detect-scope")
+SEES = BOUNDS | {"session_start", *JUDGED}
+
+
+@filter_command("trace-detect-scope", sees=SEES)
 @click.option(
     "--policy", cls=Option, type=File(), default=".agent-scope.json", show_default=True, flag="--policy", key="scope.policy",
     help="The policy: what may be read, written, run and reached.",
@@ -46,7 +49,7 @@ def detect_scope(events: Iterable[Event], policy: Path, strict: bool, alert: tup
         rules = load(policy)
     except PolicyError as error:
         raise click.UsageError(str(error)) from None
-    return detect(events, "scope", lambda: ScopeDetector(rules, strict), alert)
+    return detect(events, "scope", lambda: ScopeDetector(rules, strict), alert, sees=SEES)
 
 
 class ScopeDetector:
@@ -80,11 +83,8 @@ class ScopeDetector:
         for gap in judgement.unjudged:
             if gap.kind not in self.said:
                 self.said.add(gap.kind)
-                say(f"{program()}: session {event.session[:12]}: not judged: {KINDS[gap.kind]} ({gap.what}); said once, it holds for all such calls")
+                warn(f"session {event.session[:12]}: not judged: {KINDS[gap.kind]} ({gap.what}); said once, it holds for all such calls")
         return ()
 
 
 main = detect_scope.main
-
-if __name__ == "__main__":
-    main()
