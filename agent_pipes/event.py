@@ -5,6 +5,12 @@ from typing import Any, Literal
 
 import orjson
 
+try:
+    # hashlib begins with OpenSSL's own start, which takes several milliseconds: of each command, or of its first violation.
+    from _blake2 import blake2b
+except ImportError:
+    from hashlib import blake2b
+
 Fields = dict[str, Any]
 """An event as an object: `event_type`, `timestamp`, `event_id`, `session_id`, `parent_id`, `duration_ms`, `data`."""
 
@@ -154,8 +160,6 @@ def violation(
 
 def digest(content: bytes) -> str:
     """A short name for `content`: equal content has the same, and other content practically never (96 bits)."""
-    from hashlib import blake2b
-
     return blake2b(content, digest_size=12).hexdigest()
 
 

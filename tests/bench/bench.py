@@ -114,7 +114,7 @@ def preset(env: dict[str, str], cwd: Path, file: Path) -> Iterable[Row]:
 def pipeline(env: dict[str, str], cwd: Path, file: Path) -> Iterable[Row]:
     mine = f"trace-tail --no-follow {file} | trace-cost | trace-detect-retry | trace-detect-cost --max 100000 | trace-alert | cat"
     peer, ours = medians([f"jq -cn --argjson max 100000 -f {HERE / 'peers.jq'} {file} | cat", mine], env, cwd, max(1, ROUNDS // 2))
-    yield faster("`trace-tail | trace-cost | trace-detect-retry | trace-detect-cost | trace-alert`", ours, peer, "one jq program", 3)
+    yield faster("`trace-tail \\| trace-cost \\| trace-detect-retry \\| trace-detect-cost \\| trace-alert`", ours, peer, "one jq program", 3)
 
 
 def delay(env: dict[str, str], cwd: Path, file: Path) -> Iterable[Row]:
