@@ -167,6 +167,23 @@ ROWS: dict[str, Callable[[dict[str, str], Path, Path], Iterable[Row]]] = {
 }
 
 
+def why(missed: set[str], env: dict[str, str], cwd: Path) -> Iterable[str]:
+    """The profile that says why, for the rows of which a target was not met."""
+    if missed & {"throughput", "preset", "pipeline"}:
+        profile = {**env, "BENCH_EVENTS": "100000"}
+        done = subprocess.run([sys.executable, str(HERE / "profile.py")], env=profile, capture_output=True, text=True)
+        yield f"Where the time of each stage goes, of which `jq -c .` has 11 to 13 µs an event:\n\n```{done.stderr}```\n"
+    if "latency" in missed:
+        taken = latency.stages(env, cwd)
+        told = ", ".join(f"{name} {seconds * 1e3:.1f} ms" for name, seconds in taken.items())
+        yield f"From append to signal: {told}; the rest is trace-kill, and three wakings.\n"
+    if missed & {"start", "first"}:
+        said = subprocess.run([sys.executable, "-X", "importtime", "-c", "import agent_pipes.watch"], env=env, capture_output=True, text=True).stderr
+        found = sorted(((int(line[12:22]), line.rpartition("|")[2].strip()) for line in said.splitlines()[1:]), reverse=True)
+        modules = "\n".join(f"{taken / 1000:6.1f} ms  {name}" for taken, name in found[:20])
+        yield f"What `agent-strace watch` loads, {len(found)} modules in {sum(taken for taken, _ in found) / 1000:.0f} ms, by its own time:\n\n```\n{modules}\n```\n"
+
+
 def main() -> None:
     if not shutil.which("jq"):
         sys.exit("bench: SKIPPED, no jq here to compare with")
@@ -177,6 +194,7 @@ def main() -> None:
         f"{when}, Python {platform.python_version()}, {jq}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; medians of {ROUNDS} rounds.", "",
         "| what | ours | beside | reached | to reach | |", "| --- | --- | --- | --- | --- | --- |",
     ]
+    missed: set[str] = set()
     with tempfile.TemporaryDirectory(prefix="agent-pipes-bench-") as name:
         folder = Path(name)
         scripts(folder / "bin")
@@ -191,8 +209,10 @@ def main() -> None:
         for each in wanted:
             print(f"bench: {each} …", file=sys.stderr, flush=True)
             for row in ROWS[each](env, cwd, file):
+                missed |= set() if row.met else {each}
                 lines.append(f"| {row.what} | {row.ours} | {row.peer} | {row.reached} | {row.target} | {'met' if row.met else '**not met**'} |")
                 print(lines[-1], flush=True)
+        lines += ["", *why(missed, env, cwd)]
     text = "\n".join(lines) + "\n"
     if wanted == list(ROWS):
         (HERE / "results.md").write_text(text)

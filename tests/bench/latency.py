@@ -3,6 +3,7 @@
 import json
 import os
 import select
+import statistics
 import subprocess
 import sys
 import time
@@ -60,6 +61,36 @@ def _one(pipeline: str, env: dict[str, str], cwd: Path, number: int) -> float:
         os.killpg(breaker.pid, 9)
         breaker.wait()
         file.unlink()
+
+
+def stages(env: dict[str, str], cwd: Path, rounds: int = 9) -> dict[str, float]:
+    """Of the stages before trace-kill, the seconds from what each reads to what it writes; medians."""
+    file = cwd / "stages.ndjson"
+    lines = [_line(at, kind) for at in range(3) for kind in ("tool_call", "error")]
+    found: dict[str, list[float]] = {"trace-tail": [], "trace-detect-retry": []}
+    for _ in range(rounds):
+        file.write_bytes(b"".join(lines[:-1]))
+        with subprocess.Popen(["trace-tail", str(file)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=env, cwd=cwd) as tail:
+            time.sleep(SETTLED)
+            os.read(tail.stdout.fileno(), 1 << 16)  # type: ignore[union-attr]
+            begin = time.monotonic()
+            with file.open("ab") as out:
+                out.write(lines[-1])
+            os.read(tail.stdout.fileno(), 1 << 16)  # type: ignore[union-attr]
+            found["trace-tail"].append(time.monotonic() - begin)
+            tail.kill()
+        command = ["trace-detect-retry", "--max", "3"]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=env, cwd=cwd, bufsize=0) as detect:
+            detect.stdin.write(b"".join(lines[:-1]))  # type: ignore[union-attr]
+            time.sleep(SETTLED)
+            os.read(detect.stdout.fileno(), 1 << 16)  # type: ignore[union-attr]
+            begin = time.monotonic()
+            detect.stdin.write(lines[-1])  # type: ignore[union-attr]
+            os.read(detect.stdout.fileno(), 1 << 16)  # type: ignore[union-attr]
+            found["trace-detect-retry"].append(time.monotonic() - begin)
+            detect.kill()
+    file.unlink()
+    return {name: statistics.median(each) for name, each in found.items()}
 
 
 def _line(at: int, kind: str) -> bytes:
