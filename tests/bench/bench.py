@@ -118,7 +118,7 @@ def pipeline(env: dict[str, str], cwd: Path, file: Path) -> Iterable[Row]:
 
 
 def delay(env: dict[str, str], cwd: Path, file: Path) -> Iterable[Row]:
-    ours, peer = latency.measured(env, cwd, rounds=max(20, ROUNDS * 6))
+    ours, peer = latency.measured(env, cwd, rounds=max(15, ROUNDS * 5))
     mine, its = statistics.median(ours), statistics.median(peer)
     worst = statistics.quantiles(ours, n=100)[98]
     what = "append to SIGTERM, `trace-tail \\| trace-detect-retry \\| trace-kill`"
