@@ -10,7 +10,7 @@ from agent_pipes.sources import result
 from agent_pipes.sources.claude_home import files, folders, process, sessions, successor
 from agent_pipes.sources.claude_lines import Line, api_error, blocks, goes_on, is_persons, reason, recognises
 from agent_pipes.sources.claude_usage import Response, Responses, size_of
-from agent_pipes.sources.fields import string, text_of
+from agent_pipes.sources.fields import remember, string, text_of
 
 __all__ = ["HOW", "MARKER", "NAME", "Costs", "Translator", "files", "folders", "matters", "process", "recognises", "sessions", "successor"]
 
@@ -138,7 +138,7 @@ class Translator:
         self.session = self.session or string(line.record, "sessionId") or string(line.record, "session_id")
 
     def _agent_starts(self, agent: str, time: float, kind: str, caller: str) -> Fields:
-        _remember(self._agents, agent, True)
+        remember(self._agents, agent, True, OPEN)
         return self._event("subagent_start", time, f"{agent}:start", {"agent_id": agent, **({"agent_type": kind} if kind else {})}, caller)
 
     def _agent_stops(self, agent: str, time: float) -> Iterator[Fields]:
@@ -200,7 +200,7 @@ class Translator:
         if (where := string(line.record, "cwd")) and where != self._cwd:
             # Its shell has gone elsewhere, and stays there; a subagent may work in a tree of its own.
             data["cwd"] = where
-        _remember(self._calls, call, _Call(data["tool_name"], line.time, string(data["arguments"], "subagent_type")))
+        remember(self._calls, call, _Call(data["tool_name"], line.time, string(data["arguments"], "subagent_type")), OPEN)
         yield self._event("tool_call", line.time, call, _of(line, data))
 
     def _user(self, line: Line, path: str) -> Iterator[Fields]:
@@ -315,7 +315,7 @@ class Translator:
             return
         message, usage = event.get("message"), event.get("usage")
         if event.get("type") == "message_start" and type(message) is dict:
-            _remember(self._speaking, line.caller, string(message, "id"))
+            remember(self._speaking, line.caller, string(message, "id"), OPEN)
         elif event.get("type") == "message_delta" and type(usage) is dict:
             yield from self._used(line, self._responses.finish(self._speaking.get(line.caller, ""), usage))
 
@@ -371,9 +371,3 @@ def _of(line: Line, data: Fields) -> Fields:
     if line.agent:
         data["agent_id"] = line.agent
     return data
-
-
-def _remember(memory: OrderedDict[str, Any], key: str, value: object) -> None:
-    memory[key] = value
-    if len(memory) > OPEN:
-        memory.popitem(last=False)

@@ -16,7 +16,7 @@ from agent_pipes.event import Fields, objects
 from agent_pipes.pattern import pattern
 from agent_pipes.process import Identity, alive, all_processes, began, command_line, cwd, identify, user
 from agent_pipes.sources import Session
-from agent_pipes.sources.fields import string, time_of
+from agent_pipes.sources.fields import remember, string, time_of
 from agent_pipes.sources.looking import Look, lately
 
 HEAD = 256 << 10
@@ -83,9 +83,7 @@ def process(session: Session) -> Identity | None:
         found = {live.identity for live in _registry(session.id) if _within(live.cwd, session.cwd)}
         identity = found.pop() if len(found) == 1 else None if found else _unregistered(session)
         if identity:
-            _ran[session.id] = identity
-            if len(_ran) > REMEMBERED:
-                del _ran[next(iter(_ran))]
+            remember(_ran, session.id, identity, REMEMBERED)
         return identity
     return None
 
@@ -294,9 +292,7 @@ def _head(path: Path, about: os.stat_result) -> _Head:
     if head is None:
         head = _read_head(path)
         if head.cwd:
-            _heads[key] = head
-            if len(_heads) > REMEMBERED:
-                del _heads[next(iter(_heads))]
+            remember(_heads, key, head, REMEMBERED)
     return head
 
 

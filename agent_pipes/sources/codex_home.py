@@ -14,7 +14,7 @@ from agent_pipes.pattern import pattern
 from agent_pipes.process import Identity, command_line, holders, open_files
 from agent_pipes.processes.codex_control import home, socket_path
 from agent_pipes.sources import Session
-from agent_pipes.sources.fields import string, time_of, within
+from agent_pipes.sources.fields import remember, string, time_of, within
 from agent_pipes.sources.looking import Look, lately
 
 HEAD = 4 << 20
@@ -208,7 +208,6 @@ def _meta(path: Path) -> Meta | None:
         payload = record.get("payload")
         if record.get("type") != "session_meta" or type(payload) is not dict:
             return None
-        meta = _metas[path] = Meta.of(payload)
-        if len(_metas) > REMEMBERED:
-            del _metas[next(iter(_metas))]
+        meta = Meta.of(payload)
+        remember(_metas, path, meta, REMEMBERED)
     return meta

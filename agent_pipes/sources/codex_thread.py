@@ -3,14 +3,13 @@
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from agent_pipes.event import Fields, digest
 from agent_pipes.sources import codex_lines as lines
 from agent_pipes.sources.codex_home import Meta
 from agent_pipes.sources.codex_lines import Ended, Outcome, outcome
 from agent_pipes.sources.codex_usage import Meter
-from agent_pipes.sources.fields import number, string, text_of, time_of, within
+from agent_pipes.sources.fields import number, remember, string, text_of, time_of, within
 
 REMEMBERED = 20_000
 """Calls of a thread that are known again, so that none comes out twice."""
@@ -197,7 +196,7 @@ class Thread:
     def _new(self, key: str) -> bool:
         if key in self._seen:
             return False
-        _remember(self._seen, key, None, REMEMBERED)
+        remember(self._seen, key, None, REMEMBERED)
         self._quiet = False
         return True
 
@@ -218,7 +217,7 @@ class Thread:
             # A command that outlived its first call ends in a call that only waits for it: the failure is the first's.
             data["started_by"] = started_by
         if what.running:
-            _remember(self._running, what.running, started_by or key, OPEN)
+            remember(self._running, what.running, started_by or key, OPEN)
         event = self._event(event_type, time, f"{key}:result", data, key)
         if what.took is not None:
             event["duration_ms"] = what.took
@@ -261,7 +260,7 @@ class Thread:
         """
         ended = lines.ended_of(item)
         if key in self._seen:
-            _remember(self._ended, key, ended, OPEN)
+            remember(self._ended, key, ended, OPEN)
         elif string(item, "source") not in ("user_shell", "unified_exec_interaction"):
             name, arguments, output = lines.call_of(item)
             yield from self._whole(key, began, time, name, arguments, output, ended)
@@ -361,9 +360,3 @@ _HANDLERS: dict[str, Callable[[Thread, Fields, float], Iterator[Fields]]] = {
     "token_count": Thread._token_count,
     "token_usage_record": Thread._token_usage_record,
 }
-
-
-def _remember(memory: OrderedDict[str, Any], key: str, value: object, limit: int) -> None:
-    memory[key] = value
-    if len(memory) > limit:
-        memory.popitem(last=False)

@@ -15,7 +15,7 @@ from agent_pipes.event import Fields
 from agent_pipes.pattern import pattern
 from agent_pipes.sources import result
 from agent_pipes.sources.copilot_home import files, process, sessions, successor
-from agent_pipes.sources.fields import string, text_of, time_of
+from agent_pipes.sources.fields import remember, string, text_of, time_of
 
 __all__ = ["HOW", "MARKER", "NAME", "Translator", "files", "matters", "process", "recognises", "sessions", "successor"]
 
@@ -397,6 +397,4 @@ def _of(agent: str, data: Fields) -> Fields:
 
 def _remember(memory: dict[str, Any], key: str, value: object) -> None:
     memory.pop(key, None)
-    memory[key] = value
-    if len(memory) > OPEN:
-        del memory[next(iter(memory))]
+    remember(memory, key, value, OPEN)

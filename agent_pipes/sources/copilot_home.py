@@ -9,7 +9,7 @@ from pathlib import Path
 from agent_pipes.event import Fields, objects
 from agent_pipes.process import Identity, began, command_line, identify, user
 from agent_pipes.sources import Session
-from agent_pipes.sources.fields import string, time_of
+from agent_pipes.sources.fields import remember, string, time_of
 
 HEAD = 64 << 10
 """Bytes of a session's first line, and of its workspace.yaml, that are read to learn where it works."""
@@ -135,9 +135,7 @@ def _head(log: Path, stat: os.stat_result) -> tuple[str, float]:
         head = (changed and _cwd_of(workspace)) or cwd, time_of(first, 0.0)
         if not head[1]:
             return head
-        _heads[key] = head
-        if len(_heads) > REMEMBERED:
-            del _heads[next(iter(_heads))]
+        remember(_heads, key, head, REMEMBERED)
     return _heads[key]
 
 

@@ -16,7 +16,7 @@ from agent_pipes.event import Fields
 from agent_pipes.pattern import pattern
 from agent_pipes.process import Identity, all_processes, began, command_line, cwd, environment_value, process_at, user
 from agent_pipes.sources import Session
-from agent_pipes.sources.fields import string, time_of
+from agent_pipes.sources.fields import remember, string, time_of
 
 HEAD = 4 << 10
 """Bytes of a session's file that are read to learn its id and when it began."""
@@ -73,9 +73,7 @@ def process(session: Session) -> Identity | None:
     with suppress(OSError):
         fit = [agent.identity for agent, path in _look().within(session) if path == session.path]
         if len(fit) == 1:
-            _ran[session.id] = fit[0]
-            if len(_ran) > REMEMBERED:
-                del _ran[next(iter(_ran))]
+            remember(_ran, session.id, fit[0], REMEMBERED)
             return fit[0]
     return None
 
@@ -238,7 +236,5 @@ def _head(path: Path, stat: os.stat_result) -> tuple[str, float]:
         head = string(said, "sessionId"), time_of({"timestamp": said.get("startTime")}, 0.0)
         if not all(head):
             return head
-        _heads[key] = head
-        if len(_heads) > REMEMBERED:
-            del _heads[next(iter(_heads))]
+        remember(_heads, key, head, REMEMBERED)
     return _heads[key]

@@ -12,7 +12,7 @@ from agent_pipes.event import OURS, Fields, objects
 from agent_pipes.pattern import pattern
 from agent_pipes.process import Identity
 from agent_pipes.sources import Session, agent_process, claude_home, native
-from agent_pipes.sources.fields import string, within
+from agent_pipes.sources.fields import remember, string, within
 from agent_pipes.sources.looking import lately
 from agent_pipes.sources.native import PASSES, Translator, files
 
@@ -130,9 +130,7 @@ def _begun(path: Path, inode: int) -> tuple[str, float]:
         head = string(_start(path), "cwd"), float(started) if isinstance(started, (int, float)) else 0.0
         if not all(head):
             return head
-        _heads[key] = head
-        if len(_heads) > REMEMBERED:
-            del _heads[next(iter(_heads))]
+        remember(_heads, key, head, REMEMBERED)
     return _heads[key]
 
 
