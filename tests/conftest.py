@@ -1,10 +1,13 @@
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+
+from planting import planting, subreaping
 
 LONGEST = 120
 """Seconds that one test may take: one that hangs fails, and does not stop the others."""
@@ -20,3 +23,28 @@ def _no_test_hangs():
     yield
     signal.alarm(0)
     signal.signal(signal.SIGALRM, before)
+
+
+@pytest.fixture
+def victim():
+    """A process that may be ended."""
+    process = subprocess.Popen(["sleep", "120"], start_new_session=True)
+    yield process
+    process.kill()
+    process.wait()
+
+
+@pytest.fixture
+def plant():
+    """Starts trees of stand-in processes, which are gone when the test is over."""
+    with planting() as plant:
+        yield plant
+
+
+@pytest.fixture
+def subreaper():
+    """Ourselves, to whom orphans come while the test runs."""
+    with subreaping() as us:
+        if us is None:
+            pytest.skip("this system has no subreapers")
+        yield us

@@ -10,7 +10,7 @@ import sys
 import uuid
 
 import pytest
-from planting import BREAKER, TOOLS, Clock, Ticking, gone, hear_outcome, lives, planting, signalled, state, subreaping
+from planting import BREAKER, TOOLS, Clock, Ticking, gone, hear_outcome, lives, signalled, state
 from support import until
 from trees import Tree
 
@@ -21,20 +21,6 @@ from agent_pipes.processes.ending import CONFIRM, PASSES, Ending
 from agent_pipes.processes.held import Held
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="it is Linux that has this")
-
-
-@pytest.fixture
-def plant():
-    with planting() as plant:
-        yield plant
-
-
-@pytest.fixture
-def subreaper():
-    with subreaping() as us:
-        if us is None:
-            pytest.skip("this system has no subreapers")
-        yield us
 
 
 class Unkillable(Held):

@@ -10,7 +10,7 @@ import uuid
 from pathlib import Path
 
 import pytest
-from planting import BREAKER, TOOLS, Clock, gone, hear_outcome, lives, planting, signalled, subreaping
+from planting import BREAKER, TOOLS, Clock, gone, hear_outcome, lives, signalled
 from support import until
 from test_held import NOBODY, namespaced
 from trees import Tree
@@ -22,20 +22,6 @@ from agent_pipes.processes.held import Held, reap_adopted
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="it is Linux that has this")
 root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-
-
-@pytest.fixture
-def plant():
-    with planting() as plant:
-        yield plant
-
-
-@pytest.fixture
-def subreaper():
-    with subreaping() as us:
-        if us is None:
-            pytest.skip("this system has no subreapers")
-        yield us
 
 
 # What cannot be seen at once.

@@ -28,15 +28,6 @@ def _directory(tmp_path, monkeypatch):
     (tmp_path / "policy.json").write_text('{"files": {"write": {"deny": ["deploy/**"]}}}')
 
 
-@pytest.fixture
-def victim():
-    """A process that may be ended."""
-    process = subprocess.Popen(["sleep", "120"], start_new_session=True)
-    yield process
-    process.kill()
-    process.wait()
-
-
 def session_file(stream: Stream, name: str = "session.ndjson") -> Path:
     Path(name).write_bytes(stream.bytes)
     return Path(name)

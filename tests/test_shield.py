@@ -4,7 +4,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -64,14 +63,6 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     Path(".agent-scope.json").write_text('{"files": {"write": {"deny": ["deploy/**"]}}}')
     return tmp_path
-
-
-@pytest.fixture
-def victim() -> Iterator[subprocess.Popen]:
-    process = subprocess.Popen(["sleep", "120"], start_new_session=True)
-    yield process
-    process.kill()
-    process.wait()
 
 
 def recorded(failing: str, where: str, *words: str) -> subprocess.CompletedProcess:

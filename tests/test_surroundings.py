@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,14 +22,6 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "proj").mkdir()
     monkeypatch.chdir(tmp_path / "proj")
     return tmp_path
-
-
-@pytest.fixture
-def victim() -> Iterator[subprocess.Popen]:
-    process = subprocess.Popen(["sleep", "120"], start_new_session=True)
-    yield process
-    process.kill()
-    process.wait()
 
 
 # Its orders: the config and the policy.

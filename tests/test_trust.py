@@ -29,14 +29,6 @@ def home(tmp_path, monkeypatch):
     return {"HOME": str(tmp_path / "home"), "CLAUDE_CONFIG_DIR": str(tmp_path / "claude"), "CODEX_HOME": str(tmp_path / "codex")}
 
 
-@pytest.fixture
-def victim():
-    process = subprocess.Popen(["sleep", "120"], start_new_session=True)
-    yield process
-    process.kill()
-    process.wait()
-
-
 def store(stream: Stream, session: str, active: bool = False) -> Path:
     folder = Path(".agent-traces") / session
     folder.mkdir(parents=True)
