@@ -234,7 +234,7 @@ def _routing_key(endpoint: "Endpoint") -> str:
     return key
 
 
-@filter_command("trace-alert")
+@filter_command("trace-alert", sees=frozenset({"violation", "kill"}), meets=True)
 @click.option("--to", cls=Option, flag="--alert", multiple=True, type=click.Choice(SINKS), help="Tell it here; may be given again. [default: terminal]")
 @click.option("--file", "file", cls=Option, type=click.Path(dir_okay=False, path_type=Path), help="The file of `--to file`. [default: alerts.log in the store]")
 @click.option("--webhook", cls=Option, flag="--webhook", key="webhook.url", envvar="AGENT_PIPES_WEBHOOK", help="The URL of `--to webhook`; a secret: better in $AGENT_PIPES_WEBHOOK.")

@@ -132,10 +132,12 @@ class Detection(Joint):
         self.watchers += later.watchers
 
     def __iter__(self) -> Iterator[Event]:
+        shown_of = self._shown
+        name, session = "", None
         for event in self.events:
             yield event
             kind = event.type
-            shown = self._shown.get(kind)
+            shown = shown_of.get(kind)
             if shown is None:
                 shown = self._shown_of(kind)
             if not shown:
@@ -143,32 +145,37 @@ class Detection(Joint):
             if kind == "tick":
                 yield from self._tick(event, shown)
                 continue
-            session = self.sessions.get(event.session)
-            if session is None:
-                session = self._begin(event.session)
-            else:
-                self.sessions.move_to_end(event.session)
+            if session is None or event.session != name:
+                name = event.session
+                session = self.sessions.get(name)
+                if session is None:
+                    session = self._begin(name)
+                else:
+                    self.sessions.move_to_end(name)
             if kind == "history_start":
                 session.history = True
             elif kind == "history_end":
                 session.history = False
                 yield from self._caught_up(event, session, shown)
             else:
+                states, time = session.states, event.time
                 for watcher in shown:
-                    state = session.states.get(watcher)
-                    if state is None:
-                        state = session.states[watcher] = _State()
-                    if event.time > state.now:
-                        state.now = event.time
+                    try:
+                        state = states[watcher]
+                    except KeyError:
+                        state = states[watcher] = _State()
+                    if time > state.now:
+                        state.now = time
                     agent = event.agent if watcher.per_agent else ""
                     try:
                         findings = (state.detectors.get(agent) or state.of(agent, watcher)).see(event, state.now)
                         if findings:
-                            yield from self._raised(event, event.session, session.history, watcher, state, findings)
+                            yield from self._raised(event, name, session.history, watcher, state, findings)
                     except Exception as error:
                         yield from self._failed(watcher, error, event)
                 if kind == "session_end":
-                    del self.sessions[event.session]
+                    del self.sessions[name]
+                    session = None
 
     def _shown_of(self, kind: str) -> list[Watcher]:
         """Who is shown the events of this type."""

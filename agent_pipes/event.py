@@ -1,6 +1,7 @@
 """The vocabulary of the stream: what an event says, and the events this suite adds. See agent-pipes(7)."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from operator import itemgetter
 from typing import Any, Literal
 
 import orjson
@@ -17,10 +18,11 @@ Fields = dict[str, Any]
 OURS = frozenset({"process", "violation", "kill", "history_start", "history_end", "tick", "unbelieved"})
 """The types that only this suite's own commands may say: what a followed file says of them is not believed."""
 
-_FIRST = b'{"event_type":"'
-_TYPE_AT = len(_FIRST)
 
 YEAR_2000, YEAR_2100 = 946_684_800.0, 4_102_444_800.0
+
+USUAL = ("event_type", "timestamp", "session_id", "event_id", "data")
+_USUAL = itemgetter(*USUAL)
 
 
 class Event:
@@ -42,43 +44,30 @@ class Event:
     __slots__ = ("raw", "type", "time", "session", "id", "parent", "data", "memo")
 
     def __init__(self, raw: bytes, fields: Fields) -> None:
-        self.raw = raw
-        get = fields.get
-        kind = get("event_type")
-        self.type: str = kind if type(kind) is str else ""
-        time = get("timestamp")
-        self.time: float = time if type(time) is float and YEAR_2000 <= time < YEAR_2100 else _whole_seconds(time)
-        session = get("session_id")
-        self.session: str = session if type(session) is str else ""
-        event_id = get("event_id")
-        self.id: str = event_id if type(event_id) is str else ""
-        parent = get("parent_id")
-        self.parent: str = parent if type(parent) is str else ""
-        data = get("data")
-        self.data: Fields = data if type(data) is dict else {}
-        self.memo: dict[str, Any] | None = None
-
-    @classmethod
-    def unread(cls, raw: bytes, kind: str) -> "Event":
-        """The event on a line that says its type first, `kind`: the line is read when more of it is asked for, if ever."""
-        event: Event = cls.__new__(cls)
-        event.raw = raw
-        event.type = kind
-        return event
-
-    def __getattr__(self, name: str) -> Any:
-        # Where nothing but `raw` and `type` has been filled in: the rest is, now.
-        if name not in Event.__slots__:
-            raise AttributeError(name)
         try:
-            Event.__init__(self, self.raw, next(objects(self.raw)))
-        except ValueError:
-            Event.__init__(self, self.raw, {})
-        return getattr(self, name)
+            kind, time, session, name, data = _USUAL(fields)
+        except KeyError:
+            kind, time, session, name, data = map(fields.get, USUAL)
+        parent = fields.get("parent_id", "")
+        if not (
+            type(kind) is type(session) is type(name) is type(parent) is str
+            and type(time) is float and YEAR_2000 <= time < YEAR_2100 and type(data) is dict
+        ):
+            kind, session, name, parent = map(_text, (kind, session, name, parent))
+            time, data = _time(time), data if type(data) is dict else {}
+        self.raw = raw
+        self.type: str = kind
+        self.time: float = time
+        self.session: str = session
+        self.id: str = name
+        self.parent: str = parent
+        self.data: Fields = data
+        self.memo: dict[str, Any] | None = None
 
     @property
     def agent(self) -> str:
-        return self.text("agent_id")
+        agent = self.data.get("agent_id")
+        return agent if type(agent) is str else ""
 
     def text(self, key: str) -> str:
         """The string that `data` has under `key`, or ""."""
@@ -94,8 +83,28 @@ class Event:
         return f"<Event {self.type or '?'} {self.id} {self.time}>"
 
 
-def _whole_seconds(time: object) -> float:
-    return float(time) if type(time) is int and YEAR_2000 <= time < YEAR_2100 else 0.0
+class Passed(Event):
+    """Lines in a row that nobody looks into. No event, but it has the time of the last of them."""
+
+    __slots__ = ()
+
+    def __init__(self, raw: bytes) -> None:
+        self.raw = raw
+        self.type = self.session = self.id = self.parent = ""
+        self.data = {}
+        self.memo = None
+
+    @property
+    def time(self) -> float:  # type: ignore[override]
+        return Event(b"", plain(self.raw[self.raw.rfind(b"\n", 0, -1) + 1 :]) or {}).time
+
+
+def _text(value: object) -> str:
+    return value if type(value) is str else ""
+
+
+def _time(value: object) -> float:
+    return float(value) if type(value) in (int, float) and YEAR_2000 <= value < YEAR_2100 else 0.0  # type: ignore[operator,arg-type]
 
 
 KNOWN = (
@@ -105,16 +114,10 @@ KNOWN = (
 """The types that the vocabulary has."""
 
 
-def type_of(line: bytes, known: Mapping[bytes, str]) -> str | None:
-    """Which of the `known` types a line says that is written as ours are: the type first, and one object. None where it
-    is written in another way, or has another type: then it must be read."""
-    if not line.startswith(_FIRST):
-        return None
-    kind = known.get(line[_TYPE_AT : line.find(b'"', _TYPE_AT)])
-    # Where a writer broke off, another event may stand behind this one on its line.
-    if kind is None or line.find(b'"event_type":', _TYPE_AT) >= 0 or not line.endswith(b"}\n"):
-        return None
-    return kind
+AS_WRITTEN = 34
+"""Bytes of a line by which its type is known, if it is written as ours are."""
+
+WRITTEN = {(b'{"event_type":"%b","timestamp":' % kind.encode())[:AS_WRITTEN]: kind for kind in KNOWN if len(kind) > 4}
 
 
 def make(event_type: str, timestamp: float, session: str, data: Mapping[str, Any], *, id: str = "", parent: str = "") -> Event:
@@ -176,6 +179,21 @@ def dumps(fields: Mapping[str, Any]) -> bytes:
         except RecursionError:
             flat = {key: value if isinstance(value, (str, int, float)) else {"unreadable": "nested too deep"} for key, value in fields.items()}
             return orjson.dumps(flat)
+
+
+def plain(line: bytes) -> Fields | None:
+    """The object on a line of plain JSON, as nearly every line is; None for any other: see `objects`."""
+    try:
+        fields = orjson.loads(line)
+    except ValueError:
+        return None
+    return fields if type(fields) is dict else None
+
+
+def records(line: bytes) -> Sequence[Fields]:
+    """All objects on one line, see `objects`."""
+    fields = plain(line)
+    return list(objects(line)) if fields is None else (fields,)
 
 
 def objects(line: bytes) -> Iterator[Fields]:

@@ -145,12 +145,13 @@ def _unwritable(error: OSError) -> int:
 class Filter(Command):
     """A filter: the generator, its options, and how to run it as a command of its own."""
 
-    def __init__(self, name: str, generator: Callable[..., Events], reads: bool, must_run: bool, sees: frozenset[str], **extra: Any) -> None:
+    def __init__(self, name: str, generator: Callable[..., Events], reads: bool, must_run: bool, sees: frozenset[str], meets: bool, **extra: Any) -> None:
         super().__init__(name, callback=self._run, **extra)
         self.generator = generator
         self.reads = reads
         self.must_run = must_run
         self.sees = sees
+        self.meets = meets
         self.params += [
             click.Option(["-e", "--exit-status", "exit_status"], is_flag=True, help="Exit with 1 if a violation was seen."),
         ]
@@ -209,7 +210,8 @@ def run_pipeline(
     waiter.output = output
     waiter.listen()
     seen_by = [part.sees for part, _ in parts]
-    reader = Reader(waiter, sees=frozenset().union(*seen_by) if all(seen_by) else frozenset())
+    sees = frozenset({"violation"}).union(*seen_by) if all(seen_by) else frozenset()
+    reader = Reader(waiter, sees=sees, meets=any(part.meets for part, _ in parts))
     stages: list[Stage] = []
     events: Iterable[Event] = reader
     for part, options in parts:
@@ -223,12 +225,13 @@ def run_pipeline(
         for event in stream:
             if event.type == "violation":
                 seen = seen or event.data.get("level") != "warning"
-            if output and event.raw:
+            line = event.raw
+            if output and line:
                 # A last line without its newline flows on as it came, unless something of ours comes behind it.
                 if torn and event.type:
                     output.write(b"\n")
-                torn = event.raw[-1] != 10
-                output.write(event.raw)
+                torn = line[-1] != 10
+                output.write(line)
         if output:
             output.drain()
     except ReaderGone:
@@ -257,18 +260,20 @@ def require_stdout() -> None:
         raise click.UsageError("standard output is closed; events are written there") from None
 
 
-def filter_command(name: str, *, reads: bool = True, must_run: bool = False, sees: frozenset[str] = frozenset(), **extra: Any) -> Callable[[Callable[..., Any]], Filter]:
+def filter_command(
+    name: str, *, reads: bool = True, must_run: bool = False, sees: frozenset[str] = frozenset(), meets: bool = False, **extra: Any
+) -> Callable[[Callable[..., Any]], Filter]:
     """Make a generator the command `name` and a stage. Its docstring is the help, its first line the summary.
 
     `reads` is False for a source, which takes no events; `must_run` is True for a stage that a reader which does not
-    read must not stop; `sees` are the types of events that it looks into, nothing being all of them. A parameter `waiter`
-    is given the process's own.
+    read must not stop. `sees` are the types of events that it looks into, nothing being all of them; with `meets` a
+    session's first event is shown to it, too. A parameter `waiter` is given the process's own.
     """
 
     def decorate(generator: Callable[..., Events]) -> Filter:
         params = list(reversed(generator.__dict__.pop("__click_params__", [])))
         return Filter(
-            name, generator, reads=reads, must_run=must_run, sees=sees, params=[*params, version_option()],
+            name, generator, reads=reads, must_run=must_run, sees=sees, meets=meets, params=[*params, version_option()],
             help=generator.__doc__, context_settings={"help_option_names": ["-h", "--help"]}, **extra,
         )
 

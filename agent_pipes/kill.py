@@ -29,7 +29,10 @@ class SignalName(click.ParamType):  # type: ignore[type-arg]
             self.fail(f"expected a signal such as TERM, INT or 9, not {value!r}.", param, ctx)
 
 
-@filter_command("trace-kill", must_run=True)
+SEES = frozenset({"violation", "process", "history_start", "history_end", "session_end", "tick"})
+
+
+@filter_command("trace-kill", must_run=True, sees=SEES)
 @click.option("--pid", cls=Option, type=int, help="The agent's process, where the stream cannot tell, or should not be asked.")
 @click.option("--signal", cls=Option, type=SignalName(), default="TERM", show_default=True, help="The signal that asks the agent to end; STOP pauses it.")
 @click.option("--kill-after", cls=Option, type=DURATION, default="10s", show_default=True, help="Time until SIGKILL follows it; 'off' for never.")

@@ -5,13 +5,16 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from agent_pipes.event import OURS, Event, from_fields, make, objects
+from agent_pipes.event import KNOWN, OURS, Event, from_fields, make, objects, records
 from agent_pipes.people import warn
 from agent_pipes.process import Identity
 from agent_pipes.sources import Session, Source
 
 BILLED = ("llm_response", "llm_request", "assistant_response")
 """The events in which trace-cost writes what they cost."""
+
+PASSING = frozenset(KNOWN) - OURS - {"session_start", "session_end"}
+"""The types of events that a file's own line may say in the middle of a session: nothing is to be added to these, nor taken away."""
 
 
 class Clock:
@@ -40,7 +43,7 @@ class Reading:
         self.history = live
         self.ended = False
         self.bad = 0
-        self.ids: list[str] = []
+        self.ids: dict[str, None] = {}
         self._max_result = max_result
         self._disbelieved = False
         self.translator = source.Translator(max_result, recorded)
@@ -50,23 +53,28 @@ class Reading:
     @property
     def id(self) -> str:
         """The session's id, as its events have it."""
-        return self.ids[-1] if self.ids else self.translator.session or self.session.id
+        return next(reversed(self.ids), "") or self.translator.session or self.session.id
 
     def events(self, path: Path | str, number: int, lines: Iterable[bytes]) -> Iterator[Event]:
         """What these lines of one of the session's files come to, `number` being that of the first."""
-        arrival = self.clock.now()
-        matters = self._matters
+        arrival, source = self.clock.now(), str(path)
+        matters, ids = self._matters, self.ids
         for number, line in enumerate(lines, number):  # noqa: B020
             if matters and not matters(line):
                 continue
             try:
-                records = list(objects(line))
-                for record in records:
-                    if self._passes:
-                        yield from self._marked(self._believed(Event(line, record) if len(records) == 1 else from_fields(record)))
+                said = records(line)
+                for record in said:
+                    if not self._passes:
+                        for fields in self.translator.translate(record, arrival, source):
+                            yield from self._marked(from_fields(fields))
                         continue
-                    for fields in self.translator.translate(record, arrival, str(path)):
-                        yield from self._marked(from_fields(fields))
+                    event = Event(line, record) if len(said) == 1 else from_fields(record)
+                    if event.type in PASSING and event.session in ids and "cost" not in event.data:
+                        self.ended = False
+                        yield event
+                    else:
+                        yield from self._marked(self._believed(event))
             except ValueError as error:
                 if line.strip(b"\0 \t\r\n"):
                     self._complain(f"{path}:{number}: {error}")
@@ -103,7 +111,7 @@ class Reading:
     def _marked(self, event: Event) -> Iterator[Event]:
         """The event, and before a session's first one that its history begins."""
         if event.session and event.session not in self.ids:
-            self.ids.append(event.session)
+            self.ids[event.session] = None
             if self.history:
                 yield make("history_start", event.time or self.clock.now(), event.session, {"path": str(self.session.path)})
         if event.type:

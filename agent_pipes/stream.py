@@ -5,10 +5,10 @@ import select
 import signal
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 
-from agent_pipes.event import KNOWN, Event, Fields, objects, tick, type_of
+from agent_pipes.event import AS_WRITTEN, WRITTEN, Event, Fields, Passed, objects, plain, tick
 from agent_pipes.people import own_description, warn
 
 CHUNK = 1 << 16
@@ -195,20 +195,19 @@ class Lines:
             chunk = os.read(self.fd, CHUNK)
             if not chunk:
                 break
-            carry += chunk
-            end = carry.rfind(b"\n", len(carry) - len(chunk)) + 1
             if self.inside:
-                first = carry.find(b"\n") + 1 or len(carry)
-                part = bytes(carry[:first])
-                del carry[:first]
-                end -= first
+                end = chunk.find(b"\n") + 1
                 # Before the part is handed out: whoever takes it asks then whether its line goes on.
-                self.inside = part[-1] != 10
-                yield [part]
-            if end > 0:
-                whole = bytes(carry[:end])
-                del carry[:end]
+                self.inside = not end
+                yield [chunk[:end] if end else chunk]
+                chunk = chunk[end:] if end else b""
+            end = chunk.rfind(b"\n") + 1
+            if end:
+                whole = bytes(carry) + chunk[:end] if carry else chunk[:end]
+                carry = bytearray(chunk[end:])
                 yield lines(whole)
+            else:
+                carry += chunk
             if len(carry) > MAX_LINE:
                 self.inside = True
                 yield [bytes(carry)]
@@ -217,47 +216,79 @@ class Lines:
             yield [bytes(carry)]
 
 
+_CLOSED = ord("}")
+
+
 class Reader:
     """The events on a file descriptor, as they come; silence becomes ticks.
 
     A line that is no event is said once with its number, flows on as it came, and is remembered in `bad`. Of the types
-    that nobody behind it `sees` (nothing: somebody sees all) no more is read than the type.
+    that nobody behind it `sees` (nothing: somebody sees all) no more is read than the type, and lines in a row that are
+    of such types are passed on as one; with `meets`, a session's first event is read whatever its type.
     """
 
-    def __init__(self, waiter: Waiter, fd: int = 0, name: str = "standard input", sees: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self, waiter: Waiter, fd: int = 0, name: str = "standard input", sees: frozenset[str] = frozenset(), *, meets: bool = False
+    ) -> None:
         self.lines = Lines(waiter, fd)
         self.name = name
         self.number = 0
         self.bad = 0
-        self._unseen = {kind.encode(): kind for kind in KNOWN if kind not in sees} if sees else {}
-        self._last: Event | None = None
+        self._unseen = frozenset(begin for begin, kind in WRITTEN.items() if kind not in sees) if sees else frozenset()
+        self._passed: Passed | None = None
+        self._meets = meets
+        self._met = ""
         self._latest = 0.0
         self._since = time.monotonic()
 
     def __iter__(self) -> Iterator[Event]:
+        unseen = self._unseen
+        passed: list[bytes] = []
         inside = False
         for whole in self.lines:
             if whole is None:
-                if self._last and self._last.time > self._latest:
-                    self._latest = self._last.time
-                if self._latest:
-                    yield tick(self._latest + time.monotonic() - self._since)
+                if latest := self._latest_time():
+                    yield tick(latest + time.monotonic() - self._since)
                 continue
-            unseen = self._unseen
+            if inside:
+                yield Event(whole.pop(0), {})
             for line in whole:
-                if inside:
-                    yield Event(line, {})
-                elif unseen and (kind := type_of(line, unseen)):
-                    self.number += 1
-                    self._last = event = Event.unread(line, kind)
-                    yield event
-                else:
-                    yield self._event(line)
+                if line[:AS_WRITTEN] in unseen and line[-2] == _CLOSED:
+                    passed.append(line)
+                    continue
+                if passed:
+                    yield from self._unread(passed)
+                    passed = []
+                yield self._event(line)
+            if passed:
+                yield from self._unread(passed)
+                passed = []
             inside = self.lines.inside
             self._since = time.monotonic()
 
+    def _unread(self, lines: list[bytes]) -> Iterable[Event]:
+        """Lines in a row that nobody sees."""
+        content, count = b"".join(lines), len(lines)
+        # Where a writer broke off, another event may stand behind the first one on its line.
+        if content.count(b'"event_type":') != count:
+            return map(self._event, lines)
+        if self._meets and content.count(b'"session_id":"%b"' % self._met.encode()) != count:
+            return map(self._event, lines)
+        self.number += len(lines)
+        self._passed = Passed(content)
+        return (self._passed,)
+
     def _event(self, line: bytes) -> Event:
         self.number += 1
+        fields = plain(line) if len(line) <= MAX_LINE else None
+        event = Event(line, self._otherwise(line) if fields is None else fields)
+        if event.time > self._latest:
+            self._latest = event.time
+        self._met = event.session
+        return event
+
+    def _otherwise(self, line: bytes) -> Fields:
+        """What stands on a line that is not one object of plain JSON."""
         fields: Fields = {}
         try:
             if len(line) > MAX_LINE:
@@ -268,10 +299,14 @@ class Reader:
                 raise ValueError("two objects on one line, of which the second is")
         except ValueError as error:
             self.complain(str(error))
-        event = Event(line, fields)
-        if event.time > self._latest:
-            self._latest = event.time
-        return event
+        return fields
+
+    def _latest_time(self) -> float:
+        """The latest time of what has come, seconds since the epoch."""
+        if self._passed:
+            self._latest = max(self._latest, self._passed.time)
+            self._passed = None
+        return self._latest
 
     def complain(self, why: str) -> None:
         """Say a bad line to people: the first few each, then only that there are more."""

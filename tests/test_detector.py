@@ -88,13 +88,3 @@ def test_one_that_throws_is_left_out_wherever_it_does_and_the_others_find_what_t
 def test_alone_one_that_throws_ends_the_stream():
     with pytest.raises(RuntimeError):
         told(detect([said("tool_call")], "a", lambda: Counting("a", "tool_call")))
-
-
-def test_what_an_unread_line_says_is_read_when_it_is_asked_for():
-    whole = said("tool_call", 1, tool_name="Bash")
-    lazy = Event.unread(whole.raw, "tool_call")
-    assert (lazy.type, lazy.raw) == ("tool_call", whole.raw)
-    assert (lazy.text("tool_name"), lazy.time, lazy.session, lazy.id) == ("Bash", START + 1, "s", whole.id)
-    assert Event.unread(b"{broken}", "tool_call").data == {}
-    with pytest.raises(AttributeError):
-        lazy.nothing  # noqa: B018

@@ -277,11 +277,14 @@ class Growing:
         self._number += 1
 
     def _give(self, whole: list[bytes]) -> None:
-        if whole:
-            for start, stop in self._news(array("q", map(hash, whole)), whole):
-                part = whole if stop - start == len(whole) else whole[start:stop]
-                self._ready.append(Piece(self.path, part, self._number + start, self._generation))
-            self._number += len(whole)
+        if not whole:
+            return
+        # What is read once is compared with nothing.
+        told = self._remember or self._rewrite
+        for start, stop in self._news(array("q", map(hash, whole)), whole) if told else [(0, len(whole))]:
+            part = whole if stop - start == len(whole) else whole[start:stop]
+            self._ready.append(Piece(self.path, part, self._number + start, self._generation))
+        self._number += len(whole)
 
     def _news(self, hashes: "array[int]", whole: list[bytes]) -> list[tuple[int, int]]:
         """Which of the next lines are new: ranges of their indices."""

@@ -8,10 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from agent_pipes import choose
-from agent_pipes.event import Event, Fields, objects
+from agent_pipes.event import Event, Fields, records
 from agent_pipes.money.estimate import HEARD
 from agent_pipes.money.metering import Meter, may_record, modes_of
 from agent_pipes.pattern import pattern
@@ -59,7 +57,7 @@ def _any(path: Path, content: bytes, arrival: float, source: Source, meter: Mete
         if not picks(line):
             continue
         try:
-            for record in objects(line):
+            for record in records(line):
                 if getattr(source, "PASSES", False):
                     _tell(Event(line, record), meter)
                 else:
@@ -96,7 +94,7 @@ def _claude(path: Path, content: bytes, arrival: float, meter: Meter) -> int:
     session, bad = "", 0
     for line in _lines_with(b'"usage"', content):
         try:
-            for record in _objects(line):
+            for record in records(line):
                 spoken, aside = _spoken(record)
                 message: Any = spoken.get("message")
                 usage = message.get("usage") if type(message) is dict else None
@@ -165,14 +163,6 @@ def _lines_with(mark: bytes, content: bytes) -> Iterator[bytes]:
         end = end if end >= 0 else len(content)
         yield content[content.rfind(b"\n", 0, at) + 1 : end]
         at = content.find(mark, end)
-
-
-def _objects(line: bytes) -> Iterable[Fields]:
-    try:
-        record = orjson.loads(line)
-    except ValueError:
-        return list(objects(line))
-    return (record,) if type(record) is dict else list(objects(line))
 
 
 def _complain(path: Path, number: int, error: ValueError) -> int:
