@@ -28,6 +28,7 @@ class Held:
     session:  the number of its session when it was taken hold of, 0 where that is not told.
     group:    the number of its process group then.
     user:     the number of its user then, None where that is not told.
+    above:    whether it was an ancestor of ours then: its hooks have started us.
     fd:       can be read once the process has ended; -1 where there is no pidfd.
     """
 
@@ -49,6 +50,7 @@ class Held:
             if row is None or row.identity != self.identity or not self.send(0):
                 raise Refused(f"process {self.identity.pid} has just ended")
             self.session, self.group, self.user = row.session, row.group, user(row.pid)
+            self.above = self.identity == allowed and self.identity in ancestors(os.getpid())
         except BaseException:
             self.close()
             raise

@@ -205,7 +205,8 @@ class Offspring:
     def _are_inside(self) -> bool:
         """Whether we stand in the agent's own tree, because its hooks have started us."""
         if self._inside is None:
-            self._inside = self.agent.identity in ancestors(os.getpid()) or self._marked(os.getpid())
+            # Known since the agent is held: to ask our ancestors takes longer than all that is to be done before the signal.
+            self._inside = self.agent.above or self._marked(os.getpid())
         return self._inside
 
     def _hold(self, row: Process) -> Held | None:
