@@ -29,7 +29,8 @@ class Age:
         age = self._age(now)
         for level, allowed in self.limits:
             if age >= allowed:
-                return self.standing.get(level) or self._found(level, allowed, age)
+                # What holds on is not put into words again with every event: it was raised, or is asked for when history ends.
+                return () if level in self.standing else self._found(level, allowed, age)
         return ()
 
     def holding(self, now: float) -> Iterable[Finding]:
