@@ -105,8 +105,9 @@ class Started:
         self.times: dict[str, float] = {}
 
     def see(self, event: Event) -> None:
-        if event.time and event.session and event.session not in self.times:
-            self.times[event.session] = event.time
+        session = event.session
+        if session not in self.times and session and event.time:
+            self.times[session] = event.time
             if len(self.times) > 10_000:
                 del self.times[next(iter(self.times))]
 

@@ -13,7 +13,7 @@ from agent_pipes.event import Event, Fields, make
 from agent_pipes.filter import UNREADABLE, Events, filter_command, run_pipeline
 from agent_pipes.money.bill import Bill
 from agent_pipes.money.estimate import HEARD, Said
-from agent_pipes.money.metering import ASSUMED, GUESSED, Cost, Meter, may_record
+from agent_pipes.money.metering import ASSUMED, GUESSED, RECORDING, Cost, Meter, may_record
 from agent_pipes.money.price_file import PRICE_FILE
 from agent_pipes.options import Option
 from agent_pipes.pattern import pattern
@@ -67,7 +67,7 @@ def _costed(events: Iterable[Event], meter: Meter, bill: Bill | None, hidden: bo
     notes = _Notes(meter)
     for event in events:
         kind = event.type
-        if may_record(event) and (found := meter.charge(event)):
+        if kind in RECORDING and may_record(event) and (found := meter.charge(event)):
             notes.say(found)
             _write(event, found)
         elif kind in HEARD:

@@ -54,7 +54,8 @@ def kill(
     try:
         for event in events:
             kind = event.type
-            killer.now = max(killer.now, event.time)
+            if event.time > killer.now:
+                killer.now = event.time
             said: list[Event] = []
             if kind == "violation":
                 if event.data.get("level") != "warning" and ends(event, kills=True):
@@ -71,7 +72,8 @@ def kill(
             elif kind == "session_end":
                 ended = killer.of(event.session)
                 ended.live_since, ended.history = 0.0, False
-            said += killer.step()
+            if killer.tripped:
+                said += killer.step()
             yield event
             yield from said
             if kind == "session_end":

@@ -29,11 +29,12 @@ class Session:
 
     def see(self, event: Event) -> None:
         self.events += 1
-        if event.type == "error" and event.data.get("reason") in ("exit", "tool", None):
+        kind = event.type
+        if kind == "error" and event.data.get("reason") in ("exit", "tool", None):
             self.failing += 1
-        elif event.type in ("tool_result", "user_prompt"):
+        elif kind == "tool_result" or kind == "user_prompt":
             self.failing = 0
-        elif event.type == "llm_response":
+        elif kind == "llm_response":
             cost = event.data.get("cost")
             if isinstance(cost, dict):
                 total = cost.get("session_usd")
@@ -87,23 +88,26 @@ def status(events: Iterable[Event], every: float = 30.0, live: bool | None = Non
     try:
         for event in events:
             started.see(event)
-            now = max(now, event.time)
-            if event.type in ("violation", "kill"):
-                line.clear()
-            elif event.type == "tick":
+            if event.time > now:
+                now = event.time
+            kind, name = event.type, event.session
+            if kind not in OURS:
+                if name not in sessions and name:
+                    line.clear()
+                    say(f"{warning_head()}Monitoring session {name}...")
+                    sessions[name] = Session()
+                    if len(sessions) > 10_000:
+                        del sessions[next(iter(sessions))]
+                if name:
+                    sessions[name].see(event)
+                    latest = name
+            elif kind == "tick":
                 said = said or now
                 if latest and now - said >= pause:
                     said = now
                     line.show(f"{warning_head()}{started.since(latest, now)}  {sessions[latest].line()}")
-            elif event.session and event.type not in OURS:
-                if event.session not in sessions:
-                    line.clear()
-                    say(f"{warning_head()}Monitoring session {event.session}...")
-                    sessions[event.session] = Session()
-                    if len(sessions) > 10_000:
-                        del sessions[next(iter(sessions))]
-                sessions[event.session].see(event)
-                latest = event.session
+            elif kind == "violation" or kind == "kill":
+                line.clear()
             yield event
         if latest and latest in sessions:
             line.show(f"{warning_head()}{started.since(latest, now)}  {sessions[latest].line()}")

@@ -294,10 +294,13 @@ class Meter:
         return said, Cost(charge, account.guessed.total, account.guessed.estimated)
 
 
+RECORDING = frozenset({"llm_response", "llm_request", "assistant_response"})
+"""The types of the events that a usage may stand in."""
+
+
 def may_record(event: Event) -> bool:
-    """Whether the event is one that a usage may stand in."""
-    kind = event.type
-    return kind == "llm_response" or kind == "llm_request" or (kind == "assistant_response" and "usage" in event.data)
+    """Whether the event, which is of a type in RECORDING, is one that a usage may stand in."""
+    return event.type != "assistant_response" or "usage" in event.data
 
 
 def _corrects(new: Charge, old: Charge) -> bool:
@@ -311,11 +314,9 @@ def _corrects(new: Charge, old: Charge) -> bool:
 
 
 def _count(value: object) -> int:
-    if value is None:
-        return 0
-    if type(value) is int:
-        return value if 0 <= value <= LARGEST else LARGEST if value > 0 else 0
-    return int(min(value, LARGEST)) if type(value) is float and value > 0 else 0
+    if type(value) is int and 0 <= value <= LARGEST:
+        return value
+    return int(min(value, LARGEST)) if type(value) in (int, float) and value > 0 else 0  # type: ignore[operator,call-overload]
 
 
 def _usage(event: Event, recorded: bool) -> Usage | None:
@@ -327,12 +328,12 @@ def _usage(event: Event, recorded: bool) -> Usage | None:
     data = event.data
     given = data.get("usage")
     get = given.get if type(given) is dict else data.get
-    prompt = _count(get("input_tokens") or get("prompt_tokens"))
-    output = _count(get("output_tokens") or get("completion_tokens"))
-    read = _count(get("cache_read_input_tokens"))
-    written = _count(get("cache_creation_input_tokens"))
+    prompt = _count(get("input_tokens") or get("prompt_tokens") or 0)
+    output = _count(get("output_tokens") or get("completion_tokens") or 0)
+    read = _count(get("cache_read_input_tokens", 0))
+    written = _count(get("cache_creation_input_tokens", 0))
     written_1h = _count(get("cache_creation_1h_input_tokens")) if written else 0
-    searches = data.get("web_searches")
+    reasoning, searches = get("reasoning_output_tokens", 0), data.get("web_searches", 0)
     if recorded and "recorded_output_tokens" in data:
         output = _count(data["recorded_output_tokens"])
     if event.type == "assistant_response":
@@ -346,7 +347,7 @@ def _usage(event: Event, recorded: bool) -> Usage | None:
         return None
     if written_1h > written:
         written_1h = written
-    return Usage(prompt, read, written, written_1h, output, _count(get("reasoning_output_tokens")), _count(searches))
+    return Usage(prompt, read, written, written_1h, output, _count(reasoning) if reasoning else 0, _count(searches) if searches else 0)
 
 
 def modes_of(data: Mapping[str, Any]) -> tuple[str, ...]:

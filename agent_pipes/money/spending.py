@@ -4,7 +4,7 @@ import math
 
 from agent_pipes.event import Event
 from agent_pipes.money.estimate import HEARD, HELD
-from agent_pipes.money.metering import ASSUMED, Cost, Meter, may_record
+from agent_pipes.money.metering import ASSUMED, RECORDING, Cost, Meter, may_record
 from agent_pipes.pricing import DOLLAR
 
 
@@ -32,7 +32,7 @@ class Spending:
     def see(self, event: Event) -> bool:
         """Whether `event` had anything to do with costs."""
         kind = event.type
-        if may_record(event):
+        if kind in RECORDING and may_record(event):
             if not self._believe(event) and not self.told:
                 self._reckon(event)
         elif kind in HEARD:

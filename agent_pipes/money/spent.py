@@ -11,7 +11,7 @@ from typing import Any
 from agent_pipes import choose
 from agent_pipes.event import Event, Fields, records
 from agent_pipes.money.estimate import HEARD
-from agent_pipes.money.metering import Meter, may_record, modes_of
+from agent_pipes.money.metering import RECORDING, Meter, may_record, modes_of
 from agent_pipes.pattern import pattern
 from agent_pipes.people import warn
 from agent_pipes.pricing import Usage
@@ -69,7 +69,7 @@ def _any(path: Path, content: bytes, arrival: float, source: Source, meter: Mete
 
 
 def _tell(event: Event, meter: Meter) -> None:
-    if may_record(event) and meter.charge(event):
+    if event.type in RECORDING and may_record(event) and meter.charge(event):
         return
     if event.type in HEARD:
         meter.guess(event)

@@ -92,9 +92,10 @@ class Guarded:
 class Killer:
     """Ends what has passed a limit.
 
-    given:  the one process that --pid has named, for whatever session.
-    status: the exit status that it has come to.
-    now:    the latest time in the stream.
+    given:   the one process that --pid has named, for whatever session.
+    tripped: the sessions that have passed a limit, until what is to be done about that is done.
+    status:  the exit status that it has come to.
+    now:     the latest time in the stream.
     """
 
     def __init__(self, waiter: Waiter, *, pid: Identity | None, signal: int, kill_after: float, dry_run: bool) -> None:
@@ -105,7 +106,7 @@ class Killer:
         self.dry_run = dry_run
         self.sessions: dict[str, Guarded] = {}
         self.given: Guarded | None = None
-        self._tripped: list[Guarded] = []
+        self.tripped: list[Guarded] = []
         self.status = ENDED
         self.now = 0.0
         if pid:
@@ -128,7 +129,7 @@ class Killer:
         if guarded.trigger:
             return
         guarded.trigger = event
-        self._tripped.append(guarded)
+        self.tripped.append(guarded)
         yield from self.act(guarded)
 
     def act(self, guarded: Guarded) -> Iterator[Event]:
@@ -174,7 +175,7 @@ class Killer:
 
     def step(self) -> Iterator[Event]:
         """Go on with what is being ended."""
-        for guarded in self._tripped:
+        for guarded in self.tripped:
             if guarded.unmet:
                 yield from self.act(guarded)
             elif guarded.ending and not guarded.finished:
@@ -182,8 +183,8 @@ class Killer:
                     reap_adopted({guarded.held.identity.pid})
                 if outcome := guarded.ending.step():
                     yield self.over(guarded, outcome)
-        if self._tripped:
-            self._tripped = [each for each in self._tripped if each.unmet or (each.ending and not each.finished)]
+        if self.tripped:
+            self.tripped = [each for each in self.tripped if each.unmet or (each.ending and not each.finished)]
 
     def over(self, guarded: Guarded, outcome: Outcome) -> Event:
         pid = guarded.held.identity.pid if guarded.held else 0
