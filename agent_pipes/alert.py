@@ -14,6 +14,7 @@ import click
 
 from agent_pipes.event import Event
 from agent_pipes.filter import ENDED, UNREADABLE, Events, filter_command
+from agent_pipes.memory import remember
 from agent_pipes.options import DURATION, Option
 from agent_pipes.people import say, shown, warn, warning_head
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from agent_pipes.webhook import Endpoint
 
 SINKS = ("terminal", "file", "webhook", "exec")
+
+SESSIONS = 10_000
+"""Sessions of which it is remembered when they began."""
 
 LONGEST = 500
 """Characters of a message that are told; what an agent wrote may be of any length."""
@@ -107,9 +111,7 @@ class Started:
     def see(self, event: Event) -> None:
         session = event.session
         if session not in self.times and session and event.time:
-            self.times[session] = event.time
-            if len(self.times) > 10_000:
-                del self.times[next(iter(self.times))]
+            remember(self.times, session, event.time, SESSIONS)
 
     def since(self, session: str, now: float) -> str:
         """`+1:05`, `+2:00:30`: how long the session had run then."""

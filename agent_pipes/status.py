@@ -8,8 +8,12 @@ import click
 from agent_pipes.alert import Started
 from agent_pipes.event import OURS, Event
 from agent_pipes.filter import Events, filter_command
+from agent_pipes.memory import remember
 from agent_pipes.options import DURATION, Option
 from agent_pipes.people import say, shown, to_people, warning_head
+
+SESSIONS = 10_000
+"""Sessions of which it is known what to say."""
 
 SECOND = 1.0
 """Between two lines on a terminal, where each replaces the last."""
@@ -95,9 +99,7 @@ def status(events: Iterable[Event], every: float = 30.0, live: bool | None = Non
                 if name not in sessions and name:
                     line.clear()
                     say(f"{warning_head()}Monitoring session {name}...")
-                    sessions[name] = Session()
-                    if len(sessions) > 10_000:
-                        del sessions[next(iter(sessions))]
+                    remember(sessions, name, Session(), SESSIONS)
                 if name:
                     sessions[name].see(event)
                     latest = name

@@ -277,7 +277,7 @@ def test_memory_of_rows_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     translator = claude.Translator()
     for number in range(1000):
         list(translator.translate(record("user", "x", id=f"u{number}"), ARRIVAL))
-    assert len(translator._seen._keys) == 100
+    assert 87 <= len(translator._seen._keys) <= 100
     assert list(translator.translate(record("user", "x", id="u999"), ARRIVAL)) == []
 
 

@@ -5,12 +5,13 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import Any, ClassVar
 
 from agent_pipes.event import Fields
+from agent_pipes.memory import remember
 from agent_pipes.pattern import pattern
 from agent_pipes.sources import result
 from agent_pipes.sources.claude_home import files, folders, process, sessions, successor
 from agent_pipes.sources.claude_lines import Line, api_error, blocks, goes_on, is_persons, reason, recognises
 from agent_pipes.sources.claude_usage import Response, Responses, size_of
-from agent_pipes.sources.fields import remember, string, text_of
+from agent_pipes.sources.fields import string, text_of
 
 __all__ = ["HOW", "MARKER", "NAME", "Costs", "Translator", "files", "folders", "matters", "process", "recognises", "sessions", "successor"]
 
@@ -60,9 +61,7 @@ class _Seen:
         hashed = hash(key)
         if hashed in self._keys:
             return False
-        self._keys[hashed] = None
-        if len(self._keys) > self._limit:
-            del self._keys[next(iter(self._keys))]
+        remember(self._keys, hashed, None, self._limit)
         return True
 
 

@@ -13,10 +13,11 @@ from typing import Any
 import orjson
 
 from agent_pipes.event import Fields, objects
+from agent_pipes.memory import remember
 from agent_pipes.pattern import pattern
 from agent_pipes.process import Identity, alive, all_processes, began, command_line, cwd, identify, user
 from agent_pipes.sources import Session
-from agent_pipes.sources.fields import remember, string, time_of
+from agent_pipes.sources.fields import string, time_of
 from agent_pipes.sources.looking import Look, lately
 
 HEAD = 256 << 10

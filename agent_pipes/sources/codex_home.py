@@ -10,11 +10,12 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from agent_pipes.event import Fields, objects
+from agent_pipes.memory import remember
 from agent_pipes.pattern import pattern
 from agent_pipes.process import Identity, command_line, holders, open_files
 from agent_pipes.processes.codex_control import home, socket_path
 from agent_pipes.sources import Session
-from agent_pipes.sources.fields import remember, string, time_of, within
+from agent_pipes.sources.fields import string, time_of, within
 from agent_pipes.sources.looking import Look, lately
 
 HEAD = 4 << 20

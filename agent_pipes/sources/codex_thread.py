@@ -5,11 +5,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from agent_pipes.event import Fields, digest
+from agent_pipes.memory import remember
 from agent_pipes.sources import codex_lines as lines
 from agent_pipes.sources.codex_home import Meta
 from agent_pipes.sources.codex_lines import Ended, Outcome, outcome
 from agent_pipes.sources.codex_usage import Meter
-from agent_pipes.sources.fields import number, remember, string, text_of, time_of, within
+from agent_pipes.sources.fields import number, string, text_of, time_of, within
 
 REMEMBERED = 20_000
 """Calls of a thread that are known again, so that none comes out twice."""

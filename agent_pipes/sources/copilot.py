@@ -12,10 +12,11 @@ from typing import Any
 import orjson
 
 from agent_pipes.event import Fields
+from agent_pipes.memory import remember
 from agent_pipes.pattern import pattern
 from agent_pipes.sources import result
 from agent_pipes.sources.copilot_home import files, process, sessions, successor
-from agent_pipes.sources.fields import remember, string, text_of, time_of
+from agent_pipes.sources.fields import string, text_of, time_of
 
 __all__ = ["HOW", "MARKER", "NAME", "Translator", "files", "matters", "process", "recognises", "sessions", "successor"]
 

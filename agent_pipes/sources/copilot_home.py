@@ -7,9 +7,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from agent_pipes.event import Fields, objects
+from agent_pipes.memory import remember
 from agent_pipes.process import Identity, began, command_line, identify, user
 from agent_pipes.sources import Session
-from agent_pipes.sources.fields import remember, string, time_of
+from agent_pipes.sources.fields import string, time_of
 
 HEAD = 64 << 10
 """Bytes of a session's first line, and of its workspace.yaml, that are read to learn where it works."""

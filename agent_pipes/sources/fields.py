@@ -1,8 +1,7 @@
-"""What every source reads from a line of an agent's (a value of its type or an empty one, a time, a text), and how it is kept."""
+"""What every source reads from a line of an agent's (a value of its type or an empty one, a time, a text)."""
 
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import TypeVar
 
 import orjson
 
@@ -59,14 +58,3 @@ def written(value: object) -> bytes:
         with suppress(RecursionError):
             return repr(value).encode(errors="surrogatepass")
     return b"nested too deep"
-
-
-Key = TypeVar("Key")
-Value = TypeVar("Value")
-
-
-def remember(memory: dict[Key, Value], key: Key, value: Value, most: int) -> None:
-    """Keep `value` under `key`; of more than `most`, what was first kept longest ago is forgotten."""
-    memory[key] = value
-    if len(memory) > most:
-        del memory[next(iter(memory))]

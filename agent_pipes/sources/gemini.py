@@ -10,6 +10,7 @@ from collections.abc import Hashable, Iterator
 from pathlib import PurePath
 
 from agent_pipes.event import Fields
+from agent_pipes.memory import remember
 from agent_pipes.pattern import pattern
 from agent_pipes.sources import result
 from agent_pipes.sources.fields import string, text_of, time_of
@@ -184,9 +185,7 @@ class Translator:
         hashed = hash(key)
         if self._said.get(hashed) == value:
             return False
-        self._said[hashed] = value
-        if len(self._said) > REMEMBERED:
-            del self._said[next(iter(self._said))]
+        remember(self._said, hashed, value, REMEMBERED)
         return True
 
 

@@ -13,10 +13,11 @@ from typing import Any
 import orjson
 
 from agent_pipes.event import Fields
+from agent_pipes.memory import remember
 from agent_pipes.pattern import pattern
 from agent_pipes.process import Identity, all_processes, began, command_line, cwd, environment_value, process_at, user
 from agent_pipes.sources import Session
-from agent_pipes.sources.fields import remember, string, time_of
+from agent_pipes.sources.fields import string, time_of
 
 HEAD = 4 << 10
 """Bytes of a session's file that are read to learn its id and when it began."""

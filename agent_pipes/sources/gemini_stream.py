@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from agent_pipes.event import Fields
+from agent_pipes.memory import remember
 from agent_pipes.pattern import pattern
 from agent_pipes.sources import result
 from agent_pipes.sources.fields import string
@@ -87,9 +88,7 @@ class Stream:
         self._step = self._step or name
         arguments = record.get("parameters")
         tool = string(record, "tool_name")
-        self._calls[name] = tool, time
-        if len(self._calls) > OPEN:
-            del self._calls[next(iter(self._calls))]
+        remember(self._calls, name, (tool, time), OPEN)
         data = {"tool_name": tool, "arguments": arguments if type(arguments) is dict else {}, "step": self._step}
         return self._event("tool_call", time, data, name=name)
 

@@ -9,10 +9,11 @@ from pathlib import Path
 import orjson
 
 from agent_pipes.event import OURS, Fields, objects
+from agent_pipes.memory import remember
 from agent_pipes.pattern import pattern
 from agent_pipes.process import Identity
 from agent_pipes.sources import Session, agent_process, claude_home, native
-from agent_pipes.sources.fields import remember, string, within
+from agent_pipes.sources.fields import string, within
 from agent_pipes.sources.looking import lately
 from agent_pipes.sources.native import PASSES, Translator, files
 
