@@ -9,6 +9,7 @@ import click
 
 from agent_pipes.event import Event, Level, violation
 from agent_pipes.filter import Joint
+from agent_pipes.memory import remember
 from agent_pipes.options import Option
 from agent_pipes.people import warn
 
@@ -78,30 +79,49 @@ class Watcher:
         self.per_agent = per_agent
 
 
+RAISED = 1000
+"""Findings of one session of which a watcher remembers that they were raised."""
+
+
 class _State:
-    """What one watcher knows of one session."""
+    """What one watcher knows of one session: there are very many, of which most have no subagents, and have raised nothing.
 
-    __slots__ = ("detectors", "now", "raised")
+    main:   the session's own detector, or that of its main agent.
+    others: those of its subagents.
+    now:    the latest time in what was shown.
+    raised: how far each finding had grown when it was raised.
+    """
 
-    def __init__(self) -> None:
-        self.detectors: OrderedDict[str, Detector] = OrderedDict()
+    __slots__ = ("main", "now", "others", "raised")
+
+    def __init__(self, watcher: Watcher) -> None:
+        self.main = watcher.new()
+        self.others: dict[str, Detector] | None = None
         self.now = 0.0
-        self.raised: OrderedDict[Hashable, int] = OrderedDict()
+        self.raised: dict[Hashable, int] | None = None
+
+    @property
+    def detectors(self) -> Iterable[Detector]:
+        return (self.main, *self.others.values()) if self.others else (self.main,)
 
     def new(self, finding: Finding) -> bool:
         """Whether this was not raised before, or only when it was smaller."""
+        if self.raised is None:
+            self.raised = {}
         if self.raised.get(finding.key, 0) >= finding.step:
             return False
-        self.raised[finding.key] = finding.step
-        self.raised.move_to_end(finding.key)
-        if len(self.raised) > 1000:
-            self.raised.popitem(last=False)
+        self.raised.pop(finding.key, None)
+        remember(self.raised, finding.key, finding.step, RAISED)
         return True
 
     def of(self, agent: str, watcher: Watcher) -> Detector:
-        detector = self.detectors[agent] = watcher.new()
-        if len(self.detectors) > AGENTS:
-            self.detectors.popitem(last=False)
+        """The detector of a subagent."""
+        if self.others is None:
+            self.others = {}
+        detector = self.others.get(agent)
+        if detector is None:
+            detector = watcher.new()
+            remember(self.others, agent, detector, AGENTS)
         return detector
 
 
@@ -158,17 +178,16 @@ class Detection(Joint):
                 session.history = False
                 yield from self._caught_up(event, session, shown)
             else:
-                states, time = session.states, event.time
+                states, time, agent = session.states, event.time, event.agent
                 for watcher in shown:
                     try:
-                        state = states[watcher]
-                    except KeyError:
-                        state = states[watcher] = _State()
-                    if time > state.now:
-                        state.now = time
-                    agent = event.agent if watcher.per_agent else ""
-                    try:
-                        findings = (state.detectors.get(agent) or state.of(agent, watcher)).see(event, state.now)
+                        state = states.get(watcher)
+                        if state is None:
+                            state = states[watcher] = _State(watcher)
+                        if time > state.now:
+                            state.now = time
+                        detector = state.of(agent, watcher) if agent and watcher.per_agent else state.main
+                        findings = detector.see(event, state.now)
                         if findings:
                             yield from self._raised(event, name, session.history, watcher, state, findings)
                     except Exception as error:
@@ -199,7 +218,7 @@ class Detection(Joint):
                 for name, session in list(self.sessions.items()):
                     if state := session.states.get(watcher):
                         state.now = max(state.now, event.time)
-                        for detector in state.detectors.values():
+                        for detector in state.detectors:
                             yield from self._raised(event, name, session.history, watcher, state, detector.see(event, state.now))
             except Exception as error:
                 yield from self._failed(watcher, error, event)
@@ -209,7 +228,7 @@ class Detection(Joint):
             try:
                 if state := session.states.get(watcher):
                     state.now = max(state.now, event.time)
-                    for detector in state.detectors.values():
+                    for detector in state.detectors:
                         yield from self._raised(event, event.session, False, watcher, state, detector.holding(state.now))
             except Exception as error:
                 yield from self._failed(watcher, error, event)
