@@ -5,18 +5,15 @@ kept nowhere (`ephemeral`), and there are no counts of tokens.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import PurePath
 from typing import Any
-
-import orjson
 
 from agent_pipes.event import Fields
 from agent_pipes.memory import remember
 from agent_pipes.pattern import pattern
 from agent_pipes.sources import result
 from agent_pipes.sources.copilot_home import files, process, sessions, successor
-from agent_pipes.sources.fields import string, text_of, time_of
+from agent_pipes.sources.copilot_lines import Call, Line, arguments_of, content_of, recognises, session_of, tokens_of
+from agent_pipes.sources.fields import string, time_of
 
 __all__ = ["HOW", "MARKER", "NAME", "Translator", "files", "matters", "process", "recognises", "sessions", "successor"]
 
@@ -42,44 +39,6 @@ def matters(line: bytes) -> bool:
     return line[9 : line.find(b'"', 9, 64)] in _TYPES or b'}{"type":"' in line
 
 
-def recognises(record: Fields) -> bool:
-    """Whether this is a line of a session log, or of `--output-format json`."""
-    kind = record.get("type")
-    if type(kind) is not str or "timestamp" not in record:
-        return False
-    if kind == "result":
-        return "sessionId" in record and "exitCode" in record
-    return ("." in kind or kind == "abort") and type(record.get("data")) is dict and "id" in record and "parentId" in record
-
-
-@dataclass(frozen=True, slots=True)
-class _Call:
-    """A call that was asked for, or has begun."""
-
-    id: str
-    name: str
-    arguments: Fields
-    step: str
-    agent: str
-    time: float
-
-
-class _Line:
-    """A line, and what every event that it comes to takes from it."""
-
-    __slots__ = ("record", "data", "type", "id", "time", "agent", "path")
-
-    def __init__(self, record: Fields, kind: str, id: str, time: float, path: str) -> None:
-        data = record.get("data")
-        self.record = record
-        self.data: Fields = data if type(data) is dict else {}
-        self.type = kind
-        self.id = id
-        self.time = time
-        self.agent = string(record, "agentId") or string(self.data, "parentToolCallId")
-        self.path = path
-
-
 class Translator:
     """Turns the lines of one session into events.
 
@@ -95,9 +54,9 @@ class Translator:
         self._number = 0
         self._metered = False
         self._responses: dict[str, object] = {}
-        self._asked: dict[str, _Call] = {}
-        self._open: dict[str, _Call] = {}
-        self._running: dict[str, tuple[_Call, str, float]] = {}
+        self._asked: dict[str, Call] = {}
+        self._open: dict[str, Call] = {}
+        self._running: dict[str, tuple[Call, str, float]] = {}
         self._aborted: dict[str, bool] = {}
         self._denied: dict[str, bool] = {}
         self._persons: dict[str, bool] = {}
@@ -108,7 +67,7 @@ class Translator:
         if (handler := _HANDLERS.get(kind)) is None:
             return
         self._number += 1
-        line = _Line(record, kind, string(record, "id") or f"line-{self._number}", time_of(record, arrival), path)
+        line = Line(record, kind, string(record, "id") or f"line-{self._number}", time_of(record, arrival), path)
         if not self.session:
             yield from self._begin(line)
         yield from handler(self, line)
@@ -119,7 +78,7 @@ class Translator:
         for call, text, time in running.values():
             yield self._answer(call, time, f"{call.id}:result", text)
 
-    def _event(self, event_type: str, line: _Line, data: Fields, *, id: str = "", parent: str = "") -> Fields:
+    def _event(self, event_type: str, line: Line, data: Fields, *, id: str = "", parent: str = "") -> Fields:
         return self._fields(event_type, line.time, id or line.id, _of(line.agent, data), parent)
 
     def _fields(self, event_type: str, time: float, id: str, data: Fields, parent: str = "") -> Fields:
@@ -129,21 +88,21 @@ class Translator:
         fields["data"] = data
         return fields
 
-    def _begin(self, line: _Line) -> Iterator[Fields]:
+    def _begin(self, line: Line) -> Iterator[Fields]:
         """The session's id, before its first event.
 
         A pipe tells it only in its last line; there it goes by the id of its first event, which others refer to.
         """
         if line.type == "session.start":
-            self.session = string(line.data, "sessionId") or _session_of(line.path) or line.id
-        elif name := _session_of(line.path):
+            self.session = string(line.data, "sessionId") or session_of(line.path) or line.id
+        elif name := session_of(line.path):
             self.session = name
         else:
             self.session = string(line.record, "parentId") or string(line.record, "sessionId") or line.id
             data: Fields = {"agent": NAME, "path": line.path, "cannot_tell": ["usage"]}
             yield self._fields("session_start", line.time, f"{self.session}:start", data)
 
-    def _start(self, line: _Line) -> Iterator[Fields]:
+    def _start(self, line: Line) -> Iterator[Fields]:
         context = line.data.get("context")
         self._model = string(line.data, "selectedModel") or self._model
         data: Fields = {"agent": NAME, "cwd": string(context, "cwd") if type(context) is dict else ""}
@@ -151,17 +110,17 @@ class Translator:
             data["model"] = self._model
         yield self._event("session_start", line, {**data, "path": line.path})
 
-    def _model_change(self, line: _Line) -> Iterator[Fields]:
+    def _model_change(self, line: Line) -> Iterator[Fields]:
         self._model = string(line.data, "newModel") or self._model
         yield from ()
 
-    def _prompt(self, line: _Line) -> Iterator[Fields]:
+    def _prompt(self, line: Line) -> Iterator[Fields]:
         # What has another source is a skill's text, another agent's message, a reminder; autopilot prompts itself.
         text = string(line.data, "content")
         if text and line.data.get("source") in (None, "", "user") and line.data.get("isAutopilotContinuation") is not True:
             yield self._event("user_prompt", line, {"prompt": text})
 
-    def _message(self, line: _Line) -> Iterator[Fields]:
+    def _message(self, line: Line) -> Iterator[Fields]:
         data = line.data
         step = string(data, "apiCallId") or string(data, "messageId") or line.id
         if text := string(data, "content"):
@@ -169,31 +128,31 @@ class Translator:
         requests = data.get("toolRequests")
         for request in requests if type(requests) is list else ():
             if type(request) is dict and (key := string(request, "toolCallId")):
-                asked = _Call(key, string(request, "name"), _arguments(request.get("arguments")), step, line.agent, line.time)
+                asked = Call(key, string(request, "name"), arguments_of(request.get("arguments")), step, line.agent, line.time)
                 _remember(self._asked, key, asked)
 
-    def _persons_call(self, line: _Line) -> Iterator[Fields]:
+    def _persons_call(self, line: Line) -> Iterator[Fields]:
         """A command that the person typed behind `!`: none of the agent's calls, and its failure none of its failures."""
         if key := string(line.data, "toolCallId"):
             _remember(self._persons, key, True)
         yield from ()
 
-    def _call(self, line: _Line) -> Iterator[Fields]:
+    def _call(self, line: Line) -> Iterator[Fields]:
         key = string(line.data, "toolCallId") or line.id
         if key in self._persons:
             return
         asked = self._asked.pop(key, None)
         name = string(line.data, "toolName") or (asked.name if asked else "")
         arguments = line.data.get("arguments")
-        given = asked.arguments if asked and arguments is None else _arguments(arguments)
-        call = _Call(key, name, given, asked.step if asked else "", line.agent or (asked.agent if asked else ""), line.time)
+        given = asked.arguments if asked and arguments is None else arguments_of(arguments)
+        call = Call(key, name, given, asked.step if asked else "", line.agent or (asked.agent if asked else ""), line.time)
         data: Fields = {"tool_name": name, "arguments": given}
         if call.step:
             data["step"] = call.step
         _remember(self._open, key, call)
         yield self._fields("tool_call", line.time, key, _of(call.agent, data))
 
-    def _result(self, line: _Line) -> Iterator[Fields]:
+    def _result(self, line: Line) -> Iterator[Fields]:
         key = string(line.data, "toolCallId") or line.id
         if key in self._persons or self._aborted.pop(key, False):
             return
@@ -202,7 +161,7 @@ class Translator:
             yield from self._call(line)
         call = self._open.pop(key)
         output, error = line.data.get("result"), line.data.get("error")
-        text = (string(error, "message") if type(error) is dict else "") or _content(output)
+        text = (string(error, "message") if type(error) is dict else "") or content_of(output)
         if line.data.get("success") is False:
             code = string(error, "code") if type(error) is dict else ""
             refused = code == "rejected" or text.startswith(_REFUSED) or self._denied.pop(key, False)
@@ -225,7 +184,7 @@ class Translator:
             exit_code = None
         yield self._answer(call, line.time, line.id, text, exit_code)
 
-    def _answer(self, call: _Call, time: float, id: str, text: str, exit_code: int | None = None, reason: str = "") -> Fields:
+    def _answer(self, call: Call, time: float, id: str, text: str, exit_code: int | None = None, reason: str = "") -> Fields:
         """The end of a call, which failed if there is a `reason`, or an exit code that is not 0."""
         reason = reason or ("exit" if exit_code else "")
         data: Fields = {"tool_name": call.name, **result(text, self._max_result, "error" if reason else "result", tool=call.name)}
@@ -238,7 +197,7 @@ class Translator:
             fields["duration_ms"] = round((time - call.time) * 1000, 3)
         return fields
 
-    def _permission(self, line: _Line) -> Iterator[Fields]:
+    def _permission(self, line: Line) -> Iterator[Fields]:
         outcome = line.data.get("result")
         kind = string(outcome, "kind") if type(outcome) is dict else ""
         key = string(line.data, "toolCallId")
@@ -247,14 +206,14 @@ class Translator:
             _remember(self._denied, key, True)
         yield from ()
 
-    def _abort(self, line: _Line) -> Iterator[Fields]:
+    def _abort(self, line: Line) -> Iterator[Fields]:
         calls, self._open = self._open, {}
         text = f"aborted: {string(line.data, 'reason') or 'no reason is told'}"
         for call in calls.values():
             _remember(self._aborted, call.id, True)
             yield self._answer(call, line.time, f"{call.id}:result", text, reason="interrupted")
 
-    def _usage(self, line: _Line) -> Iterator[Fields]:
+    def _usage(self, line: Line) -> Iterator[Fields]:
         self._metered = True
         usage = line.data.get("usage", line.data)
         if type(usage) is not dict:
@@ -269,9 +228,9 @@ class Translator:
         _remember(self._responses, response, sequence)
         model = string(usage, "model") or self._model
         line.agent = line.agent or string(usage, "parentToolCallId")
-        yield self._event("llm_response", line, {"model": model, "response_id": response, "usage": _tokens(usage)})
+        yield self._event("llm_response", line, {"model": model, "response_id": response, "usage": tokens_of(usage)})
 
-    def _failure(self, line: _Line) -> Iterator[Fields]:
+    def _failure(self, line: Line) -> Iterator[Fields]:
         """A request to the model that failed."""
         data = line.data
         said = next(filter(None, (string(data, key) for key in ("message", "errorMessage", "errorCode", "failureKind", "errorType"))), "")
@@ -280,7 +239,7 @@ class Translator:
             about["status"] = status
         yield self._event("error", line, about)
 
-    def _subagent_start(self, line: _Line) -> Iterator[Fields]:
+    def _subagent_start(self, line: Line) -> Iterator[Fields]:
         call = string(line.data, "toolCallId")
         line.agent = line.agent or call
         data: Fields = {"agent_type": string(line.data, "agentName")}
@@ -288,24 +247,24 @@ class Translator:
             data["model"] = model
         yield self._event("subagent_start", line, data, parent=call)
 
-    def _subagent_stop(self, line: _Line) -> Iterator[Fields]:
+    def _subagent_stop(self, line: Line) -> Iterator[Fields]:
         call = string(line.data, "toolCallId")
         line.agent = line.agent or call
         yield self._event("subagent_stop", line, {"agent_type": string(line.data, "agentName")}, parent=call)
 
-    def _shutdown(self, line: _Line) -> Iterator[Fields]:
+    def _shutdown(self, line: Line) -> Iterator[Fields]:
         """The end of a run. Before there were usage records (1.0.72 has none) its tokens were told only here, by model."""
         yield from self.end()
         models = line.data.get("modelMetrics")
         for model, metrics in models.items() if type(models) is dict and not self._metered else ():
             usage = metrics.get("usage") if type(metrics) is dict else None
-            tokens = _tokens(usage) if type(usage) is dict else {}
+            tokens = tokens_of(usage) if type(usage) is dict else {}
             if any(tokens.values()):
                 key = f"{line.id}:{model}"
                 yield self._event("llm_response", line, {"model": model, "response_id": key, "usage": tokens}, id=key)
         yield self._event("session_end", line, {"reason": string(line.data, "shutdownType")})
 
-    def _printed_end(self, line: _Line) -> Iterator[Fields]:
+    def _printed_end(self, line: Line) -> Iterator[Fields]:
         """The last line on a pipe."""
         yield from self.end()
         data: Fields = {"reason": "result"}
@@ -316,7 +275,7 @@ class Translator:
         yield self._event("session_end", line, data)
 
 
-_HANDLERS: dict[str, Callable[[Translator, _Line], Iterator[Fields]]] = {
+_HANDLERS: dict[str, Callable[[Translator, Line], Iterator[Fields]]] = {
     "session.start": Translator._start,
     "session.resume": Translator._start,
     "session.model_change": Translator._model_change,
@@ -345,51 +304,6 @@ _ENDED = pattern(r"\n?<(?:[^<>\n]{0,40}shellId: ([^<>\n]{1,200}?) )?(?:has alrea
 _RUNNING = pattern(r"<command with shellId: ([^<>\n]{1,200}?) is still running after ")
 _REFUSED = "The user rejected this tool call"
 _INTERRUPTED = "Tool execution was interrupted"
-
-
-def _session_of(path: str) -> str:
-    """The session whose log lies at `path`, "" where that is none of the client's names for it."""
-    file = PurePath(path)
-    return file.parent.name if file.name == "events.jsonl" else ""
-
-
-def _arguments(value: object) -> Fields:
-    """A call's arguments as an object: they may stand as its JSON, or be a text (a patch)."""
-    if type(value) is dict:
-        return value
-    if type(value) is not str:
-        return {}
-    try:
-        parsed: Any = orjson.loads(value)
-    except ValueError:
-        parsed = None
-    return parsed if type(parsed) is dict else {"input": value}
-
-
-def _content(output: object) -> str:
-    """A result's text. What is no text is told by its digest, so that another one differs."""
-    if type(output) is not dict:
-        return output if type(output) is str else ""
-    content = output.get("content")
-    return content if type(content) is str else text_of([output])
-
-
-def _tokens(usage: Fields) -> dict[str, int]:
-    """Counts of tokens by their names in OpenTelemetry. Copilot's input holds the cached parts, its output the reasoning."""
-    return {name: _count(usage.get(key)) for name, key in _NAMES.items()}
-
-
-_NAMES = {
-    "input_tokens": "inputTokens",
-    "output_tokens": "outputTokens",
-    "cache_read_input_tokens": "cacheReadTokens",
-    "cache_creation_input_tokens": "cacheWriteTokens",
-    "reasoning_output_tokens": "reasoningTokens",
-}
-
-
-def _count(value: object) -> int:
-    return int(value) if isinstance(value, (int, float)) and type(value) is not bool and 0 <= value < 1e15 else 0
 
 
 def _of(agent: str, data: Fields) -> Fields:
