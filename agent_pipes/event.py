@@ -6,11 +6,7 @@ from typing import Any, Literal
 
 import orjson
 
-try:
-    # hashlib begins with OpenSSL's own start, which takes several milliseconds: of each command, or of its first violation.
-    from _blake2 import blake2b
-except ImportError:
-    from hashlib import blake2b
+from agent_pipes.digests import blake2b
 
 Fields = dict[str, Any]
 """An event as an object: `event_type`, `timestamp`, `event_id`, `session_id`, `parent_id`, `duration_ms`, `data`."""

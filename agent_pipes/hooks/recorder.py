@@ -6,8 +6,8 @@ on stderr, and the exit status is 0.
 
 import os
 import time
-from hashlib import sha256
 
+from agent_pipes.digests import sha256
 from agent_pipes.event import Fields, dumps, objects
 from agent_pipes.hooks.events import event_of
 from agent_pipes.hooks.payload import AGENTS, Payload, Unknown

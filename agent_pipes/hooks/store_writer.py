@@ -7,10 +7,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from errno import EIO, ENOSPC
-from hashlib import sha256
 
 import orjson
 
+from agent_pipes.digests import sha256
 from agent_pipes.event import Fields, dumps
 
 PATIENCE = 5.0

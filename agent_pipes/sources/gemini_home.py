@@ -6,12 +6,12 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from agent_pipes.digests import sha256
 from agent_pipes.event import Fields
 from agent_pipes.memory import remember
 from agent_pipes.pattern import pattern

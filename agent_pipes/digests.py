@@ -1,0 +1,15 @@
+"""Digests without the start of OpenSSL: hashlib begins with it, which takes several milliseconds of each command."""
+
+try:
+    from _blake2 import blake2b
+except ImportError:
+    from hashlib import blake2b
+try:
+    from _sha2 import sha256  # type: ignore[import-not-found,unused-ignore]
+except ImportError:
+    try:
+        from _sha256 import sha256  # type: ignore[import-not-found,unused-ignore]
+    except ImportError:
+        from hashlib import sha256
+
+__all__ = ["blake2b", "sha256"]
