@@ -107,6 +107,9 @@ def exit_status(run: Callable[[], object]) -> int:
         return _unwritable(error)
     except Exception as error:
         return _crashed(error)
+    finally:
+        # The process ends, and its memory with it: it does not look first for what could be freed.
+        gc.freeze()
 
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -201,8 +204,6 @@ def run_pipeline(
     that fail. Ends the process by the signal where there was one, and by SIGPIPE where our reader has gone, once
     every stage has cleaned up.
     """
-    # What a stream leaves behind is freed at once; a collector that looks for cycles after each few hundred objects finds none.
-    gc.set_threshold(50_000, 50, 50)
     if fd == 1:
         require_stdout()
     output = Output(fd, must_run=any(part.must_run for part, _ in parts)) if fd is not None else None
