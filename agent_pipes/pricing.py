@@ -329,6 +329,11 @@ def _rates(prices: Mapping[str, Any]) -> Rates:
 
 
 def _whole(dollars_a_million: "float | Fraction") -> int:
+    """Picodollars a token, rounded from the price as it is written, in decimals."""
+    near = round(dollars_a_million * 10**6)
+    if near < 10**14 and near / 10**6 == dollars_a_million:
+        # It has six decimals at most, as nearly every price does: then it need not be worked out in fractions.
+        return near
     from fractions import Fraction
 
     return round(Fraction(str(dollars_a_million)) * 10**6)

@@ -2,6 +2,7 @@
 
 import json
 import time
+from fractions import Fraction
 
 import click
 import orjson
@@ -201,6 +202,17 @@ def test_every_price_of_the_table_is_whole_and_every_model_is_found_by_its_own_n
             for _, tiers in price.since:
                 for _, rates in tiers:
                     assert all(type(rate) is int and rate >= 0 for rate in rates), name
+
+
+PRICES = st.one_of(
+    st.floats(0, 10**9), st.integers(0, 10**9), st.integers(0, 10**10).map(lambda number: number / 10**6), st.integers(0, 10**10).map(lambda number: number / 10**7),
+)
+
+
+@given(PRICES)
+def test_a_price_is_rounded_from_its_decimals_as_they_are_written(price):
+    rates = Table({"models": {"a/b": {"input": price, "output": 0}}}).find("b").at(NOVEMBER, 1)
+    assert rates.input == round(Fraction(str(price)) * 10**6)
 
 
 def test_makers_come_before_those_who_sell_on():
