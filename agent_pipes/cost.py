@@ -4,21 +4,36 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import orjson
 
 from agent_pipes.event import Event, Fields, make
 from agent_pipes.filter import UNREADABLE, Events, filter_command, run_pipeline
-from agent_pipes.money.bill import Bill
 from agent_pipes.money.estimate import HEARD, Said
 from agent_pipes.money.metering import ASSUMED, GUESSED, RECORDING, Cost, Meter, may_record
-from agent_pipes.money.price_file import PRICE_FILE
 from agent_pipes.options import Option
 from agent_pipes.pattern import pattern
 from agent_pipes.people import warn
 from agent_pipes.pricing import DOLLAR
+
+if TYPE_CHECKING:
+    from agent_pipes.money.bill import Bill
+
+
+class PriceFile(click.ParamType):  # type: ignore[type-arg]
+    """A file of prices that can be read; its path."""
+
+    name = "FILE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        from agent_pipes.money.price_file import load
+
+        if not isinstance(value, str) or not value:
+            self.fail(f"expected the path of a file of prices, not {value!r}.", param, ctx)
+        load(value)
+        return value
 
 
 def pricing_options(flags: bool) -> Callable[[Any], Any]:
@@ -34,7 +49,7 @@ def pricing_options(flags: bool) -> Callable[[Any], Any]:
             option("--recorded", is_flag=True, help="Recorded usage only: estimate nothing."),
             option("--unpriced-as", metavar="MODEL", help="Count a model without a known price at this one's."),
             option("--model", metavar="NAME", help="The model of responses that name none."),
-            option("--prices", type=PRICE_FILE, help="Prices that go over the built-in ones: LiteLLM's JSON, or our own."),
+            option("--prices", type=PriceFile(), help="Prices that go over the built-in ones: LiteLLM's JSON, or our own."),
         ):
             function = each(function)
         return function
@@ -58,10 +73,16 @@ def cost(
     if files:
         return _summed_up(files, Meter(prices or "", model or "", unpriced_as or "", recorded, tally=True))
     meter = Meter(prices or "", model or "", unpriced_as or "", recorded, tally=summary)
-    return _costed(events, meter, Bill(meter) if summary else None, hidden=summary and os.isatty(1))
+    return _costed(events, meter, _bill(meter) if summary else None, hidden=summary and os.isatty(1))
 
 
-def _costed(events: Iterable[Event], meter: Meter, bill: Bill | None, hidden: bool) -> Events:
+def _bill(meter: Meter) -> "Bill":
+    from agent_pipes.money.bill import Bill
+
+    return Bill(meter)
+
+
+def _costed(events: Iterable[Event], meter: Meter, bill: "Bill | None", hidden: bool) -> Events:
     """`hidden`: people look at the summary, not at the events: these go nowhere."""
     accounts = meter.accounts
     notes = _Notes(meter)
@@ -106,11 +127,11 @@ def _summed_up(files: tuple[str, ...], meter: Meter) -> Events:
         for name, tally in account.books.models.items():
             if tally.unpriced:
                 notes.unpriced(name)
-    yield from _ended(Bill(meter), hidden=os.isatty(1))
+    yield from _ended(_bill(meter), hidden=os.isatty(1))
     return UNREADABLE if bad else None
 
 
-def _ended(bill: Bill, hidden: bool) -> Iterator[Event]:
+def _ended(bill: "Bill", hidden: bool) -> Iterator[Event]:
     if hidden:
         yield Event(bill.text().encode(), {"event_type": "cost_summary"})
     else:

@@ -9,7 +9,6 @@ import click
 
 from agent_pipes.event import Event, digest
 from agent_pipes.money.estimate import Guess, Said
-from agent_pipes.money.price_file import load
 from agent_pipes.pricing import Price, Table, Usage, built_in
 
 RESPONSES = 100_000
@@ -174,14 +173,14 @@ class Meter:
         self.accounts: OrderedDict[str, Account] = OrderedDict()
         self._responses: dict[str, _Response] = {}
         if prices:
-            load(prices)
+            _from_file(prices)
         if unpriced_as and not self.table.find(unpriced_as):
             near = self.table.near(unpriced_as)
             raise click.UsageError(f"--unpriced-as {unpriced_as}: no price is known for it{f'; did you mean {near}?' if near else ''}")
 
     @cached_property
     def table(self) -> Table:
-        return Table(built_in(), *([load(self.prices)] if self.prices else []))
+        return Table(built_in(), *([_from_file(self.prices)] if self.prices else []))
 
     def account(self, session: str) -> Account:
         account = self.accounts.get(session)
@@ -292,6 +291,12 @@ class Meter:
         account.latest = said.time or account.latest
         account.guessed.replace(NOTHING, charge, self.tally)
         return said, Cost(charge, account.guessed.total, account.guessed.estimated)
+
+
+def _from_file(path: str) -> dict[str, Any]:
+    from agent_pipes.money.price_file import load
+
+    return load(path)
 
 
 RECORDING = frozenset({"llm_response", "llm_request", "assistant_response"})

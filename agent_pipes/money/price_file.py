@@ -36,21 +36,6 @@ def load(path: str) -> Prices:
     return _checked(path, content)
 
 
-class PriceFile(click.ParamType):  # type: ignore[type-arg]
-    """A file of prices that can be read; its path."""
-
-    name = "FILE"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        if not isinstance(value, str) or not value:
-            self.fail(f"expected the path of a file of prices, not {value!r}.", param, ctx)
-        load(value)
-        return value
-
-
-PRICE_FILE = PriceFile()
-
-
 class _Checker:
     """Says what is wrong in a file, and where."""
 
