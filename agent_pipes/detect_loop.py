@@ -9,7 +9,6 @@ from agent_pipes.event import Event
 from agent_pipes.filter import filter_command
 from agent_pipes.options import COUNT, Option, limit
 from agent_pipes.repeats.loops import Limits, Loop
-from agent_pipes.repeats.textloop import TextLoop
 
 SEES = CALLS | {"assistant_response"}
 
@@ -36,7 +35,11 @@ def detect_loop(
         raise click.UsageError(f"--{'max' if max == 1 else 'repeat'} 1: what comes once does not repeat itself; 2 or more is expected, or 'off'")
     limits = Limits(max, length or 1, repeat, ceiling, warn, key)
     calls = detect(events, "loop", lambda: Loop(limits), alert, sees=CALLS, per_agent=True)
-    return detect(calls, "loop", lambda: TextLoop(max), alert, sees=SEES, per_agent=True) if text else calls
+    if not text:
+        return calls
+    from agent_pipes.repeats.textloop import TextLoop
+
+    return detect(calls, "loop", lambda: TextLoop(max), alert, sees=SEES, per_agent=True)
 
 
 main = detect_loop.main
