@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from agent_pipes.event import Fields, objects
-from agent_pipes.process import Identity
 from agent_pipes.sources import Session, Source, stored_as
 
 if TYPE_CHECKING:
     from types import ModuleType
+
+    from agent_pipes.process import Identity
 
 NAMES = ("store", "native", "claude", "codex", "copilot", "gemini")
 """The sources, each a module in agent_pipes/sources. Its order is that in which they are asked whose a line is."""
@@ -94,7 +95,7 @@ def told_by_its_agent(session: Session) -> Session | None:
     return next((each for each in sessions(own) if stored_as(each.id) == session.id and each.path.exists()), None)
 
 
-def process_of(session: Session) -> Identity | None:
+def process_of(session: Session) -> "Identity | None":
     return source(session.agent).process(session)
 
 

@@ -3,12 +3,14 @@
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agent_pipes.event import KNOWN, OURS, Event, from_fields, make, objects, records
 from agent_pipes.people import warn
-from agent_pipes.process import Identity
 from agent_pipes.sources import Session, Source
+
+if TYPE_CHECKING:
+    from agent_pipes.process import Identity
 
 BILLED = ("llm_response", "llm_request", "assistant_response")
 """The events in which trace-cost writes what they cost."""
@@ -93,7 +95,7 @@ class Reading:
             for each in self.ids or [self.id]:
                 yield make("history_end", self.clock.now(), each, {})
 
-    def runs_in(self, process: Identity, how: str, *, control: Path | None = None) -> Event:
+    def runs_in(self, process: "Identity", how: str, *, control: Path | None = None) -> Event:
         """That the session's process is known, or is another now."""
         data: dict[str, Any] = {"pid": process.pid, "started": process.started, "how": how}
         if control:

@@ -4,7 +4,7 @@ import os
 import stat
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,11 +13,13 @@ from agent_pipes.event import objects, tick
 from agent_pipes.filter import ENDED, UNREADABLE, Events, filter_command
 from agent_pipes.options import DURATION, SIZE, written
 from agent_pipes.people import warn
-from agent_pipes.process import Identity, ancestors, identify
 from agent_pipes.reading import Clock, Reading
 from agent_pipes.sources import Session, Source
 from agent_pipes.stream import Lines, Waiter
 from agent_pipes.tailing import UNWATCHED, Find, Tail, control_of, follow, read_once
+
+if TYPE_CHECKING:
+    from agent_pipes.process import Identity
 
 
 def read_pipe(waiter: Waiter, source: Source | None, options: dict[str, Any]) -> Events:
@@ -87,7 +89,7 @@ def _session(path: Path, source: Source) -> Session:
 def tail(
     waiter: Waiter, session: str | None = None, no_follow: bool = False, every: bool = False, wait: bool = False,
     since: float | None = None, pid: int | None = None, form: str | None = None, max_result: int = 4096,
-    max_line: int = 64 << 20, recorded: bool = False, poll: bool = False, child: Identity | None = None,
+    max_line: int = 64 << 20, recorded: bool = False, poll: bool = False, child: "Identity | None" = None,
 ) -> Events:
     """Write the events of an agent's session, from its start, then as it grows.
 
@@ -128,9 +130,11 @@ def _redirected() -> bool:
         return False
 
 
-def _given(pid: int | None) -> Identity | None:
+def _given(pid: int | None) -> "Identity | None":
     if pid is None:
         return None
+    from agent_pipes.process import identify
+
     identity = identify(pid)
     if identity is None:
         raise click.UsageError(f"--pid {pid}: no such process")
@@ -195,8 +199,10 @@ def _every_live(tail: Tail) -> list[Session]:
     return [each for each in choose.sessions() if each.path not in tail.seen and tail.is_live(each)]
 
 
-def _of_child(tail: Tail, child: Identity) -> list[Session]:
+def _of_child(tail: Tail, child: "Identity") -> list[Session]:
     """The sessions that `child`, or a process it has started, has opened: new ones, or old ones taken up again."""
+    from agent_pipes.process import ancestors
+
     found = []
     for session in choose.sessions():
         if session.modified < tail.since or session.path in tail.seen:

@@ -4,17 +4,20 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agent_pipes import choose
 from agent_pipes.event import Event, tick
 from agent_pipes.follow import Follower
 from agent_pipes.people import warn
-from agent_pipes.process import Identity, alive
-from agent_pipes.processes.held import Held, Refused
 from agent_pipes.reading import Clock, Reading
 from agent_pipes.sources import Session, Source
 from agent_pipes.stream import Waiter
+
+if TYPE_CHECKING:
+    # What is only read has no process that is looked for.
+    from agent_pipes.process import Identity
+    from agent_pipes.processes.watched import Watched
 
 SEARCH, SOON = 1.0, 0.1
 """Seconds between two looks for sessions, and for the processes of those that are followed; the second until one is found,
@@ -36,28 +39,6 @@ UNWATCHED = "no session of the command was seen: nothing was watched"
 
 AHEAD = 0.5
 """Seconds by which a command's session may have begun before we looked at the clock; no client opens one any sooner."""
-
-
-class Watched:
-    """A process whose end is waited for; nothing is ever sent to it here."""
-
-    def __init__(self, identity: Identity) -> None:
-        self.identity = identity
-        try:
-            self.held: Held | None = Held(identity, allowed=identity)
-        except Refused:
-            # Another user's, or gone by now: it can still be looked at.
-            self.held = None
-
-    def fileno(self) -> int:
-        return self.held.fileno() if self.held else -1
-
-    def gone(self) -> bool:
-        return self.held.gone() if self.held else not alive(self.identity)
-
-    def close(self) -> None:
-        if self.held:
-            self.held.close()
 
 
 class Tail:
@@ -163,14 +144,16 @@ class Tail:
             if self.documents.pop(file, None) is None:
                 self.follower.remove(file)
 
-    def hold(self, identity: Identity) -> Watched:
+    def hold(self, identity: "Identity") -> "Watched":
         """The process, held so that its end is noticed at once, and no later one is taken for it."""
         if identity not in self.held:
+            from agent_pipes.processes.watched import Watched
+
             self.held[identity] = Watched(identity)
             self.waiter.watch(self.held[identity].fileno())
         return self.held[identity]
 
-    def watch(self, reading: Reading, identity: Identity, how: str) -> Iterator[Event]:
+    def watch(self, reading: Reading, identity: "Identity", how: str) -> Iterator[Event]:
         """The session's process is known: say so, and be told when it has gone."""
         self.hold(identity)
         self.found = True
@@ -217,7 +200,7 @@ Find = Callable[[Tail], list[Session]]
 """What is to be followed beside what already is: asked once a second."""
 
 
-def follow(tail: Tail, find: Find, *, endless: bool, given: Identity | None, how: str, wait: bool) -> Iterator[Event]:
+def follow(tail: Tail, find: Find, *, endless: bool, given: "Identity | None", how: str, wait: bool) -> Iterator[Event]:
     """Follow what `find` finds, until it has ended (`endless`: and whatever comes next).
 
     given: the process, where somebody has named it; `how` says who.
@@ -265,7 +248,7 @@ def pause(took: float, *, found: bool) -> float:
     return min(RARELY, max(SEARCH, SHARE * took)) if found else min(SEARCH, max(SOON, SHARE * took))
 
 
-def _take_up(tail: Tail, session: Session, given: Identity | None, how: str) -> Iterator[Event]:
+def _take_up(tail: Tail, session: Session, given: "Identity | None", how: str) -> Iterator[Event]:
     """Begin to follow a session. One that has begun since we did has no history: it is watched from its first event."""
     reading = tail.add(session, live=True)
     tail.watch_folders(reading)
@@ -274,7 +257,7 @@ def _take_up(tail: Tail, session: Session, given: Identity | None, how: str) -> 
         yield from reading.caught_up()
 
 
-def _process(tail: Tail, reading: Reading, given: Identity | None, how: str) -> Iterator[Event]:
+def _process(tail: Tail, reading: Reading, given: "Identity | None", how: str) -> Iterator[Event]:
     """Say which process the session runs in, as soon as it is known."""
     if reading.session.path in tail.processes:
         return
@@ -284,7 +267,7 @@ def _process(tail: Tail, reading: Reading, given: Identity | None, how: str) -> 
         yield from tail.watch(reading, identity, getattr(reading.source, "HOW", "registry"))
 
 
-def _succeed(tail: Tail, reading: Reading, given: Identity | None, how: str) -> Iterator[Event]:
+def _succeed(tail: Tail, reading: Reading, given: "Identity | None", how: str) -> Iterator[Event]:
     """Go over to the session that this one goes on as."""
     session = tail.successor(reading)
     if session is None:

@@ -2,10 +2,13 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from agent_pipes.event import Fields
-from agent_pipes.process import Identity
 from agent_pipes.sources import Session
+
+if TYPE_CHECKING:
+    from agent_pipes.process import Identity
 
 NAME = "native"
 
@@ -43,6 +46,6 @@ def files(session: Session) -> list[Path]:
     return [session.path]
 
 
-def process(session: Session) -> Identity | None:
+def process(session: Session) -> "Identity | None":
     """None: nothing but the stream itself tells of its process; that is what --pid is for."""
     return None

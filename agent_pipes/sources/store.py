@@ -5,17 +5,20 @@ import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import orjson
 
 from agent_pipes.event import OURS, Fields, objects
 from agent_pipes.memory import remember
 from agent_pipes.pattern import pattern
-from agent_pipes.process import Identity
-from agent_pipes.sources import Session, agent_process, claude_home, native
+from agent_pipes.sources import Session, native
 from agent_pipes.sources.fields import string, within
 from agent_pipes.sources.looking import lately
 from agent_pipes.sources.native import PASSES, Translator, files
+
+if TYPE_CHECKING:
+    from agent_pipes.process import Identity
 
 __all__ = ["HOW", "NAME", "PASSES", "Translator", "active", "files", "process", "provider", "recognises", "sessions", "stores"]
 
@@ -84,13 +87,15 @@ def _marks(store: Path) -> list[str]:
     return _marked[store][1]
 
 
-def process(session: Session) -> Identity | None:
+def process(session: Session) -> "Identity | None":
     """The live process of the session: for Claude Code by that one's own registry, else the agent that its hook has noted.
 
     Of the two notes in a store `attribution.pid` is that of a hook, and over. `attribution.agent_process`, which
     `agent-strace hook` writes, is the agent, and believed as `agent_process.noted` says. A process that several
     sessions name runs the one that was written last.
     """
+    from agent_pipes.sources import agent_process, claude_home
+
     start = _start(session.path)
     transcript = Path(string(start, "transcript_path"))
     if transcript.stem.startswith(session.path.parent.name) and start.get("provider", "claude") == "claude":
