@@ -39,6 +39,7 @@ class Output:
         self.fd = fd
         self.held: list[bytes] = []
         self.size = 0
+        self.enough = 1
         self.must_run = must_run
         self.deaf = False
         self.pipe = stat.S_ISFIFO(os.fstat(fd).st_mode)
@@ -47,7 +48,9 @@ class Output:
     def write(self, line: bytes) -> None:
         self.held.append(line)
         self.size += len(line)
-        if self.size >= CHUNK:
+        if self.size >= self.enough:
+            # The first lines go out at once, later ones by the pipeful: a reader whom a few suffice (head) ends us soon.
+            self.enough = min(CHUNK, 4 * self.enough)
             self.flush()
 
     def flush(self) -> None:

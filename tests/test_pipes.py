@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from test_contract import FILTERS, NEEDS
 from test_kill import tripped
 
 from agent_pipes.alert import PAGE, AlertFile
+from agent_pipes.stream import CHUNK, Output
 
 RUNS = int(os.environ.get("AGENT_PIPES_RUNS", "1000"))
 """How often the writers of an alert file are killed at a random moment."""
@@ -36,6 +38,22 @@ def session_file(stream: Stream, name: str = "session.ndjson") -> Path:
 def more(path: Path, content: bytes) -> None:
     with path.open("ab", buffering=0) as file:
         file.write(content)
+
+
+
+def test_the_first_line_goes_out_at_once_and_later_ones_by_the_pipeful():
+    read, write = os.pipe()
+    os.set_blocking(read, False)
+    output, line = Output(write), b"x" * 99 + b"\n"
+    came = []
+    for _ in range(20 * CHUNK // len(line)):
+        output.write(line)
+        with suppress(BlockingIOError):
+            came.append(len(os.read(read, 2 * CHUNK)))
+    assert came[0] == len(line) and came == sorted(came)
+    assert came[-1] == CHUNK and came.count(CHUNK) > 15
+    os.close(read)
+    os.close(write)
 
 
 def pipeline(*stages: list[str], stdout: int = subprocess.DEVNULL) -> list[subprocess.Popen]:
