@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from support import ENVIRONMENT, FIXTURES, ROOT, SHARED, Stream, events_of, run, start, violations
 
 from agent_pipes import event
-from agent_pipes.detect_scope import ScopeDetector, detect_scope
+from agent_pipes.detect_scope import SEES, detect_scope
 from agent_pipes.policy import load
 from agent_pipes.reach import KINDS, reach_of
+from agent_pipes.reach.detector import ScopeDetector
+from agent_pipes.reach.scope import JUDGED
 from agent_pipes.stream import Waiter
 
 BASELINE = {
@@ -70,6 +72,10 @@ def found_in(events, *, strict=False) -> list[dict]:
 
 def bash(directory, command: str, **more) -> list[dict]:
     return judged(directory, ("Bash", {"command": command}), **more)
+
+
+def test_it_is_shown_what_it_judges():
+    assert SEES.issuperset(JUDGED)
 
 
 def test_scope_violation(project):
