@@ -12,6 +12,7 @@ import datetime
 import os
 import platform
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -74,7 +75,8 @@ def seconds(command: str, env: dict[str, str], cwd: Path) -> float:
     begin = time.perf_counter()
     done = subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], env=env, cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     taken = time.perf_counter() - begin
-    if done.returncode not in (0, 1):
+    # A stage whose reader has had enough (head) dies of SIGPIPE.
+    if done.returncode not in (0, 1, 128 + signal.SIGPIPE):
         sys.exit(f"bench: {command}: exit status {done.returncode}: {done.stderr.decode(errors='replace')[-500:]}")
     return taken
 
