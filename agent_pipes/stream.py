@@ -7,6 +7,7 @@ import stat
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from io import BytesIO
 
 from agent_pipes.event import AS_WRITTEN, WRITTEN, Event, Fields, Passed, objects, plain, tick
 from agent_pipes.people import own_description, warn
@@ -321,11 +322,9 @@ class Reader:
 
 
 def lines(content: bytes) -> list[bytes]:
-    """The lines of `content`, which ends in a newline, each with its own."""
-    if b"\r" not in content:
-        return content.splitlines(keepends=True)
-    # bytes.splitlines also parts at a bare carriage return, which is no end of a line here.
-    return [line + b"\n" for line in content.split(b"\n")[:-1]]
+    """The lines of `content`, each with its newline."""
+    # Not splitlines, which also parts at a bare carriage return, and looks at each byte by itself.
+    return BytesIO(content).readlines()
 
 
 def die_of(number: int) -> None:
