@@ -37,22 +37,22 @@ def place(path: str, roots: Iterable[str]) -> Place:
     """The place of the normalised absolute `path`; `roots` are the names of the session's directory."""
     parts = tuple(filter(None, path.split("/")))
     inside, shared, above = None, 0, False
-    for root in roots:
+    for root in dict.fromkeys(roots):
         home = tuple(filter(None, root.split("/")))
-        if parts[: len(home)] == home:
-            inside = parts[len(home) :]
-        above = above or home[: len(parts)] == parts
-        equal = 0
-        while equal < min(len(home), len(parts)) and home[equal] == parts[equal]:
-            equal += 1
+        equal = len(home)
+        if parts[:equal] == home:
+            inside = parts[equal:]
+        else:
+            equal = next((at for at, pair in enumerate(zip(home, parts, strict=False)) if pair[0] != pair[1]), len(parts))
+        above = above or equal == len(parts)
         shared = max(shared, equal)
     return Place(parts, inside, parts[shared:], above)
 
 
 class _Node:
-    """A place in the tree of patterns: what may come next, and the pattern that ends here."""
+    """A place in the tree of patterns: what may come next, the pattern that ends here, and the one that matches all below."""
 
-    __slots__ = ("deep", "ends", "lengths", "names", "repeats", "tails", "wild")
+    __slots__ = ("below", "deep", "ends", "lengths", "names", "repeats", "tails", "wild")
 
     def __init__(self, repeats: bool = False) -> None:
         self.names: dict[str, _Node] = {}
@@ -62,6 +62,7 @@ class _Node:
         self.deep: _Node | None = None
         self.repeats = repeats
         self.ends: tuple[int, str] | None = None
+        self.below: tuple[int, str] | None = None
 
     def child(self, part: str) -> "_Node":
         if part == "**":
@@ -76,17 +77,17 @@ class _Node:
         self.wild.append((re.compile(_expression(part), re.S), node))
         return node
 
-    def end(self, order: int, pattern: str) -> None:
-        if self.ends is None:
-            self.ends = (order, pattern)
-
     def after(self, name: str) -> "list[_Node]":
-        found = [self.names[name]] if name in self.names else []
+        """The places that are possible behind the part `name`."""
+        found = [self] if self.repeats else []
+        if name in self.names:
+            found.append(self.names[name])
         for length in self.lengths:
             # A name as long as the tail is matched too: `*` stands for nothing as well.
             if length <= len(name) and (node := self.tails.get(name[len(name) - length :])):
                 found.append(node)
-        found += [node for expression, node in self.wild if expression.fullmatch(name)]
+        if self.wild:
+            found += [node for expression, node in self.wild if expression.fullmatch(name)]
         return found
 
 
@@ -142,30 +143,30 @@ class _Tree:
         self.empty = True
 
     def add(self, parts: Sequence[str], order: int, pattern: str) -> None:
-        node, before = self.root, ""
-        for part in parts:
-            if part != "**" or before != "**":
+        node, last = self.root, len(parts) - 1
+        for at, part in enumerate(parts):
+            if part != "**" or (at < last and parts[at + 1] != "**"):
                 node = node.child(part)
-            before = part
-        node.end(order, pattern)
+        if parts[-1] == "**":
+            node.below = node.below or (order, pattern)
+        else:
+            node.ends = node.ends or (order, pattern)
         self.empty = False
 
     def match(self, parts: Sequence[str], *, below: bool) -> tuple[int, str] | None:
         """The first pattern that matches `parts` or, `below`, a directory that they lie in."""
+        if self.empty:
+            return None
         found: list[tuple[int, str]] = []
-        active = _closed([self.root]) if not self.empty else []
+        active = _closed([self.root])
         for at, name in enumerate(parts):
             following: list[_Node] = []
             for node in active:
+                if node.below:
+                    found.append(node.below)
                 following += node.after(name)
-            ending = [node.ends for node in following if node.ends]
-            for node in active:
-                if node.repeats:
-                    # What ends in `**` is what lies in a directory, and so ends here at the earliest.
-                    following.append(node)
-                    ending += [node.ends] if node.ends else []
             if below or at == len(parts) - 1:
-                found += ending
+                found += [node.ends for node in following if node.ends]
             active = _closed(following)
             if not active:
                 break
@@ -175,8 +176,10 @@ class _Tree:
         """Whether a pattern may match something that lies in the directory `parts`."""
         active = _closed([self.root]) if not self.empty else []
         for name in parts:
-            active = _closed([after for node in active for after in (*node.after(name), *([node] if node.repeats else []))])
-        return any(node.repeats or node.names or node.tails or node.wild for node in active)
+            if any(node.below for node in active):
+                return True
+            active = _closed([after for node in active for after in node.after(name)])
+        return any(node.below or node.repeats or node.names or node.tails or node.wild for node in active)
 
     def named(self, parts: Sequence[str]) -> str:
         """A pattern whose leading names lie in the directory `parts`, or ""."""
@@ -189,19 +192,19 @@ class _Tree:
 
 
 def _closed(nodes: list[_Node]) -> list[_Node]:
-    """`nodes`, each once, and what `**` reaches from them without taking a part."""
-    found = dict.fromkeys(nodes)
-    for node in nodes:
-        if node.deep:
-            found[node.deep] = None
-    return list(found)
+    """`nodes`, and what `**` reaches from them without taking a part: the one way to come to a node twice."""
+    deep = [node.deep for node in nodes if node.deep]
+    return list(dict.fromkeys(nodes + deep)) if deep else nodes
 
 
 def _first(node: _Node) -> str:
     while True:
         if node.ends:
             return node.ends[1]
-        following = [*node.names.values(), *node.tails.values(), *(after for _, after in node.wild), *([node.deep] if node.deep else [])]
+        following = [*node.names.values(), *node.tails.values(), *(after for _, after in node.wild)]
+        if not following and node.below:
+            return node.below[1]
+        following += [node.deep] if node.deep else []
         if not following:
             return ""
         node = following[0]

@@ -55,14 +55,15 @@ class Verdict(NamedTuple):
 FINE = Verdict()
 
 
-class Root(NamedTuple):
-    """A session's directory, by the name that was given and by the one that is behind its symbolic links."""
+class Names(NamedTuple):
+    """A file or directory, by the name that was given and by the one that is behind its symbolic links, both absolute."""
 
     path: str
     real: str
 
     @classmethod
-    def of(cls, path: str) -> "Root":
+    def of(cls, path: str) -> "Names":
+        """What the absolute `path` is now."""
         return cls(normpath(path), real(path))
 
 
@@ -87,13 +88,12 @@ class Policy:
         self._allowed = self._made(CommandPatterns, commands["allow"], "commands.allow") if "allow" in commands else None
         self._hosts = self._made(HostPatterns, network.get("allow", []), "network.allow")
         self.deny_all = bool(network.get("deny_all", "allow" in network))
-        self._covered: dict[About, bool] = {
-            "read": any((self._files["read"].deny, self._files["read"].allow)),
-            "write": any((self._files["write"].deny, self._files["write"].allow)),
-            "command": bool(commands.get("deny")) or self._allowed is not None,
-            "network": self.deny_all,
+        covered: dict[About, bool] = {
+            "read": any(self._files["read"]), "write": any(self._files["write"]),
+            "command": bool(commands.get("deny")) or self._allowed is not None, "network": self.deny_all,
         }
-        if not any(self._covered.values()):
+        self._covered = frozenset(about for about, is_covered in covered.items() if is_covered)
+        if not self._covered:
             raise refused(path, "", "nothing to enforce: expected a list under files.read, files.write or commands, or network.deny_all")
 
     def _lists(self, lists: dict[str, Any], key: str) -> _Lists:
@@ -115,13 +115,14 @@ class Policy:
 
     def covers(self, *about: About) -> bool:
         """Whether there is a rule about any of these."""
-        return any(self._covered[kind] for kind in about)
+        return not self._covered.isdisjoint(about)
 
-    def path_verdict(self, use: Use, path: str, root: Root) -> Verdict:
-        """What it says of `use`, whose path is the absolute `path` (see `absolute`)."""
+    def path_verdict(self, use: Use, names: Names, root: Names) -> Verdict:
+        """What it says of `use`, whose path is that of `names`, in a session whose directory is `root`."""
         lists, key = self._files[use.access], f"files.{use.access}"
-        behind = real(path)
-        places = list(dict.fromkeys(place(name, (root.path, root.real)) for name in (normpath(path), behind)))
+        if not lists.deny and not lists.allow:
+            return FINE
+        places = [place(name, root) for name in dict.fromkeys(names)]
         for where in places if lists.deny else ():
             pattern = _denied(lists.deny, where, use, root.path) if lists.deny else ""
             if pattern:
@@ -129,7 +130,7 @@ class Policy:
         if lists.allow:
             where = places[-1]
             if not (lists.allow.match(where, root.path) or (use.extent and lists.allow.match(where.within(), root.path))):
-                if use.glob and lists.allow.possible(place(_fixed(behind), (root.path, root.real)), root.path):
+                if use.glob and lists.allow.possible(place(_fixed(names.real), root), root.path):
                     return Verdict(unjudged="glob")
                 return Verdict(f"outside {key}.allow")
         if lists.deny and use.glob:
@@ -200,6 +201,8 @@ def _with_flags_sorted(words: list[str]) -> str:
 
 def absolute(path: str, *directories: str) -> str:
     """`path` from the last of `directories`, each of which is meant from the one before it; `~` is a home directory."""
+    if path.startswith("/"):
+        return path
     whole = ""
     for part in (*directories, path):
         whole = join(whole, _at_home(part) if part.startswith("~") else part)
@@ -218,9 +221,27 @@ def real(path: str) -> str:
     if len(path) > PATH_MAX:
         return normpath(path)  # No system call takes it, so there is nothing behind it.
     try:
-        return os.path.realpath(path)
+        # Most paths have no links, which is found out in a fifth of the time that realpath takes.
+        return path if _has_no_link(path) else os.path.realpath(path)
     except (OSError, ValueError):
         return normpath(path)
+
+
+def _has_no_link(path: str) -> bool:
+    """Whether `path` is absolute, normalised and without symbolic links; False also where that cannot be told."""
+    if not path.startswith("/") or path.startswith("//") or path != normpath(path):
+        return False
+    part = ""
+    for name in path[1:].split("/"):
+        part += "/" + name
+        try:
+            if stat.S_ISLNK(os.lstat(part).st_mode):
+                return False
+        except (FileNotFoundError, NotADirectoryError):
+            return True  # Below what is not there lies nothing.
+        except OSError:
+            return False
+    return True
 
 
 def _paths(patterns: list[str], *, wide: bool) -> PathPatterns:

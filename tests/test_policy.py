@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from agent_pipes.globs import CommandPatterns, HostPatterns, PathPatterns, place
-from agent_pipes.policy import Policy, PolicyError, Root, absolute, load
+from agent_pipes.policy import Names, Policy, PolicyError, absolute, load, real
 from agent_pipes.reach import Use
 from agent_pipes.shell import parse
 
@@ -180,11 +180,11 @@ MANY = [
 def test_ten_thousand_patterns(make, tmp_path):
     start = time.process_time()
     made = policy(tmp_path, {"files": {"write": {"deny": [make(number) for number in range(10_000)], "allow": [make(number) for number in range(10_000)]}}})
-    root = Root.of(str(tmp_path))
+    root = Names.of(str(tmp_path))
     assert time.process_time() - start < 5
     start = time.process_time()
     for number in range(100):
-        assert made.path_verdict(Use("write", ""), f"{tmp_path}/src/a/b/c/d{number}.py", root).rule
+        assert made.path_verdict(Use("write", ""), Names.of(f"{tmp_path}/src/a/b/c/d{number}.py"), root).rule
     assert time.process_time() - start < 10
 
 
@@ -226,19 +226,19 @@ def project(tmp_path):
 
 def test_deny_wins_over_allow(tmp_path, project):
     made = policy(tmp_path, {"files": {"write": {"allow": ["src/**"], "deny": ["src/generated/**"]}}})
-    root = Root.of(str(project))
-    assert not made.path_verdict(Use("write", ""), f"{project}/src/a.py", root).rule
-    assert made.path_verdict(Use("write", ""), f"{project}/src/generated/a.py", root).rule == 'denied by files.write.deny "src/generated/**"'
-    assert made.path_verdict(Use("write", ""), f"{project}/README", root).rule == "outside files.write.allow"
-    assert not made.path_verdict(Use("read", ""), f"{project}/README", root).rule
+    root = Names.of(str(project))
+    assert not made.path_verdict(Use("write", ""), Names.of(f"{project}/src/a.py"), root).rule
+    assert made.path_verdict(Use("write", ""), Names.of(f"{project}/src/generated/a.py"), root).rule == 'denied by files.write.deny "src/generated/**"'
+    assert made.path_verdict(Use("write", ""), Names.of(f"{project}/README"), root).rule == "outside files.write.allow"
+    assert not made.path_verdict(Use("read", ""), Names.of(f"{project}/README"), root).rule
 
 
 def test_both_the_path_and_what_is_behind_it_are_judged(tmp_path, project):
     made = policy(tmp_path, {"files": {"write": {"allow": ["src/**"], "deny": ["deploy/**"]}}})
-    root = Root.of(str(project))
+    root = Names.of(str(project))
 
     def rule(path: str) -> str:
-        return made.path_verdict(Use("write", ""), f"{project}/{path}", root).rule
+        return made.path_verdict(Use("write", ""), Names.of(f"{project}/{path}"), root).rule
 
     (project / "src" / "in").symlink_to("../deploy")
     (project / "src" / "out").symlink_to(tmp_path / "outside")
@@ -256,17 +256,17 @@ def test_a_session_in_a_linked_directory(tmp_path, project):
     (tmp_path / "link").symlink_to(project)
     made = policy(tmp_path, {"files": {"write": {"allow": ["src/**", f"{tmp_path}/link/docs/**"], "deny": ["deploy/**"]}}})
     for directory in (project, tmp_path / "link"):
-        root = Root.of(str(directory))
+        root = Names.of(str(directory))
         for name in (project, tmp_path / "link"):
-            assert not made.path_verdict(Use("write", ""), f"{name}/src/a", root).rule
-            assert not made.path_verdict(Use("write", ""), f"{name}/docs/a", root).rule
-            assert made.path_verdict(Use("write", ""), f"{name}/deploy/a", root).rule.startswith("denied")
+            assert not made.path_verdict(Use("write", ""), Names.of(f"{name}/src/a"), root).rule
+            assert not made.path_verdict(Use("write", ""), Names.of(f"{name}/docs/a"), root).rule
+            assert made.path_verdict(Use("write", ""), Names.of(f"{name}/deploy/a"), root).rule.startswith("denied")
 
 
 @pytest.mark.parametrize("path", ["/" + "a/" * 5000, "/a\0b", "/\ud83d/x", "/" + "x" * 5000, "//..//../etc"])
 def test_paths_that_no_system_call_takes(tmp_path, path):
     made = policy(tmp_path, {"files": {"write": {"allow": ["src/**"]}}})
-    assert made.path_verdict(Use("write", ""), path, Root.of(str(tmp_path))).rule == "outside files.write.allow"
+    assert made.path_verdict(Use("write", ""), Names.of(path), Names.of(str(tmp_path))).rule == "outside files.write.allow"
 
 
 @pytest.mark.parametrize(
@@ -286,21 +286,21 @@ def test_paths_that_no_system_call_takes(tmp_path, path):
 )
 def test_directories(tmp_path, access, path, extent, rule):
     made = policy(tmp_path, {"files": {"write": {"deny": ["deploy/**", "*.pem"]}, "read": {"deny": ["secrets/**"]}}})
-    assert made.path_verdict(Use(access, "", extent=extent), absolute(path, ROOT), Root.of(ROOT)).rule == rule
+    assert made.path_verdict(Use(access, "", extent=extent), Names.of(absolute(path, ROOT)), Names.of(ROOT)).rule == rule
 
 
 def test_a_directory_that_may_hold_something_denied_is_not_passed_off_as_checked(tmp_path):
     made = policy(tmp_path, {"files": {"write": {"deny": ["*.pem"]}, "read": {"deny": ["secrets/**"]}}})
-    assert made.path_verdict(Use("write", "", extent="all"), f"{ROOT}/src", Root.of(ROOT)).unjudged == "tree"
-    assert made.path_verdict(Use("read", "", extent="all"), ROOT, Root.of(ROOT)).unjudged == "tree"
-    assert made.path_verdict(Use("read", "", extent="all"), f"{ROOT}/src", Root.of(ROOT)).unjudged == ""
+    assert made.path_verdict(Use("write", "", extent="all"), Names.of(f"{ROOT}/src"), Names.of(ROOT)).unjudged == "tree"
+    assert made.path_verdict(Use("read", "", extent="all"), Names.of(ROOT), Names.of(ROOT)).unjudged == "tree"
+    assert made.path_verdict(Use("read", "", extent="all"), Names.of(f"{ROOT}/src"), Names.of(ROOT)).unjudged == ""
 
 
 def test_the_pattern_of_a_shell(tmp_path):
     made = policy(tmp_path, {"files": {"write": {"deny": ["deploy/**"]}, "read": {"allow": ["src/**"]}}})
 
     def verdict(access: str, path: str) -> tuple[str, str]:
-        found = made.path_verdict(Use(access, "", glob=True), absolute(path, ROOT), Root.of(ROOT))
+        found = made.path_verdict(Use(access, "", glob=True), Names.of(absolute(path, ROOT)), Names.of(ROOT))
         return found.rule, found.unjudged
 
     assert verdict("write", "deploy/*.yml") == ('denied by files.write.deny "deploy/**"', "")
@@ -480,3 +480,32 @@ def test_random_bytes_are_refused(tmp_path):
         path.write_bytes(bytes(chance.choice(b'{}[]",:\\ \n\xff\x00abc') for _ in range(chance.randrange(30))))
         with pytest.raises(PolicyError):
             load(path)
+
+
+NAME = st.sampled_from(["a", "b", "link", "up", "loop", "file", "shut", "hidden", "gone", "..", ".", ""])
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    """Directories, and links of all kinds in them: to a directory, upwards, absolute, dangling, to themselves."""
+    top = tmp_path_factory.mktemp("tree")
+    for where in (top, top / "a", top / "a" / "b", top / "shut", top / "shut" / "a"):
+        where.mkdir(exist_ok=True)
+        (where / "file").write_text("")
+        for name, to in {"link": "a", "up": "../a", "loop": "loop", "hidden": str(top / "a" / "b")}.items():
+            (where / name).symlink_to(to)
+    (top / "b").symlink_to("a/link/gone")
+    (top / "shut").chmod(0)
+    yield top
+    (top / "shut").chmod(0o700)
+
+
+@settings(max_examples=500, deadline=None)
+@given(parts=st.lists(NAME, max_size=7), lead=st.sampled_from(["{}/", "/{}/", "{}/../{}/", "", "/", "//"]), last=st.sampled_from(["", "/", "/x" * 3000, "/" + "x" * 300, "\0", "\ud83d"]))
+def test_what_is_behind_a_path_is_what_realpath_finds(tree, parts, lead, last):
+    path = lead.format(tree, tree.name) + "/".join(parts) + last
+    try:
+        expected = os.path.realpath(path)
+    except (OSError, ValueError):
+        expected = os.path.normpath(path)
+    assert real(path) == (expected if len(path) <= 4096 else os.path.normpath(path))

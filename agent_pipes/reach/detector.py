@@ -7,7 +7,7 @@ from agent_pipes.event import Event
 from agent_pipes.people import warn
 from agent_pipes.policy import Policy
 from agent_pipes.reach import KINDS
-from agent_pipes.reach.scope import JUDGED, Scope, more, shortened
+from agent_pipes.reach.scope import JUDGED, Judgement, Scope, more, shortened
 
 
 class ScopeDetector:
@@ -31,15 +31,21 @@ class ScopeDetector:
         self.calls += 1
         key = event.id or f"#{self.calls}"
         judgement = self.scope.judge(event)
-        gaps = list(dict.fromkeys(f"{KINDS[gap.kind]}: {gap.what}" for gap in judgement.unjudged))[:20]
         if judgement.breaches:
+            gaps = _gaps(judgement)
             kind, target, rule = judgement.breaches[0]
             seen = {"kind": kind, "target": shortened(target), "rule": rule, "count": len(judgement.breaches), **({"unjudged": gaps} if gaps else {})}
             return [Finding((key, "scope"), judgement.message, evidence=(event.id,) if event.id else (), seen=seen)]
-        if gaps and self.strict:
+        if judgement.unjudged and self.strict:
+            gaps = _gaps(judgement)
             return [Finding((key, "unjudged"), f"not judged: {gaps[0]}{more(len(gaps))}", level="warning", evidence=(event.id,), seen={"unjudged": gaps})]
         for gap in judgement.unjudged:
             if gap.kind not in self.said:
                 self.said.add(gap.kind)
                 warn(f"session {event.session[:12]}: not judged: {KINDS[gap.kind]} ({gap.what}); said once, it holds for all such calls")
         return ()
+
+
+def _gaps(judgement: Judgement) -> list[str]:
+    """What could not be told, each once, in words."""
+    return list(dict.fromkeys(f"{KINDS[gap.kind]}: {gap.what}" for gap in judgement.unjudged))[:20]

@@ -4,12 +4,12 @@ An agent waits for the hook that asks this before each of its calls, so nothing 
 """
 
 import os
-from posixpath import basename, normpath
+from posixpath import basename
 from typing import NamedTuple
 
 from agent_pipes.event import Event
 from agent_pipes.globs import PathPatterns, place
-from agent_pipes.policy import Policy, Root, Verdict, absolute, real
+from agent_pipes.policy import Names, Policy, Verdict, absolute
 from agent_pipes.reach import Unjudged, Use, directory_of, reach_of
 
 OURS = (".agent-scope.json", ".agent-watch.json")
@@ -57,32 +57,37 @@ class Scope:
 
     def enter(self, directory: str) -> None:
         """The session works in `directory`."""
-        self.root = Root.of(absolute(directory, self.here))
+        self.root = Names.of(absolute(directory, self.here))
         files = {absolute(self.policy.name, self.here), *(f"{where}/{name}" for where in (self.here, self.root.path) for name in OURS)}
-        self.protected = {path for file in files for path in (normpath(file), real(file))}
+        self.protected = {name for file in files for name in Names.of(file)}
 
     def judge(self, event: Event) -> Judgement:
         """What the policy says of `event`, whose type is one of JUDGED."""
         reach = reach_of(event)
+        policy = self.policy
         base = absolute(directory_of(event), self.root.path)
         broken: list[Breach] = []
-        unjudged = [gap for gap in reach.unjudged if self.policy.covers(*gap.about)]
+        unjudged = [gap for gap in reach.unjudged if policy.covers(*gap.about)]
         for use in reach.paths:
-            path = absolute(use.path, base, use.directory)
-            guarded = use.access == "write" and self._guards(use, path)
-            verdict = Verdict("no agent may change what it is watched by") if guarded else self.policy.path_verdict(use, path, self.root)
+            if use.access == "read" and not policy.covers("read"):
+                continue
+            names = Names.of(absolute(use.path, base, use.directory))
+            guarded = use.access == "write" and self._guards(use, names)
+            verdict = Verdict("no agent may change what it is watched by") if guarded else policy.path_verdict(use, names, self.root)
             if verdict.rule:
-                broken.append(Breach("policy" if guarded else use.access, self._named(path), verdict.rule))
+                broken.append(Breach("policy" if guarded else use.access, self._named(names), verdict.rule))
             if verdict.unjudged:
-                unjudged.append(Unjudged(verdict.unjudged, self._named(path), (use.access,)))
-        broken += [Breach("command", str(command), rule) for command in reach.commands if (rule := self.policy.command_verdict(command).rule)]
-        hosts = [*reach.hosts, *("a web search" for gap in reach.unjudged if gap.kind == "search")]
-        broken += [Breach("network", host, rule) for host in hosts if (rule := self.policy.host_verdict(host).rule)]
-        return Judgement(self.policy.name, broken, unjudged)
+                unjudged.append(Unjudged(verdict.unjudged, self._named(names), (use.access,)))
+        if policy.covers("command"):
+            broken += [Breach("command", str(command), rule) for command in reach.commands if (rule := policy.command_verdict(command).rule)]
+        if policy.covers("network"):
+            hosts = [*reach.hosts, *("a web search" for gap in reach.unjudged if gap.kind == "search")]
+            broken += [Breach("network", host, rule) for host in hosts if (rule := policy.host_verdict(host).rule)]
+        return Judgement(policy.name, broken, unjudged)
 
-    def _guards(self, use: Use, path: str) -> bool:
-        """Whether the write `use` to `path` changes the policy or the watch's own configuration."""
-        for name in {normpath(path), real(path)}:
+    def _guards(self, use: Use, names: Names) -> bool:
+        """Whether the write `use` to `names` changes the policy or the watch's own configuration."""
+        for name in dict.fromkeys(names):
             if name in self.protected:
                 return True
             if use.extent == "all" and any(file.startswith(name.rstrip("/") + "/") for file in self.protected):
@@ -91,11 +96,11 @@ class Scope:
                 return True
         return False
 
-    def _named(self, path: str) -> str:
-        """The absolute `path` for people: from the session's directory where it is in there, and what a link in it hides."""
-        names = [name.removeprefix(self.root.path.rstrip("/") + "/") for name in (normpath(path), real(path))]
-        names[1] = names[1].removeprefix(self.root.real.rstrip("/") + "/")
-        return names[0] if names[0] == names[1] else f"{names[0]}, which is {names[1]}"
+    def _named(self, names: Names) -> str:
+        """A path for people: from the session's directory where it is in there, and what a link in it hides."""
+        given, behind = (name.removeprefix(self.root.path.rstrip("/") + "/") for name in names)
+        behind = behind.removeprefix(self.root.real.rstrip("/") + "/")
+        return given if given == behind else f"{given}, which is {behind}"
 
 
 def shortened(target: str) -> str:
