@@ -54,11 +54,12 @@ class Unjudged(NamedTuple):
 
 
 class Reach:
-    """What one call reaches, noted as it is read."""
+    """What one call reaches, noted as it is read. `directory` is the one that it says it is made in, "" where it says none."""
 
-    __slots__ = ("commands", "hosts", "paths", "unjudged")
+    __slots__ = ("commands", "directory", "hosts", "paths", "unjudged")
 
     def __init__(self) -> None:
+        self.directory = ""
         self.paths: list[Use] = []
         self.commands: list[Command] = []
         self.hosts: list[str] = []

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from agent_pipes.event import Event
 from agent_pipes.globs import PathPatterns, place
 from agent_pipes.policy import Names, Policy, Verdict, absolute
-from agent_pipes.reach import Unjudged, Use, directory_of, reach_of
+from agent_pipes.reach import Unjudged, Use, reach_of
 
 OURS = (".agent-scope.json", ".agent-watch.json")
 """What an agent is watched by, in its own directory and in the one that we were started in."""
@@ -65,7 +65,7 @@ class Scope:
         """What the policy says of `event`, whose type is one of JUDGED."""
         reach = reach_of(event)
         policy = self.policy
-        base = absolute(directory_of(event), self.root.path)
+        base = absolute(reach.directory, self.root.path) if reach.directory else self.root.path
         broken: list[Breach] = []
         unjudged = [gap for gap in reach.unjudged if policy.covers(*gap.about)]
         for use in reach.paths:
