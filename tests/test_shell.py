@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import time
@@ -11,7 +12,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from agent_pipes.shell import Command, Unknown, line, normalised, parse
+from agent_pipes.shell import Command, Redirect, Unknown, Word, lexer, line, normalised, parse
+from agent_pipes.shell.lexer import Lexer
 from agent_pipes.shell.parser import LONGEST
 
 
@@ -390,3 +392,27 @@ def test_here_documents_are_read_from_the_normalised_text_as_from_the_command():
     command = "cd x && cat <<'EOF' > deploy/y\n$(rm a)\nEOF\nls"
     assert argvs(normalised(command)) == argvs(command)[1:]
     assert json.dumps(normalised(command))
+
+
+def _written_out(token):
+    """All that a token holds."""
+    if isinstance(token, Word):
+        return token.text, token.raw, token.doubt, token.tilde, [list(map(_written_out, script)) for script in token.scripts]
+    return (token.op, token.fd, _written_out(token.target), token.body) if isinstance(token, Redirect) else token.text
+
+
+PIECES = st.sampled_from([
+    *"|&;<>()#~$`'\"\\{}[]*?!=-/ \t\n\r\x0b\x1f\u00a0é٣2", "$(", "((", "))", "[[", "]]", "&&", ">&", "&>", "<<E\n", "E\n", "a", "a=", "ab.c", "--x=y", "HEAD~1", "~b", "a#",
+    "case", " in ", "esac", ";;", "for", "if", "then", "function ", "$HOME", "HOME=", "{fd}>", "1>", " ", " ", " ",
+])
+
+
+@settings(max_examples=1500, deadline=None)
+@given(st.lists(PIECES, max_size=24).map("".join))
+@example("$(case x in a) b;; esac) c")
+def test_simple_words_are_cut_as_all_others_are(text):
+    fast = [_written_out(token) for token in Lexer(text).tokens()]
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("_SIMPLE_WORD", "_SIMPLE_WORDS"):
+            patch.setattr(lexer, name, re.compile(r"(?!)"))
+        assert fast == [_written_out(token) for token in Lexer(text).tokens()]

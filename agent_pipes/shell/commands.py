@@ -22,7 +22,7 @@ class Unknown(NamedTuple):
     what: str
 
 
-class Command(NamedTuple):
+class Command:
     """One simple command.
 
     words:     its name and its arguments, without assignments before them; none where it only redirects.
@@ -33,24 +33,27 @@ class Command(NamedTuple):
     carrier:   it does nothing but run what other commands here say.
     piped:     its standard input is another's output.
     unknown:   what could not be told.
+    name:      the program's name without its directory, "" where there is none or it is not known.
     """
 
-    words: tuple[Word, ...]
-    redirects: tuple[Redirect, ...] = ()
-    directory: str | None = ""
-    outer: "Command | None" = None
-    carrier: bool = False
-    piped: bool = False
-    unknown: tuple[Unknown, ...] = ()
+    __slots__ = ("carrier", "directory", "name", "outer", "piped", "redirects", "unknown", "words")
+
+    def __init__(
+        self, words: tuple[Word, ...], redirects: tuple[Redirect, ...] = (), directory: str | None = "", outer: "Command | None" = None,
+        carrier: bool = False, piped: bool = False, unknown: tuple[Unknown, ...] = (),
+    ) -> None:
+        self.words = words
+        self.redirects = redirects
+        self.directory = directory
+        self.outer = outer
+        self.carrier = carrier
+        self.piped = piped
+        self.unknown = unknown
+        self.name = basename(words[0].text) if words and not words[0].doubt else ""
 
     @property
     def argv(self) -> list[str]:
         return [word.text for word in self.words]
-
-    @property
-    def name(self) -> str:
-        """The program's name without its directory, "" where there is none or it is not known."""
-        return basename(self.words[0].text) if self.words and not self.words[0].doubt else ""
 
     def __str__(self) -> str:
         return " ".join(self.argv)

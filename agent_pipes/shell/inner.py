@@ -41,6 +41,8 @@ _WRAPPERS = {
     "exec": _Wrapper("a"),
     "caffeinate": _Wrapper("tw"),
 }
+_RUNNING = frozenset([*_WRAPPERS, *SHELLS, "eval", "trap", "source", ".", "find"])
+"""Programs that run what their arguments say."""
 
 
 class Inner(ABC):
@@ -62,6 +64,8 @@ class Inner(ABC):
         name = command.name
         if command.words[0].doubt:
             self.note(command, unknown=Unknown(command.words[0].doubt, f"{command.words[0].raw}, as a command"))
+        elif name not in _RUNNING:
+            self.note(command)
         elif depth >= WITHIN and (name in _WRAPPERS or name in SHELLS or name in ("eval", "trap", "find")):
             self.note(command, unknown=Unknown("deep", f"what {name} runs"))
         elif name in SHELLS:
@@ -77,7 +81,7 @@ class Inner(ABC):
             self._find(command, depth)
         elif name in _WRAPPERS:
             self._wrapped(command, _WRAPPERS[name], depth)
-        else:
+        else:  # A trap that sets nothing.
             self.note(command)
 
     def note(self, command: Command, *, carrier: bool = False, unknown: Unknown | None = None) -> Command:

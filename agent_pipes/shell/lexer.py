@@ -15,6 +15,10 @@ DEPTH = 24
 
 _BLANK = pattern(r"(?:[ \t]|\\\n)+")
 _PLAIN = pattern(r"[^ \t\n\\'\"$`|&;<>()*?\[{]+")
+_SIMPLE = r"[\w./:=@%+,^!-][\w./:=@%+,^!~#-]*+(?=[ \t\n|&;)]|\Z)"
+"""A word, to its end, in which no character means anything to the shell: what most words are."""
+_SIMPLE_WORD = pattern(_SIMPLE)
+_SIMPLE_WORDS = pattern(rf"(?:[ \t]*+{_SIMPLE})++")
 _REDIRECT = pattern(r"(\d{0,9}|\{[A-Za-z_]\w*\})(<<<|<<-|<<|<>|<&|<(?!\()|>>|>\||>&|>(?!\())|()(&>>|&>)")
 _OPERATOR = pattern(r"&&|\|\||;;&|;;|;&|\|&|[;&|()\n]")
 _VARIABLE = pattern(r"\$(?:[A-Za-z_]\w*|[0-9@*#?$!-])")
@@ -70,23 +74,32 @@ class Lexer:
         parentheses = cases = 0
         begins = True
         while self.at < len(text):
+            if simple := _SIMPLE_WORDS.match(text, self.at):
+                self.at = simple.end()
+                for raw in simple[0].split():
+                    found.append(Word(raw, raw))
+                    if begins and raw in ("case", "esac"):
+                        cases = max(0, cases + (1 if raw == "case" else -1))
+                    begins = begins and raw in _LEAD
+                continue
             if blank := _BLANK.match(text, self.at):
                 self.at = blank.end()
                 continue
-            if text[self.at] == "#":
+            char = text[self.at]
+            if char == "#":
                 end = text.find("\n", self.at)
                 self.at = end if end >= 0 else len(text)
                 continue
-            counts = begins or (found and isinstance(found[-1], Word) and found[-1].raw == "for")
-            if counts and text.startswith("((", self.at) and self._arithmetic_end(self.at + 2) > 0:
-                found.append(self._arithmetic())
-                begins = False
-                continue
-            if redirect := _REDIRECT.match(text, self.at):
+            if text.startswith("((", self.at):
+                counts = begins or (found and isinstance(found[-1], Word) and found[-1].raw == "for")
+                if counts and self._arithmetic_end(self.at + 2) > 0:
+                    found.append(self._arithmetic())
+                    begins = False
+                    continue
+            if (char in "<>&{" or char.isdecimal()) and (redirect := _REDIRECT.match(text, self.at)):
                 found.append(self._redirect(redirect))
                 continue
-            operator = _OPERATOR.match(text, self.at)
-            if operator and text[self.at] not in "<>":
+            if operator := _OPERATOR.match(text, self.at):
                 self.at = operator.end()
                 sign = operator[0]
                 if sign == "(":
@@ -116,6 +129,9 @@ class Lexer:
 
     def word(self, *, head: bool = True) -> Word:
         """The word that begins here; an empty one where none does. `head` is False for the rest of one."""
+        if simple := _SIMPLE_WORD.match(self.text, self.at):
+            self.at = simple.end()
+            return Word(simple[0], simple[0])
         text, start, fold, parts = self.text, self.at, len(self._folds), _Parts()
         if head and self._home and (home := _HOME.match(text, start + text.startswith('"', start))):
             return self._in_home(home)

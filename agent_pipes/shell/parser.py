@@ -66,13 +66,17 @@ class _Script:
 
     def word(self, word: Word) -> None:
         words, raw = self.words, word.raw
-        if not words and raw.startswith("(("):
+        if words:
+            words.append(word)
+            if len(words) == 3 and raw == "{" and words[0].raw == "function":
+                self._define(words[1])
+                self._open(sure=True)
+                self.words = []
+            elif len(words) == 3 and raw == "in" and words[0].raw == "case":
+                self._begin_case()
+        elif raw.startswith("(("):
             self.reader.substitutions([word], self.where, self.depth)
-        elif len(words) == 2 and words[0].raw == "function" and raw == "{":
-            self._define(words[1])
-            self._open(sure=True)
-            self.words = []
-        elif not words and raw in LEADS:
+        elif raw in LEADS:
             self.led = True
             if raw in _OPENS:
                 self._open(sure=raw == "{")
@@ -82,8 +86,6 @@ class _Script:
                     self.cases.pop()
         else:
             words.append(word)
-            if words[0].raw == "case" and raw == "in" and len(words) == 3:
-                self._begin_case()
 
     def operator(self, sign: str) -> None:
         if self.cases and self.cases[-1] and sign in ("(", ")", "|", "\n"):
@@ -133,11 +135,13 @@ class _Script:
 
     def _command(self, after: str) -> None:
         """Read one simple command, between the operators `before` and `after`."""
-        self.reader.substitutions((*self.words, *(redirect.target for redirect in self.redirects)), self.where, self.depth)
+        words = self.words
+        self.reader.substitutions(words, self.where, self.depth)
+        self.reader.substitutions([redirect.target for redirect in self.redirects], self.where, self.depth)
         start = 0
-        while start < len(self.words) and ASSIGNMENT.match(self.words[start].raw):
+        while start < len(words) and "=" in words[start].raw and ASSIGNMENT.match(words[start].raw):
             start += 1
-        command = Command(tuple(self.words[start:]), tuple(self.redirects), self.where, self.outer, piped=self.before in _PIPES)
+        command = Command(tuple(words[start:]), tuple(self.redirects), self.where, self.outer, piped=self.before in _PIPES)
         if not command.words:
             self.reader.found += [command] if self.redirects else []
         elif command.name in self.reader.functions:
