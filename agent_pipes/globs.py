@@ -316,6 +316,10 @@ class CommandPatterns:
             entry = (re.compile(_command(" ".join(words)), re.S), pattern)
             (self._other if re.search(r"[*?]", words[0]) else self._named.setdefault(words[0], [])).append(entry)
 
+    def begins(self, line: str) -> bool:
+        """Whether a pattern may match what begins with the first word of `line`."""
+        return bool(self._other) or line.partition(" ")[0] in self._named
+
     def match(self, line: str) -> str:
         """The pattern that matches the simple command `line`, whose words are parted by single spaces; "" if none."""
         for expression, pattern in [*self._named.get(line.partition(" ")[0], []), *self._other]:

@@ -141,19 +141,22 @@ class Policy:
 
     def command_verdict(self, command: Command) -> Verdict:
         """What it says of one simple command."""
-        line = str(command)[:_LINE_MAX]
-        short = " ".join([basename(command.argv[0]), *command.argv[1:]])[:_LINE_MAX] if "/" in command.argv[0] else line
-        flags = self._denied_by_flags.match(_with_flags_sorted(short.split(" ")))
-        pattern = self._denied.match(line) or self._denied.match(short) or self._patterns_of_flags.get(flags, "")
-        if pattern:
-            return Verdict(f'denied by commands.deny "{pattern}"')
+        program = command.words[0].text
+        if self._denied.begins(program[:_LINE_MAX]) or self._denied.begins(basename(program)[:_LINE_MAX]):
+            line = str(command)[:_LINE_MAX]
+            short = " ".join([basename(program), *command.argv[1:]])[:_LINE_MAX] if "/" in program else line
+            flags = self._denied_by_flags.match(_with_flags_sorted(short.split(" ")))
+            pattern = self._denied.match(line) or self._denied.match(short) or self._patterns_of_flags.get(flags, "")
+            if pattern:
+                return Verdict(f'denied by commands.deny "{pattern}"')
         if self._allowed is None or command.carrier or command.words[0].doubt or command.name in _FREE or _only_cuts(command):
             return FINE
         runner: Command | None = command
         while runner:
             line = str(runner)[:_LINE_MAX]
-            if dirname(runner.argv[0]) in _SYSTEM_DIRECTORIES:
-                line = line[len(dirname(runner.argv[0])) + 1 :]
+            where = dirname(runner.words[0].text)
+            if where in _SYSTEM_DIRECTORIES:
+                line = line[len(where) + 1 :]
             if self._allowed.match(line):
                 return FINE
             runner = runner.outer

@@ -73,11 +73,13 @@ _HARMLESS = names(
     " readlink realpath time"
 )
 _INTERPRETERS = pattern(r"(?:python|pypy|node|deno|ruby|perl|php|lua|Rscript|tclsh|osascript|java|groovy|julia|swift|ts-node|tsx)[\d.]*")
+_ABOUT_ITSELF = names("-V -VV -v --version --help -h")
 _RUNNERS = names(
     "make gmake just task rake mise tox nox ninja cmake meson bazel ant npm npx pnpm yarn bun bunx cargo uv poetry pdm pipenv gradle mvn"
     " ansible-playbook docker docker-compose podman kubectl vagrant su runuser crontab at batch screen tmux watch parallel entr"
 )
 
+_GIT_LONG = names("--message --branch --source --depth")
 _GIT_READS = names(
     "status log diff show branch rev-parse ls-files ls-tree blame shortlog describe cat-file for-each-ref reflog grep help version var tag add commit"
     " remote fetch push ls-remote merge-base name-rev rev-list show-ref count-objects fsck notes whatchanged diff-tree diff-index check-ignore"
@@ -128,8 +130,8 @@ def _files(command: Command, program: _Files, found: Reach) -> None:
     for option, value in options:
         if option == "-f" and "-f" in program.instead:
             found.use("read", value, command.directory)
-    recursive = "*" in program.recursive or bool(given & set(program.recursive))
-    files = operands if given & set(program.instead) else operands[program.skip :]
+    recursive = "*" in program.recursive or not given.isdisjoint(program.recursive)
+    files = operands[program.skip :] if given.isdisjoint(program.instead) else operands
     if program.access == "read" and recursive and not files and not command.piped:
         files = [Word(".", ".")]
     if "--files" not in given:
@@ -251,7 +253,7 @@ def _git(command: Command, found: Reach) -> None:
         at += 2 if words[at].text in ("-C", "-c", "--git-dir", "--work-tree", "--namespace") else 1
     verb = words[at].text if at < len(words) else ""
     rest = Command(words[at:] or words[:1], directory=where)
-    options, operands = arguments(rest, "mbBCcs" if verb not in ("clone", "push", "pull", "fetch") else "bo", names("--message --branch --source --depth"))
+    options, operands = arguments(rest, "mbBCcs" if verb not in ("clone", "push", "pull", "fetch") else "bo", _GIT_LONG)
     if verb in ("rm", "restore"):
         found.uses("write", operands, where, "all")
     elif verb == "mv":
@@ -286,7 +288,7 @@ def _patch(command: Command, found: Reach) -> None:
 def _interpreter(command: Command, found: Reach) -> None:
     """A program that runs another one, which is not read."""
     first = command.words[1] if len(command.words) > 1 else None
-    if first and re.fullmatch(r"(?:-V|-VV|-v|--version|--help|-h)", first.text):
+    if first and first.text in _ABOUT_ITSELF:
         return
     if first and not first.text.startswith("-") and _INTERPRETERS.fullmatch(command.name):
         found.use("read", first, command.directory)
