@@ -410,6 +410,10 @@ PIECES = st.sampled_from([
 @settings(max_examples=1500, deadline=None)
 @given(st.lists(PIECES, max_size=24).map("".join))
 @example("$(case x in a) b;; esac) c")
+@example("a=(b) c")
+@example("a 2>b 3<c d>(e)")
+@example("a b\\\nc d")
+@example("for a in ~b; do ((c)); done")
 def test_simple_words_are_cut_as_all_others_are(text):
     fast = [_written_out(token) for token in Lexer(text).tokens()]
     with pytest.MonkeyPatch.context() as patch:
