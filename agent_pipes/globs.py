@@ -10,6 +10,10 @@ from collections.abc import Iterable, Sequence
 from posixpath import expanduser, normpath
 from typing import NamedTuple
 
+from agent_pipes.pattern import pattern as regex
+
+_WILD = regex(r"[*?\[\\]")
+
 ANY = "\0" * 32
 """A part of a path that `*` matches and no name, and nothing else that a pattern holds: whatever lies in a directory."""
 
@@ -68,9 +72,9 @@ class _Node:
         if part == "**":
             self.deep = self.deep or _Node(repeats=True)
             return self.deep
-        if not re.search(r"[*?\[\\]", part):
+        if not _WILD.search(part):
             return self.names.setdefault(part, _Node())
-        if part[0] == "*" and not re.search(r"[*?\[\\]", part[1:]):
+        if part[0] == "*" and not _WILD.search(part, 1):
             self.lengths.add(len(part) - 1)
             return self.tails.setdefault(part[1:], _Node())
         node = _Node()
@@ -141,6 +145,8 @@ class _Tree:
     def __init__(self) -> None:
         self.root = _Node()
         self.empty = True
+        self._needed: set[str] | None = set()
+        """Names of which a path holds one that any pattern matches; None where a pattern has no plain name in it."""
 
     def add(self, parts: Sequence[str], order: int, pattern: str) -> None:
         node, last = self.root, len(parts) - 1
@@ -152,10 +158,15 @@ class _Tree:
         else:
             node.ends = node.ends or (order, pattern)
         self.empty = False
+        plain = [part for part in parts if not _WILD.search(part)]
+        if not plain:
+            self._needed = None
+        elif self._needed is not None:
+            self._needed.add(plain[-1])
 
     def match(self, parts: Sequence[str], *, below: bool) -> tuple[int, str] | None:
         """The first pattern that matches `parts` or, `below`, a directory that they lie in."""
-        if self.empty:
+        if self.empty or (self._needed is not None and self._needed.isdisjoint(parts)):
             return None
         found: list[tuple[int, str]] = []
         active = _closed([self.root])
@@ -346,7 +357,7 @@ class HostPatterns:
     Raises ValueError, saying what is expected, for what is no host.
     """
 
-    _HOST = re.compile(r"\*|(?:\*\.)?\w(?:[\w.-]*\w)?|[0-9a-f]*:[0-9a-f]*:[0-9a-f:.]*")
+    _HOST = regex(r"\*|(?:\*\.)?\w(?:[\w.-]*\w)?|[0-9a-f]*:[0-9a-f]*:[0-9a-f:.]*")
 
     def __init__(self, patterns: Sequence[str]) -> None:
         self.patterns: dict[str, str] = {}

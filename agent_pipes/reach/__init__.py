@@ -36,7 +36,8 @@ def reach_of(event: Event) -> Reach:
     name, short = called.name, called.short
     arguments = _arguments(event)
     runs = called.shell or (called.runs and isinstance(arguments.get("command") or arguments.get("cmd"), (str, list)))
-    found.directory = _directory(*(arguments.get(key) for key in _DIRECTORY_KEYS if runs), event.data.get("cwd"))
+    where = event.data.get("cwd")
+    found.directory = _directory(*map(arguments.get, _DIRECTORY_KEYS), where) if runs else _directory(where)
     if event.type in ("file_read", "file_write"):
         access: Access = "read" if event.type == "file_read" else "write"
         _path(event.data.get("path") or event.data.get("uri"), access, "", found)
