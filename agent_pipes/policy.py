@@ -142,7 +142,7 @@ class Policy:
     def command_verdict(self, command: Command) -> Verdict:
         """What it says of one simple command."""
         program = command.words[0].text
-        if self._denied.begins(program[:_LINE_MAX]) or self._denied.begins(basename(program)[:_LINE_MAX]):
+        if self._denied.begins(program[:_LINE_MAX]) or ("/" in program and self._denied.begins(basename(program)[:_LINE_MAX])):
             line = str(command)[:_LINE_MAX]
             short = " ".join([basename(program), *command.argv[1:]])[:_LINE_MAX] if "/" in program else line
             flags = self._denied_by_flags.match(_with_flags_sorted(short.split(" ")))

@@ -1,6 +1,6 @@
 """What a simple command says, and in which directory."""
 
-from posixpath import basename, join
+from posixpath import join
 from typing import NamedTuple
 
 from agent_pipes.pattern import pattern
@@ -49,7 +49,7 @@ class Command:
         self.carrier = carrier
         self.piped = piped
         self.unknown = unknown
-        self.name = basename(words[0].text) if words and not words[0].doubt else ""
+        self.name = words[0].text.rpartition("/")[2] if words and not words[0].doubt else ""
 
     @property
     def argv(self) -> list[str]:

@@ -84,7 +84,8 @@ class Lexer:
                 continue
             if blank := _BLANK.match(text, self.at):
                 self.at = blank.end()
-                continue
+                if self.at == len(text):
+                    break
             char = text[self.at]
             if char == "#":
                 end = text.find("\n", self.at)

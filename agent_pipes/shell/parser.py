@@ -32,6 +32,8 @@ _CLOSES = frozenset(["}", "fi", "done", "esac"])
 
 
 _PIPES = ("|", "|&")
+_GOES_ON = (*_PIPES, "&&", "||")
+"""Operators behind which a newline ends nothing."""
 
 
 class _Block(NamedTuple):
@@ -110,7 +112,7 @@ class _Script:
             self.where = self.places.pop()
         elif self.cases and sign in (";;", ";&", ";;&"):
             self.cases[-1] = True
-        if sign != "\n" or self.before not in (*_PIPES, "&&", "||"):
+        if sign != "\n" or self.before not in _GOES_ON:
             self.before, self.led = sign, False
 
     def _open(self, *, sure: bool) -> None:
