@@ -219,6 +219,7 @@ PATCH = "*** Begin Patch\n*** Update File: src/a.py\n*** Move to: deploy/a.py\n@
         ("mcp__fs__copy_file", {"source": "a", "destination": "b"}, ["read a", "write b in"]),
         ("mcp__fs__read_multiple_files", {"paths": ["a", "b"]}, ["read a", "read b"]),
         ("mcp__fs__create_directory", {"path": "a"}, ["write a in"]),
+        ("mcp__disk__" + "very_" * 100 + "deep_move_file", {"sou-rce": "a", "destination" + "-" * 200: "b"}, ["read a all", "write a all", "write b all"]),
         ("mcp__disk__writeTextFile", {"uri": "file:///a/b%20c"}, ["write /a/b c"]),
         ("mcp__mail__create_draft", {"to": "x@example.org", "source": "web"}, []),
         ("mcp__github__create_or_update_file", {"owner": "o", "repo": "r", "path": "deploy/x"}, []),
