@@ -1,6 +1,7 @@
 """What sessions cost: each response once, however often it is repeated or corrected, in whatever form it was recorded."""
 
-from collections import OrderedDict
+import marshal
+from collections import OrderedDict, deque
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -134,22 +135,26 @@ class Account:
         self.guess = Guess() if guesses else None
         self.model = ""
         self.latest = 0.0
-        self.requests: OrderedDict[str, int] = OrderedDict()
+        self.requests: dict[str, int] = {}
 
     @property
     def books(self) -> Books:
         return self.recorded or self.guessed
 
 
-class _Response:
-    """A response that was charged: in which session, and the times of the lines that told of it."""
+_Response = tuple[str, Charge, tuple[float, ...]]
+"""A response that was charged: in which session, for what, and the times of the lines that told of it."""
 
-    __slots__ = ("charge", "session", "times")
 
-    def __init__(self, session: str, time: float, charge: Charge) -> None:
-        self.session = session
-        self.charge = charge
-        self.times: tuple[float, ...] = (time,)
+def _packed(session: str, charge: Charge, times: tuple[float, ...]) -> bytes:
+    """A response in a third of the space: very many are remembered, and hardly any is asked for again."""
+    usd, estimated, unpriced, model, usage, saved = charge
+    return marshal.dumps((session, usd, estimated, unpriced, model, (*usage,), saved, times), 2)
+
+
+def _unpacked(packed: bytes) -> _Response:
+    session, usd, estimated, unpriced, model, usage, saved, times = marshal.loads(packed)  # noqa: S302
+    return session, Charge(usd, estimated, unpriced, model, Usage(*usage), saved), times
 
 
 class Meter:
@@ -171,7 +176,9 @@ class Meter:
         self.recorded = recorded
         self.tally = tally
         self.accounts: OrderedDict[str, Account] = OrderedDict()
-        self._responses: dict[str, _Response] = {}
+        # By identity, and the identities from the oldest on: a dict whose first are deleted takes ever longer to find its first.
+        self._responses: dict[str, bytes] = {}
+        self._identities: deque[str] = deque()
         if prices:
             _from_file(prices)
         if unpriced_as and not self.table.find(unpriced_as):
@@ -222,25 +229,32 @@ class Meter:
         if not identity:
             books.replace(NOTHING, charge, self.tally)
             return Cost(charge, books.total, books.estimated)
-        response = self._responses.get(identity)
-        if response is not None and response.session != session:
-            if time in response.times:
-                return Cost(charge._replace(usd=0, saved=0), books.total, books.estimated, response.session)
-            # Two agents that number their responses alike are not each other's copies.
-            identity = f"{session}\0{identity}"
-            response = self._responses.get(identity)
-        if response is None:
-            self._responses[identity] = _Response(session, time, charge)
-            if len(self._responses) > RESPONSES:
-                del self._responses[next(iter(self._responses))]
+        responses = self._responses
+        if identity in responses:
+            counted_in, _, times = _unpacked(responses[identity])
+            if counted_in != session:
+                if time in times:
+                    return Cost(charge._replace(usd=0, saved=0), books.total, books.estimated, counted_in)
+                # Two agents that number their responses alike are not each other's copies.
+                identity = f"{session}\0{identity}"
+        if identity in responses:
+            charge = self._told_again(books, identity, time, charge)
+        else:
+            responses[identity] = _packed(session, charge, (time,))
+            self._identities.append(identity)
+            if len(self._identities) > RESPONSES:
+                del responses[self._identities.popleft()]
             books.replace(NOTHING, charge, self.tally)
-            return Cost(charge, books.total, books.estimated)
-        if len(response.times) < LINES:
-            response.times += (time,)
-        if _corrects(charge, response.charge):
-            books.replace(response.charge, charge, self.tally)
-            response.charge = charge
-        return Cost(response.charge, books.total, books.estimated)
+        return Cost(charge, books.total, books.estimated)
+
+    def _told_again(self, books: Books, identity: str, time: float, charge: Charge) -> Charge:
+        """A response that was counted is told of again: what it is charged now."""
+        session, known, times = _unpacked(self._responses[identity])
+        if _corrects(charge, known):
+            books.replace(known, charge, self.tally)
+            known = charge
+        self._responses[identity] = _packed(session, known, (*times, time)[:LINES])
+        return known
 
     def _told_otherwise(self, event: Event, account: Account, usage: Usage | None) -> tuple[str, Usage | None]:
         """The identity and the usage of a response where a store has them in events of other types, or in two."""
@@ -249,7 +263,7 @@ class Meter:
             if usage is not None:
                 account.requests[event.id] = usage.prompt
                 if len(account.requests) > REQUESTS:
-                    account.requests.popitem(last=False)
+                    del account.requests[next(iter(account.requests))]
             return f"request:{event.id}", usage
         if event.parent in account.requests:
             usage = usage or Usage()
