@@ -1,6 +1,5 @@
 """Tool calls: which are the same, what each is done to, what to call it, and which result answers which call."""
 
-from collections import OrderedDict, deque
 from posixpath import basename, normpath
 from typing import Any
 
@@ -150,18 +149,20 @@ UNSETTLED = 8
 class OpenCalls:
     """Pairs results with their calls: by the call's id, else by the id that both carry, else by the tool's name."""
 
+    __slots__ = ("_calls", "_running", "_unsettled")
+
     def __init__(self) -> None:
-        self._calls: OrderedDict[str, Call] = OrderedDict()
-        self._latest: deque[Call] = deque()
-        self._running: OrderedDict[str, Call] = OrderedDict()
+        self._calls: dict[str, Call] = {}
+        self._unsettled: list[Call] = []
+        self._running: dict[str, Call] | None = None
 
     def __len__(self) -> int:
         return len(self._calls)
 
     def clear(self) -> None:
         self._calls.clear()
-        self._latest.clear()
-        self._running.clear()
+        self._unsettled.clear()
+        self._running = None
 
     def opened(self, event: Event) -> Call | None:
         """The call that this `tool_call` makes; None for one that is open already and is only said again."""
@@ -174,16 +175,12 @@ class OpenCalls:
         if len(event.raw) > 4096:
             call.settle()
         else:
-            self._latest.append(call)
-            if len(self._latest) > UNSETTLED:
-                self._settle(self._latest.popleft())
+            self._unsettled.append(call)
+            if len(self._unsettled) > UNSETTLED:
+                self._unsettled.pop(0).settle()
         if len(calls) > OPEN:
-            calls.popitem(last=False)
+            del calls[next(iter(calls))]
         return call
-
-    def _settle(self, call: Call) -> None:
-        if self._calls.get(call.id or call.ticket) is call:
-            call.settle()
 
     def answered(self, event: Event) -> Call | None:
         """The call that this `tool_result` or `error` answers, which is then no longer open; None where there is none."""
@@ -193,9 +190,11 @@ class OpenCalls:
             ticket, tool = _ticket(event.data), event.data.get("tool_name")
             for name, each in calls.items():
                 if each.ticket == ticket if ticket else each.tool == tool:
-                    return calls.pop(name)
+                    call = calls.pop(name)
+                    break
+        if call in self._unsettled:
+            self._unsettled.remove(call)
         return call
-
 
     def ended(self, event: Event, call: Call) -> Call:
         """The call whose command the result `event` of `call` tells the end of: an earlier one, where that one's command
@@ -204,9 +203,10 @@ class OpenCalls:
         if data.get("running") is True:
             if "started_by" not in data:
                 call.settle()
+                running = self._running = running or {}
                 running[call.id] = call
                 if len(running) > OPEN:
-                    running.popitem(last=False)
+                    del running[next(iter(running))]
         elif running and type(data.get("exit_code")) is int and type(started_by := data.get("started_by")) is str:
             return running.pop(started_by, call)
         return call
