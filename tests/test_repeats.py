@@ -69,4 +69,4 @@ def test_the_state_stays_small_however_long_the_stream():
     for _ in range(20_000):
         symbol = randomness.getrandbits(63)
         repeats.push(symbol, repeats.runs(symbol))
-    assert len(repeats._recent._held) < 1024 and len(repeats._runs) <= 50
+    assert len(repeats._held) < 1024 and len(repeats._runs) <= 50

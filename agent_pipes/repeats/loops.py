@@ -7,7 +7,7 @@ from agent_pipes.detector import Finding
 from agent_pipes.event import Event, Level
 from agent_pipes.repeats.calls import Call, OpenCalls
 from agent_pipes.repeats.past import STEPS, Past
-from agent_pipes.repeats.results import FAILED, RUNNING, VOID, Failures, Result, outcome, told
+from agent_pipes.repeats.results import FAILED, RUNNING, VOID, Failures, Result, failure_of, outcome, told
 from agent_pipes.repeats.steps import Deed, Step
 from agent_pipes.repeats.tandem import Repeats
 from agent_pipes.repeats.volatile import progress
@@ -51,17 +51,17 @@ class Found(NamedTuple):
     steps: list[str]
 
 
-class Seen(NamedTuple):
-    """The symbols of a step, and the runs that each brings."""
-
-    exact: int
-    exact_runs: dict[int, int]
-    stuck: int
-    stuck_runs: dict[int, int]
+Seen = tuple[int, dict[int, int], int, dict[int, int]]
+"""The symbols of a step, exact and stuck, and the runs that each brings."""
 
 
 class Loop:
     """The steps of one agent since its user last spoke."""
+
+    __slots__ = (
+        "clock", "episode", "exact", "failing", "failures", "latest", "limits", "mended", "number", "open", "over", "own", "past", "seen",
+        "since_failure", "standing", "step", "stuck", "then",
+    )
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
@@ -138,13 +138,17 @@ class Loop:
         if deed is None:
             return ()
         self._goes_on(now)
-        self.clock = max(self.clock, deed.began + event.time - deed.call.time)
+        taken = deed.began + event.time - deed.call.time
+        if taken > self.clock:
+            self.clock = taken
         came = outcome(event)
         if came == VOID:
             self.step.done = [each for each in self.step.done if each is not deed]
         else:
             deed.failed = failed = came == FAILED
-            deed.result = result = Result(event, failed=failed)
+            if failed:
+                self.step.failed = True
+            deed.result = result = failure_of(event) if failed else Result(event, failed=False)
             if deed.before:
                 self.past.recognise(deed, result)
                 deed.risen = progress(told(event))
@@ -176,25 +180,26 @@ class Loop:
         """The step is over: what stands in it now is what the steps to come are compared with."""
         step = self.step
         if step.done:
-            seen = self.seen or self._look()
-            self.past.add(step, self.clock, comes_round=bool(seen.exact_runs or seen.stuck_runs))
+            exact, exact_runs, stuck, stuck_runs = self.seen or self._look()
+            self.past.add(step, self.clock, comes_round=bool(exact_runs or stuck_runs))
             self.since_failure = 0 if step.failed else self.since_failure + 1
-            self.exact.push(seen.exact, seen.exact_runs)
-            self.stuck.push(seen.stuck, seen.stuck_runs)
+            self.exact.push(exact, exact_runs)
+            self.stuck.push(stuck, stuck_runs)
             self.number += 1
 
-    def _look(self) -> "Seen":
+    def _look(self) -> Seen:
         exact, stuck = self.step.symbols()
         # Where nothing has failed for longer than any period, the next failure will be the first of its kind, and end
         # every run: until then nothing can be stuck.
         well = self.since_failure >= STEPS and not self.step.failed
-        return Seen(exact, self.exact.runs(exact), stuck, {} if well else self.stuck.runs(stuck))
+        return exact, self.exact.runs(exact), stuck, {} if well else self.stuck.runs(stuck)
 
     def _judge(self) -> Iterable[Finding]:
         """What the step that is now whole has completed."""
         self.seen = seen = self._look()
-        if seen.exact_runs or seen.stuck_runs or self.over:
-            return self._worst([found for found in self._rules(seen.exact_runs, seen.stuck_runs) if found])
+        _, exact_runs, _, stuck_runs = seen
+        if exact_runs or stuck_runs or self.over:
+            return self._worst([found for found in self._rules(exact_runs, stuck_runs) if found])
         self.standing = ()
         return ()
 

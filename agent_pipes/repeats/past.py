@@ -1,11 +1,12 @@
 """What an agent has done lately, in bounded space: enough to see what it keeps coming back to."""
 
 from array import array
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Sequence
+from itertools import accumulate, pairwise
 
 from agent_pipes.repeats.calls import Call
-from agent_pipes.repeats.results import Result
+from agent_pipes.repeats.results import ROW, Result
 from agent_pipes.repeats.steps import Deed, Step
 from agent_pipes.repeats.tandem import Recent
 
@@ -14,6 +15,36 @@ STEPS = 50
 
 SLACK = 8
 """How many more are kept before they are let go together."""
+
+RISING = 8
+"""Calls of which it is known how far what they look at has come: of those looked at longest ago it is forgotten."""
+
+_EMPTY = bytes(ROW)
+
+
+class Strings:
+    """The last strings, end to end: one by one they would take three times as much."""
+
+    __slots__ = ("_bytes", "_lengths")
+
+    def __init__(self) -> None:
+        self._bytes = bytearray()
+        self._lengths = array("I")
+
+    def append(self, text: str) -> None:
+        written = text.encode(errors="surrogatepass")
+        self._bytes += written
+        self._lengths.append(len(written))
+
+    def keep(self, number: int) -> None:
+        """Let go of all but the last `number`."""
+        del self._bytes[: -sum(self._lengths[-number:]) or len(self._bytes)], self._lengths[:-number]
+
+    def last(self, number: int) -> list[str]:
+        """The last `number` strings, oldest first."""
+        lengths = self._lengths[-number:] if number else ()
+        ends = accumulate(lengths, initial=len(self._bytes) - sum(lengths))
+        return [self._bytes[begin:end].decode(errors="surrogatepass") for begin, end in pairwise(ends)]
 
 
 class Past:
@@ -24,7 +55,8 @@ class Past:
     """
 
     __slots__ = (
-        "_exact", "_ids", "_keys", "_most", "_names", "_number", "_results", "_rising", "_sizes", "_times", "_waits", "since_change", "since_news",
+        "_apart", "_exact", "_ids", "_keys", "_most", "_names", "_number", "_rising", "_rows", "_sizes", "_times", "_waits",
+        "since_change", "since_news",
     )
 
     def __init__(self, size: int, most: int) -> None:
@@ -32,14 +64,17 @@ class Past:
         self._keys = Recent(size)
         self._exact = Recent(size)
         self._times = array("d")
-        self._results: list[Result | tuple[Result, ...] | None] = []
-        self._ids: list[str] = []
+        self._ids = Strings()
+        # The results, a row each. Of those that have none, and where there are several, the row is empty, which is like no
+        # result, and they stand apart, by the deed's number.
+        self._rows = bytearray()
+        self._apart: dict[int, tuple[Result, ...]] = {}
         self._sizes = bytearray()
         self._waits = bytearray()
         self._names: list[str] = []
         self._number = 0
         self._most = most
-        self._rising: OrderedDict[int, tuple[float, int]] = OrderedDict()
+        self._rising: dict[int, tuple[float, int]] | None = None
         self.since_news = self.since_change = 0
 
     def before(self, call: Call) -> Sequence[int]:
@@ -53,12 +88,18 @@ class Past:
 
     def _named_after(self, result: Result, distances: Sequence[int]) -> bool:
         for distance in distances:
-            held = self._results[-distance] if distance <= len(self._results) else None
-            for earlier in held if isinstance(held, tuple) else (held,):
-                if earlier is not None and result.same(earlier):
+            for earlier in self._results(distance):
+                if result.same(earlier):
                     result.symbol = earlier.symbol
                     return True
         return False
+
+    def _results(self, distance: int) -> tuple[Result, ...]:
+        """What came of the deed done `distance` deeds ago, as far as that is known."""
+        at = len(self._rows) - distance * ROW
+        if at < 0:
+            return ()
+        return self._apart.get(self._number - distance) or (Result.of_row(self._rows, at),)
 
     def same(self, deed: Deed) -> list[int]:
         """How long ago this very deed was done since there was news, nearest first."""
@@ -66,7 +107,8 @@ class Past:
 
     def made(self, deed: Deed) -> list[int]:
         """How long ago the same call was made, whatever it gave, since anything was changed or it rose, nearest first."""
-        since = min(self.since_change, self._number - self._rising.get(deed.call.key, (0.0, 0))[1])
+        risen = self._rising.get(deed.call.key) if self._rising else None
+        since = min(self.since_change, self._number - risen[1]) if risen else self.since_change
         return [distance for distance in deed.before if distance <= since]
 
     def two_of(self, last: int, deed: Deed) -> int:
@@ -92,10 +134,11 @@ class Past:
 
     def ids(self, deeds: int) -> list[str]:
         """The ids of the last deeds' calls, oldest first."""
-        return [name for name in self._ids[-deeds:] if name] if deeds else []
+        return [name for name in self._ids.last(deeds) if name]
 
-    def ids_at(self, distances: list[int]) -> list[str]:
-        return [name for distance in reversed(distances) if distance <= len(self._ids) and (name := self._ids[-distance])]
+    def ids_at(self, distances: Sequence[int]) -> list[str]:
+        names = self._ids.last(max(distances, default=0))
+        return [name for distance in reversed(distances) if distance <= len(names) and (name := names[-distance])]
 
     def brings(self, deeds: list[Deed]) -> tuple[bool, bool]:
         """Whether one of `deeds` is news: its call was made before and gives something new, or it is new and changes
@@ -113,31 +156,58 @@ class Past:
         """The step is done. What it was in a word is only asked of steps that come round."""
         deeds = step.distinct
         news, change = self.brings(deeds)
-        for deed in deeds:
-            key = deed.call.key
+        before = self._number
+        for number, deed in enumerate(deeds, before):
+            key, result = deed.call.key, deed.result
             if deed.risen is not None:
                 self._rises(key, deed.risen)
             self._keys.append(key)
             self._exact.append(deed.exact)
             self._times.append(clock)
-            self._results.append((*deed.others, deed.result) if deed.others and deed.result else deed.result)
             self._ids.append(deed.call.id)
-        number = len(deeds)
-        self._number += number
-        self.since_news = number if news else self.since_news + number
-        self.since_change = number if change else self.since_change + number
-        self._sizes.append(min(number, 255))
+            row = result.row if result and not deed.others else None
+            self._rows += row or _EMPTY
+            if result and not row:
+                self._apart[number] = (*deed.others, result)
+        done = len(deeds)
+        self._number = before + done
+        self.since_news = done if news else self.since_news + done
+        self.since_change = done if change else self.since_change + done
+        self._sizes.append(min(done, 255))
         self._names.append(step.verb if comes_round else "")
         self._waits.append(comes_round and step.polls)
-        if len(self._results) >= STEPS + SLACK:
-            del self._results[:-STEPS], self._ids[:-STEPS]
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Forget what is too long ago for anybody to ask for it."""
+        if len(self._rows) >= (STEPS + SLACK) * ROW:
+            self._tidy()
+            del self._rows[: -STEPS * ROW]
+            self._ids.keep(STEPS)
         if len(self._names) >= STEPS + SLACK:
             del self._sizes[:-STEPS], self._names[:-STEPS], self._waits[:-STEPS]
         if len(self._times) >= self._keys.size + SLACK:
             del self._times[: -self._keys.size]
 
+    def _tidy(self) -> None:
+        """Of the results that stand apart, let go of the oldest, and put those into their rows that were read meanwhile, as
+        far as these come first."""
+        tidied = []
+        for number, results in self._apart.items():
+            distance = self._number - number
+            if distance <= STEPS:
+                row = results[0].row if len(results) == 1 else None
+                if row is None:
+                    break
+                at = len(self._rows) - distance * ROW
+                self._rows[at : at + ROW] = row
+            tidied.append(number)
+        for number in tidied:
+            del self._apart[number]
+
     def _rises(self, key: int, value: float) -> None:
-        before, since = self._rising.pop(key, (value, 0))
-        self._rising[key] = (value, self._number if value > before else since)
-        if len(self._rising) > 8:
-            self._rising.popitem(last=False)
+        rising = self._rising = self._rising or {}
+        before, since = rising.pop(key, (value, 0))
+        rising[key] = (value, self._number if value > before else since)
+        if len(rising) > RISING:
+            del rising[next(iter(rising))]

@@ -2,6 +2,7 @@
 
 import re
 from collections import OrderedDict
+from struct import Struct
 from weakref import ReferenceType, ref
 
 from agent_pipes.event import Event
@@ -56,11 +57,16 @@ def told(event: Event) -> str:
     return ""
 
 
-KEPT = 160
-"""Characters up to which a result's text is kept until it is compared: where calls do not repeat, that is never."""
-
 BUDGET = 8 << 20
-"""Characters of longer texts that are kept so, of all sessions together."""
+"""Bytes of results that are kept until they are compared, of all sessions together: where calls do not repeat, that is never."""
+
+OVERHEAD = 320
+"""What keeping a result so takes beside its text."""
+
+_row = Struct("=3q?")
+
+ROW = _row.size
+"""Bytes of what there is to know of a result, once it has been read."""
 
 ALIKE = 32
 """Bytes by which the sizes of two results that were cut may differ when they are otherwise the same."""
@@ -95,8 +101,23 @@ class Result:
             self._like = hash(_before_the_cut(typed(text, failed=failed), len(text)))
         else:
             self._like = text
-            if len(text) > KEPT:
-                _texts.keep(self, len(text))
+            _texts.keep(self, len(text) + OVERHEAD)
+
+    @classmethod
+    def of_row(cls, row: bytes | bytearray, at: int = 0) -> "Result":
+        """The result of which `row` was what there is to know."""
+        result: Result = cls.__new__(cls)
+        result.symbol, result._exact, result._like, result._failed = _row.unpack_from(row, at)
+        result._size = result._head = 0
+        return result
+
+    @property
+    def row(self) -> bytes | None:
+        """What there is to know of a result, in a sixth of what an object takes; None for one that nobody has read yet, or
+        that was cut."""
+        if self._size or type(self._like) is str:
+            return None
+        return _row.pack(self.symbol, self._exact, self._like, self._failed)
 
     def same(self, other: "Result") -> bool:
         if self._exact == other._exact:
@@ -115,16 +136,28 @@ class Result:
         return self._like  # type: ignore[return-value]
 
 
+def failure_of(event: Event) -> Result:
+    """What an event says of a call that has failed; kept once, however many stages keep it."""
+    memo = event.memo
+    if memo is None:
+        memo = event.memo = {}
+    failure: Result | None = memo.get("failure")
+    if failure is None:
+        failure = memo["failure"] = Result(event, failed=True)
+    return failure
+
+
 class _Texts:
-    """The longer texts that are still kept, oldest first: the oldest are read for what they say where there are too many.
-    Most are forgotten before, with the call that they answered."""
+    """The results that are kept with their texts, oldest first: the oldest are read for what they say where there are too
+    many. Most are forgotten before, with the call that they answered."""
 
     def __init__(self) -> None:
-        self._kept: dict[ReferenceType[Result], int] = {}
+        self._kept: OrderedDict[ReferenceType[Result], int] = OrderedDict()
         self._size = 0
+        self._forgotten = self._forget
 
     def keep(self, result: Result, size: int) -> None:
-        self._kept[ref(result, self._forget)] = size
+        self._kept[ref(result, self._forgotten)] = size
         self._size += size
         while self._size > BUDGET:
             oldest = next(iter(self._kept))
@@ -145,19 +178,21 @@ TARGETS, WAYS = 16, 4
 class Failures:
     """In which ways each target has failed lately."""
 
+    __slots__ = ("_ways",)
+
     def __init__(self) -> None:
-        self._ways: OrderedDict[int, list[Result]] = OrderedDict()
+        self._ways: dict[int, tuple[Result, ...]] = {}
 
     def way(self, target: int, result: Result) -> int:
         """What stands for the way in which `target` has failed now: the same as for an earlier failure of it that was the same."""
-        ways = self._ways.pop(target, [])
+        ways = self._ways.pop(target, ())
         way = next((each for each in ways if result.same(each)), None)
         if way is None:
             way = result
-            ways = [*ways[1 - WAYS :], result]
+            ways = (*ways[1 - WAYS :], result)
         self._ways[target] = ways
         if len(self._ways) > TARGETS:
-            self._ways.popitem(last=False)
+            del self._ways[next(iter(self._ways))]
         return way.symbol
 
 

@@ -42,17 +42,19 @@ class Deed:
 class Step:
     """What an agent does at once. Its parallel calls count as one, in any order.
 
-    name: what the calls of one response share, "" where the source cannot tell.
-    open: the deeds that wait for their result, by the call's id.
-    done: those of which something has come.
+    name:   what the calls of one response share, "" where the source cannot tell.
+    open:   the deeds that wait for their result, by the call's id.
+    done:   those of which something has come.
+    failed: whether one of them has failed.
     """
 
-    __slots__ = ("_alone", "_answers", "done", "name", "open")
+    __slots__ = ("_alone", "_answers", "done", "failed", "name", "open")
 
     def __init__(self, name: str, *, alone: bool) -> None:
         self.name = name
         self.open: dict[str, Deed] = {}
         self.done: list[Deed] = []
+        self.failed = False
         self._alone = alone
         self._answers = False
 
@@ -76,7 +78,7 @@ class Step:
         by_call: dict[int, list[Deed]] = {}
         for deed in self.done:
             by_call.setdefault(deed.call.key, []).append(deed)
-        return [same[-1].once(same) for same in by_call.values()]
+        return [same[0] if len(same) == 1 else same[-1].once(same) for same in by_call.values()]
 
     def symbols(self) -> tuple[int, int]:
         """What stands for the step, exactly, and for its targets and the way it went."""
@@ -84,10 +86,6 @@ class Step:
         if len(done) == 1:
             return done[0].exact, done[0].stuck
         return together([deed.exact for deed in done]), together([deed.stuck for deed in done])
-
-    @property
-    def failed(self) -> bool:
-        return any([deed.failed for deed in self.done])
 
     @property
     def polls(self) -> bool:

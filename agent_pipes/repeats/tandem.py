@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from itertools import accumulate
 from struct import Struct
 
-SLACK = 128
+SLACK = 64
 """Bytes of symbols that are no longer looked at before they are let go."""
 
 _pack = Struct("q").pack
@@ -61,30 +61,30 @@ class Recent:
         return list(memoryview(self._held)[len(self._held) - (number << 3) :].cast("q")) if number else []
 
 
-class Repeats:
+class Repeats(Recent):
     """The run of every period up to `longest`, in a stream of symbols.
 
     A symbol is looked at first (`runs`) and becomes part of the stream after (`push`), so that what stands last may
     still change.
     """
 
-    __slots__ = ("_recent", "_runs")
+    __slots__ = ("_runs",)
 
     def __init__(self, longest: int = 50) -> None:
-        self._recent = Recent(longest)
+        super().__init__(longest)
         self._runs: dict[int, int] = {}
 
     def runs(self, symbol: int) -> dict[int, int]:
         """If `symbol` came next: by period, shortest first, for how many symbols each has equalled the one a period before."""
         before = self._runs
-        periods = self._recent.distances(symbol)
+        periods = self.distances(symbol)
         return {period: before.get(period, 0) + 1 for period in periods} if periods else {}
 
     def push(self, symbol: int, runs: dict[int, int]) -> None:
         """`symbol` has come, and `runs` was what it would bring."""
-        self._recent.append(symbol)
+        self.append(symbol)
         self._runs = runs
 
     def block(self, period: int) -> list[int]:
         """The last `period` symbols, oldest first."""
-        return self._recent.newest(period)
+        return self.newest(period)
