@@ -1,6 +1,5 @@
 """trace-detect-retry: the same command fails again and again."""
 
-from collections import OrderedDict
 from collections.abc import Iterable
 
 import click
@@ -10,7 +9,7 @@ from agent_pipes.event import Event
 from agent_pipes.filter import filter_command
 from agent_pipes.options import COUNT, limit
 from agent_pipes.repeats.calls import Call, OpenCalls
-from agent_pipes.repeats.results import FAILED, OK, Result, outcome
+from agent_pipes.repeats.results import FAILED, OK, Result, failure_of, outcome
 
 COMMANDS = 48
 """Commands of one agent of which the failures are counted: the one that last failed longest ago is forgotten first."""
@@ -28,6 +27,7 @@ class Streak:
 
     count: those since there was progress: it failed in another way after something had been changed.
     total: all.
+    step:  the hash of what the parallel calls of the last attempt share.
     """
 
     __slots__ = ("changes", "count", "events", "last", "number", "step", "total")
@@ -36,18 +36,20 @@ class Streak:
         self.number = number
         self.count = self.total = self.changes = 0
         self.last: Result | None = None
-        self.step = ""
-        self.events: list[str] = []
+        self.step = 0
+        self.events: tuple[str, ...] = ()
 
 
 class Retries:
     """The commands of one agent that fail."""
 
+    __slots__ = ("changed", "changes", "limit", "number", "open", "own", "standing", "streaks", "warn")
+
     def __init__(self, limit: int, warn: int) -> None:
         self.limit = limit
         self.warn = warn
         self.open = OpenCalls()
-        self.streaks: OrderedDict[int, Streak] = OrderedDict()
+        self.streaks: dict[int, Streak] = {}
         self.standing: dict[int, Finding] = {}
         self.number = self.changes = 0
         self.changed = False
@@ -88,21 +90,23 @@ class Retries:
             self.number += 1
             streak = self.streaks[target] = Streak(self.number)
             if len(self.streaks) > COMMANDS:
-                self.standing.pop(self.streaks.popitem(last=False)[0], None)
-        elif call.step and call.step == streak.step:
+                oldest = next(iter(self.streaks))
+                del self.streaks[oldest]
+                self.standing.pop(oldest, None)
+        elif call.step and hash(call.step) == streak.step:
             # Parallel calls of one response are one attempt.
             return ()
         self.changed = False
-        result = Result(event, failed=True)
+        result = failure_of(event)
         if streak.last and not result.same(streak.last) and self.changes > streak.changes:
             self.number += 1
             streak.number, streak.count = self.number, 0
-        streak.last, streak.changes, streak.step = result, self.changes, call.step
+        streak.last, streak.changes, streak.step = result, self.changes, hash(call.step)
         streak.count += 1
         streak.total += 1
-        self.streaks.move_to_end(target)
+        self.streaks[target] = self.streaks.pop(target)
         if event.id:
-            streak.events = [*streak.events[1 - SHOWN :], event.id]
+            streak.events = (*streak.events[1 - SHOWN :], event.id)
         return self._judge(call, streak)
 
     def _judge(self, call: Call, streak: Streak) -> Iterable[Finding]:
@@ -115,7 +119,7 @@ class Retries:
         times = "once" if count == 1 else f"{count} times"
         message = f"{call.label} failed {times}{'; raise the limit with --max-retries' if critical else ''}"
         seen = {"count": count, **({"limit": limit} if limit else {})}
-        found = Finding((self.own, streak.number), message, 2 if critical else 1, "critical" if critical else "warning", tuple(streak.events), seen)
+        found = Finding((self.own, streak.number), message, 2 if critical else 1, "critical" if critical else "warning", streak.events, seen)
         self.standing[call.target] = found
         return (found,)
 
