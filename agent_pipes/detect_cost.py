@@ -2,7 +2,7 @@
 
 import re
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from typing import Any
 
 import click
@@ -16,20 +16,27 @@ from agent_pipes.money.spending import Spending
 from agent_pipes.options import DOLLARS, OFF, limit
 from agent_pipes.pricing import DOLLAR
 
+SHOWN = 10
+"""Responses of which a violation names the events: the latest."""
+
 WINDOW = 600
 """Seconds over which dollars per hour are measured, always divided by all of them: one dear response is no spree."""
+
+_NOTHING: frozenset[str] = frozenset()
 
 
 class CostDetector:
     """One session's dollars, in sum and by the hour. Limits are in picodollars, 0 for none; `warn` is a part of `most`."""
 
+    __slots__ = ("evidence", "held", "most", "rate", "recent", "spending", "spent", "total", "unseen", "warn")
+
     def __init__(self, spending: Spending, most: int, rate: int = 0, warn: float = 0.0) -> None:
         self.spending = spending
         self.most, self.rate, self.warn = most, rate, warn
         self.total = self.recent = 0
-        self.spent: deque[tuple[float, int]] = deque()
-        self.evidence: deque[str] = deque(maxlen=10)
-        self.held: set[str] = set()
+        self.spent: deque[tuple[float, int]] | None = deque() if rate else None
+        self.evidence: tuple[str, ...] = ()
+        self.held: Set[str] = _NOTHING
         self.unseen = 0
 
     def see(self, event: Event, now: float) -> Iterable[Finding]:
@@ -38,8 +45,8 @@ class CostDetector:
         added = self.spending.total - self.total
         if added:
             self.total += added
-            self.evidence.append(event.id)
-            if self.rate:
+            self.evidence = (*self.evidence[1 - SHOWN :], event.id)
+            if self.spent is not None:
                 self.spent.append((now, added))
                 self.recent += added
         if not added and not self.spent and len(self.spending.unseen) == self.unseen:
@@ -55,7 +62,7 @@ class CostDetector:
         self.held = self._holds(now)
         return self._said(self.held)
 
-    def _holds(self, now: float) -> set[str]:
+    def _holds(self, now: float) -> Set[str]:
         """Which limits are passed, and of which models the cost cannot be seen."""
         while self.spent and self.spent[0][0] <= now - WINDOW:
             self.recent -= self.spent.popleft()[1]
@@ -66,9 +73,9 @@ class CostDetector:
             holds.add("warn")
         if self.rate and self.recent * 3600 // WINDOW > self.rate:
             holds.add("rate")
-        return holds
+        return holds or _NOTHING
 
-    def _said(self, holds: set[str]) -> Iterator[Finding]:
+    def _said(self, holds: Set[str]) -> Iterator[Finding]:
         estimated = ", estimated" if self.spending.estimated else ""
         for model, (message, shown_by) in self.spending.unseen.items():
             if f"unseen {model}" in holds:
@@ -86,7 +93,7 @@ class CostDetector:
 
     def _finding(self, key: str, message: str, value: int, most: int) -> Finding:
         seen = {"value": value / DOLLAR, "limit": most / DOLLAR, "estimated": self.spending.estimated}
-        return Finding(key, message, level="warning" if key == "warn" else "critical", evidence=tuple(self.evidence), seen=seen)
+        return Finding(key, message, level="warning" if key == "warn" else "critical", evidence=self.evidence, seen=seen)
 
 
 def dollars(amount: int, other: int = 0) -> str:

@@ -14,6 +14,8 @@ from agent_pipes.repeats.turns import Turns
 class Age:
     """How long a session has been running, from its own start."""
 
+    __slots__ = ("limits", "own", "standing", "start", "turns")
+
     def __init__(self, limit: float, warn: float, active: bool) -> None:
         self.limits: tuple[tuple[Level, float], ...] = tuple((level, each) for level, each in (("critical", limit), ("warning", warn)) if each)  # type: ignore[misc]
         self.turns = Turns() if active else None

@@ -13,6 +13,8 @@ from agent_pipes.repeats.turns import Turns
 class Silence:
     """How long nothing has come of a session in which it is not its user's turn."""
 
+    __slots__ = ("in_flight", "limit", "own", "turns")
+
     def __init__(self, limit: float, in_flight: float) -> None:
         self.limit = limit
         self.in_flight = in_flight

@@ -13,6 +13,8 @@ from agent_pipes.reach.scope import JUDGED, Judgement, Scope, more, shortened
 class ScopeDetector:
     """One session: what a call may not do is found as it is made, and what could not be told is said."""
 
+    __slots__ = ("calls", "said", "scope", "strict")
+
     def __init__(self, policy: Policy, strict: bool) -> None:
         self.scope = Scope(policy)
         self.strict = strict

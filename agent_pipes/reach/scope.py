@@ -50,6 +50,8 @@ class Judgement(NamedTuple):
 class Scope:
     """One session, whose directory its start tells. What a call did is done: no state is kept of it."""
 
+    __slots__ = ("here", "policy", "protected", "root")
+
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
         self.here = _here()
