@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import click
 
 from agent_pipes.event import Event, digest
+from agent_pipes.memory import remember
 from agent_pipes.money.estimate import Guess, Said
 from agent_pipes.pricing import Price, Table, Usage, built_in
 
@@ -261,9 +262,7 @@ class Meter:
         if event.type == "llm_request":
             account.model = event.text("model") or account.model
             if usage is not None:
-                account.requests[event.id] = usage.prompt
-                if len(account.requests) > REQUESTS:
-                    del account.requests[next(iter(account.requests))]
+                remember(account.requests, event.id, usage.prompt, REQUESTS)
             return f"request:{event.id}", usage
         if event.parent in account.requests:
             usage = usage or Usage()
