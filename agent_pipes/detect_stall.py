@@ -26,8 +26,10 @@ class Silence:
             return self.holding(now)
         # Silence that an event ends is told afterwards, too, so that a recording says what was said live. But a tool that
         # has come back was slow, and where the user has spoken nobody can tell who had waited for whom.
-        over = () if self.turns.in_flight or event.type == "user_prompt" else self.holding(now)
-        self.turns.see(event, now)
+        turns = self.turns
+        long = 0 < self.limit <= now - turns.latest
+        over = self.holding(now) if long and not turns.in_flight and event.type != "user_prompt" else ()
+        turns.see(event, now)
         return over
 
     def holding(self, now: float) -> Iterable[Finding]:

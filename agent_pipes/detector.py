@@ -153,6 +153,7 @@ class Detection(Joint):
 
     def __iter__(self) -> Iterator[Event]:
         shown_of = self._shown
+        apart = any(each.per_agent for each in self.watchers)
         name, session = "", None
         for event in self.events:
             yield event
@@ -178,7 +179,7 @@ class Detection(Joint):
                 session.history = False
                 yield from self._caught_up(event, session, shown)
             else:
-                states, time, agent = session.states, event.time, event.agent
+                states, time, agent = session.states, event.time, event.agent if apart else ""
                 for watcher in shown:
                     try:
                         state = states.get(watcher)

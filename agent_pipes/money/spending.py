@@ -15,15 +15,16 @@ class Spending:
     believes:  whether a cost that stands in an event is believed.
     total:     picodollars.
     estimated: whether any of it is an estimate.
+    told:      whether it was told upstream; recorded: whether a usage was: then nothing is guessed any more.
     unseen:    why the cost cannot be seen, or is a mere guess, and the id of the event that showed it; by the model it is about.
     """
 
-    __slots__ = ("believes", "calls", "estimated", "meter", "told", "total", "unseen")
+    __slots__ = ("believes", "calls", "estimated", "meter", "recorded", "told", "total", "unseen")
 
     def __init__(self, meter: Meter, believes: bool) -> None:
         self.meter = meter
         self.believes = believes
-        self.told = False
+        self.told = self.recorded = False
         self.calls = 0
         self.total = 0
         self.estimated = False
@@ -36,7 +37,7 @@ class Spending:
             if not self._believe(event) and not self.told:
                 self._reckon(event)
         elif kind in HEARD:
-            if not self.told:
+            if not (self.told or self.recorded):
                 self._guess(event)
             if kind == "session_end":
                 self.meter.accounts.pop(event.session, None)
@@ -62,6 +63,7 @@ class Spending:
 
     def _reckon(self, event: Event) -> None:
         if found := self.meter.charge(event):
+            self.recorded = True
             self._take(found, event.id)
         elif event.type in HEARD:
             self._guess(event)
