@@ -18,12 +18,16 @@ from pathlib import Path
 from types import FrameType
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(ROOT))
+
+from tests.bench.trace import POLICY  # noqa: E402
+
 EVENTS = int(os.environ.get("BENCH_EVENTS", 200_000))
 INTERVAL = 0.001
 SHOWN = 12
 
 COMMANDS = {
-    **{f"trace-detect-{name}": f"agent_pipes.detect_{name}" for name in ("retry", "loop", "cost", "duration", "stall")},
+    **{f"trace-detect-{name}": f"agent_pipes.detect_{name}" for name in ("retry", "loop", "cost", "duration", "stall", "scope")},
     "trace-cost": "agent_pipes.cost", "trace-kill": "agent_pipes.kill", "trace-alert": "agent_pipes.alert", "trace-tail": "agent_pipes.tail",
     "agent-strace watch": "agent_pipes.strace",
 }
@@ -70,6 +74,7 @@ def main() -> None:
         file = Path(folder) / "trace.ndjson"
         with file.open("wb") as out:
             subprocess.run([sys.executable, str(Path(__file__).with_name("trace.py")), str(EVENTS)], stdout=out, check=True)
+        (Path(folder) / ".agent-scope.json").write_text(POLICY)
         for command, module in COMMANDS.items():
             env = {**os.environ, "PYTHONPATH": str(ROOT), "HOME": folder}
             subprocess.run([sys.executable, __file__, command, module, str(file)], env=env, cwd=folder, check=False)

@@ -14,6 +14,9 @@ import orjson
 
 MODEL = "claude-opus-4-5"
 
+POLICY = '{"files": {"write": {"allow": ["**", "/home/ann/app/**"]}}, "commands": {"deny": ["rm -rf *"]}}'
+"""A policy that these sessions keep to."""
+
 
 def events(count: int, sessions: int = 1) -> Iterator[bytes]:
     """`count` lines of `sessions` sessions, interleaved; the same for the same numbers."""
