@@ -105,8 +105,9 @@ def default_file() -> Path:
 class Started:
     """When each session began, so that a line can say how far into it something happened."""
 
-    def __init__(self) -> None:
-        self.times: dict[str, float] = {}
+    def __init__(self, times: dict[str, float] | None = None) -> None:
+        """`times` holds what becomes known."""
+        self.times = {} if times is None else times
 
     def see(self, event: Event) -> None:
         session = event.session
@@ -237,7 +238,7 @@ def _routing_key(endpoint: "Endpoint") -> str:
     return key
 
 
-@filter_command("trace-alert", sees=frozenset({"violation", "kill"}), meets=True)
+@filter_command("trace-alert", sees=frozenset({"violation", "kill"}))
 @click.option("--to", cls=Option, flag="--alert", multiple=True, type=click.Choice(SINKS), help="Tell it here; may be given again. [default: terminal]")
 @click.option("--file", "file", cls=Option, type=click.Path(dir_okay=False, path_type=Path), help="The file of `--to file`. [default: alerts.log in the store]")
 @click.option("--webhook", cls=Option, flag="--webhook", key="webhook.url", envvar="AGENT_PIPES_WEBHOOK", help="The URL of `--to webhook`; a secret: better in $AGENT_PIPES_WEBHOOK.")
@@ -251,6 +252,7 @@ def _routing_key(endpoint: "Endpoint") -> str:
 def alert(
     events: Iterable[Event], to: tuple[str, ...] = (), file: Path | None = None, webhook: str | None = None, form: str | None = None,
     every: float = 0.0, program: str | None = None, allow_http: bool = False, watchers: tuple[str, ...] = (), drain: float = 10.0, kills: bool = False,
+    known: dict[str, float] | None = None,
 ) -> Events:
     """Tell people of violations, and of what became of the agent: on stderr, in a file, over a webhook, by a program."""
     to = to or default_sinks(webhook, form, program)
@@ -259,7 +261,7 @@ def alert(
         from agent_pipes.telling.outbox import close_all
         from agent_pipes.telling.waiting import Alert
     log = AlertFile(file or default_file())
-    started = Started()
+    started = Started(known)
     undelivered = False
     try:
         for event in events:

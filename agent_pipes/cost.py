@@ -11,8 +11,9 @@ import orjson
 
 from agent_pipes.event import Event, Fields, make
 from agent_pipes.filter import UNREADABLE, Events, filter_command, run_pipeline
+from agent_pipes.memory import remember
 from agent_pipes.money.estimate import HEARD, Said
-from agent_pipes.money.metering import ASSUMED, GUESSED, RECORDING, Cost, Meter, may_record
+from agent_pipes.money.metering import ASSUMED, GUESSED, RECORDING, SESSIONS, Cost, Meter, may_record
 from agent_pipes.options import Option
 from agent_pipes.pattern import pattern
 from agent_pipes.people import warn
@@ -57,13 +58,13 @@ def pricing_options(flags: bool) -> Callable[[Any], Any]:
     return decorate
 
 
-@filter_command("trace-cost")
+@filter_command("trace-cost", sees=RECORDING | {"session_start", "session_end"})
 @click.argument("files", nargs=-1, metavar="[FILE]...")
 @pricing_options(flags=True)
 @click.option("--summary", is_flag=True, help="End with a cost_summary for each session: a table, where stdout is a terminal.")
 def cost(
     events: Iterable[Event], files: tuple[str, ...] = (), prices: str | None = None, model: str | None = None, unpriced_as: str | None = None,
-    recorded: bool = False, summary: bool = False,
+    recorded: bool = False, summary: bool = False, known: dict[str, None] | None = None,
 ) -> Events:
     """Add to each llm_response what it costs, in US dollars, and what its session has cost so far.
 
@@ -73,7 +74,7 @@ def cost(
     if files:
         return _summed_up(files, Meter(prices or "", model or "", unpriced_as or "", recorded, tally=True))
     meter = Meter(prices or "", model or "", unpriced_as or "", recorded, tally=summary)
-    return _costed(events, meter, _bill(meter) if summary else None, hidden=summary and os.isatty(1))
+    return _costed(events, meter, _bill(meter) if summary else None, {} if known is None else known, hidden=summary and os.isatty(1))
 
 
 def _bill(meter: Meter) -> "Bill":
@@ -82,13 +83,15 @@ def _bill(meter: Meter) -> "Bill":
     return Bill(meter)
 
 
-def _costed(events: Iterable[Event], meter: Meter, bill: "Bill | None", hidden: bool) -> Events:
-    """`hidden`: people look at the summary, not at the events: these go nowhere."""
+def _costed(events: Iterable[Event], meter: Meter, bill: "Bill | None", known: dict[str, None], hidden: bool) -> Events:
+    """`known`: the sessions that record their usage: what is said in them matters no more. `hidden`: people look at the
+    summary, not at the events: these go nowhere."""
     accounts = meter.accounts
     notes = _Notes(meter)
     for event in events:
         kind = event.type
         if kind in RECORDING and may_record(event) and (found := meter.charge(event)):
+            remember(known, event.session, None, SESSIONS)
             notes.say(found)
             _write(event, found)
         elif kind in HEARD:
@@ -106,6 +109,7 @@ def _costed(events: Iterable[Event], meter: Meter, bill: "Bill | None", hidden: 
         if not hidden:
             yield event
         if kind == "session_end":
+            known.pop(event.session, None)
             if bill:
                 bill.close(event.session)
             else:

@@ -8,10 +8,11 @@ from typing import Any
 import click
 
 from agent_pipes.cost import pricing_options
-from agent_pipes.detector import Detection, Finding, alert_option, detect
+from agent_pipes.detector import BOUNDS, Detection, Finding, alert_option, detect
 from agent_pipes.event import Event
 from agent_pipes.filter import filter_command
-from agent_pipes.money.metering import Meter
+from agent_pipes.money.estimate import HEARD
+from agent_pipes.money.metering import RECORDING, Meter
 from agent_pipes.money.spending import Spending
 from agent_pipes.options import DOLLARS, OFF, limit
 from agent_pipes.pricing import DOLLAR
@@ -133,7 +134,10 @@ class Percent(click.ParamType):  # type: ignore[type-arg]
         return float(text)
 
 
-@filter_command("trace-detect-cost")
+SEES = BOUNDS | RECORDING | {"session_start"}
+
+
+@filter_command("trace-detect-cost", sees=SEES)
 @limit("--max", type=DOLLARS, flag="--max-cost", key="cost.max_dollars", default=10, help="Dollars that a session may cost.")
 @limit("--rate", type=Rate(), flag="--max-cost-rate", key="cost.rate", help="Dollars an hour that it may cost, over ten minutes: 20/h.")
 @limit("--warn", type=Percent(), flag="--warn-cost", key="cost.warn", help="Warn when this part of --max is spent: 80%.")
@@ -141,7 +145,7 @@ class Percent(click.ParamType):  # type: ignore[type-arg]
 @alert_option("cost")
 def detect_cost(
     events: Iterable[Event], max: float = 10.0, rate: float | None = None, warn: float | None = None, prices: str | None = None, model: str | None = None,
-    unpriced_as: str | None = None, recorded: bool = False, alert: tuple[str, ...] = (),
+    unpriced_as: str | None = None, recorded: bool = False, alert: tuple[str, ...] = (), known: dict[str, None] | None = None,
 ) -> Detection:
     """Raise a violation when a session has cost more than N dollars.
 
@@ -151,7 +155,8 @@ def detect_cost(
     meter = Meter(prices or "", model or "", unpriced_as or "", recorded)
     believes = not (prices or model or unpriced_as or recorded)
     limits = (round(max * DOLLAR), round((rate or 0.0) * DOLLAR), (warn or 0.0) / 100)
-    return detect(events, "cost", lambda: CostDetector(Spending(meter, believes), *limits), alert)
+    told = {} if known is None else known
+    return detect(events, "cost", lambda: CostDetector(Spending(meter, believes, told), *limits), alert, sees=SEES | HEARD)
 
 
 main = detect_cost.main

@@ -148,17 +148,18 @@ def _unwritable(error: OSError) -> int:
 class Filter(Command):
     """A filter: the generator, its options, and how to run it as a command of its own."""
 
-    def __init__(self, name: str, generator: Callable[..., Events], reads: bool, must_run: bool, sees: frozenset[str], meets: bool, **extra: Any) -> None:
+    def __init__(self, name: str, generator: Callable[..., Events], reads: bool, must_run: bool, sees: frozenset[str], **extra: Any) -> None:
         super().__init__(name, callback=self._run, **extra)
         self.generator = generator
         self.reads = reads
         self.must_run = must_run
         self.sees = sees
-        self.meets = meets
         self.params += [
             click.Option(["-e", "--exit-status", "exit_status"], is_flag=True, help="Exit with 1 if a violation was seen."),
         ]
-        self.wants_waiter = "waiter" in generator.__code__.co_varnames[: generator.__code__.co_argcount]
+        parameters = generator.__code__.co_varnames[: generator.__code__.co_argcount]
+        self.wants_waiter = "waiter" in parameters
+        self.wants_known = "known" in parameters
 
     @property
     def options(self) -> list[Option]:
@@ -210,9 +211,7 @@ def run_pipeline(
     waiter = waiter or Waiter()
     waiter.output = output
     waiter.listen()
-    seen_by = [part.sees for part, _ in parts]
-    sees = frozenset({"violation"}).union(*seen_by) if all(seen_by) else frozenset()
-    reader = Reader(waiter, sees=sees, meets=any(part.meets for part, _ in parts))
+    reader = _reader(waiter, parts)
     stages: list[Stage] = []
     events: Iterable[Event] = reader
     for part, options in parts:
@@ -248,6 +247,17 @@ def run_pipeline(
     return worst([bad, VIOLATION if seen and exit_status else ENDED, *(stage.status for stage in stages)])
 
 
+def _reader(waiter: Waiter, parts: list[tuple[Filter, dict[str, Any]]]) -> Reader:
+    """The reader of standard input that reads what these parts look into."""
+    if len(parts) == 1 and parts[0][0].wants_known:
+        part, options = parts[0]
+        known: dict[str, Any] = {}
+        parts[0] = part, options | {"known": known}
+        return Reader(waiter, sees=part.sees | {"violation"}, known=known)
+    every = any(part.wants_known or not part.sees for part, _ in parts)
+    return Reader(waiter, sees=frozenset() if every else frozenset({"violation"}).union(*(part.sees for part, _ in parts)))
+
+
 def close(stream: Iterator[Event]) -> None:
     """Let every stage clean up: what they still have to do, they do in `finally`."""
     if isinstance(stream, Generator):
@@ -262,19 +272,20 @@ def require_stdout() -> None:
 
 
 def filter_command(
-    name: str, *, reads: bool = True, must_run: bool = False, sees: frozenset[str] = frozenset(), meets: bool = False, **extra: Any
+    name: str, *, reads: bool = True, must_run: bool = False, sees: frozenset[str] = frozenset(), **extra: Any
 ) -> Callable[[Callable[..., Any]], Filter]:
     """Make a generator the command `name` and a stage. Its docstring is the help, its first line the summary.
 
     `reads` is False for a source, which takes no events; `must_run` is True for a stage that a reader which does not
-    read must not stop. `sees` are the types of events that it looks into, nothing being all of them; with `meets` a
-    session's first event is shown to it, too. A parameter `waiter` is given the process's own.
+    read must not stop; `sees` are the types of events that it looks into, nothing being all of them. A parameter `waiter`
+    is given the process's own, a parameter `known` a table, into which it puts the sessions of which what it sees is
+    enough: of others it is shown everything.
     """
 
     def decorate(generator: Callable[..., Events]) -> Filter:
         params = list(reversed(generator.__dict__.pop("__click_params__", [])))
         return Filter(
-            name, generator, reads=reads, must_run=must_run, sees=sees, meets=meets, params=[*params, version_option()],
+            name, generator, reads=reads, must_run=must_run, sees=sees, params=[*params, version_option()],
             help=generator.__doc__, context_settings={"help_option_names": ["-h", "--help"]}, **extra,
         )
 

@@ -5,7 +5,7 @@ import select
 import signal
 import stat
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from io import BytesIO
 
@@ -228,11 +228,13 @@ class Reader:
 
     A line that is no event is said once with its number, flows on as it came, and is remembered in `bad`. Of the types
     that nobody behind it `sees` (nothing: somebody sees all) no more is read than the type, and lines in a row that are
-    of such types are passed on as one; with `meets`, a session's first event is read whatever its type.
+    of such types are passed on as one. Where there is a table of the sessions of which that is enough, `known`, all is
+    read of any other.
     """
 
     def __init__(
-        self, waiter: Waiter, fd: int = 0, name: str = "standard input", sees: frozenset[str] = frozenset(), *, meets: bool = False
+        self, waiter: Waiter, fd: int = 0, name: str = "standard input", sees: frozenset[str] = frozenset(),
+        known: Mapping[str, object] | None = None,
     ) -> None:
         self.lines = Lines(waiter, fd)
         self.name = name
@@ -240,8 +242,8 @@ class Reader:
         self.bad = 0
         self._unseen = frozenset(begin for begin, kind in WRITTEN.items() if kind not in sees) if sees else frozenset()
         self._passed: Passed | None = None
-        self._meets = meets
-        self._met = ""
+        self._known = known
+        self._session = ""
         self._latest = 0.0
         self._since = time.monotonic()
 
@@ -276,9 +278,10 @@ class Reader:
         # Where a writer broke off, another event may stand behind the first one on its line.
         if content.count(b'"event_type":') != count:
             return map(self._event, lines)
-        if self._meets and content.count(b'"session_id":"%b"' % self._met.encode()) != count:
+        session = self._session
+        if self._known is not None and (session not in self._known or content.count(b'"session_id":"%b"' % session.encode()) != count):
             return map(self._event, lines)
-        self.number += len(lines)
+        self.number += count
         self._passed = Passed(content)
         return (self._passed,)
 
@@ -288,7 +291,7 @@ class Reader:
         event = Event(line, self._otherwise(line) if fields is None else fields)
         if event.time > self._latest:
             self._latest = event.time
-        self._met = event.session
+        self._session = event.session
         return event
 
     def _otherwise(self, line: bytes) -> Fields:

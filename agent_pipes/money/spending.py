@@ -3,8 +3,9 @@
 import math
 
 from agent_pipes.event import Event
+from agent_pipes.memory import remember
 from agent_pipes.money.estimate import HEARD, HELD
-from agent_pipes.money.metering import ASSUMED, RECORDING, Cost, Meter, may_record
+from agent_pipes.money.metering import ASSUMED, RECORDING, SESSIONS, Cost, Meter, may_record
 from agent_pipes.pricing import DOLLAR
 
 
@@ -15,16 +16,17 @@ class Spending:
     believes:  whether a cost that stands in an event is believed.
     total:     picodollars.
     estimated: whether any of it is an estimate.
-    told:      whether it was told upstream; recorded: whether a usage was: then nothing is guessed any more.
+    known:     the sessions of which the cost was told upstream, or the usage recorded: in them nothing is guessed any more.
     unseen:    why the cost cannot be seen, or is a mere guess, and the id of the event that showed it; by the model it is about.
     """
 
-    __slots__ = ("believes", "calls", "estimated", "meter", "recorded", "told", "total", "unseen")
+    __slots__ = ("believes", "calls", "estimated", "known", "meter", "told", "total", "unseen")
 
-    def __init__(self, meter: Meter, believes: bool) -> None:
+    def __init__(self, meter: Meter, believes: bool, known: dict[str, None]) -> None:
         self.meter = meter
         self.believes = believes
-        self.told = self.recorded = False
+        self.known = known
+        self.told = False
         self.calls = 0
         self.total = 0
         self.estimated = False
@@ -37,9 +39,10 @@ class Spending:
             if not self._believe(event) and not self.told:
                 self._reckon(event)
         elif kind in HEARD:
-            if not (self.told or self.recorded):
+            if event.session not in self.known:
                 self._guess(event)
             if kind == "session_end":
+                self.known.pop(event.session, None)
                 self.meter.accounts.pop(event.session, None)
         elif kind == "session_start":
             self.meter.account(event.session).model = event.text("model")
@@ -55,6 +58,7 @@ class Spending:
         if (type(total) is not float and type(total) is not int) or not math.isfinite(total) or not 0 <= total < 1e9:
             return False
         self.told = True
+        remember(self.known, event.session, None, SESSIONS)
         self.total = round(total * DOLLAR)
         self.estimated = "session_estimated_usd" in cost
         if cost.get("unpriced") is True:
@@ -63,7 +67,7 @@ class Spending:
 
     def _reckon(self, event: Event) -> None:
         if found := self.meter.charge(event):
-            self.recorded = True
+            remember(self.known, event.session, None, SESSIONS)
             self._take(found, event.id)
         elif event.type in HEARD:
             self._guess(event)
