@@ -12,8 +12,9 @@ from io import BytesIO
 from agent_pipes.event import AS_WRITTEN, WRITTEN, Event, Fields, Passed, objects, plain, tick
 from agent_pipes.people import own_description, warn
 
-CHUNK = 1 << 16
-"""Bytes read at once: what a pipe holds."""
+CHUNK = 1 << 18
+"""Bytes read at once, and what a pipe to our reader is made to hold: the less often the two of them take turns, the less
+each disturbs the other. No more: what all pipes of a user hold is limited."""
 
 MAX_LINE = 64 << 20
 """Bytes of the longest line that is read; a longer one is passed on without being looked at."""
@@ -45,6 +46,8 @@ class Output:
         self.deaf = False
         self.pipe = stat.S_ISFIFO(os.fstat(fd).st_mode)
         self._write_fd = own_description(fd) if self.pipe else fd
+        if self.pipe:
+            _widen(fd)
 
     def write(self, line: bytes) -> None:
         self.held.append(line)
@@ -94,6 +97,15 @@ class Output:
                 warn(f"the reader of our output reads nothing: {self.size} bytes are lost to it")
                 return
             self.flush()
+
+
+def _widen(fd: int) -> None:
+    """Let the pipe hold CHUNK bytes, where that can be told to it and the user may."""
+    import fcntl
+
+    with suppress(AttributeError, OSError):
+        if fcntl.fcntl(fd, fcntl.F_GETPIPE_SZ) < CHUNK:
+            fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, CHUNK)
 
 
 class Waiter:
