@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import click
 import orjson
 
-from agent_pipes.event import Event, Fields, make
+from agent_pipes.event import RECORDING, Event, Fields, make
 from agent_pipes.filter import UNREADABLE, Events, filter_command, run_pipeline
 from agent_pipes.memory import remember
 from agent_pipes.money.estimate import HEARD, Said
-from agent_pipes.money.metering import ASSUMED, GUESSED, RECORDING, SESSIONS, Cost, Meter, may_record
+from agent_pipes.money.metering import ASSUMED, GUESSED, SESSIONS, Cost, Meter, may_record
 from agent_pipes.options import Option
 from agent_pipes.pattern import pattern
 from agent_pipes.people import warn

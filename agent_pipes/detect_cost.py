@@ -9,10 +9,10 @@ import click
 
 from agent_pipes.cost import pricing_options
 from agent_pipes.detector import BOUNDS, Detection, Finding, alert_option, detect
-from agent_pipes.event import Event
+from agent_pipes.event import RECORDING, Event
 from agent_pipes.filter import filter_command
 from agent_pipes.money.estimate import HEARD
-from agent_pipes.money.metering import RECORDING, Meter
+from agent_pipes.money.metering import Meter
 from agent_pipes.money.spending import Spending
 from agent_pipes.options import DOLLARS, OFF, limit
 from agent_pipes.pricing import DOLLAR

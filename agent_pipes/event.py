@@ -15,6 +15,9 @@ OURS = frozenset({"process", "violation", "kill", "history_start", "history_end"
 """The types that only this suite's own commands may say: what a followed file says of them is not believed."""
 
 
+RECORDING = frozenset({"llm_response", "llm_request", "assistant_response"})
+"""The types of the events that a usage may stand in, and that trace-cost adds a cost to."""
+
 YEAR_2000, YEAR_2100 = 946_684_800.0, 4_102_444_800.0
 
 USUAL = ("event_type", "timestamp", "session_id", "event_id", "data")

@@ -5,15 +5,12 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agent_pipes.event import KNOWN, OURS, Event, from_fields, make, objects, records
+from agent_pipes.event import KNOWN, OURS, RECORDING, Event, from_fields, make, objects, records
 from agent_pipes.people import warn
 from agent_pipes.sources import Session, Source
 
 if TYPE_CHECKING:
     from agent_pipes.process import Identity
-
-BILLED = ("llm_response", "llm_request", "assistant_response")
-"""The events in which trace-cost writes what they cost."""
 
 PASSING = frozenset(KNOWN) - OURS - {"session_start", "session_end"}
 """The types of events that a file's own line may say in the middle of a session: nothing is to be added to these, nor taken away."""
@@ -59,7 +56,7 @@ class Reading:
 
     def events(self, path: Path | str, number: int, lines: Iterable[bytes]) -> Iterator[Event]:
         """What these lines of one of the session's files come to, `number` being that of the first."""
-        arrival, source = self.clock.now(), str(path)
+        arrival, name = self.clock.now(), str(path)
         matters, ids = self._matters, self.ids
         for number, line in enumerate(lines, number):  # noqa: B020
             if matters and not matters(line):
@@ -68,7 +65,7 @@ class Reading:
                 said = records(line)
                 for record in said:
                     if not self._passes:
-                        for fields in self.translator.translate(record, arrival, source):
+                        for fields in self.translator.translate(record, arrival, name):
                             yield from self._marked(from_fields(fields))
                         continue
                     event = Event(line, record) if len(said) == 1 else from_fields(record)
@@ -128,7 +125,7 @@ class Reading:
             said = event.raw.decode(errors="replace")[: self._max_result]
             self._disbelieve(f"an event of type {event.type}")
             return make("unbelieved", event.time, event.session, {"event_type": event.type, "line": said})
-        if "cost" in event.data and event.type in BILLED:
+        if "cost" in event.data and event.type in RECORDING:
             self._disbelieve("a cost of its own making")
             (record,) = objects(event.raw)
             return from_fields({**record, "data": {key: value for key, value in event.data.items() if key != "cost"}})

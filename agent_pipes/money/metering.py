@@ -312,10 +312,6 @@ def _from_file(path: str) -> dict[str, Any]:
     return load(path)
 
 
-RECORDING = frozenset({"llm_response", "llm_request", "assistant_response"})
-"""The types of the events that a usage may stand in."""
-
-
 def may_record(event: Event) -> bool:
     """Whether the event, which is of a type in RECORDING, is one that a usage may stand in."""
     return event.type != "assistant_response" or "usage" in event.data

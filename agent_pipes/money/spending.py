@@ -2,10 +2,10 @@
 
 import math
 
-from agent_pipes.event import Event
+from agent_pipes.event import RECORDING, Event
 from agent_pipes.memory import remember
 from agent_pipes.money.estimate import HEARD, HELD
-from agent_pipes.money.metering import ASSUMED, RECORDING, SESSIONS, Cost, Meter, may_record
+from agent_pipes.money.metering import ASSUMED, SESSIONS, Cost, Meter, may_record
 from agent_pipes.pricing import DOLLAR
 
 

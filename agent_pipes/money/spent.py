@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from agent_pipes import choose
-from agent_pipes.event import Event, Fields, records
+from agent_pipes.event import RECORDING, Event, Fields, records
 from agent_pipes.money.estimate import HEARD
-from agent_pipes.money.metering import RECORDING, Meter, may_record, modes_of
+from agent_pipes.money.metering import Meter, may_record, modes_of
 from agent_pipes.pattern import pattern
 from agent_pipes.people import warn
 from agent_pipes.pricing import Usage
