@@ -1,7 +1,7 @@
 """trace-cost: what each response costs, and its session so far."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,49 +13,14 @@ from agent_pipes.event import RECORDING, Event, Fields, make
 from agent_pipes.filter import UNREADABLE, Events, filter_command, run_pipeline
 from agent_pipes.memory import remember
 from agent_pipes.money.estimate import HEARD, Said
+from agent_pipes.money.flags import pricing_options
 from agent_pipes.money.metering import ASSUMED, GUESSED, SESSIONS, Cost, Meter, may_record
-from agent_pipes.options import Option
 from agent_pipes.pattern import pattern
 from agent_pipes.people import warn
 from agent_pipes.pricing import DOLLAR
 
 if TYPE_CHECKING:
     from agent_pipes.money.bill import Bill
-
-
-class PriceFile(click.ParamType):  # type: ignore[type-arg]
-    """A file of prices that can be read; its path."""
-
-    name = "FILE"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        from agent_pipes.money.price_file import load
-
-        if not isinstance(value, str) or not value:
-            self.fail(f"expected the path of a file of prices, not {value!r}.", param, ctx)
-        load(value)
-        return value
-
-
-def pricing_options(flags: bool) -> Callable[[Any], Any]:
-    """The options that say how costs are told; with `flags` they stand in `agent-strace watch` and its config file too."""
-
-    def option(*names: str, **extra: Any) -> Callable[[Any], Any]:
-        name = names[0].removeprefix("--")
-        where = {"flag": names[0], "key": f"cost.{name.replace('-', '_')}"} if flags else {}
-        return click.option(*names, cls=Option, **where, **extra)
-
-    def decorate(function: Any) -> Any:
-        for each in (
-            option("--recorded", is_flag=True, help="Recorded usage only: estimate nothing."),
-            option("--unpriced-as", metavar="MODEL", help="Count a model without a known price at this one's."),
-            option("--model", metavar="NAME", help="The model of responses that name none."),
-            option("--prices", type=PriceFile(), help="Prices that go over the built-in ones: LiteLLM's JSON, or our own."),
-        ):
-            function = each(function)
-        return function
-
-    return decorate
 
 
 @filter_command("trace-cost", sees=RECORDING | {"session_start", "session_end"})
@@ -91,7 +56,8 @@ def _costed(events: Iterable[Event], meter: Meter, bill: "Bill | None", known: d
     for event in events:
         kind = event.type
         if kind in RECORDING and may_record(event) and (found := meter.charge(event)):
-            remember(known, event.session, None, SESSIONS)
+            if event.session not in known:
+                remember(known, event.session, None, SESSIONS)
             notes.say(found)
             _write(event, found)
         elif kind in HEARD:

@@ -117,6 +117,7 @@ AS_WRITTEN = 34
 """Bytes of a line by which its type is known, if it is written as ours are."""
 
 WRITTEN = {(b'{"event_type":"%b","timestamp":' % kind.encode())[:AS_WRITTEN]: kind for kind in KNOWN if len(kind) > 4}
+"""How a line of each type begins that is written as ours are. One of a shorter type is read: its time would be part of it."""
 
 
 def make(event_type: str, timestamp: float, session: str, data: Mapping[str, Any], *, id: str = "", parent: str = "") -> Event:

@@ -211,11 +211,12 @@ def run_pipeline(
     waiter = waiter or Waiter()
     waiter.output = output
     waiter.listen()
-    reader = _reader(waiter, parts)
+    known: dict[str, Any] | None = {} if len(parts) == 1 and parts[0][0].wants_known else None
+    reader = Reader(waiter, sees=_seen_by([part for part, _ in parts], alone=known is not None), known=known)
     stages: list[Stage] = []
     events: Iterable[Event] = reader
     for part, options in parts:
-        stage = part.stage(waiter, **options)(events)
+        stage = part.stage(waiter, **options if known is None else {**options, "known": known})(events)
         if not stage.joins(stages[-1] if stages else None, shield):
             stages.append(stage)
             events = stage
@@ -247,15 +248,12 @@ def run_pipeline(
     return worst([bad, VIOLATION if seen and exit_status else ENDED, *(stage.status for stage in stages)])
 
 
-def _reader(waiter: Waiter, parts: list[tuple[Filter, dict[str, Any]]]) -> Reader:
-    """The reader of standard input that reads what these parts look into."""
-    if len(parts) == 1 and parts[0][0].wants_known:
-        part, options = parts[0]
-        known: dict[str, Any] = {}
-        parts[0] = part, options | {"known": known}
-        return Reader(waiter, sees=part.sees | {"violation"}, known=known)
-    every = any(part.wants_known or not part.sees for part, _ in parts)
-    return Reader(waiter, sees=frozenset() if every else frozenset({"violation"}).union(*(part.sees for part, _ in parts)))
+def _seen_by(parts: Iterable[Filter], alone: bool) -> frozenset[str]:
+    """The types of events that one of `parts` looks into; nothing where that is all of them. One that sees less of the
+    sessions that it knows can say so only where it stands alone."""
+    if any(not part.sees or (part.wants_known and not alone) for part in parts):
+        return frozenset()
+    return frozenset({"violation"}).union(*(part.sees for part in parts))
 
 
 def close(stream: Iterator[Event]) -> None:

@@ -230,13 +230,13 @@ def test_a_detector_that_throws_is_left_out_and_said_and_the_others_go_on():
 
 
 def test_several_detectors_that_throw_are_each_left_out():
-    done = with_broken("detect_stall.Silence.see", "repeats.loops.Loop.see", "detect_cost.CostDetector.see")
+    done = with_broken("detect_stall.Silence.see", "repeats.loops.Loop.see", "money.detector.CostDetector.see")
     for name in (b"stall", b"loop", b"cost"):
         assert done.stderr.count(b"trace-detect-" + name + b" failed (RuntimeError: oops)") == 1
     assert [found["watcher"] for found in violations(done.stdout)] == ["retry"]
 
 
-@pytest.mark.parametrize("method", ["detect_retry.Retries.see", "repeats.loops.Loop.see", "detect_cost.CostDetector.see", "detect_duration.Age.see"])
+@pytest.mark.parametrize("method", ["detect_retry.Retries.see", "repeats.loops.Loop.see", "money.detector.CostDetector.see", "detect_duration.Age.see"])
 def test_strict_says_a_violation_where_a_detector_throws_wherever_it_stands(method):
     # In a recording there is nobody to end, which is a kill that did not happen.
     done = with_broken(method, options=("--strict", "-e"))

@@ -58,16 +58,20 @@ class Spending:
         if (type(total) is not float and type(total) is not int) or not math.isfinite(total) or not 0 <= total < 1e9:
             return False
         self.told = True
-        remember(self.known, event.session, None, SESSIONS)
+        self._know(event)
         self.total = round(total * DOLLAR)
         self.estimated = "session_estimated_usd" in cost
         if cost.get("unpriced") is True:
             self._cannot_see(event.text("model"), event.id)
         return True
 
+    def _know(self, event: Event) -> None:
+        if event.session not in self.known:
+            remember(self.known, event.session, None, SESSIONS)
+
     def _reckon(self, event: Event) -> None:
         if found := self.meter.charge(event):
-            remember(self.known, event.session, None, SESSIONS)
+            self._know(event)
             self._take(found, event.id)
         elif event.type in HEARD:
             self._guess(event)
