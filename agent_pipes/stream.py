@@ -13,8 +13,11 @@ from agent_pipes.event import AS_WRITTEN, WRITTEN, Event, Fields, Passed, object
 from agent_pipes.people import own_description, warn
 
 CHUNK = 1 << 18
-"""Bytes read at once, and what a pipe to our reader is made to hold: the less often the two of them take turns, the less
-each disturbs the other. No more: what all pipes of a user hold is limited."""
+"""Bytes read at once."""
+
+PIPE = 2 * CHUNK
+"""Bytes that a pipe to our reader is made to hold, so that one can fill it while the other empties it: the less often the
+two take turns, the less each disturbs the other. No more: what all pipes of a user hold is limited."""
 
 MAX_LINE = 64 << 20
 """Bytes of the longest line that is read; a longer one is passed on without being looked at."""
@@ -100,12 +103,12 @@ class Output:
 
 
 def _widen(fd: int) -> None:
-    """Let the pipe hold CHUNK bytes, where that can be told to it and the user may."""
+    """Let the pipe hold PIPE bytes, where that can be told to it and the user may."""
     import fcntl
 
     with suppress(AttributeError, OSError):
-        if fcntl.fcntl(fd, fcntl.F_GETPIPE_SZ) < CHUNK:
-            fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, CHUNK)
+        if fcntl.fcntl(fd, fcntl.F_GETPIPE_SZ) < PIPE:
+            fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, PIPE)
 
 
 class Waiter:
