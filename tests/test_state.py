@@ -20,7 +20,7 @@ def test_ten_thousand_sessions_fit_into_400_mb():
 
 
 def test_the_state_of_one_session_is_full_at_some_time(monkeypatch):
-    # Of a hundred thousand responses as of these: what is remembered of all sessions together is bounded, too.
+    # Of fifty thousand responses as of these: what is remembered of all sessions together is bounded, too.
     monkeypatch.setattr(metering, "RESPONSES", 500)
     sizes = on_the_way(PRESET, 12_000, 1, samples=6)
     assert max(sizes[2:]) < 1.05 * min(sizes[2:])

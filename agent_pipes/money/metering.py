@@ -13,8 +13,9 @@ from agent_pipes.memory import remember
 from agent_pipes.money.estimate import Guess, Said
 from agent_pipes.pricing import Price, Table, Usage, built_in
 
-RESPONSES = 100_000
-"""Responses that are remembered, over all sessions, so that a repetition or a correction is known as one."""
+RESPONSES, SUMMED_UP = 50_000, 500_000
+"""Responses that are remembered, over all sessions, so that a repetition or a correction is known as one: of a stream, and
+where what was recorded is summed up."""
 
 SESSIONS = 10_000
 """Sessions that are remembered."""
@@ -180,6 +181,7 @@ class Meter:
         # By identity, and the identities from the oldest on: a dict whose first are deleted takes ever longer to find its first.
         self._responses: dict[str, bytes] = {}
         self._identities: deque[str] = deque()
+        self._most = SUMMED_UP if tally else RESPONSES
         if prices:
             _from_file(prices)
         if unpriced_as and not self.table.find(unpriced_as):
@@ -243,7 +245,7 @@ class Meter:
         else:
             responses[identity] = _packed(session, charge, (time,))
             self._identities.append(identity)
-            if len(self._identities) > RESPONSES:
+            if len(self._identities) > self._most:
                 del responses[self._identities.popleft()]
             books.replace(NOTHING, charge, self.tally)
         return Cost(charge, books.total, books.estimated)
