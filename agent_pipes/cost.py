@@ -11,10 +11,9 @@ import orjson
 
 from agent_pipes.event import RECORDING, Event, Fields, make
 from agent_pipes.filter import UNREADABLE, Events, filter_command, run_pipeline
-from agent_pipes.memory import remember
 from agent_pipes.money.estimate import HEARD, Said
 from agent_pipes.money.flags import pricing_options
-from agent_pipes.money.metering import ASSUMED, GUESSED, SESSIONS, Cost, Meter, may_record
+from agent_pipes.money.metering import ASSUMED, GUESSED, Cost, Meter, know, may_record
 from agent_pipes.pattern import pattern
 from agent_pipes.people import warn
 from agent_pipes.pricing import DOLLAR
@@ -56,8 +55,7 @@ def _costed(events: Iterable[Event], meter: Meter, bill: "Bill | None", known: d
     for event in events:
         kind = event.type
         if kind in RECORDING and may_record(event) and (found := meter.charge(event)):
-            if event.session not in known:
-                remember(known, event.session, None, SESSIONS)
+            know(known, event.session)
             notes.say(found)
             _write(event, found)
         elif kind in HEARD:

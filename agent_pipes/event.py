@@ -1,12 +1,14 @@
 """The vocabulary of the stream: what an event says, and the events this suite adds. See agent-pipes(7)."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import itemgetter
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import orjson
 
 from agent_pipes.digests import blake2b
+
+Made = TypeVar("Made")
 
 Fields = dict[str, Any]
 """An event as an object: `event_type`, `timestamp`, `event_id`, `session_id`, `parent_id`, `duration_ms`, `data`."""
@@ -37,7 +39,7 @@ class Event:
     id:       the event's id; the tool call's id where the source has one.
     parent:   the id of the event that this one answers.
     data:     the event's data, by type.
-    memo:     what was worked out of this event and is asked for again by another stage in the same process.
+    memo:     what was worked out of this event, see `once`.
     """
 
     __slots__ = ("raw", "type", "time", "session", "id", "parent", "data", "memo")
@@ -77,6 +79,15 @@ class Event:
         """The number that `data` has under `key`; None where it has none (a bool and a string are none)."""
         value = self.data.get(key)
         return value if type(value) in (int, float) else None
+
+    def once(self, name: str, make: Callable[["Event"], Made]) -> Made:
+        """What `make` makes of the event, under this name: made once, however many stages in this process ask."""
+        if self.memo is None:
+            self.memo = {}
+        made: Made | None = self.memo.get(name)
+        if made is None:
+            made = self.memo[name] = make(self)
+        return made
 
     def __repr__(self) -> str:
         return f"<Event {self.type or '?'} {self.id} {self.time}>"

@@ -54,8 +54,8 @@ def kill(
     try:
         for event in events:
             kind = event.type
-            if event.time > killer.now:
-                killer.now = event.time
+            # Asked for once: of lines that were passed on together it is read when it is asked for.
+            killer.now = max(killer.now, event.time)
             said: list[Event] = []
             if kind == "violation":
                 if event.data.get("level") != "warning" and ends(event, kills=True):

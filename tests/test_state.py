@@ -2,10 +2,9 @@
 
 import pytest
 from bench.state import PRESET, of_a_session, on_the_way
+from bench.trace import POLICY
 
 from agent_pipes.money import metering
-
-POLICY = '{"files": {"write": {"allow": ["**", "/home/ann/app/**"]}}, "commands": {"deny": ["rm -rf *"]}}'
 
 
 @pytest.fixture(autouse=True)

@@ -308,6 +308,12 @@ class Meter:
         return said, Cost(charge, account.guessed.total, account.guessed.estimated)
 
 
+def know(known: dict[str, None], session: str) -> None:
+    """The session's cost is told, or its usage recorded: what is said in it matters no more."""
+    if session not in known:
+        remember(known, session, None, SESSIONS)
+
+
 def _from_file(path: str) -> dict[str, Any]:
     from agent_pipes.money.price_file import load
 

@@ -3,9 +3,8 @@
 import math
 
 from agent_pipes.event import RECORDING, Event
-from agent_pipes.memory import remember
 from agent_pipes.money.estimate import HEARD, HELD
-from agent_pipes.money.metering import ASSUMED, SESSIONS, Cost, Meter, may_record
+from agent_pipes.money.metering import ASSUMED, Cost, Meter, know, may_record
 from agent_pipes.pricing import DOLLAR
 
 
@@ -58,20 +57,16 @@ class Spending:
         if (type(total) is not float and type(total) is not int) or not math.isfinite(total) or not 0 <= total < 1e9:
             return False
         self.told = True
-        self._know(event)
+        know(self.known, event.session)
         self.total = round(total * DOLLAR)
         self.estimated = "session_estimated_usd" in cost
         if cost.get("unpriced") is True:
             self._cannot_see(event.text("model"), event.id)
         return True
 
-    def _know(self, event: Event) -> None:
-        if event.session not in self.known:
-            remember(self.known, event.session, None, SESSIONS)
-
     def _reckon(self, event: Event) -> None:
         if found := self.meter.charge(event):
-            self._know(event)
+            know(self.known, event.session)
             self._take(found, event.id)
         elif event.type in HEARD:
             self._guess(event)

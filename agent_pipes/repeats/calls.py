@@ -130,13 +130,7 @@ class Call:
 
 def call_of(event: Event) -> Call:
     """The call that a `tool_call` event says; worked out once, however many stages ask."""
-    memo = event.memo
-    if memo is None:
-        memo = event.memo = {}
-    call: Call | None = memo.get("call")
-    if call is None:
-        call = memo["call"] = Call(event)
-    return call
+    return event.once("call", Call)
 
 
 OPEN = 64

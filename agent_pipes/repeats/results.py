@@ -138,13 +138,11 @@ class Result:
 
 def failure_of(event: Event) -> Result:
     """What an event says of a call that has failed; kept once, however many stages keep it."""
-    memo = event.memo
-    if memo is None:
-        memo = event.memo = {}
-    failure: Result | None = memo.get("failure")
-    if failure is None:
-        failure = memo["failure"] = Result(event, failed=True)
-    return failure
+    return event.once("failure", _failure)
+
+
+def _failure(event: Event) -> Result:
+    return Result(event, failed=True)
 
 
 class _Texts:

@@ -1,6 +1,5 @@
 """Claude Code: its transcripts (2.0.28 and later), those of its subagents, and `claude -p --output-format stream-json`."""
 
-from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import Any, ClassVar
 
@@ -86,9 +85,9 @@ class Translator:
         self._max_result = max_result
         self._responses = Responses(recorded)
         self._seen = _Seen(REMEMBERED)
-        self._calls: OrderedDict[str, _Call] = OrderedDict()
-        self._agents: OrderedDict[str, bool] = OrderedDict()
-        self._speaking: OrderedDict[str, str] = OrderedDict()
+        self._calls: dict[str, _Call] = {}
+        self._agents: dict[str, bool] = {}
+        self._speaking: dict[str, str] = {}
         self._began = False
         self._cwd = ""
         self._number = 0

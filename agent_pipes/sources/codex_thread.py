@@ -52,10 +52,10 @@ class Thread:
         self._step = ""
         self._meter = Meter()
         self._responses = 0
-        self._seen: OrderedDict[str, None] = OrderedDict()
+        self._seen: dict[str, None] = {}
         self._open: OrderedDict[str, _Call] = OrderedDict()
-        self._ended: OrderedDict[str, Ended] = OrderedDict()
-        self._running: OrderedDict[str, str] = OrderedDict()
+        self._ended: dict[str, Ended] = {}
+        self._running: dict[str, str] = {}
         self._prompts: list[str] = []
         self._told = False
         self._quiet = False
