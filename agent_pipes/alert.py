@@ -55,7 +55,9 @@ class AlertFile:
             self._append(line)
         except OSError as error:
             if not self.failed:
-                warn(f"cannot write to {self.path}: {error.strerror}; the alert was: {line.decode(errors='replace').rstrip()}")
+                warn(
+                    f"cannot write to {self.path}: {error.strerror}; the alert was: {line.decode(errors='replace').rstrip()}"
+                )
             self.failed = True
 
     def _append(self, line: bytes) -> None:
@@ -94,7 +96,11 @@ class AlertFile:
 
 def bounded(line: bytes) -> bytes:
     """The line, cut where it would not fit into a page."""
-    return line if len(line) <= PAGE else line[: PAGE - 4].decode(errors="ignore").encode() + "…\n".encode()
+    return (
+        line
+        if len(line) <= PAGE
+        else line[: PAGE - 4].decode(errors="ignore").encode() + "…\n".encode()
+    )
 
 
 def default_file() -> Path:
@@ -131,8 +137,10 @@ def line_of(event: Event, kills: bool) -> str:
     if event.type == "kill":
         process = f"process {event.data.get('pid')}"
         told = {
-            "terminated": f"✅ ended {process}", "killed": f"✅ ended {process} (it had to be killed)",
-            "interrupted": f"✅ interrupted the session in {process}", "not_running": f"✅ {process} had ended already",
+            "terminated": f"✅ ended {process}",
+            "killed": f"✅ ended {process} (it had to be killed)",
+            "interrupted": f"✅ interrupted the session in {process}",
+            "not_running": f"✅ {process} had ended already",
             "dry_run": f"⚠️  would have ended {process} (dry run)",
         }.get(event.text("outcome"), f"❌ could NOT end {process}")
         return f"{told}: {event.text('reason')[:LONGEST]}"
@@ -183,24 +191,39 @@ class ProgramCommand(click.ParamType):  # type: ignore[type-arg]
         return value
 
 
-def default_sinks(webhook: str | None, form: str | None, program: str | None = None) -> tuple[str, ...]:
+def default_sinks(
+    webhook: str | None, form: str | None, program: str | None = None
+) -> tuple[str, ...]:
     """Where it is told if nobody says where: on the terminal, and wherever else there is somebody to take it."""
-    return ("terminal", *(("webhook",) if webhook or form == "pagerduty" else ()), *(("exec",) if program else ()))
+    return (
+        "terminal",
+        *(("webhook",) if webhook or form == "pagerduty" else ()),
+        *(("exec",) if program else ()),
+    )
 
 
 def outboxes(
-    to: Iterable[str], webhook: str | None = None, form: str | None = None, allow_http: bool = False, every: float = 0.0, program: str | None = None,
+    to: Iterable[str],
+    webhook: str | None = None,
+    form: str | None = None,
+    allow_http: bool = False,
+    every: float = 0.0,
+    program: str | None = None,
 ) -> "dict[str, Outbox]":
     """Whoever else is to be told, by the sink's name; nothing of it has begun. Raises click.UsageError for what cannot be used."""
     boxes: dict[str, Outbox] = {}
     if webhook is not None or form == "pagerduty":
         boxes["webhook"] = _webhook(webhook, form, allow_http, every)
     elif "webhook" in to:
-        raise click.UsageError("--to webhook: no URL; give it in $AGENT_PIPES_WEBHOOK, the config's webhook.url, or --webhook")
+        raise click.UsageError(
+            "--to webhook: no URL; give it in $AGENT_PIPES_WEBHOOK, the config's webhook.url, or --webhook"
+        )
     if program is not None:
         boxes["exec"] = _exec(program)
     elif "exec" in to:
-        raise click.UsageError("--to exec: no command; give it by --exec (of agent-strace watch: --alert-exec)")
+        raise click.UsageError(
+            "--to exec: no command; give it by --exec (of agent-strace watch: --alert-exec)"
+        )
     return boxes
 
 
@@ -222,7 +245,9 @@ def _webhook(webhook: str | None, form: str | None, allow_http: bool, every: flo
     form = form or form_for(endpoint.host)
     sender = Sender(endpoint, payload(form, _routing_key(endpoint) if form == "pagerduty" else ""))
     # PagerDuty joins what belongs together itself, and resolves each by itself.
-    return Outbox("the webhook", sender, waiting=Joined(every) if every and form != "pagerduty" else None)
+    return Outbox(
+        "the webhook", sender, waiting=Joined(every) if every and form != "pagerduty" else None
+    )
 
 
 def _routing_key(endpoint: "Endpoint") -> str:
@@ -231,7 +256,9 @@ def _routing_key(endpoint: "Endpoint") -> str:
 
     # The URL may stand in a file that an agent can write; the key stands in no file.
     if endpoint.host not in (*PAGERDUTY_HOSTS, *LOCAL):
-        raise click.UsageError(f"PagerDuty's routing key goes to no other host than {' and '.join(PAGERDUTY_HOSTS)}")
+        raise click.UsageError(
+            f"PagerDuty's routing key goes to no other host than {' and '.join(PAGERDUTY_HOSTS)}"
+        )
     key = os.environ.get(KEY, "").strip()
     if not re.fullmatch("[!-~]{32}", key):
         raise click.UsageError(f"PagerDuty's routing key, of 32 characters, is expected in ${KEY}")
@@ -239,19 +266,91 @@ def _routing_key(endpoint: "Endpoint") -> str:
 
 
 @filter_command("trace-alert", sees=frozenset({"violation", "kill"}))
-@click.option("--to", cls=Option, flag="--alert", multiple=True, type=click.Choice(SINKS), help="Tell it here; may be given again. [default: terminal]")
-@click.option("--file", "file", cls=Option, type=click.Path(dir_okay=False, path_type=Path), help="The file of `--to file`. [default: alerts.log in the store]")
-@click.option("--webhook", cls=Option, flag="--webhook", key="webhook.url", envvar="AGENT_PIPES_WEBHOOK", help="The URL of `--to webhook`; a secret: better in $AGENT_PIPES_WEBHOOK.")
-@click.option("--format", "form", cls=Option, flag="--webhook-format", key="webhook.format", type=click.Choice(FORMS), help="What the webhook takes. [default: told by the URL's host, else json]")
-@click.option("--every", cls=Option, flag="--webhook-every", key="webhook.every", type=DURATION, default="off", help="Join what comes within this time into one message to the webhook. [default: off]")
-@click.option("--exec", "program", cls=Option, flag="--alert-exec", type=ProgramCommand(), help="Run this with each alert on its stdin, without a shell: `--to exec`.")
-@click.option("--allow-http", is_flag=True, help="Let the URL be http: also where it is not this machine.")
-@click.option("--watcher", "watchers", cls=Option, key="webhook.events", multiple=True, help="Only violations of this watcher go to the webhook; may be given again.")
-@click.option("--drain", cls=Option, type=DURATION, default="10s", show_default=True, help="How long to go on delivering at the end.")
-@click.option("--kills", is_flag=True, help="Say of a violation that it ends the session: a trace-kill stands in this pipeline.")
+@click.option(
+    "--to",
+    cls=Option,
+    flag="--alert",
+    multiple=True,
+    type=click.Choice(SINKS),
+    help="Tell it here; may be given again. [default: terminal]",
+)
+@click.option(
+    "--file",
+    "file",
+    cls=Option,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The file of `--to file`. [default: alerts.log in the store]",
+)
+@click.option(
+    "--webhook",
+    cls=Option,
+    flag="--webhook",
+    key="webhook.url",
+    envvar="AGENT_PIPES_WEBHOOK",
+    help="The URL of `--to webhook`; a secret: better in $AGENT_PIPES_WEBHOOK.",
+)
+@click.option(
+    "--format",
+    "form",
+    cls=Option,
+    flag="--webhook-format",
+    key="webhook.format",
+    type=click.Choice(FORMS),
+    help="What the webhook takes. [default: told by the URL's host, else json]",
+)
+@click.option(
+    "--every",
+    cls=Option,
+    flag="--webhook-every",
+    key="webhook.every",
+    type=DURATION,
+    default="off",
+    help="Join what comes within this time into one message to the webhook. [default: off]",
+)
+@click.option(
+    "--exec",
+    "program",
+    cls=Option,
+    flag="--alert-exec",
+    type=ProgramCommand(),
+    help="Run this with each alert on its stdin, without a shell: `--to exec`.",
+)
+@click.option(
+    "--allow-http", is_flag=True, help="Let the URL be http: also where it is not this machine."
+)
+@click.option(
+    "--watcher",
+    "watchers",
+    cls=Option,
+    key="webhook.events",
+    multiple=True,
+    help="Only violations of this watcher go to the webhook; may be given again.",
+)
+@click.option(
+    "--drain",
+    cls=Option,
+    type=DURATION,
+    default="10s",
+    show_default=True,
+    help="How long to go on delivering at the end.",
+)
+@click.option(
+    "--kills",
+    is_flag=True,
+    help="Say of a violation that it ends the session: a trace-kill stands in this pipeline.",
+)
 def alert(
-    events: Iterable[Event], to: tuple[str, ...] = (), file: Path | None = None, webhook: str | None = None, form: str | None = None,
-    every: float = 0.0, program: str | None = None, allow_http: bool = False, watchers: tuple[str, ...] = (), drain: float = 10.0, kills: bool = False,
+    events: Iterable[Event],
+    to: tuple[str, ...] = (),
+    file: Path | None = None,
+    webhook: str | None = None,
+    form: str | None = None,
+    every: float = 0.0,
+    program: str | None = None,
+    allow_http: bool = False,
+    watchers: tuple[str, ...] = (),
+    drain: float = 10.0,
+    kills: bool = False,
     known: dict[str, float] | None = None,
 ) -> Events:
     """Tell people of violations, and of what became of the agent: on stderr, in a file, over a webhook, by a program."""
@@ -272,13 +371,22 @@ def alert(
                     if sink == "terminal":
                         # What became of the process, trace-kill has told the same people itself.
                         if event.type == "violation":
-                            say(f"{warning_head()}{started.since(event.session, event.time)}  {line}")
+                            say(
+                                f"{warning_head()}{started.since(event.session, event.time)}  {line}"
+                            )
                     elif sink == "file":
-                        log.write(f"{event.time:.3f} {shown(event.session)} {started.since(event.session, event.time)}  {shown(line)}\n".encode())
+                        log.write(
+                            f"{event.time:.3f} {shown(event.session)} {started.since(event.session, event.time)}  {shown(line)}\n".encode()
+                        )
                     elif sink not in boxes:
                         undelivered = True
                         warn(MISSING[sink])
-                    elif sink == "exec" or not watchers or event.type == "kill" or event.text("watcher") in watchers:
+                    elif (
+                        sink == "exec"
+                        or not watchers
+                        or event.type == "kill"
+                        or event.text("watcher") in watchers
+                    ):
                         boxes[sink].put(Alert(event, shown(line)))
             yield event
     finally:

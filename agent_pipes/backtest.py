@@ -24,8 +24,11 @@ from agent_pipes.tailing import Tail, read_once
 from agent_pipes.watch import WATCHERS, Plan, configured, scoped, watch_options
 
 THRESHOLDS: dict[str, tuple[float, ...]] = {
-    "retry": (2, 3, 4, 5, 7, 10), "loop": (2, 3, 4, 5), "cost": (1, 2, 5, 10, 20, 50),
-    "duration": (600, 1800, 3600, 4 * 3600), "stall": (300, 600, 1800),
+    "retry": (2, 3, 4, 5, 7, 10),
+    "loop": (2, 3, 4, 5),
+    "cost": (1, 2, 5, 10, 20, 50),
+    "duration": (600, 1800, 3600, 4 * 3600),
+    "stall": (300, 600, 1800),
 }
 """What each watcher's `--max` is tried at, for the table."""
 
@@ -62,10 +65,23 @@ def try_session(session: Session, limits: Limits) -> Tried:
                 so_far = total if (total := _session_usd(event)) is not None else so_far
                 if event.type == "violation":
                     later = round(tried.usd - so_far, 6)
-                    tried.raised.append({"at": event.time, "session": event.session, **event.data, "usd_later": later})
+                    tried.raised.append(
+                        {
+                            "at": event.time,
+                            "session": event.session,
+                            **event.data,
+                            "usd_later": later,
+                        }
+                    )
             tried.alarms[watcher] = [
-                most for most in THRESHOLDS.get(watcher, ())
-                if any(_ends(event) for event in _stage(WATCHERS[watcher], options | {"max": type(options.get("max", 0))(most)})(events))
+                most
+                for most in THRESHOLDS.get(watcher, ())
+                if any(
+                    _ends(event)
+                    for event in _stage(
+                        WATCHERS[watcher], options | {"max": type(options.get("max", 0))(most)}
+                    )(events)
+                )
             ]
     except Exception as error:
         # One session that cannot be read must not cost the result of a thousand others.
@@ -102,9 +118,22 @@ def told(tried: Iterable[Tried]) -> Iterator[Event]:
         session = each.session
         for raised in each.raised:
             data = {key: value for key, value in raised.items() if key not in ("at", "session")}
-            yield make("violation", raised["at"], raised["session"], data | {"path": str(session.path)})
-        data = {"agent": session.agent, "cwd": session.cwd, "path": str(session.path), "usd": each.usd, "violations": len(each.raised)}
-        yield make("backtest", session.modified, session.id, data | {"alarms": each.alarms} | ({"problem": each.problem} if each.problem else {}))
+            yield make(
+                "violation", raised["at"], raised["session"], data | {"path": str(session.path)}
+            )
+        data = {
+            "agent": session.agent,
+            "cwd": session.cwd,
+            "path": str(session.path),
+            "usd": each.usd,
+            "violations": len(each.raised),
+        }
+        yield make(
+            "backtest",
+            session.modified,
+            session.id,
+            data | {"alarms": each.alarms} | ({"problem": each.problem} if each.problem else {}),
+        )
 
 
 def table(tried: list[Tried]) -> Iterator[str]:
@@ -112,15 +141,28 @@ def table(tried: list[Tried]) -> Iterator[str]:
     for each in tried:
         for raised in each.raised:
             if raised["level"] != "warning":
-                yield (f"{each.session.agent:8} {each.session.id[:8]}  {_day(raised['at'])}  {raised['watcher']:8} "
-                       f"${raised['usd_later']:9.2f} later  {str(raised['message'])[:90]}")
-    stopped = [each for each in tried if any(raised["level"] != "warning" for raised in each.raised)]
-    later = sum(max((raised["usd_later"] for raised in each.raised if raised["level"] != "warning"), default=0.0) for each in stopped)
+                yield (
+                    f"{each.session.agent:8} {each.session.id[:8]}  {_day(raised['at'])}  {raised['watcher']:8} "
+                    f"${raised['usd_later']:9.2f} later  {str(raised['message'])[:90]}"
+                )
+    stopped = [
+        each for each in tried if any(raised["level"] != "warning" for raised in each.raised)
+    ]
+    later = sum(
+        max(
+            (raised["usd_later"] for raised in each.raised if raised["level"] != "warning"),
+            default=0.0,
+        )
+        for each in stopped
+    )
     yield f"{len(stopped)} of {len(tried)} sessions would have been stopped; they went on to spend ${later:.2f} of ${sum(each.usd for each in tried):.2f}"
     yield ""
     yield "sessions stopped, by threshold:"
     for watcher, thresholds in THRESHOLDS.items():
-        cells = [f"{_threshold(watcher, most)}: {sum(most in each.alarms.get(watcher, ()) for each in tried)}" for most in thresholds]
+        cells = [
+            f"{_threshold(watcher, most)}: {sum(most in each.alarms.get(watcher, ()) for each in tried)}"
+            for most in thresholds
+        ]
         yield f"  {watcher:9}" + "".join(f"{cell:>12}" for cell in cells)
     for each in tried:
         if each.problem:
@@ -128,7 +170,13 @@ def table(tried: list[Tried]) -> Iterator[str]:
 
 
 def _threshold(watcher: str, most: float) -> str:
-    return written(most) if watcher in ("duration", "stall") else f"${most:g}" if watcher == "cost" else f"{most:g}"
+    return (
+        written(most)
+        if watcher in ("duration", "stall")
+        else f"${most:g}"
+        if watcher == "cost"
+        else f"{most:g}"
+    )
 
 
 def _day(at: float) -> str:
@@ -136,9 +184,25 @@ def _day(at: float) -> str:
 
 
 @click.command("backtest", cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--since", type=DURATION, default="30d", show_default=True, help="Only sessions that changed within this time; 'off' for all.")
-@click.option("--jobs", type=click.IntRange(min=1), default=lambda: os.cpu_count() or 1, help="Sessions that are tried at once.  [default: one a core]")
-@click.option("--config", "config_file", type=click.Path(path_type=Path), help="The config file.  [default: .agent-watch.json, if it is there]")
+@click.option(
+    "--since",
+    type=DURATION,
+    default="30d",
+    show_default=True,
+    help="Only sessions that changed within this time; 'off' for all.",
+)
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    default=lambda: os.cpu_count() or 1,
+    help="Sessions that are tried at once.  [default: one a core]",
+)
+@click.option(
+    "--config",
+    "config_file",
+    type=click.Path(path_type=Path),
+    help="The config file.  [default: .agent-watch.json, if it is there]",
+)
 def backtest(since: float, jobs: int, config_file: Path | None, **flags: Any) -> int:
     """Try limits on the past: what would have been raised in every session recorded on this machine, and what the
     session went on to spend.
@@ -149,11 +213,16 @@ def backtest(since: float, jobs: int, config_file: Path | None, **flags: Any) ->
     file, off = configured(config_file, Orders())
     plan = Plan(flags, file, off, kills=False)
     scoped(plan, Orders())
-    limits: Limits = {watcher: plan.values(part) for watcher, part in WATCHERS.items() if watcher not in plan.off}
+    limits: Limits = {
+        watcher: plan.values(part) for watcher, part in WATCHERS.items() if watcher not in plan.off
+    }
     oldest = time.time() - since if since else 0.0
     sessions = [each for each in choose.sessions() if each.modified >= oldest]
     results: list[Tried] = []
-    with ProcessPoolExecutor(jobs) as pool, click.progressbar(length=len(sessions), label="sessions", file=sys.stderr) as bar:
+    with (
+        ProcessPoolExecutor(jobs) as pool,
+        click.progressbar(length=len(sessions), label="sessions", file=sys.stderr) as bar,
+    ):
         for tried in pool.map(try_session, sessions, [limits] * len(sessions), chunksize=1):
             results.append(tried)
             bar.update(1)
@@ -166,4 +235,8 @@ def backtest(since: float, jobs: int, config_file: Path | None, **flags: Any) ->
     return 0
 
 
-backtest.params += [option for option in watch_options() if option.name not in ("option_alert", "option_webhook", "option_dry_run")]
+backtest.params += [
+    option
+    for option in watch_options()
+    if option.name not in ("option_alert", "option_webhook", "option_dry_run")
+]

@@ -50,8 +50,12 @@ def format_of(path: Path) -> Source:
             if found := recognised(record):
                 return found
     if not any(line.strip() for line in head):
-        raise click.UsageError(f"{path}: empty: its format is not known yet; name it with --format {'|'.join(NAMES)}")
-    raise click.UsageError(f"{path}: not a session in a known format; known are {', '.join(NAMES)} (--format forces one)")
+        raise click.UsageError(
+            f"{path}: empty: its format is not known yet; name it with --format {'|'.join(NAMES)}"
+        )
+    raise click.UsageError(
+        f"{path}: not a session in a known format; known are {', '.join(NAMES)} (--format forces one)"
+    )
 
 
 def is_document(path: Path) -> bool:
@@ -78,7 +82,11 @@ def sessions(names: Iterable[str] = NAMES) -> list[Session]:
     """
     found = [session for name in names for session in source(name).sessions()]
     told = {stored_as(session.id): session.path for session in found if session.agent != STORE}
-    once = [session for session in found if session.agent != STORE or session.id not in told or not told[session.id].exists()]
+    once = [
+        session
+        for session in found
+        if session.agent != STORE or session.id not in told or not told[session.id].exists()
+    ]
     return sorted(once, key=lambda session: session.modified, reverse=True)
 
 
@@ -92,7 +100,10 @@ def told_by_its_agent(session: Session) -> Session | None:
     if provider := store.provider(session):
         own = [provider] if provider in own else []
     # One that is known to run, but has written nothing, tells nothing yet, and may never.
-    return next((each for each in sessions(own) if stored_as(each.id) == session.id and each.path.exists()), None)
+    return next(
+        (each for each in sessions(own) if stored_as(each.id) == session.id and each.path.exists()),
+        None,
+    )
 
 
 def process_of(session: Session) -> "Identity | None":
@@ -125,10 +136,14 @@ def named(text: str) -> Session:
         mine = [each for each in live or fit if here(each, os.getcwd())]
         fit = mine[:1] or live or fit[:1]
     if not fit:
-        raise click.UsageError(f"no session or agent's name begins with {text!r}, and no file is called so; trace-list shows what there is")
+        raise click.UsageError(
+            f"no session or agent's name begins with {text!r}, and no file is called so; trace-list shows what there is"
+        )
     if len({each.path for each in fit}) > 1:
         listed = "\n".join(f"  {describe(each)}" for each in fit[:10])
-        raise click.UsageError(f"{len(fit)} sessions fit {text!r} equally well; say more of the id:\n{listed}")
+        raise click.UsageError(
+            f"{len(fit)} sessions fit {text!r} equally well; say more of the id:\n{listed}"
+        )
     return fit[0]
 
 

@@ -76,7 +76,11 @@ def _asked(words: list[str]) -> click.Command:
 def _prepare(command: click.Command) -> None:
     """Have each parameter know its values, by what its help calls them: SESSION, FILE, SIGNAL. Click knows choices and paths."""
     for param in command.params:
-        called = param.metavar or (param.name if isinstance(param, click.Argument) else param.type.name) or ""
+        called = (
+            param.metavar
+            or (param.name if isinstance(param, click.Argument) else param.type.name)
+            or ""
+        )
         kinds = set(re.findall(r"[A-Z]+", called.upper()))
         if "SESSION" in kinds:
             param.type = Sessions("FILE" in kinds)
@@ -94,8 +98,13 @@ class Sessions(click.ParamType):  # type: ignore[type-arg]
     def __init__(self, files: bool) -> None:
         self.files = files
 
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem[str]]":
-        return [*([CompletionItem(incomplete, type="file")] if self.files else []), *_sessions(incomplete)]
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> "list[CompletionItem[str]]":
+        return [
+            *([CompletionItem(incomplete, type="file")] if self.files else []),
+            *_sessions(incomplete),
+        ]
 
 
 def _sessions(beginning: str) -> "Iterator[CompletionItem[str]]":
@@ -104,12 +113,18 @@ def _sessions(beginning: str) -> "Iterator[CompletionItem[str]]":
     from agent_pipes.options import written
 
     every = choose.sessions()
-    fit = {each.id: each for each in every if each.id.startswith(beginning) and _PLAIN.fullmatch(each.id)}
+    fit = {
+        each.id: each
+        for each in every
+        if each.id.startswith(beginning) and _PLAIN.fullmatch(each.id)
+    }
     here, now = os.getcwd(), time.time()
     mine = [each for each in fit.values() if choose.here(each, here)]
     for each in (mine or list(fit.values()))[:LISTED]:
         age = written(max(0, round(now - each.modified)))
-        yield CompletionItem(each.id, help=f"{each.agent}, {age} ago, {_shortened(shown(each.cwd))}")
+        yield CompletionItem(
+            each.id, help=f"{each.agent}, {age} ago, {_shortened(shown(each.cwd))}"
+        )
     for agent in sorted({each.agent for each in every}):
         if agent.startswith(beginning):
             yield CompletionItem(agent, help=f"the session of {agent} that is meant here")
@@ -138,13 +153,21 @@ def names() -> list[str]:
         return sorted(tomllib.loads(project.read_text(encoding="utf-8"))["project"]["scripts"])
     from importlib.metadata import entry_points
 
-    return sorted({each.name for each in entry_points(group="console_scripts") if each.value.startswith("agent_pipes.")})
+    return sorted(
+        {
+            each.name
+            for each in entry_points(group="console_scripts")
+            if each.value.startswith("agent_pipes.")
+        }
+    )
 
 
 class Bash(_Ours, BashComplete):
     """For bash, which parts a line at `=` too."""
 
-    source_template: ClassVar[str] = r"""# Completion for bash, from 4.4 on, of the commands of agent-pipes. Made by `make completions`.
+    source_template: ClassVar[
+        str
+    ] = r"""# Completion for bash, from 4.4 on, of the commands of agent-pipes. Made by `make completions`.
 
 _agent_pipes() {
     local at program=agent-strace response type value
@@ -254,7 +277,9 @@ fi
 class Fish(_Ours, FishComplete):
     """For fish."""
 
-    source_template: ClassVar[str] = r"""# Completion for fish of the commands of agent-pipes. Made by `make completions`.
+    source_template: ClassVar[
+        str
+    ] = r"""# Completion for fish of the commands of agent-pipes. Made by `make completions`.
 
 # The command that lies beside this file, for when it is not on PATH.
 set -g __agent_pipes_beside (status dirname)/../../../bin/agent-strace

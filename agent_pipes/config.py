@@ -16,7 +16,9 @@ class ConfigError(click.UsageError):
     """A config that is not what was meant: the breaker must not start on anything else. Names file and key."""
 
 
-def load(path: Path, options: Iterable[Option], watchers: Iterable[str]) -> tuple[dict[str, Any], set[str]]:
+def load(
+    path: Path, options: Iterable[Option], watchers: Iterable[str]
+) -> tuple[dict[str, Any], set[str]]:
     """What the file at `path` says: a value for each of `options` that it names (by the option's key), and which
     `watchers` it turns off (`"loop": false`).
 
@@ -33,12 +35,20 @@ def load(path: Path, options: Iterable[Option], watchers: Iterable[str]) -> tupl
         if section is False:
             off.add(watcher)
         elif section is not True:
-            values |= _section(path, f"watchers.{watcher}", watcher, _object(path, f"watchers.{watcher}", section, "an object, true or false"), known)
+            values |= _section(
+                path,
+                f"watchers.{watcher}",
+                watcher,
+                _object(path, f"watchers.{watcher}", section, "an object, true or false"),
+                known,
+            )
     webhook = _object(path, "webhook", document.get("webhook", {}))
     values |= _section(path, "webhook", "webhook", webhook, known)
     for name in values.get("webhook.events", ()):
         if name not in (every := sorted(watchers)):
-            raise ConfigError(f"{path}: webhook.events: unknown watcher {name!r}{_meant(name, every)}; expected {', '.join(every)}")
+            raise ConfigError(
+                f"{path}: webhook.events: unknown watcher {name!r}{_meant(name, every)}; expected {', '.join(every)}"
+            )
     return values, off
 
 
@@ -60,7 +70,9 @@ def _read(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise ConfigError(f"{path}: {error}") from None
     if not isinstance(document, dict):
-        raise ConfigError(f'{path}: expected an object such as {{"watchers": {{"cost": {{"max_dollars": 5}}}}}}')
+        raise ConfigError(
+            f'{path}: expected an object such as {{"watchers": {{"cost": {{"max_dollars": 5}}}}}}'
+        )
     return document
 
 
@@ -74,13 +86,22 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _no_constant(name: str) -> float:
-    raise ValueError(f"{name} is no number; a limit is turned off with 0 or \"off\"")
+    raise ValueError(f'{name} is no number; a limit is turned off with 0 or "off"')
 
 
-def _section(path: Path, where: str, prefix: str, section: dict[str, Any], known: dict[str, Option]) -> dict[str, Any]:
-    keys = {key.partition(".")[2]: option for key, option in known.items() if key.partition(".")[0] == prefix}
+def _section(
+    path: Path, where: str, prefix: str, section: dict[str, Any], known: dict[str, Option]
+) -> dict[str, Any]:
+    keys = {
+        key.partition(".")[2]: option
+        for key, option in known.items()
+        if key.partition(".")[0] == prefix
+    }
     _keys(path, where, section, keys)
-    return {f"{prefix}.{key}": _value(path, f"{where}.{key}", keys[key], value) for key, value in section.items()}
+    return {
+        f"{prefix}.{key}": _value(path, f"{where}.{key}", keys[key], value)
+        for key, value in section.items()
+    }
 
 
 def _value(path: Path, where: str, option: Option, value: Any) -> Any:
@@ -89,9 +110,15 @@ def _value(path: Path, where: str, option: Option, value: Any) -> Any:
         if isinstance(value, str):
             value = [value]
         if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
-            raise ConfigError(f"{path}: {where}: expected a string or a list of strings, found {_kind(value)}")
+            raise ConfigError(
+                f"{path}: {where}: expected a string or a list of strings, found {_kind(value)}"
+            )
         return tuple(_convert(path, where, option, each) for each in value)
-    if isinstance(value, (dict, list)) or value is None or (isinstance(value, bool) and not option.is_flag):
+    if (
+        isinstance(value, (dict, list))
+        or value is None
+        or (isinstance(value, bool) and not option.is_flag)
+    ):
         raise ConfigError(f"{path}: {where}: expected {_expected(option)}, found {_kind(value)}")
     if isinstance(value, float) and not math.isfinite(value):
         raise ConfigError(f"{path}: {where}: expected {_expected(option)}, found {value}")
@@ -109,7 +136,11 @@ def _convert(path: Path, where: str, option: Option, value: Any) -> Any:
 
 
 def _expected(option: Option) -> str:
-    return {"N": "a whole number or \"off\"", "TIME": "a number or \"off\"", "DOLLARS": "a number or \"off\""}.get(option.type.name, "a string")
+    return {
+        "N": 'a whole number or "off"',
+        "TIME": 'a number or "off"',
+        "DOLLARS": 'a number or "off"',
+    }.get(option.type.name, "a string")
 
 
 def _object(path: Path, where: str, value: Any, expected: str = "an object") -> dict[str, Any]:
@@ -122,7 +153,9 @@ def _keys(path: Path, where: str, found: Iterable[str], known: Iterable[str]) ->
     for key in found:
         if key not in (every := list(known)):
             name = f"{where}.{key}" if where else key
-            raise ConfigError(f"{path}: {name}: unknown key{_meant(key, every)}; expected {', '.join(sorted(every))}")
+            raise ConfigError(
+                f"{path}: {name}: unknown key{_meant(key, every)}; expected {', '.join(sorted(every))}"
+            )
 
 
 def _meant(word: str, known: Iterable[str]) -> str:
@@ -135,5 +168,12 @@ def _meant(word: str, known: Iterable[str]) -> str:
 def _kind(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    names = {dict: "an object", list: "a list", str: "a string", int: "a number", float: "a number", type(None): "null"}
+    names = {
+        dict: "an object",
+        list: "a list",
+        str: "a string",
+        int: "a number",
+        float: "a number",
+        type(None): "null",
+    }
     return names.get(type(value), type(value).__name__)

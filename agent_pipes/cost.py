@@ -25,10 +25,20 @@ if TYPE_CHECKING:
 @filter_command("trace-cost", sees=RECORDING | {"session_start", "session_end"})
 @click.argument("files", nargs=-1, metavar="[FILE]...")
 @pricing_options(flags=True)
-@click.option("--summary", is_flag=True, help="End with a cost_summary for each session: a table, where stdout is a terminal.")
+@click.option(
+    "--summary",
+    is_flag=True,
+    help="End with a cost_summary for each session: a table, where stdout is a terminal.",
+)
 def cost(
-    events: Iterable[Event], files: tuple[str, ...] = (), prices: str | None = None, model: str | None = None, unpriced_as: str | None = None,
-    recorded: bool = False, summary: bool = False, known: dict[str, None] | None = None,
+    events: Iterable[Event],
+    files: tuple[str, ...] = (),
+    prices: str | None = None,
+    model: str | None = None,
+    unpriced_as: str | None = None,
+    recorded: bool = False,
+    summary: bool = False,
+    known: dict[str, None] | None = None,
 ) -> Events:
     """Add to each llm_response what it costs, in US dollars, and what its session has cost so far.
 
@@ -36,9 +46,17 @@ def cost(
     With the names of sessions' own FILEs it reads no events, but sums up these.
     """
     if files:
-        return _summed_up(files, Meter(prices or "", model or "", unpriced_as or "", recorded, tally=True))
+        return _summed_up(
+            files, Meter(prices or "", model or "", unpriced_as or "", recorded, tally=True)
+        )
     meter = Meter(prices or "", model or "", unpriced_as or "", recorded, tally=summary)
-    return _costed(events, meter, _bill(meter) if summary else None, {} if known is None else known, hidden=summary and os.isatty(1))
+    return _costed(
+        events,
+        meter,
+        _bill(meter) if summary else None,
+        {} if known is None else known,
+        hidden=summary and os.isatty(1),
+    )
 
 
 def _bill(meter: Meter) -> "Bill":
@@ -47,7 +65,9 @@ def _bill(meter: Meter) -> "Bill":
     return Bill(meter)
 
 
-def _costed(events: Iterable[Event], meter: Meter, bill: "Bill | None", known: dict[str, None], hidden: bool) -> Events:
+def _costed(
+    events: Iterable[Event], meter: Meter, bill: "Bill | None", known: dict[str, None], hidden: bool
+) -> Events:
     """`known`: the sessions that record their usage: what is said in them matters no more. `hidden`: people look at the
     summary, not at the events: these go nowhere."""
     accounts = meter.accounts
@@ -124,7 +144,9 @@ class _Notes:
         if model:
             near = self.meter.table.near(model)
             hint = f"; the nearest name known is {near}" if near else ""
-            warn(f"no price is known for {model!r}: it counts as $0 (--prices FILE has one, --unpriced-as MODEL stands in){hint}")
+            warn(
+                f"no price is known for {model!r}: it counts as $0 (--prices FILE has one, --unpriced-as MODEL stands in){hint}"
+            )
         else:
             warn("a response names no model: it counts as $0 (--model NAME names it)")
 
@@ -132,7 +154,9 @@ class _Notes:
         if GUESSED in self.said or self.meter.names_model(session):
             return
         self.said.add(GUESSED)
-        warn(f"session {session} records no usage and names no model: its cost is guessed at the prices of {ASSUMED} (--model NAME names it)")
+        warn(
+            f"session {session} records no usage and names no model: its cost is guessed at the prices of {ASSUMED} (--model NAME names it)"
+        )
 
 
 def _write(event: Event, found: Cost) -> None:
@@ -160,7 +184,10 @@ def _spliced(raw: bytes, data: Fields, cost: Fields) -> bytes:
     if "cost" in data:
         inside = json.dumps({**data, "cost": cost}, separators=(",", ":"))
     else:
-        inside = f'{text[begin : end - 1]}{"," if data else ""}"cost":{orjson.dumps(cost).decode()}' + "}"
+        inside = (
+            f'{text[begin : end - 1]}{"," if data else ""}"cost":{orjson.dumps(cost).decode()}'
+            + "}"
+        )
     return f"{text[:begin]}{inside}{text[end:]}".encode(errors="surrogateescape")
 
 
@@ -187,7 +214,10 @@ def _fields(found: Cost) -> dict[str, Any]:
     """A cost as its event says it; see FIELDS in trace-cost(1)."""
     charge = found.charge
     fields: dict[str, Any] = {
-        "usd": charge.usd / DOLLAR, "session_usd": found.session / DOLLAR, "estimated": charge.estimated, "unpriced": charge.unpriced,
+        "usd": charge.usd / DOLLAR,
+        "session_usd": found.session / DOLLAR,
+        "estimated": charge.estimated,
+        "unpriced": charge.unpriced,
     }
     if found.estimated:
         fields["session_estimated_usd"] = found.estimated / DOLLAR
@@ -201,12 +231,16 @@ def _guessed(session: str, said: Said, found: Cost) -> Event:
     charge = found.charge
     usage = charge.usage
     data: Fields = {
-        "model": charge.model, "response_id": f"{GUESSED}{session}:{said.agent}:{said.number}",
+        "model": charge.model,
+        "response_id": f"{GUESSED}{session}:{said.agent}:{said.number}",
         "usage": {
-            "input_tokens": usage.prompt, "output_tokens": usage.output,
-            "cache_read_input_tokens": usage.read, "cache_creation_input_tokens": usage.written,
+            "input_tokens": usage.prompt,
+            "output_tokens": usage.output,
+            "cache_read_input_tokens": usage.read,
+            "cache_creation_input_tokens": usage.written,
         },
-        "estimated": True, "cost": _fields(found),
+        "estimated": True,
+        "cost": _fields(found),
     }
     if said.agent:
         data["agent_id"] = said.agent

@@ -18,12 +18,19 @@ class Rate(click.ParamType):  # type: ignore[type-arg]
 
     name = "DOLLARS/h"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
         amount, _, unit = value.partition("/") if isinstance(value, str) else (value, "", "")
         try:
-            return float(DOLLARS.convert(amount, param, ctx)) * {"": 1, "h": 1, "m": 60, "d": 1 / 24}[unit.strip()]
+            return (
+                float(DOLLARS.convert(amount, param, ctx))
+                * {"": 1, "h": 1, "m": 60, "d": 1 / 24}[unit.strip()]
+            )
         except (click.BadParameter, KeyError):
-            self.fail(f"expected dollars an hour such as 20/h, or 'off', not {value!r}.", param, ctx)
+            self.fail(
+                f"expected dollars an hour such as 20/h, or 'off', not {value!r}.", param, ctx
+            )
 
 
 class Percent(click.ParamType):  # type: ignore[type-arg]
@@ -31,12 +38,16 @@ class Percent(click.ParamType):  # type: ignore[type-arg]
 
     name = "PERCENT"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
         text = str(value).strip().removesuffix("%")
         if text.lower() == "off":
             return OFF
         if not re.fullmatch(r"\d{1,2}(\.\d{1,3})?", text, re.ASCII):
-            self.fail(f"expected a percentage below 100 such as 80%, or 'off', not {value!r}.", param, ctx)
+            self.fail(
+                f"expected a percentage below 100 such as 80%, or 'off', not {value!r}.", param, ctx
+            )
         return float(text)
 
 
@@ -45,14 +56,41 @@ SEES = BOUNDS | RECORDING | {"session_start"}
 
 
 @filter_command("trace-detect-cost", sees=SEES)
-@limit("--max", type=DOLLARS, flag="--max-cost", key="cost.max_dollars", default=10, help="Dollars that a session may cost.")
-@limit("--rate", type=Rate(), flag="--max-cost-rate", key="cost.rate", help="Dollars an hour that it may cost, over ten minutes: 20/h.")
-@limit("--warn", type=Percent(), flag="--warn-cost", key="cost.warn", help="Warn when this part of --max is spent: 80%.")
+@limit(
+    "--max",
+    type=DOLLARS,
+    flag="--max-cost",
+    key="cost.max_dollars",
+    default=10,
+    help="Dollars that a session may cost.",
+)
+@limit(
+    "--rate",
+    type=Rate(),
+    flag="--max-cost-rate",
+    key="cost.rate",
+    help="Dollars an hour that it may cost, over ten minutes: 20/h.",
+)
+@limit(
+    "--warn",
+    type=Percent(),
+    flag="--warn-cost",
+    key="cost.warn",
+    help="Warn when this part of --max is spent: 80%.",
+)
 @pricing_options(flags=False)
 @alert_option("cost")
 def detect_cost(
-    events: Iterable[Event], max: float = 10.0, rate: float | None = None, warn: float | None = None, prices: str | None = None, model: str | None = None,
-    unpriced_as: str | None = None, recorded: bool = False, alert: tuple[str, ...] = (), known: dict[str, None] | None = None,
+    events: Iterable[Event],
+    max: float = 10.0,
+    rate: float | None = None,
+    warn: float | None = None,
+    prices: str | None = None,
+    model: str | None = None,
+    unpriced_as: str | None = None,
+    recorded: bool = False,
+    alert: tuple[str, ...] = (),
+    known: dict[str, None] | None = None,
 ) -> Detection:
     """Raise a violation when a session has cost more than N dollars.
 
@@ -69,7 +107,13 @@ def detect_cost(
     believes = not (prices or model or unpriced_as or recorded)
     limits = (round(max * DOLLAR), round((rate or 0.0) * DOLLAR), (warn or 0.0) / 100)
     told = {} if known is None else known
-    return detect(events, "cost", lambda: CostDetector(Spending(meter, believes, told), *limits), alert, sees=SEES | HEARD)
+    return detect(
+        events,
+        "cost",
+        lambda: CostDetector(Spending(meter, believes, told), *limits),
+        alert,
+        sees=SEES | HEARD,
+    )
 
 
 main = detect_cost.main

@@ -43,7 +43,17 @@ class Streak:
 class Retries:
     """The commands of one agent that fail."""
 
-    __slots__ = ("changed", "changes", "limit", "number", "open", "own", "standing", "streaks", "warn")
+    __slots__ = (
+        "changed",
+        "changes",
+        "limit",
+        "number",
+        "open",
+        "own",
+        "standing",
+        "streaks",
+        "warn",
+    )
 
     def __init__(self, limit: int, warn: int) -> None:
         self.limit = limit
@@ -119,14 +129,34 @@ class Retries:
         times = "once" if count == 1 else f"{count} times"
         message = f"{call.label} failed {times}{'; raise the limit with --max-retries' if critical else ''}"
         seen = {"count": count, **({"limit": limit} if limit else {})}
-        found = Finding((self.own, streak.number), message, 2 if critical else 1, "critical" if critical else "warning", streak.events, seen)
+        found = Finding(
+            (self.own, streak.number),
+            message,
+            2 if critical else 1,
+            "critical" if critical else "warning",
+            streak.events,
+            seen,
+        )
         self.standing[call.target] = found
         return (found,)
 
 
 @filter_command("trace-detect-retry", sees=CALLS)
-@limit("--max", type=COUNT, flag="--max-retries", key="retry.max", default=5, help="Failures of one command to allow.")
-@limit("--warn", type=COUNT, key="retry.warn", default=0, help="Warn when one command has failed this often.")
+@limit(
+    "--max",
+    type=COUNT,
+    flag="--max-retries",
+    key="retry.max",
+    default=5,
+    help="Failures of one command to allow.",
+)
+@limit(
+    "--warn",
+    type=COUNT,
+    key="retry.warn",
+    default=0,
+    help="Warn when one command has failed this often.",
+)
 @alert_option("retry")
 def detect_retry(events: Iterable[Event], max: int, warn: int, alert: tuple[str, ...]) -> Detection:
     """Raise a violation when the same command has failed N times, with no success of it in between.

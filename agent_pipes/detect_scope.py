@@ -28,12 +28,25 @@ SEES = BOUNDS | {"session_start", "tool_call", "file_read", "file_write"}
 
 @filter_command("trace-detect-scope", sees=SEES)
 @click.option(
-    "--policy", cls=Option, type=File(), default=".agent-scope.json", show_default=True, flag="--policy", key="scope.policy",
+    "--policy",
+    cls=Option,
+    type=File(),
+    default=".agent-scope.json",
+    show_default=True,
+    flag="--policy",
+    key="scope.policy",
     help="The policy: what may be read, written, run and reached.",
 )
-@click.option("--strict", cls=Option, is_flag=True, help="Raise a warning for a call that cannot be judged wholly.")
+@click.option(
+    "--strict",
+    cls=Option,
+    is_flag=True,
+    help="Raise a warning for a call that cannot be judged wholly.",
+)
 @alert_option("scope")
-def detect_scope(events: Iterable[Event], policy: Path, strict: bool, alert: tuple[str, ...]) -> Detection:
+def detect_scope(
+    events: Iterable[Event], policy: Path, strict: bool, alert: tuple[str, ...]
+) -> Detection:
     """Raise a violation when a call reads, writes, runs or reaches what the policy does not allow.
 
     The policy is read once, at the start. Each call is judged when it is made: the paths of the file tools, and shell

@@ -28,7 +28,11 @@ class Silence:
         # has come back was slow, and where the user has spoken nobody can tell who had waited for whom.
         turns = self.turns
         long = 0 < self.limit <= now - turns.latest
-        over = self.holding(now) if long and not turns.in_flight and event.type != "user_prompt" else ()
+        over = (
+            self.holding(now)
+            if long and not turns.in_flight and event.type != "user_prompt"
+            else ()
+        )
         turns.see(event, now)
         return over
 
@@ -41,14 +45,38 @@ class Silence:
         what = "while a tool runs" if turns.in_flight else "with nothing in flight"
         option = "--in-flight" if turns.in_flight else "--max-stall"
         message = f"silent for {rounded(silent)} {what} (threshold: {written(allowed)}); raise the limit with {option}"
-        return (Finding((self.own, turns.latest), message, seen={"value": round(silent, 3), "limit": allowed}),)
+        return (
+            Finding(
+                (self.own, turns.latest),
+                message,
+                seen={"value": round(silent, 3), "limit": allowed},
+            ),
+        )
 
 
 @filter_command("trace-detect-stall")
-@limit("--max", type=DURATION, flag="--max-stall", key="stall.max_minutes", unit=60, default="10m", help="How long an agent may be silent.")
-@limit("--in-flight", type=DURATION, flag="--in-flight", key="stall.in_flight_minutes", unit=60, default="30m", help="How long, while a tool runs.")
+@limit(
+    "--max",
+    type=DURATION,
+    flag="--max-stall",
+    key="stall.max_minutes",
+    unit=60,
+    default="10m",
+    help="How long an agent may be silent.",
+)
+@limit(
+    "--in-flight",
+    type=DURATION,
+    flag="--in-flight",
+    key="stall.in_flight_minutes",
+    unit=60,
+    default="30m",
+    help="How long, while a tool runs.",
+)
 @alert_option("stall")
-def detect_stall(events: Iterable[Event], max: float, in_flight: float, alert: tuple[str, ...]) -> Detection:
+def detect_stall(
+    events: Iterable[Event], max: float, in_flight: float, alert: tuple[str, ...]
+) -> Detection:
     """Raise a violation when it is the agent's turn, and nothing comes.
 
     An agent that waits for its user is not stalled, and a tool that runs is given more time.

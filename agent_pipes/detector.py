@@ -71,7 +71,14 @@ class Watcher:
     sees:  the types of events that it is shown.
     """
 
-    def __init__(self, name: str, new: Callable[[], Detector], alert: tuple[str, ...], sees: frozenset[str], per_agent: bool) -> None:
+    def __init__(
+        self,
+        name: str,
+        new: Callable[[], Detector],
+        alert: tuple[str, ...],
+        sees: frozenset[str],
+        per_agent: bool,
+    ) -> None:
         self.name = name
         self.new = new
         self.alert = alert
@@ -187,10 +194,14 @@ class Detection(Joint):
                             state = states[watcher] = _State(watcher)
                         if time > state.now:
                             state.now = time
-                        detector = state.of(agent, watcher) if agent and watcher.per_agent else state.main
+                        detector = (
+                            state.of(agent, watcher) if agent and watcher.per_agent else state.main
+                        )
                         findings = detector.see(event, state.now)
                         if findings:
-                            yield from self._raised(event, name, session.history, watcher, state, findings)
+                            yield from self._raised(
+                                event, name, session.history, watcher, state, findings
+                            )
                     except Exception as error:
                         yield from self._failed(watcher, error, event)
                 if kind == "session_end":
@@ -199,7 +210,11 @@ class Detection(Joint):
 
     def _shown_of(self, kind: str) -> list[Watcher]:
         """Who is shown the events of this type."""
-        shown = [] if kind in NOT_SHOWN else [each for each in reversed(self.watchers) if not each.sees or kind in each.sees]
+        shown = (
+            []
+            if kind in NOT_SHOWN
+            else [each for each in reversed(self.watchers) if not each.sees or kind in each.sees]
+        )
         if len(self._shown) < 1000:
             self._shown[kind] = shown
         return shown
@@ -210,7 +225,9 @@ class Detection(Joint):
             self.sessions.popitem(last=False)
             if not self._dropped:
                 self._dropped = True
-                warn(f"more than {SESSIONS} sessions at once: detectors forget the ones unheard of for longest")
+                warn(
+                    f"more than {SESSIONS} sessions at once: detectors forget the ones unheard of for longest"
+                )
         return session
 
     def _tick(self, event: Event, shown: list[Watcher]) -> Iterator[Event]:
@@ -220,7 +237,14 @@ class Detection(Joint):
                     if state := session.states.get(watcher):
                         state.now = max(state.now, event.time)
                         for detector in state.detectors:
-                            yield from self._raised(event, name, session.history, watcher, state, detector.see(event, state.now))
+                            yield from self._raised(
+                                event,
+                                name,
+                                session.history,
+                                watcher,
+                                state,
+                                detector.see(event, state.now),
+                            )
             except Exception as error:
                 yield from self._failed(watcher, error, event)
 
@@ -230,18 +254,33 @@ class Detection(Joint):
                 if state := session.states.get(watcher):
                     state.now = max(state.now, event.time)
                     for detector in state.detectors:
-                        yield from self._raised(event, event.session, False, watcher, state, detector.holding(state.now))
+                        yield from self._raised(
+                            event, event.session, False, watcher, state, detector.holding(state.now)
+                        )
             except Exception as error:
                 yield from self._failed(watcher, error, event)
 
     def _raised(
-        self, trigger: Event, session: str, silent: bool, watcher: Watcher, state: _State, findings: Iterable[Finding]
+        self,
+        trigger: Event,
+        session: str,
+        silent: bool,
+        watcher: Watcher,
+        state: _State,
+        findings: Iterable[Finding],
     ) -> Iterator[Event]:
         for finding in findings:
             if not silent and state.new(finding):
                 yield violation(
-                    trigger, watcher.name, finding.message, time=state.now, session=session, level=finding.level,
-                    evidence=finding.evidence, actions=watcher.alert, **finding.seen,
+                    trigger,
+                    watcher.name,
+                    finding.message,
+                    time=state.now,
+                    session=session,
+                    level=finding.level,
+                    evidence=finding.evidence,
+                    actions=watcher.alert,
+                    **finding.seen,
                 )
 
     def _failed(self, watcher: Watcher, error: Exception, event: Event) -> Iterator[Event]:
@@ -254,7 +293,13 @@ class Detection(Joint):
 
 
 def detect(
-    events: Iterable[Event], watcher: str, new: Callable[[], Detector], alert: tuple[str, ...] = (), *, sees: frozenset[str] = ANY, per_agent: bool = False
+    events: Iterable[Event],
+    watcher: str,
+    new: Callable[[], Detector],
+    alert: tuple[str, ...] = (),
+    *,
+    sees: frozenset[str] = ANY,
+    per_agent: bool = False,
 ) -> Detection:
     """Watch `events` with the detectors that `new` makes: see `Watcher` and `Detection`."""
     found = Detection(events, Watcher(watcher, new, alert, sees, per_agent))
@@ -267,6 +312,10 @@ def detect(
 def alert_option(watcher: str) -> Callable[[Any], Any]:
     """`--alert SINK`, the same on every detector: who acts on its violations, instead of all that stand downstream."""
     return click.option(
-        "--alert", cls=Option, key=f"{watcher}.alert", multiple=True, type=click.Choice(["terminal", "file", "webhook", "exec", "kill"]),
+        "--alert",
+        cls=Option,
+        key=f"{watcher}.alert",
+        multiple=True,
+        type=click.Choice(["terminal", "file", "webhook", "exec", "kill"]),
         help="Only this acts on the violations; may be given again.",
     )

@@ -57,18 +57,30 @@ def lines(checks: Iterable[Check], width: int) -> Iterator[str]:
     """The checks for people, in columns; what is said is wrapped to `width` columns."""
     for each in checks:
         head = f"{each.status:8} {each.check:10} "
-        first, *rest = textwrap.wrap(shown(each.said), max(40, width - len(head)), break_on_hyphens=False) or [""]
+        first, *rest = textwrap.wrap(
+            shown(each.said), max(40, width - len(head)), break_on_hyphens=False
+        ) or [""]
         yield click.style(head, fg=COLOURS[each.status]) + first
         yield from (" " * len(head) + line for line in rest)
 
 
 def summary(checks: list[Check]) -> str:
-    problems, warnings = (sum(each.status == status for each in checks) for status in ("problem", "warning"))
-    return ", ".join(f"{number or 'no'} {what}{'' if number == 1 else 's'}" for number, what in ((problems, "problem"), (warnings, "warning")))
+    problems, warnings = (
+        sum(each.status == status for each in checks) for status in ("problem", "warning")
+    )
+    return ", ".join(
+        f"{number or 'no'} {what}{'' if number == 1 else 's'}"
+        for number, what in ((problems, "problem"), (warnings, "warning"))
+    )
 
 
 @click.command("doctor", cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--json", "objects", is_flag=True, help="One JSON object a line for each check, instead of a table for people.")
+@click.option(
+    "--json",
+    "objects",
+    is_flag=True,
+    help="One JSON object a line for each check, instead of a table for people.",
+)
 def doctor(objects: bool) -> int:
     """Say what was found here, and whether a breaker would work.
 
@@ -82,7 +94,11 @@ def doctor(objects: bool) -> int:
         checks.append(check)
         if objects:
             # In ASCII: what stands in it is not ours, and may be looked at in a terminal.
-            click.echo(json.dumps({"check": check.check, "status": check.status, "said": check.said, **check.more}))
+            click.echo(
+                json.dumps(
+                    {"check": check.check, "status": check.status, "said": check.said, **check.more}
+                )
+            )
         else:
             for line in lines([check], width):
                 click.echo(line, color=terminal and not os.environ.get("NO_COLOR"))

@@ -13,7 +13,9 @@ Made = TypeVar("Made")
 Fields = dict[str, Any]
 """An event as an object: `event_type`, `timestamp`, `event_id`, `session_id`, `parent_id`, `duration_ms`, `data`."""
 
-OURS = frozenset({"process", "violation", "kill", "history_start", "history_end", "tick", "unbelieved"})
+OURS = frozenset(
+    {"process", "violation", "kill", "history_start", "history_end", "tick", "unbelieved"}
+)
 """The types that only this suite's own commands may say: what a followed file says of them is not believed."""
 
 
@@ -52,7 +54,9 @@ class Event:
         parent = fields.get("parent_id", "")
         if not (
             type(kind) is type(session) is type(name) is type(parent) is str
-            and type(time) is float and YEAR_2000 <= time < YEAR_2100 and type(data) is dict
+            and type(time) is float
+            and YEAR_2000 <= time < YEAR_2100
+            and type(data) is dict
         ):
             kind, session, name, parent = map(_text, (kind, session, name, parent))
             time, data = _time(time), data if type(data) is dict else {}
@@ -118,8 +122,24 @@ def _time(value: object) -> float:
 
 
 KNOWN = (
-    "session_start", "session_end", "user_prompt", "assistant_response", "llm_request", "llm_response", "tool_call", "tool_result", "error",
-    "subagent_start", "subagent_stop", "process", "violation", "kill", "history_start", "history_end", "unbelieved", "cost_summary",
+    "session_start",
+    "session_end",
+    "user_prompt",
+    "assistant_response",
+    "llm_request",
+    "llm_response",
+    "tool_call",
+    "tool_result",
+    "error",
+    "subagent_start",
+    "subagent_stop",
+    "process",
+    "violation",
+    "kill",
+    "history_start",
+    "history_end",
+    "unbelieved",
+    "cost_summary",
 )
 """The types that the vocabulary has."""
 
@@ -127,14 +147,29 @@ KNOWN = (
 AS_WRITTEN = 34
 """Bytes of a line by which its type is known, if it is written as ours are."""
 
-WRITTEN = {(b'{"event_type":"%b","timestamp":' % kind.encode())[:AS_WRITTEN]: kind for kind in KNOWN if len(kind) > 4}
+WRITTEN = {
+    (b'{"event_type":"%b","timestamp":' % kind.encode())[:AS_WRITTEN]: kind
+    for kind in KNOWN
+    if len(kind) > 4
+}
 """How a line of each type begins that is written as ours are. One of a shorter type is read: its time would be part of it."""
 
 
-def make(event_type: str, timestamp: float, session: str, data: Mapping[str, Any], *, id: str = "", parent: str = "") -> Event:
+def make(
+    event_type: str,
+    timestamp: float,
+    session: str,
+    data: Mapping[str, Any],
+    *,
+    id: str = "",
+    parent: str = "",
+) -> Event:
     """An event of our own. Without an `id` it gets one made from what it says, so that a replay gives the same."""
     fields: Fields = {"event_type": event_type, "timestamp": timestamp}
-    fields["event_id"] = id or digest(f"{event_type}\0{session}\0{parent}\0{timestamp}\0".encode() + dumps(data))[:12]
+    fields["event_id"] = (
+        id
+        or digest(f"{event_type}\0{session}\0{parent}\0{timestamp}\0".encode() + dumps(data))[:12]
+    )
     fields["session_id"] = session
     if parent:
         fields["parent_id"] = parent
@@ -156,8 +191,16 @@ Level = Literal["warning", "critical"]
 
 
 def violation(
-    trigger: Event, watcher: str, message: str, *, time: float, session: str,
-    level: Level = "critical", evidence: tuple[str, ...] = (), actions: tuple[str, ...] = (), **seen: object,
+    trigger: Event,
+    watcher: str,
+    message: str,
+    *,
+    time: float,
+    session: str,
+    level: Level = "critical",
+    evidence: tuple[str, ...] = (),
+    actions: tuple[str, ...] = (),
+    **seen: object,
 ) -> Event:
     """A limit was passed: `watcher` says so in `message`, for people, at `time`.
 
@@ -188,7 +231,12 @@ def dumps(fields: Mapping[str, Any]) -> bytes:
         try:
             return json.dumps(fields, separators=(",", ":"), default=str).encode()
         except RecursionError:
-            flat = {key: value if isinstance(value, (str, int, float)) else {"unreadable": "nested too deep"} for key, value in fields.items()}
+            flat = {
+                key: value
+                if isinstance(value, (str, int, float))
+                else {"unreadable": "nested too deep"}
+                for key, value in fields.items()
+            }
             return orjson.dumps(flat)
 
 
@@ -226,7 +274,9 @@ def objects(line: bytes) -> Iterator[Fields]:
 def _forgiving(text: str) -> Iterator[Fields]:
     import json
 
-    decoder = json.JSONDecoder(strict=False, parse_constant=lambda name: None, parse_int=_number, parse_float=_number)
+    decoder = json.JSONDecoder(
+        strict=False, parse_constant=lambda name: None, parse_int=_number, parse_float=_number
+    )
     at = 0
     while at < len(text):
         try:
@@ -251,5 +301,12 @@ def _number(text: str) -> int | float | None:
 
 
 def _kind(value: object) -> str:
-    names = {"list": "an array", "str": "a string", "int": "a number", "float": "a number", "bool": "a boolean", "NoneType": "null"}
+    names = {
+        "list": "an array",
+        "str": "a string",
+        "int": "a number",
+        "float": "a number",
+        "bool": "a boolean",
+        "NoneType": "null",
+    }
     return names.get(type(value).__name__, type(value).__name__)

@@ -83,7 +83,13 @@ class Command(click.Command):
     """A click command with the manners of agent-pipes(7): its exit status means what the table there says."""
 
     def main(self, args: Any = None, prog_name: str | None = None, **extra: Any) -> NoReturn:  # type: ignore[override]
-        sys.exit(exit_status(lambda: super(Command, self).main(args, prog_name or self.name, standalone_mode=False, **extra)))
+        sys.exit(
+            exit_status(
+                lambda: super(Command, self).main(
+                    args, prog_name or self.name, standalone_mode=False, **extra
+                )
+            )
+        )
 
 
 def exit_status(run: Callable[[], object]) -> int:
@@ -148,14 +154,26 @@ def _unwritable(error: OSError) -> int:
 class Filter(Command):
     """A filter: the generator, its options, and how to run it as a command of its own."""
 
-    def __init__(self, name: str, generator: Callable[..., Events], reads: bool, must_run: bool, sees: frozenset[str], **extra: Any) -> None:
+    def __init__(
+        self,
+        name: str,
+        generator: Callable[..., Events],
+        reads: bool,
+        must_run: bool,
+        sees: frozenset[str],
+        **extra: Any,
+    ) -> None:
         super().__init__(name, callback=self._run, **extra)
         self.generator = generator
         self.reads = reads
         self.must_run = must_run
         self.sees = sees
         self.params += [
-            click.Option(["-e", "--exit-status", "exit_status"], is_flag=True, help="Exit with 1 if a violation was seen."),
+            click.Option(
+                ["-e", "--exit-status", "exit_status"],
+                is_flag=True,
+                help="Exit with 1 if a violation was seen.",
+            ),
         ]
         parameters = generator.__code__.co_varnames[: generator.__code__.co_argcount]
         self.wants_waiter = "waiter" in parameters
@@ -171,14 +189,21 @@ class Filter(Command):
         values = {option.name: option.fallback() for option in self.options} | options
         if self.wants_waiter:
             values["waiter"] = waiter
-        return lambda events: Stage(self.generator(events, **values) if self.reads else self.generator(**values))
+        return lambda events: Stage(
+            self.generator(events, **values) if self.reads else self.generator(**values)
+        )
 
     def command_line(self, **values: Any) -> list[str]:
         """The words that people would type for a stage with these options."""
         words, arguments = [str(self.name)], []
         for param in self.params:
             value = values.get(param.name or "")
-            if value is None or value is False or value == () or (isinstance(param, Option) and value == param.fallback()):
+            if (
+                value is None
+                or value is False
+                or value == ()
+                or (isinstance(param, Option) and value == param.fallback())
+            ):
                 continue
             if isinstance(param, click.Argument):
                 arguments.append(str(value))
@@ -191,12 +216,18 @@ class Filter(Command):
 
     def _run(self, exit_status: bool, **options: Any) -> int:
         if self.reads and sys.stdin is not None and sys.stdin.isatty():
-            raise click.UsageError(f"standard input is a terminal; events are expected there: trace-tail | {self.name}")
+            raise click.UsageError(
+                f"standard input is a terminal; events are expected there: trace-tail | {self.name}"
+            )
         return run_pipeline([(self, options)], exit_status=exit_status)
 
 
 def run_pipeline(
-    parts: list[tuple[Filter, dict[str, Any]]], *, exit_status: bool = False, fd: int | None = 1, waiter: Waiter | None = None,
+    parts: list[tuple[Filter, dict[str, Any]]],
+    *,
+    exit_status: bool = False,
+    fd: int | None = 1,
+    waiter: Waiter | None = None,
     shield: Shield | None = None,
 ) -> int:
     """Run filters one behind the other in this process, to the end of the input; the result is the exit status.
@@ -207,16 +238,22 @@ def run_pipeline(
     """
     if fd == 1:
         require_stdout()
-    output = Output(fd, must_run=any(part.must_run for part, _ in parts)) if fd is not None else None
+    output = (
+        Output(fd, must_run=any(part.must_run for part, _ in parts)) if fd is not None else None
+    )
     waiter = waiter or Waiter()
     waiter.output = output
     waiter.listen()
     known: dict[str, Any] | None = {} if len(parts) == 1 and parts[0][0].wants_known else None
-    reader = Reader(waiter, sees=_seen_by([part for part, _ in parts], alone=known is not None), known=known)
+    reader = Reader(
+        waiter, sees=_seen_by([part for part, _ in parts], alone=known is not None), known=known
+    )
     stages: list[Stage] = []
     events: Iterable[Event] = reader
     for part, options in parts:
-        stage = part.stage(waiter, **options if known is None else {**options, "known": known})(events)
+        stage = part.stage(waiter, **options if known is None else {**options, "known": known})(
+            events
+        )
         if not stage.joins(stages[-1] if stages else None, shield):
             stages.append(stage)
             events = stage
@@ -245,7 +282,9 @@ def run_pipeline(
     if waiter.signal:
         die_of(waiter.signal)
     bad = UNREADABLE if reader.bad else ENDED
-    return worst([bad, VIOLATION if seen and exit_status else ENDED, *(stage.status for stage in stages)])
+    return worst(
+        [bad, VIOLATION if seen and exit_status else ENDED, *(stage.status for stage in stages)]
+    )
 
 
 def _seen_by(parts: Iterable[Filter], alone: bool) -> frozenset[str]:
@@ -270,7 +309,12 @@ def require_stdout() -> None:
 
 
 def filter_command(
-    name: str, *, reads: bool = True, must_run: bool = False, sees: frozenset[str] = frozenset(), **extra: Any
+    name: str,
+    *,
+    reads: bool = True,
+    must_run: bool = False,
+    sees: frozenset[str] = frozenset(),
+    **extra: Any,
 ) -> Callable[[Callable[..., Any]], Filter]:
     """Make a generator the command `name` and a stage. Its docstring is the help, its first line the summary.
 
@@ -283,8 +327,15 @@ def filter_command(
     def decorate(generator: Callable[..., Events]) -> Filter:
         params = list(reversed(generator.__dict__.pop("__click_params__", [])))
         return Filter(
-            name, generator, reads=reads, must_run=must_run, sees=sees, params=[*params, version_option()],
-            help=generator.__doc__, context_settings={"help_option_names": ["-h", "--help"]}, **extra,
+            name,
+            generator,
+            reads=reads,
+            must_run=must_run,
+            sees=sees,
+            params=[*params, version_option()],
+            help=generator.__doc__,
+            context_settings={"help_option_names": ["-h", "--help"]},
+            **extra,
         )
 
     return decorate
@@ -296,4 +347,11 @@ def version_option() -> click.Option:
             click.echo(f"{context.info_name} {__version__}")
             context.exit()
 
-    return click.Option(["--version"], is_flag=True, expose_value=False, is_eager=True, callback=show, help="Show the version and exit.")
+    return click.Option(
+        ["--version"],
+        is_flag=True,
+        expose_value=False,
+        is_eager=True,
+        callback=show,
+        help="Show the version and exit.",
+    )

@@ -36,7 +36,13 @@ VERIFIED = 64 << 20
 
 _FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 
-_KINDS = {stat.S_IFDIR: "a directory", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
+_KINDS = {
+    stat.S_IFDIR: "a directory",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
 
 
 class _Name:
@@ -53,7 +59,22 @@ class _Name:
     draining:  whether a file that it named before is still read.
     """
 
-    __slots__ = ("draining", "file", "generations", "gone", "here", "olds", "path", "settled", "signature", "since", "there", "touched", "trouble", "where")
+    __slots__ = (
+        "draining",
+        "file",
+        "generations",
+        "gone",
+        "here",
+        "olds",
+        "path",
+        "settled",
+        "signature",
+        "since",
+        "there",
+        "touched",
+        "trouble",
+        "where",
+    )
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -97,7 +118,13 @@ class Follower:
     """
 
     def __init__(
-        self, *, poll: bool = False, once: bool = False, max_line: int = 64 << 20, warn: Callable[[str], None], clock: Callable[[], float] = time.monotonic
+        self,
+        *,
+        poll: bool = False,
+        once: bool = False,
+        max_line: int = 64 << 20,
+        warn: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.directories_changed = False
         self._max_line = max_line
@@ -164,7 +191,11 @@ class Follower:
             finally:
                 # Also where the caller leaves off in the middle, and looks at the rest the next time.
                 if where in self._names:
-                    held = name.file if name.file and (name.file.fd >= 0 or (name.here and name.file.offset)) else None
+                    held = (
+                        name.file
+                        if name.file and (name.file.fd >= 0 or (name.here and name.file.offset))
+                        else None
+                    )
                     watcher.rely(where, held)
                     if more:
                         watcher.due[where] = True
@@ -190,7 +221,9 @@ class Follower:
         before = name.there
         status = self._status(name, now)
         file = name.file
-        other = status is not None and (file is None or file.identity != (status.st_dev, status.st_ino))
+        other = status is not None and (
+            file is None or file.identity != (status.st_dev, status.st_ino)
+        )
         if other and file:
             self._retire(name, file, now)
         self._say_missed(name, new=other or not before)
@@ -251,7 +284,10 @@ class Follower:
             elif name.gone is None:
                 name.gone = now
             elif now - name.gone >= ROTATED:
-                self._say(name, "is gone (deleted or renamed): still read as long as it is held open; waiting for another")
+                self._say(
+                    name,
+                    "is gone (deleted or renamed): still read as long as it is held open; waiting for another",
+                )
             return None
         name.gone = None
         kind = stat.S_IFMT(status.st_mode)
@@ -265,7 +301,9 @@ class Follower:
         signature = (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
         if signature == name.signature:
             return not name.settled
-        name.touched = signature[0] == file.offset == name.signature[0] and signature[1] != name.signature[1]
+        name.touched = (
+            signature[0] == file.offset == name.signature[0] and signature[1] != name.signature[1]
+        )
         name.signature, name.since, name.settled = signature, now, False
         return True
 
@@ -279,7 +317,13 @@ class Follower:
                 if self._is_still(old, name.where):
                     return old
                 break
-        file = name.file.successor() if name.file else Growing(name.path, self._max_line, self._warn, name.generations, remember=not self._once)
+        file = (
+            name.file.successor()
+            if name.file
+            else Growing(
+                name.path, self._max_line, self._warn, name.generations, remember=not self._once
+            )
+        )
         file.identity = identity
         return file
 
@@ -309,7 +353,10 @@ class Follower:
         """Open a file that was renamed within its directory."""
         directory = os.path.dirname(file.path) or "."
         with suppress(OSError), os.scandir(directory) as entries:
-            return any(entry.inode() == file.identity[1] and self._open(file, entry.path) for entry in entries)
+            return any(
+                entry.inode() == file.identity[1] and self._open(file, entry.path)
+                for entry in entries
+            )
         return False
 
     def _drain(self, name: _Name, old: Growing, now: float) -> Iterator[Piece]:
@@ -322,7 +369,9 @@ class Follower:
                 if not old.unfinished:
                     break
         except OSError as error:
-            self._warn(f"{name.path}: the file that stood there before cannot be read further ({error.strerror}): given up at {old.offset} bytes")
+            self._warn(
+                f"{name.path}: the file that stood there before cannot be read further ({error.strerror}): given up at {old.offset} bytes"
+            )
             self._drop(old)
         if old.offset != before:
             old.deadline = now + ROTATED
@@ -359,7 +408,10 @@ class Follower:
 
     def _idlest(self) -> Growing:
         """Of the open files the one that was read longest ago; one that was replaced only if there is no other."""
-        return next((file for file in self._opened if file is self._names[str(file.path)].file), next(iter(self._opened)))
+        return next(
+            (file for file in self._opened if file is self._names[str(file.path)].file),
+            next(iter(self._opened)),
+        )
 
     def _park(self, file: Growing) -> None:
         """Close `file` for the time being."""
@@ -376,7 +428,9 @@ class Follower:
 
     def _say_lost(self, file: Growing) -> None:
         behind = f"behind its first {file.offset} bytes" if file.offset else "in it"
-        self._warn(f"{file.path}: replaced while it was not held open: lines written before that {behind} were not read")
+        self._warn(
+            f"{file.path}: replaced while it was not held open: lines written before that {behind} were not read"
+        )
 
     def _say_missed(self, name: _Name, *, new: bool) -> None:
         """Files that stood at the path only between two looks: nobody can read them any more."""
@@ -384,9 +438,13 @@ class Follower:
         self._watcher.unsure.discard(name.where)
         if missed := self._watcher.missed(name.where, there=name.there, new=new):
             files = "a file" if missed == 1 else f"{missed} files"
-            self._warn(f"{name.path}: {files} came and went there between two looks: lines that stood only there were not read")
+            self._warn(
+                f"{name.path}: {files} came and went there between two looks: lines that stood only there were not read"
+            )
         elif unsure and (new or not name.there):
-            self._warn(f"{name.path}: inotify's queue overflowed: a file that came and went there meanwhile, if any did, was not read")
+            self._warn(
+                f"{name.path}: inotify's queue overflowed: a file that came and went there meanwhile, if any did, was not read"
+            )
 
     def _say(self, name: _Name, trouble: str) -> None:
         if trouble != name.trouble:

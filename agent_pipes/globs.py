@@ -34,7 +34,11 @@ class Place(NamedTuple):
 
     def within(self) -> "Place":
         """Whatever lies in it, if it is a directory."""
-        return Place((*self.parts, ANY), None if self.inside is None else (*self.inside, ANY), (*self.beside, ANY))
+        return Place(
+            (*self.parts, ANY),
+            None if self.inside is None else (*self.inside, ANY),
+            (*self.beside, ANY),
+        )
 
 
 def place(path: str, roots: Iterable[str]) -> Place:
@@ -47,7 +51,14 @@ def place(path: str, roots: Iterable[str]) -> Place:
         if parts[:equal] == home:
             inside = parts[equal:]
         else:
-            equal = next((at for at, pair in enumerate(zip(home, parts, strict=False)) if pair[0] != pair[1]), len(parts))
+            equal = next(
+                (
+                    at
+                    for at, pair in enumerate(zip(home, parts, strict=False))
+                    if pair[0] != pair[1]
+                ),
+                len(parts),
+            )
         above = above or equal == len(parts)
         shared = max(shared, equal)
     return Place(parts, inside, parts[shared:], above)
@@ -190,7 +201,9 @@ class _Tree:
             if any(node.below for node in active):
                 return True
             active = _closed([after for node in active for after in node.after(name)])
-        return any(node.below or node.repeats or node.names or node.tails or node.wild for node in active)
+        return any(
+            node.below or node.repeats or node.names or node.tails or node.wild for node in active
+        )
 
     def named(self, parts: Sequence[str]) -> str:
         """A pattern whose leading names lie in the directory `parts`, or ""."""
@@ -246,7 +259,9 @@ class PathPatterns:
         if not pattern.strip("/ ") and pattern != "/":
             raise ValueError("an empty pattern matches nothing")
         if pattern.startswith("!"):
-            raise ValueError('a pattern cannot be negated with "!": put what it excepts into the other list')
+            raise ValueError(
+                'a pattern cannot be negated with "!": put what it excepts into the other list'
+            )
         if "\0" in pattern:
             raise ValueError("a path holds no NUL")
         text = expanduser(pattern) if pattern.startswith("~") else pattern
@@ -259,17 +274,28 @@ class PathPatterns:
         elif "/" not in pattern.rstrip("/") and text not in (".", "**"):
             self._insert(self._anywhere, text, order, pattern, lead=("**",))
         else:
-            self._insert(self._anywhere if text == "**" or text.startswith("**/") else self._anchored, "" if text == "." else text, order, pattern)
+            self._insert(
+                self._anywhere if text == "**" or text.startswith("**/") else self._anchored,
+                "" if text == "." else text,
+                order,
+                pattern,
+            )
 
     def alias(self, pattern: str, text: str) -> None:
         """Let the absolute path pattern `text` match too where `pattern` of the list does."""
         self._insert(self._absolute, text, self.patterns.index(pattern), pattern)
 
-    def _insert(self, tree: _Tree, text: str, order: int, pattern: str, lead: tuple[str, ...] = ()) -> None:
+    def _insert(
+        self, tree: _Tree, text: str, order: int, pattern: str, lead: tuple[str, ...] = ()
+    ) -> None:
         parts = (*lead, *filter(None, text.split("/")))
         if parts:
             tree.add(parts, order, pattern)
-        if not parts or (parts[-1] != "**" and not self.wide and (pattern.endswith("/") or not re.search(r"[*?\[]", parts[-1]))):
+        if not parts or (
+            parts[-1] != "**"
+            and not self.wide
+            and (pattern.endswith("/") or not re.search(r"[*?\[]", parts[-1]))
+        ):
             tree.add((*parts, "**"), order, pattern)
 
     def _trees(self, where: Place, root: str) -> list[tuple[_Tree, tuple[str, ...]]]:
@@ -295,7 +321,11 @@ class PathPatterns:
 
     def match(self, where: Place, root: str) -> str:
         """The pattern that matches `where`, the first of the list, or ""; `root` is the session's directory."""
-        found = [hit for tree, parts in self._trees(where, root) if (hit := tree.match(parts, below=self.wide))]
+        found = [
+            hit
+            for tree, parts in self._trees(where, root)
+            if (hit := tree.match(parts, below=self.wide))
+        ]
         return min(found)[1] if found else ""
 
     def possible(self, where: Place, root: str) -> bool:
@@ -304,7 +334,9 @@ class PathPatterns:
 
     def named(self, where: Place, root: str) -> str:
         """A pattern that names something in the directory `where`, not just anything at any depth; "" if none does."""
-        trees = [(tree, parts) for tree, parts in self._trees(where, root) if tree is not self._anywhere]
+        trees = [
+            (tree, parts) for tree, parts in self._trees(where, root) if tree is not self._anywhere
+        ]
         if where.above and where.inside is None:
             trees.append((self._anchored, ()))
         return next((pattern for tree, parts in trees if (pattern := tree.named(parts))), "")
@@ -325,7 +357,11 @@ class CommandPatterns:
             if not words:
                 raise ValueError("an empty pattern matches nothing")
             entry = (re.compile(_command(" ".join(words)), re.S), pattern)
-            (self._other if re.search(r"[*?]", words[0]) else self._named.setdefault(words[0], [])).append(entry)
+            (
+                self._other
+                if re.search(r"[*?]", words[0])
+                else self._named.setdefault(words[0], [])
+            ).append(entry)
 
     def begins(self, line: str) -> bool:
         """Whether a pattern may match what begins with the first word of `line`."""
@@ -342,13 +378,20 @@ class CommandPatterns:
 def _command(text: str) -> str:
     rest = text.endswith(" *")
     text = text[:-2] if rest else text
-    head, *pieces = ["".join("." if char == "?" else re.escape(char) for char in piece) for piece in text.split("*")]
+    head, *pieces = [
+        "".join("." if char == "?" else re.escape(char) for char in piece)
+        for piece in text.split("*")
+    ]
     bound = r"(?= |\Z)"
     if not pieces:
         return head + bound
     *middle, tail = pieces
     # The end of the last piece is part of its group, which would not give back a place where no word ends.
-    return head + "".join(f"(?>.*?{piece})" for piece in middle if piece) + (f"(?>.*?{tail}{bound})" if tail else "")
+    return (
+        head
+        + "".join(f"(?>.*?{piece})" for piece in middle if piece)
+        + (f"(?>.*?{tail}{bound})" if tail else "")
+    )
 
 
 class HostPatterns:
@@ -364,7 +407,9 @@ class HostPatterns:
         for pattern in patterns:
             name = pattern.strip().rstrip(".").lower().removeprefix("[").removesuffix("]")
             if not self._HOST.fullmatch(name):
-                raise ValueError('expected a host such as "github.com" or "*.github.com", without scheme, port and path')
+                raise ValueError(
+                    'expected a host such as "github.com" or "*.github.com", without scheme, port and path'
+                )
             self.patterns[name] = pattern
 
     def match(self, host: str) -> str:

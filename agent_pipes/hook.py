@@ -8,8 +8,16 @@ from agent_pipes.hooks.payload import AGENTS
 
 @click.command("hook", cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("event", required=False)
-@click.option("--guard", is_flag=True, help="Answer a call that is out of scope, or comes after the breaker has tripped, with a denial.")
-@click.option("--provider", type=click.Choice(list(AGENTS)), help="The agent, where its payload does not tell.")
+@click.option(
+    "--guard",
+    is_flag=True,
+    help="Answer a call that is out of scope, or comes after the breaker has tripped, with a denial.",
+)
+@click.option(
+    "--provider",
+    type=click.Choice(list(AGENTS)),
+    help="The agent, where its payload does not tell.",
+)
 def hook(event: str | None, guard: bool, provider: str | None) -> int:
     """Write down what an agent says through its hooks, in the .agent-traces store.
 

@@ -16,6 +16,7 @@ from agent_pipes.stream import Waiter
 if TYPE_CHECKING:
     from agent_pipes.process import Identity
 
+
 class SignalName(click.ParamType):  # type: ignore[type-arg]
     """A signal, by name (`TERM`, `SIGINT`) or number."""
 
@@ -24,7 +25,11 @@ class SignalName(click.ParamType):  # type: ignore[type-arg]
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         text = str(value).upper()
         try:
-            return signals.Signals(int(text)) if text.isdigit() else signals.Signals["SIG" + text.removeprefix("SIG")]
+            return (
+                signals.Signals(int(text))
+                if text.isdigit()
+                else signals.Signals["SIG" + text.removeprefix("SIG")]
+            )
         except (KeyError, ValueError):
             self.fail(f"expected a signal such as TERM, INT or 9, not {value!r}.", param, ctx)
 
@@ -33,12 +38,42 @@ SEES = frozenset({"violation", "process", "history_start", "history_end", "sessi
 
 
 @filter_command("trace-kill", must_run=True, sees=SEES)
-@click.option("--pid", cls=Option, type=int, help="The agent's process, where the stream cannot tell, or should not be asked.")
-@click.option("--signal", cls=Option, type=SignalName(), default="TERM", show_default=True, help="The signal that asks the agent to end; STOP pauses it.")
-@click.option("--kill-after", cls=Option, type=DURATION, default="10s", show_default=True, help="Time until SIGKILL follows it; 'off' for never.")
-@click.option("--dry-run", cls=Option, is_flag=True, flag="--dry-run", help="Say what would be ended, and end nothing.")
+@click.option(
+    "--pid",
+    cls=Option,
+    type=int,
+    help="The agent's process, where the stream cannot tell, or should not be asked.",
+)
+@click.option(
+    "--signal",
+    cls=Option,
+    type=SignalName(),
+    default="TERM",
+    show_default=True,
+    help="The signal that asks the agent to end; STOP pauses it.",
+)
+@click.option(
+    "--kill-after",
+    cls=Option,
+    type=DURATION,
+    default="10s",
+    show_default=True,
+    help="Time until SIGKILL follows it; 'off' for never.",
+)
+@click.option(
+    "--dry-run",
+    cls=Option,
+    is_flag=True,
+    flag="--dry-run",
+    help="Say what would be ended, and end nothing.",
+)
 def kill(
-    events: Iterable[Event], waiter: Waiter, pid: int | None = None, signal: int = signals.SIGTERM, kill_after: float = 10.0, dry_run: bool = False,
+    events: Iterable[Event],
+    waiter: Waiter,
+    pid: int | None = None,
+    signal: int = signals.SIGTERM,
+    kill_after: float = 10.0,
+    dry_run: bool = False,
 ) -> Events:
     """End the agent's process, and every process it has started, when a violation comes.
 
@@ -86,7 +121,9 @@ def kill(
             pass
     broke_off = [each for each in killer.guarded() if each.at_risk]
     for each in broke_off:
-        warn(f"the stream has ended and process {each.held.identity.pid if each.held else 0} has not: nothing watches it now")
+        warn(
+            f"the stream has ended and process {each.held.identity.pid if each.held else 0} has not: nothing watches it now"
+        )
     return worst((killer.status, BROKE_OFF if broke_off else ENDED))
 
 
@@ -96,7 +133,9 @@ def _given(pid: int | None) -> "Identity | None":
     if pid is None:
         return None
     if pid <= 1:
-        raise click.UsageError(f"--pid {pid}: expected the number of the agent's process, which is none below 2")
+        raise click.UsageError(
+            f"--pid {pid}: expected the number of the agent's process, which is none below 2"
+        )
     identity = identify(pid)
     if identity is None:
         raise click.UsageError(f"--pid {pid}: no such process")

@@ -20,11 +20,19 @@ def entry(session: Session) -> Event:
     source = choose.source(session.agent)
     process = source.process(session)
     data: dict[str, Any] = {
-        "agent": session.agent, "cwd": session.cwd, "path": str(session.path), "started": session.started,
-        "modified": session.modified, "live": process is not None or choose.is_active(session),
+        "agent": session.agent,
+        "cwd": session.cwd,
+        "path": str(session.path),
+        "started": session.started,
+        "modified": session.modified,
+        "live": process is not None or choose.is_active(session),
     }
     if process:
-        data |= {"pid": process.pid, "process_started": process.started, "how": getattr(source, "HOW", "registry")}
+        data |= {
+            "pid": process.pid,
+            "process_started": process.started,
+            "how": getattr(source, "HOW", "registry"),
+        }
     return make("session", session.modified, session.id, data)
 
 

@@ -21,7 +21,9 @@ class Option(click.Option):
     unit: what one of the config file's number is in this option's own (60: the file says minutes, we count seconds).
     """
 
-    def __init__(self, *args: Any, flag: str = "", key: str = "", unit: float = 1, **extra: Any) -> None:
+    def __init__(
+        self, *args: Any, flag: str = "", key: str = "", unit: float = 1, **extra: Any
+    ) -> None:
         super().__init__(*args, **extra)
         self.flag = flag
         self.key = key
@@ -38,13 +40,34 @@ class Option(click.Option):
         return None if default is None else self.type.convert(default, self, None)
 
 
-def limit(name: str, *, type: Any, help: str, flag: str = "", key: str = "", unit: float = 1, default: Any = None, **extra: Any) -> Callable[[Any], Any]:
+def limit(
+    name: str,
+    *,
+    type: Any,
+    help: str,
+    flag: str = "",
+    key: str = "",
+    unit: float = 1,
+    default: Any = None,
+    **extra: Any,
+) -> Callable[[Any], Any]:
     """Declare a limit of a filter: what is allowed, until `0` or `off` turns it off.
 
     The filter takes it under its `flag` too, so that what a message tells people to raise is right in both places.
     """
     names = [name, flag] if flag and flag != name else [name]
-    return click.option(*names, cls=Option, type=type, help=help, flag=flag, key=key, unit=unit, default=default, show_default=default is not None, **extra)
+    return click.option(
+        *names,
+        cls=Option,
+        type=type,
+        help=help,
+        flag=flag,
+        key=key,
+        unit=unit,
+        default=default,
+        show_default=default is not None,
+        **extra,
+    )
 
 
 class Count(click.ParamType):  # type: ignore[type-arg]
@@ -60,7 +83,9 @@ class Count(click.ParamType):  # type: ignore[type-arg]
         except (ValueError, TypeError):
             number = None
         if number is None or not 0 <= number <= 10**9:
-            self.fail(f"expected a whole number such as 5, or 'off', not {_quoted(value)}.", param, ctx)
+            self.fail(
+                f"expected a whole number such as 5, or 'off', not {_quoted(value)}.", param, ctx
+            )
         return number
 
 
@@ -74,7 +99,9 @@ class Duration(click.ParamType):  # type: ignore[type-arg]
 
     name = "TIME"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
         if _off(value):
             return OFF
         if isinstance(value, str) and _DURATION.fullmatch(value.strip()):
@@ -82,7 +109,11 @@ class Duration(click.ParamType):  # type: ignore[type-arg]
         else:
             seconds = _number(value)
         if not 0 <= seconds <= 10 * 365 * 86400:
-            self.fail(f"expected a time such as 90, 30s, 10m or 1h30m, or 'off', not {_quoted(value)}.", param, ctx)
+            self.fail(
+                f"expected a time such as 90, 30s, 10m or 1h30m, or 'off', not {_quoted(value)}.",
+                param,
+                ctx,
+            )
         return seconds
 
 
@@ -91,12 +122,16 @@ class Dollars(click.ParamType):  # type: ignore[type-arg]
 
     name = "DOLLARS"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
         if _off(value):
             return OFF
         dollars = _number(value.strip().removeprefix("$") if isinstance(value, str) else value)
         if not 0 <= dollars <= 1e9:
-            self.fail(f"expected dollars such as 5 or 0.50, or 'off', not {_quoted(value)}.", param, ctx)
+            self.fail(
+                f"expected dollars such as 5 or 0.50, or 'off', not {_quoted(value)}.", param, ctx
+            )
         return dollars
 
 
@@ -130,7 +165,11 @@ def _number(value: object) -> float:
         text = value.strip()
         return float(text) if _NUMBER.fullmatch(text) else math.nan
     try:
-        return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else math.nan
+        return (
+            float(value)
+            if isinstance(value, (int, float)) and not isinstance(value, bool)
+            else math.nan
+        )
     except OverflowError:
         return math.nan
 
@@ -145,5 +184,10 @@ def written(seconds: float) -> str:
     if seconds < 60:
         return f"{seconds:g}s"
     whole = round(seconds)
-    parts = ((whole // 86400, "d"), (whole // 3600 % 24, "h"), (whole // 60 % 60, "m"), (whole % 60, "s"))
+    parts = (
+        (whole // 86400, "d"),
+        (whole // 3600 % 24, "h"),
+        (whole // 60 % 60, "m"),
+        (whole % 60, "s"),
+    )
     return "".join(f"{number}{unit}" for number, unit in parts if number)

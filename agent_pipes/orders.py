@@ -37,7 +37,9 @@ class Orders:
     def say_who_may_write(self) -> None:
         """Tell people of the files that the agent may change."""
         if mine := [str(path) for path in self._as_read if open_to_agent(path)]:
-            warn(f"{' and '.join(mine)}: where the agent works, which may write there: better kept elsewhere (agent-strace doctor says more)")
+            warn(
+                f"{' and '.join(mine)}: where the agent works, which may write there: better kept elsewhere (agent-strace doctor says more)"
+            )
 
     def say_what_changed(self) -> None:
         """Tell people, once, of each file that is not any more what was read."""

@@ -36,7 +36,9 @@ def to_people(text: bytes) -> None:
         if _people < 0:
             _people = own_description(2) if stat.S_ISFIFO(os.fstat(2).st_mode) else 2
         if _lost and select.select([], [_people], [], 0)[1]:
-            text = f"\n{warning_head()}nobody read what was said here, {_lost} times\n".encode() + text
+            text = (
+                f"\n{warning_head()}nobody read what was said here, {_lost} times\n".encode() + text
+            )
         for at in range(0, len(text), 4096):
             part = text[at : at + 4096]
             while part:
@@ -99,7 +101,13 @@ def _shown(char: str) -> str:
     if char.isprintable() or char in "\u200d\ufe0f":
         return char
     code = ord(char)
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+    return (
+        f"\\x{code:02x}"
+        if code < 0x100
+        else f"\\u{code:04x}"
+        if code < 0x10000
+        else f"\\U{code:08x}"
+    )
 
 
 def program() -> str:

@@ -28,15 +28,49 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_SYSTEM_DIRECTORIES = ("/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/local/bin", "/opt/homebrew/bin")
+_SYSTEM_DIRECTORIES = (
+    "/bin",
+    "/sbin",
+    "/usr/bin",
+    "/usr/sbin",
+    "/usr/local/bin",
+    "/opt/homebrew/bin",
+)
 LARGEST = 16 << 20
 """Bytes of the largest policy."""
 
 _LINE_MAX = 1 << 16
 
 _FREE = frozenset(
-    ["cd", "pushd", "popd", "echo", "printf", "true", "false", ":", "test", "[", "[[", "pwd", "exit", "return", "break", "continue", "set", "unset",
-     "export", "declare", "typeset", "local", "readonly", "shift", "wait", "read", "trap"]
+    [
+        "cd",
+        "pushd",
+        "popd",
+        "echo",
+        "printf",
+        "true",
+        "false",
+        ":",
+        "test",
+        "[",
+        "[[",
+        "pwd",
+        "exit",
+        "return",
+        "break",
+        "continue",
+        "set",
+        "unset",
+        "export",
+        "declare",
+        "typeset",
+        "local",
+        "readonly",
+        "shift",
+        "wait",
+        "read",
+        "trap",
+    ]
 )
 """Builtins of the shell that run nothing: a list of allowed commands need not hold them."""
 
@@ -80,25 +114,52 @@ class Policy:
     def __init__(self, path: "str | Path", content: dict[str, Any]) -> None:
         self.path = path
         self.name = str(path)
-        files, commands, network = (content.get(key, {}) for key in ("files", "commands", "network"))
-        self._files = {access: self._lists(files.get(access, {}), f"files.{access}") for access in ("read", "write")}
+        files, commands, network = (
+            content.get(key, {}) for key in ("files", "commands", "network")
+        )
+        self._files = {
+            access: self._lists(files.get(access, {}), f"files.{access}")
+            for access in ("read", "write")
+        }
         self._denied = self._made(CommandPatterns, commands.get("deny") or [], "commands.deny")
-        flags = {_with_flags_sorted(pattern.split()): pattern for pattern in commands.get("deny") or []}
+        flags = {
+            _with_flags_sorted(pattern.split()): pattern for pattern in commands.get("deny") or []
+        }
         self._denied_by_flags, self._patterns_of_flags = CommandPatterns(list(flags)), flags
-        self._allowed = self._made(CommandPatterns, commands["allow"], "commands.allow") if "allow" in commands else None
+        self._allowed = (
+            self._made(CommandPatterns, commands["allow"], "commands.allow")
+            if "allow" in commands
+            else None
+        )
         self._hosts = self._made(HostPatterns, network.get("allow", []), "network.allow")
         self.deny_all = bool(network.get("deny_all", "allow" in network))
         covered: dict[About, bool] = {
-            "read": any(self._files["read"]), "write": any(self._files["write"]),
-            "command": bool(commands.get("deny")) or self._allowed is not None, "network": self.deny_all,
+            "read": any(self._files["read"]),
+            "write": any(self._files["write"]),
+            "command": bool(commands.get("deny")) or self._allowed is not None,
+            "network": self.deny_all,
         }
         self._covered = frozenset(about for about, is_covered in covered.items() if is_covered)
         if not self._covered:
-            raise refused(path, "", "nothing to enforce: expected a list under files.read, files.write or commands, or network.deny_all")
+            raise refused(
+                path,
+                "",
+                "nothing to enforce: expected a list under files.read, files.write or commands, or network.deny_all",
+            )
 
     def _lists(self, lists: dict[str, Any], key: str) -> _Lists:
-        deny = self._made(lambda patterns: _paths(patterns, wide=True), lists["deny"], f"{key}.deny") if lists.get("deny") else None
-        allow = self._made(lambda patterns: _paths(patterns, wide=False), lists["allow"], f"{key}.allow") if "allow" in lists else None
+        deny = (
+            self._made(lambda patterns: _paths(patterns, wide=True), lists["deny"], f"{key}.deny")
+            if lists.get("deny")
+            else None
+        )
+        allow = (
+            self._made(
+                lambda patterns: _paths(patterns, wide=False), lists["allow"], f"{key}.allow"
+            )
+            if "allow" in lists
+            else None
+        )
         return _Lists(deny, allow)
 
     def _made(self, kind: Callable[[list[str]], T], patterns: list[str], key: str) -> T:
@@ -110,7 +171,9 @@ class Policy:
                 try:
                     kind([pattern])
                 except (ValueError, re.error) as error:
-                    raise refused(self.path, f"{key}[{at}]", f"{error}, found {_shown(pattern)}") from None
+                    raise refused(
+                        self.path, f"{key}[{at}]", f"{error}, found {_shown(pattern)}"
+                    ) from None
             raise
 
     def covers(self, *about: About) -> bool:
@@ -129,27 +192,50 @@ class Policy:
                 return Verdict(f'denied by {key}.deny "{pattern}"')
         if lists.allow:
             where = places[-1]
-            if not (lists.allow.match(where, root.path) or (use.extent and lists.allow.match(where.within(), root.path))):
+            if not (
+                lists.allow.match(where, root.path)
+                or (use.extent and lists.allow.match(where.within(), root.path))
+            ):
                 if use.glob and lists.allow.possible(place(_fixed(names.real), root), root.path):
                     return Verdict(unjudged="glob")
                 return Verdict(f"outside {key}.allow")
         if lists.deny and use.glob:
             return Verdict(unjudged="glob")
-        if lists.deny and use.extent == "all" and any(lists.deny.possible(where, root.path) for where in places):
+        if (
+            lists.deny
+            and use.extent == "all"
+            and any(lists.deny.possible(where, root.path) for where in places)
+        ):
             return Verdict(unjudged="tree")
         return FINE
 
     def command_verdict(self, command: Command) -> Verdict:
         """What it says of one simple command."""
         program = command.words[0].text
-        if self._denied.begins(program[:_LINE_MAX]) or ("/" in program and self._denied.begins(basename(program)[:_LINE_MAX])):
+        if self._denied.begins(program[:_LINE_MAX]) or (
+            "/" in program and self._denied.begins(basename(program)[:_LINE_MAX])
+        ):
             line = str(command)[:_LINE_MAX]
-            short = " ".join([basename(program), *command.argv[1:]])[:_LINE_MAX] if "/" in program else line
+            short = (
+                " ".join([basename(program), *command.argv[1:]])[:_LINE_MAX]
+                if "/" in program
+                else line
+            )
             flags = self._denied_by_flags.match(_with_flags_sorted(short.split(" ")))
-            pattern = self._denied.match(line) or self._denied.match(short) or self._patterns_of_flags.get(flags, "")
+            pattern = (
+                self._denied.match(line)
+                or self._denied.match(short)
+                or self._patterns_of_flags.get(flags, "")
+            )
             if pattern:
                 return Verdict(f'denied by commands.deny "{pattern}"')
-        if self._allowed is None or command.carrier or command.words[0].doubt or command.name in _FREE or _only_cuts(command):
+        if (
+            self._allowed is None
+            or command.carrier
+            or command.words[0].doubt
+            or command.name in _FREE
+            or _only_cuts(command)
+        ):
             return FINE
         runner: Command | None = command
         while runner:
@@ -166,7 +252,9 @@ class Policy:
         """What it says of reaching `host`."""
         if not self.deny_all or self._hosts.match(host):
             return FINE
-        return Verdict("outside network.allow" if self._hosts.patterns else "denied by network.deny_all")
+        return Verdict(
+            "outside network.allow" if self._hosts.patterns else "denied by network.deny_all"
+        )
 
 
 def _denied(patterns: PathPatterns, where: Place, use: Use, root: str) -> str:
@@ -284,23 +372,35 @@ def load(path: "str | Path") -> Policy:
     except UnicodeDecodeError as error:
         raise refused(path, "", f"not UTF-8 (byte {error.start})") from None
     except (OSError, ValueError) as error:
-        raise refused(path, "", f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
+        raise refused(
+            path, "", f"cannot be read: {getattr(error, 'strerror', None) or error}"
+        ) from None
     if not text.strip():
         raise refused(path, "", "empty: nothing to enforce")
     try:
         content = json.loads(text, object_pairs_hook=_without_duplicates)
     except json.JSONDecodeError as error:
-        raise refused(path, "", f"line {error.lineno}, column {error.colno}: not JSON: {error.msg}") from None
+        raise refused(
+            path, "", f"line {error.lineno}, column {error.colno}: not JSON: {error.msg}"
+        ) from None
     except (ValueError, RecursionError) as error:
-        raise refused(path, "", str(error) if isinstance(error, ValueError) else "nested too deep") from None
+        raise refused(
+            path, "", str(error) if isinstance(error, ValueError) else "nested too deep"
+        ) from None
     _check(path, content, _FORM, "")
     if content.get("network") == {"allow": []}:
-        raise refused(path, "network.allow", "an empty list allows nothing at all: say so with deny_all")
+        raise refused(
+            path, "network.allow", "an empty list allows nothing at all: say so with deny_all"
+        )
     network = content.get("network", {})
     if network.get("deny_all") is False and network.get("allow"):
-        say(f"{program()}: warning: {path}: network.allow says nothing while network.deny_all is false")
+        say(
+            f"{program()}: warning: {path}: network.allow says nothing while network.deny_all is false"
+        )
     if mode & (stat.S_IWGRP | stat.S_IWOTH):
-        say(f"{program()}: warning: {path} can be written by other users than its owner, and so can what it allows")
+        say(
+            f"{program()}: warning: {path} can be written by other users than its owner, and so can what it allows"
+        )
     return Policy(path, content)
 
 
@@ -312,7 +412,9 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     content: dict[str, Any] = {}
     for key, value in pairs:
         if key in content:
-            raise ValueError(f'the key "{key}" stands twice in one object: only one of them would count')
+            raise ValueError(
+                f'the key "{key}" stands twice in one object: only one of them would count'
+            )
         content[key] = value
     return content
 
@@ -321,26 +423,40 @@ def _check(path: "str | Path", content: object, form: Any, key: str) -> None:
     """Refuse what is not of the form."""
     if isinstance(form, dict):
         if not isinstance(content, dict):
-            raise refused(path, key, f"expected an object with {_listed(form)}, found {_shown(content)}")
+            raise refused(
+                path, key, f"expected an object with {_listed(form)}, found {_shown(content)}"
+            )
         for name, value in content.items():
             place_of = f"{key}.{name}" if key else name
             if name not in form:
                 import difflib
 
                 near = difflib.get_close_matches(name, form, n=1, cutoff=0.5)
-                raise refused(path, place_of, f'unknown key; expected {_listed(form)}{f"; did you mean {near[0]!r}?" if near else ""}')
+                raise refused(
+                    path,
+                    place_of,
+                    f"unknown key; expected {_listed(form)}{f'; did you mean {near[0]!r}?' if near else ''}",
+                )
             _check(path, value, form[name], place_of)
     elif isinstance(form, bool):
         if not isinstance(content, bool):
             raise refused(path, key, f"expected true or false, found {_shown(content)}")
     else:
         if not isinstance(content, list):
-            raise refused(path, key, f'expected a list of strings, such as ["src/**"], found {_shown(content)}')
+            raise refused(
+                path,
+                key,
+                f'expected a list of strings, such as ["src/**"], found {_shown(content)}',
+            )
         for at, item in enumerate(content):
             if not isinstance(item, str):
                 raise refused(path, f"{key}[{at}]", f"expected a string, found {_shown(item)}")
         if not content and key.endswith("allow") and key != "network.allow":
-            raise refused(path, key, 'an empty list allows nothing at all: leave "allow" out to allow everything, or deny ["/**"] to say so')
+            raise refused(
+                path,
+                key,
+                'an empty list allows nothing at all: leave "allow" out to allow everything, or deny ["/**"] to say so',
+            )
 
 
 def _listed(form: dict[str, Any]) -> str:

@@ -134,11 +134,17 @@ class Table:
         if name == "<synthetic>" or name.endswith(":free"):
             return FREE
         for spelling in spellings(name):
-            wanted = tuple(mode for mode in (*modes, *spelling.modes) if mode not in ("", "standard", "default", "auto"))
+            wanted = tuple(
+                mode
+                for mode in (*modes, *spelling.modes)
+                if mode not in ("", "standard", "default", "auto")
+            )
             for index in self.tables:
                 model = index.get(spelling)
                 if model is not None:
-                    return _price(model[0], self.defaults.get(model[1], {}), wanted, estimated=spelling.loose)
+                    return _price(
+                        model[0], self.defaults.get(model[1], {}), wanted, estimated=spelling.loose
+                    )
         for index in self.tables:
             model = index.beginning(name)
             if model is not None:
@@ -156,7 +162,10 @@ class Table:
 
 
 def _source(table: Mapping[str, Any]) -> str:
-    return ", ".join(str(table[key]) for key in ("source", "date") if key in table) or "a file of prices"
+    return (
+        ", ".join(str(table[key]) for key in ("source", "date") if key in table)
+        or "a file of prices"
+    )
 
 
 class _Index:
@@ -187,7 +196,11 @@ class _Index:
     def beginning(self, name: str) -> tuple[Mapping[str, Any], str] | None:
         """The model whose name `name` goes on from, the longest first: a variant that the table does not have by name."""
         plain = _plain(name.rpartition("/")[2])
-        found = [(len(start), entry) for start, entry in self.beginnings if plain.startswith(start) and _VARIANT.match(plain, len(start))]
+        found = [
+            (len(start), entry)
+            for start, entry in self.beginnings
+            if plain.startswith(start) and _VARIANT.match(plain, len(start))
+        ]
         return max(found, key=lambda each: each[0])[1] if found else None
 
 
@@ -210,11 +223,34 @@ class Spelling(NamedTuple):
 
 
 _SAME = {
-    "google-vertex": "google", "gemini": "google", "vertex": "google", "vertex_ai": "google", "bedrock": "aws", "amazon": "aws",
-    "amazon-bedrock": "aws", "bedrock_converse": "aws", "azure_ai": "azure", "github_copilot": "github-copilot", "moonshot": "moonshotai",
-    "z-ai": "zai", "zai-org": "zai", "xai": "x-ai", "mistralai": "mistral", "deepseek-ai": "deepseek", "minimaxai": "minimax",
+    "google-vertex": "google",
+    "gemini": "google",
+    "vertex": "google",
+    "vertex_ai": "google",
+    "bedrock": "aws",
+    "amazon": "aws",
+    "amazon-bedrock": "aws",
+    "bedrock_converse": "aws",
+    "azure_ai": "azure",
+    "github_copilot": "github-copilot",
+    "moonshot": "moonshotai",
+    "z-ai": "zai",
+    "zai-org": "zai",
+    "xai": "x-ai",
+    "mistralai": "mistral",
+    "deepseek-ai": "deepseek",
+    "minimaxai": "minimax",
 }
-_PASSING = frozenset(_SAME.values()) | {"openrouter", "models", "publishers", "anthropic", "openai", "cursor", "litellm", "litellm_proxy"}
+_PASSING = frozenset(_SAME.values()) | {
+    "openrouter",
+    "models",
+    "publishers",
+    "anthropic",
+    "openai",
+    "cursor",
+    "litellm",
+    "litellm_proxy",
+}
 """Those that bill a model at its maker's price. Who else stands before a model's name may have prices of his own."""
 
 _BEDROCK = pattern(
@@ -231,7 +267,6 @@ _ENDINGS = (
 _EFFORT = pattern(r"(-thinking|-minimal|-low|-medium|-high|-xhigh|-none)+$")
 _SWAPPED = pattern(r"claude-(\d[\d.-]*)-([a-z]+)(|-.*)")
 """claude-4.5-sonnet, which is claude-sonnet-4.5."""
-
 
 
 def spellings(name: str) -> Iterator[Spelling]:
@@ -252,7 +287,12 @@ def spellings(name: str) -> Iterator[Spelling]:
             if bedrock := _BEDROCK.fullmatch(text):
                 region, vendor, model = bedrock.groups()
                 yield Spelling(_plain(f"{vendor}.{model}"), providers, modes, loose)
-                yield Spelling(_plain(model), (_SAME.get(vendor, vendor),), modes if region == "global" else (*modes, "regional"), loose)
+                yield Spelling(
+                    _plain(model),
+                    (_SAME.get(vendor, vendor),),
+                    modes if region == "global" else (*modes, "regional"),
+                    loose,
+                )
 
 
 def _shortened(text: str) -> Iterator[str]:
@@ -280,7 +320,9 @@ def _plain(name: str) -> str:
     return name.lower().replace(".", "-")
 
 
-def _price(model: Mapping[str, Any], defaults: Mapping[str, Any], modes: Iterable[str], estimated: bool) -> Price:
+def _price(
+    model: Mapping[str, Any], defaults: Mapping[str, Any], modes: Iterable[str], estimated: bool
+) -> Price:
     """What `model` costs in `modes`. A mode of which the table says nothing leaves the price as it is: an estimate."""
     estimated = estimated or bool(model.get("estimated"))
     ways: list[Mapping[str, Any]] = []
@@ -294,7 +336,9 @@ def _price(model: Mapping[str, Any], defaults: Mapping[str, Any], modes: Iterabl
             ways.append(way if isinstance(way, Mapping) else {"factor": way})
             estimated = estimated or bool(ways[-1].get("estimated"))
     changes = [model, *sorted(model.get("changes", ()), key=lambda change: str(change["from"]))]
-    since = tuple((_midnight(change.get("from")), _tiers(change, ways)) for change in reversed(changes))
+    since = tuple(
+        (_midnight(change.get("from")), _tiers(change, ways)) for change in reversed(changes)
+    )
     hours = tuple((*_seconds(hour["utc"]), _tiers(hour, ways)) for hour in model.get("hours", ()))
     return Price(since, hours, estimated)
 
@@ -302,7 +346,10 @@ def _price(model: Mapping[str, Any], defaults: Mapping[str, Any], modes: Iterabl
 def _tiers(prices: Mapping[str, Any], ways: list[Mapping[str, Any]]) -> Tiers:
     for way in ways:
         prices = _in_mode(prices, way)
-    tiers = [(int(start), _rates({**prices, **rates})) for start, rates in prices.get("above", {}).items()]
+    tiers = [
+        (int(start), _rates({**prices, **rates}))
+        for start, rates in prices.get("above", {}).items()
+    ]
     return (*sorted(tiers, reverse=True), (-1, _rates(prices)))
 
 
@@ -314,18 +361,37 @@ def _in_mode(prices: Mapping[str, Any], way: Mapping[str, Any]) -> Mapping[str, 
     own = {kind: way[kind] for kind in KINDS if kind in way}
 
     def changed(rates: Mapping[str, Any]) -> dict[str, Any]:
-        return {**rates, **{kind: Fraction(str(rates[kind])) * factor for kind in KINDS if kind in rates}, **own}
+        return {
+            **rates,
+            **{kind: Fraction(str(rates[kind])) * factor for kind in KINDS if kind in rates},
+            **own,
+        }
 
     above, own_above = prices.get("above", {}), way.get("above", {})
     starts = above.keys() | own_above.keys()
-    return {**changed(prices), "above": {start: {**changed(above.get(start, {})), **own_above.get(start, {})} for start in starts}}
+    return {
+        **changed(prices),
+        "above": {
+            start: {**changed(above.get(start, {})), **own_above.get(start, {})} for start in starts
+        },
+    }
 
 
 def _rates(prices: Mapping[str, Any]) -> Rates:
     """Rates from dollars a million tokens. What is cached costs as much as other input where nothing else is said."""
-    read, write, output = (_whole(prices.get(kind, prices.get("input", 0) if kind != "output" else 0)) for kind in ("cache_read", "cache_write", "output"))
+    read, write, output = (
+        _whole(prices.get(kind, prices.get("input", 0) if kind != "output" else 0))
+        for kind in ("cache_read", "cache_write", "output")
+    )
     write_1h = _whole(prices["cache_write_1h"]) if "cache_write_1h" in prices else write
-    return Rates(_whole(prices.get("input", 0)), output, read, write, write_1h, _whole(prices.get("web_search", WEB_SEARCH) * 1000))
+    return Rates(
+        _whole(prices.get("input", 0)),
+        output,
+        read,
+        write,
+        write_1h,
+        _whole(prices.get("web_search", WEB_SEARCH) * 1000),
+    )
 
 
 def _whole(dollars_a_million: "float | Fraction") -> int:
@@ -344,7 +410,10 @@ def _midnight(day: object) -> float:
 
 
 def _seconds(hours: tuple[str, str]) -> tuple[int, int]:
-    begin, end = (int(hour) * 3600 + int(minute) * 60 for hour, _, minute in (text.partition(":") for text in hours))
+    begin, end = (
+        int(hour) * 3600 + int(minute) * 60
+        for hour, _, minute in (text.partition(":") for text in hours)
+    )
     return begin, end
 
 

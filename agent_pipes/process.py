@@ -71,7 +71,9 @@ def began(identity: Identity) -> float:
             return float(calendar.timegm(time.strptime(identity.started, "%a %b %d %H:%M:%S %Y")))
         with open("/proc/stat", "rb") as file:
             boot = next((line.split()[1] for line in file if line.startswith(b"btime ")), None)
-        return int(boot) + int(identity.started) / os.sysconf("SC_CLK_TCK") if boot else float("inf")
+        return (
+            int(boot) + int(identity.started) / os.sysconf("SC_CLK_TCK") if boot else float("inf")
+        )
     except (OSError, ValueError):
         return float("inf")
 
@@ -122,7 +124,11 @@ def children(pid: int) -> list[int]:
     """The numbers of a process's children, as Linux names them at once, without a look at all processes. Raises OSError
     where the system does not (CONFIG_PROC_CHILDREN)."""
     os.stat(f"/proc/self/task/{os.getpid()}/children")
-    return [int(child) for task in _numbers(f"/proc/{pid}/task") for child in _read(f"/proc/{pid}/task/{task}/children").split()]
+    return [
+        int(child)
+        for task in _numbers(f"/proc/{pid}/task")
+        for child in _read(f"/proc/{pid}/task/{task}/children").split()
+    ]
 
 
 def below(roots: Iterable[int], table: Mapping[int, Process]) -> list[Process]:
@@ -279,7 +285,14 @@ def _status(pid: int, name: str) -> list[str]:
 def _field(content: bytes, name: str) -> list[str]:
     """The values of the line `name:` of a file of /proc."""
     head = name.encode() + b":"
-    return next((line[len(head) :].decode().split() for line in content.splitlines() if line.startswith(head)), [])
+    return next(
+        (
+            line[len(head) :].decode().split()
+            for line in content.splitlines()
+            if line.startswith(head)
+        ),
+        [],
+    )
 
 
 def _number(fields: list[str]) -> int:
@@ -308,19 +321,31 @@ def _row(pid: int, content: bytes) -> Process:
     fields = content[content.rindex(b")") + 2 :].split()
     state, threads, started = fields[0].decode(), int(fields[17]), fields[19].decode()
     return Process(
-        Identity(pid, started), parent=int(fields[1]), group=int(fields[2]), session=int(fields[3]), state=state,
+        Identity(pid, started),
+        parent=int(fields[1]),
+        group=int(fields[2]),
+        session=int(fields[3]),
+        state=state,
         # A process whose first thread has ended looks like a zombie while the others run on.
-        dead=state in "ZXx" and threads <= 1, kernel=bool(int(fields[6]) & _KERNEL_THREAD),
+        dead=state in "ZXx" and threads <= 1,
+        kernel=bool(int(fields[6]) & _KERNEL_THREAD),
     )
 
 
 def _ps(*which: str) -> Iterator[Process]:
     columns = ("pid=", "ppid=", "pgid=", "stat=", "lstart=")
-    for line in _output("ps", *which, *(word for column in columns for word in ("-o", column))).splitlines():
+    for line in _output(
+        "ps", *which, *(word for column in columns for word in ("-o", column))
+    ).splitlines():
         pid, above, group, state, *started = line.split()
         yield Process(
-            Identity(int(pid), " ".join(started)), parent=int(above), group=int(group), session=_session(int(pid)),
-            state=state[0], dead=state[0] == "Z", kernel=False,
+            Identity(int(pid), " ".join(started)),
+            parent=int(above),
+            group=int(group),
+            session=_session(int(pid)),
+            state=state[0],
+            dead=state[0] == "Z",
+            kernel=False,
         )
 
 
@@ -351,7 +376,14 @@ def _output(*command: str) -> str:
 
     environment = {**os.environ, "LC_ALL": "C", "TZ": "UTC"}
     try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment, timeout=10)
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+            timeout=10,
+        )
     except subprocess.TimeoutExpired as error:
         raise TimeoutError(f"{command[0]} does not answer") from error
     return done.stdout.decode(errors="surrogateescape")

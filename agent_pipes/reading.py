@@ -35,7 +35,16 @@ class Reading:
     ended: the session said that it is over, and nothing since.
     """
 
-    def __init__(self, session: Session, source: Source, clock: Clock, *, live: bool, max_result: int = 4096, recorded: bool = False) -> None:
+    def __init__(
+        self,
+        session: Session,
+        source: Source,
+        clock: Clock,
+        *,
+        live: bool,
+        max_result: int = 4096,
+        recorded: bool = False,
+    ) -> None:
         self.session = session
         self.source = source
         self.clock = clock
@@ -112,11 +121,18 @@ class Reading:
         if event.session and event.session not in self.ids:
             self.ids[event.session] = None
             if self.history:
-                yield make("history_start", event.time or self.clock.now(), event.session, {"path": str(self.session.path)})
+                yield make(
+                    "history_start",
+                    event.time or self.clock.now(),
+                    event.session,
+                    {"path": str(self.session.path)},
+                )
         if event.type:
             self.ended = event.type == "session_end"
         if event.type == "session_start" and (blind := event.data.get("cannot_tell")):
-            warn(f"session {event.session}: this form of {self.source.NAME}'s sessions cannot tell {', '.join(map(str, blind))}: see agent-pipes(7)")
+            warn(
+                f"session {event.session}: this form of {self.source.NAME}'s sessions cannot tell {', '.join(map(str, blind))}: see agent-pipes(7)"
+            )
         yield event
 
     def _believed(self, event: Event) -> Event:
@@ -124,17 +140,26 @@ class Reading:
         if event.type in OURS:
             said = event.raw.decode(errors="replace")[: self._max_result]
             self._disbelieve(f"an event of type {event.type}")
-            return make("unbelieved", event.time, event.session, {"event_type": event.type, "line": said})
+            return make(
+                "unbelieved", event.time, event.session, {"event_type": event.type, "line": said}
+            )
         if "cost" in event.data and event.type in RECORDING:
             self._disbelieve("a cost of its own making")
             (record,) = objects(event.raw)
-            return from_fields({**record, "data": {key: value for key, value in event.data.items() if key != "cost"}})
+            return from_fields(
+                {
+                    **record,
+                    "data": {key: value for key, value in event.data.items() if key != "cost"},
+                }
+            )
         return event
 
     def _disbelieve(self, what: str) -> None:
         if not self._disbelieved:
             self._disbelieved = True
-            warn(f"{self.session.path} holds {what}, which only this suite's own commands may say: not believed")
+            warn(
+                f"{self.session.path} holds {what}, which only this suite's own commands may say: not believed"
+            )
 
     def _complain(self, what: str) -> None:
         self.bad += 1

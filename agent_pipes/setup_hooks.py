@@ -22,14 +22,47 @@ SECONDS = 10
 """How long an agent waits for a hook at most."""
 
 _CLAUDES = (
-    "SessionStart", "UserPromptSubmit", "PreToolUse", "PostToolUse", "PostToolUseFailure", "SubagentStart", "SubagentStop", "Stop",
-    "StopFailure", "SessionEnd",
+    "SessionStart",
+    "UserPromptSubmit",
+    "PreToolUse",
+    "PostToolUse",
+    "PostToolUseFailure",
+    "SubagentStart",
+    "SubagentStop",
+    "Stop",
+    "StopFailure",
+    "SessionEnd",
 )
-_CODEXES = ("SessionStart", "UserPromptSubmit", "PreToolUse", "PostToolUse", "SubagentStart", "SubagentStop", "Stop", "SessionEnd")
+_CODEXES = (
+    "SessionStart",
+    "UserPromptSubmit",
+    "PreToolUse",
+    "PostToolUse",
+    "SubagentStart",
+    "SubagentStop",
+    "Stop",
+    "SessionEnd",
+)
 _GEMINIS = ("SessionStart", "BeforeAgent", "BeforeTool", "AfterTool", "AfterAgent", "SessionEnd")
-_COPILOTS = ("sessionStart", "userPromptSubmitted", "preToolUse", "postToolUse", "postToolUseFailure", "agentStop", "sessionEnd", "errorOccurred")
+_COPILOTS = (
+    "sessionStart",
+    "userPromptSubmitted",
+    "preToolUse",
+    "postToolUse",
+    "postToolUseFailure",
+    "agentStop",
+    "sessionEnd",
+    "errorOccurred",
+)
 _CURSORS = (
-    "sessionStart", "beforeSubmitPrompt", "preToolUse", "postToolUse", "postToolUseFailure", "subagentStart", "subagentStop", "afterAgentResponse",
+    "sessionStart",
+    "beforeSubmitPrompt",
+    "preToolUse",
+    "postToolUse",
+    "postToolUseFailure",
+    "subagentStart",
+    "subagentStop",
+    "afterAgentResponse",
     "sessionEnd",
 )
 
@@ -64,18 +97,54 @@ def settings_of(agent: str) -> Settings:
     """How `agent` is told."""
     match agent:
         case "claude":
-            return Settings(_home("CLAUDE_CONFIG_DIR", ".claude"), "settings.json", ".claude/settings.local.json", _CLAUDES, _matched)
+            return Settings(
+                _home("CLAUDE_CONFIG_DIR", ".claude"),
+                "settings.json",
+                ".claude/settings.local.json",
+                _CLAUDES,
+                _matched,
+            )
         case "codex":
-            note = "Codex runs a new hook only once you have said that you trust it: see /hooks there"
-            return Settings(_home("CODEX_HOME", ".codex"), "hooks.json", ".codex/hooks.json", _CODEXES, _matched, note=note)
+            note = (
+                "Codex runs a new hook only once you have said that you trust it: see /hooks there"
+            )
+            return Settings(
+                _home("CODEX_HOME", ".codex"),
+                "hooks.json",
+                ".codex/hooks.json",
+                _CODEXES,
+                _matched,
+                note=note,
+            )
         case "gemini":
             home = Path(os.environ.get("GEMINI_CLI_HOME") or Path.home()) / ".gemini"
-            return Settings(home, "settings.json", ".gemini/settings.json", _GEMINIS, _named, {"hooksConfig": {"enabled": True}})
+            return Settings(
+                home,
+                "settings.json",
+                ".gemini/settings.json",
+                _GEMINIS,
+                _named,
+                {"hooksConfig": {"enabled": True}},
+            )
         case "copilot":
             ours = "hooks/agent-strace.json"
-            return Settings(_home("COPILOT_HOME", ".copilot"), ours, f".github/{ours}", _COPILOTS, _shelled, {"version": 1})
+            return Settings(
+                _home("COPILOT_HOME", ".copilot"),
+                ours,
+                f".github/{ours}",
+                _COPILOTS,
+                _shelled,
+                {"version": 1},
+            )
         case _:
-            return Settings(Path.home() / ".cursor", "hooks.json", ".cursor/hooks.json", _CURSORS, _plain, {"version": 1})
+            return Settings(
+                Path.home() / ".cursor",
+                "hooks.json",
+                ".cursor/hooks.json",
+                _CURSORS,
+                _plain,
+                {"version": 1},
+            )
 
 
 def _home(variable: str, name: str) -> Path:
@@ -88,7 +157,17 @@ def _matched(command: str) -> Fields:
 
 
 def _named(command: str) -> Fields:
-    return {"matcher": "", "hooks": [{"type": "command", "name": "agent-strace", "command": command, "timeout": SECONDS * 1000}]}
+    return {
+        "matcher": "",
+        "hooks": [
+            {
+                "type": "command",
+                "name": "agent-strace",
+                "command": command,
+                "timeout": SECONDS * 1000,
+            }
+        ],
+    }
 
 
 def _shelled(command: str) -> Fields:
@@ -100,10 +179,22 @@ def _plain(command: str) -> Fields:
 
 
 @click.command("setup", cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--agent", type=click.Choice(list(AGENTS)), help="Whose settings.  [default: those of each agent that is set up here]")
-@click.option("--guard", is_flag=True, help="Have the hook deny what is out of scope, and everything once the breaker has tripped.")
-@click.option("--project", is_flag=True, help="The settings of this directory, instead of the user's own.")
-@click.option("--write", is_flag=True, help="Merge them into the agent's settings, of which a copy is kept.")
+@click.option(
+    "--agent",
+    type=click.Choice(list(AGENTS)),
+    help="Whose settings.  [default: those of each agent that is set up here]",
+)
+@click.option(
+    "--guard",
+    is_flag=True,
+    help="Have the hook deny what is out of scope, and everything once the breaker has tripped.",
+)
+@click.option(
+    "--project", is_flag=True, help="The settings of this directory, instead of the user's own."
+)
+@click.option(
+    "--write", is_flag=True, help="Merge them into the agent's settings, of which a copy is kept."
+)
 def setup(agent: str | None, guard: bool, project: bool, write: bool) -> int:
     """Print the settings by which an agent calls the hook, or add them with --write.
 
@@ -117,8 +208,12 @@ def setup(agent: str | None, guard: bool, project: bool, write: bool) -> int:
         if write:
             merge(path, wanted)
         else:
-            flags = "".join(f" --{flag}" for flag, given in (("project", project), ("guard", guard)) if given)
-            warn(f"to be merged into {path}, as 'agent-strace setup --agent {name}{flags} --write' does:")
+            flags = "".join(
+                f" --{flag}" for flag, given in (("project", project), ("guard", guard)) if given
+            )
+            warn(
+                f"to be merged into {path}, as 'agent-strace setup --agent {name}{flags} --write' does:"
+            )
             click.echo(json.dumps(wanted, indent=2))
         if found.note:
             warn(found.note)
@@ -132,14 +227,22 @@ def _present() -> list[str]:
     """The agents whose settings have a directory here."""
     names = [name for name in AGENTS if settings_of(name).home.is_dir()]
     if not names:
-        raise click.UsageError(f"none of the agents has settings here; name one with --agent: {', '.join(AGENTS)}")
+        raise click.UsageError(
+            f"none of the agents has settings here; name one with --agent: {', '.join(AGENTS)}"
+        )
     return names
 
 
 def _command(guard: bool) -> str:
     """The command line of the hook. It names us by our path: an agent need not have the same PATH as its user's shell."""
     called = sys.argv[0] if os.sep in sys.argv[0] else shutil.which(sys.argv[0]) or sys.argv[0]
-    return shlex.join([os.path.abspath(called) if os.sep in called else called, "hook", *(["--guard"] if guard else [])])
+    return shlex.join(
+        [
+            os.path.abspath(called) if os.sep in called else called,
+            "hook",
+            *(["--guard"] if guard else []),
+        ]
+    )
 
 
 def calls(settings: Settings, path: Path) -> tuple[list[str], bool]:
@@ -154,10 +257,16 @@ def calls(settings: Settings, path: Path) -> tuple[list[str], bool]:
 
 
 def _calls(value: Any) -> Iterator[str]:
-    for each in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+    for each in (
+        value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    ):
         yield from _calls(each)
     if isinstance(value, dict):
-        yield from (said for key in ("command", "bash") if isinstance(said := value.get(key), str) and _OURS.search(said))
+        yield from (
+            said
+            for key in ("command", "bash")
+            if isinstance(said := value.get(key), str) and _OURS.search(said)
+        )
 
 
 def merge(path: Path, wanted: Fields) -> None:
@@ -177,7 +286,9 @@ def merge(path: Path, wanted: Fields) -> None:
     kept = _kept(real, before) if before is not None else None
     new = real.with_name(f".{real.name}.new")
     new.unlink(missing_ok=True)
-    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
+    with open(
+        os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb"
+    ) as file:
         file.write(after)
         file.flush()
         os.fsync(file.fileno())
@@ -185,7 +296,9 @@ def merge(path: Path, wanted: Fields) -> None:
             os.fchmod(file.fileno(), real.stat().st_mode & 0o777)
     if _content(path, real) != before:
         new.unlink()
-        raise click.UsageError(f"{path} has been changed by someone else at this moment, and is left alone: try again")
+        raise click.UsageError(
+            f"{path} has been changed by someone else at this moment, and is left alone: try again"
+        )
     new.replace(real)
     warn(f"{path}: hooks added" + (f"; the settings as they were are in {kept}" if kept else ""))
 
@@ -201,11 +314,19 @@ def _content(path: Path, real: Path) -> bytes | None:
 
 def _parsed(path: Path, content: bytes) -> Fields:
     try:
-        document = json.loads(content.decode("utf-8-sig"), object_pairs_hook=_once) if content.strip() else {}
+        document = (
+            json.loads(content.decode("utf-8-sig"), object_pairs_hook=_once)
+            if content.strip()
+            else {}
+        )
     except json.JSONDecodeError as error:
-        raise click.UsageError(f"{path}:{error.lineno}:{error.colno}: not JSON: {error.msg}; nothing is changed, add the hooks by hand") from None
+        raise click.UsageError(
+            f"{path}:{error.lineno}:{error.colno}: not JSON: {error.msg}; nothing is changed, add the hooks by hand"
+        ) from None
     except (ValueError, RecursionError) as error:
-        raise click.UsageError(f"{path}: {error}; nothing is changed, add the hooks by hand") from None
+        raise click.UsageError(
+            f"{path}: {error}; nothing is changed, add the hooks by hand"
+        ) from None
     return _object(path, "the settings", document)
 
 
@@ -220,7 +341,9 @@ def _once(pairs: list[tuple[str, Any]]) -> Fields:
 
 def _object(path: Path, where: str, value: Any) -> Fields:
     if not isinstance(value, dict):
-        raise click.UsageError(f"{path}: {where}: expected an object; nothing is changed, add the hooks by hand")
+        raise click.UsageError(
+            f"{path}: {where}: expected an object; nothing is changed, add the hooks by hand"
+        )
     return value
 
 
@@ -237,7 +360,9 @@ def _merged(path: Path, document: Fields, wanted: Fields) -> Fields:
     for event in dict.fromkeys([*present, *wanted["hooks"]]):
         entries = present.get(event, [])
         if not isinstance(entries, list):
-            raise click.UsageError(f"{path}: hooks.{event}: expected a list; nothing is changed, add the hooks by hand")
+            raise click.UsageError(
+                f"{path}: hooks.{event}: expected a list; nothing is changed, add the hooks by hand"
+            )
         if left := _replaced(entries, wanted["hooks"].get(event, [])):
             hooks[event] = left
         elif event in present and not entries:
@@ -267,8 +392,13 @@ def _without_ours(entry: Any) -> Any:
     inner = entry.get("hooks")
     if isinstance(inner, list):
         others = [each for each in inner if _without_ours(each) is not None]
-        return entry if len(others) == len(inner) else {**entry, "hooks": others} if others else None
-    ours = any(isinstance(said := entry.get(key), str) and _OURS.search(said) for key in ("command", "bash"))
+        return (
+            entry if len(others) == len(inner) else {**entry, "hooks": others} if others else None
+        )
+    ours = any(
+        isinstance(said := entry.get(key), str) and _OURS.search(said)
+        for key in ("command", "bash")
+    )
     return None if ours else entry
 
 
@@ -286,7 +416,14 @@ def _kept(real: Path, before: bytes) -> Path:
     for number in range(1000):
         copy = real.with_name(f"{real.name}.bak{number or ''}")
         try:
-            with open(os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, real.stat().st_mode & 0o700), "wb") as file:
+            with open(
+                os.open(
+                    copy,
+                    os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC,
+                    real.stat().st_mode & 0o700,
+                ),
+                "wb",
+            ) as file:
                 file.write(before)
             return copy
         except FileExistsError:

@@ -79,8 +79,19 @@ class Line:
 
 
 @filter_command("trace-status")
-@click.option("--every", cls=Option, type=DURATION, default="30s", show_default=True, help="Time between two lines, where stderr is no terminal.")
-@click.option("--live/--no-live", default=None, help="One line that is rewritten each second. [default: where stderr is a terminal]")
+@click.option(
+    "--every",
+    cls=Option,
+    type=DURATION,
+    default="30s",
+    show_default=True,
+    help="Time between two lines, where stderr is no terminal.",
+)
+@click.option(
+    "--live/--no-live",
+    default=None,
+    help="One line that is rewritten each second. [default: where stderr is a terminal]",
+)
 def status(events: Iterable[Event], every: float = 30.0, live: bool | None = None) -> Events:
     """Say on stderr how a session does, while it is silent too, and once at the end: time, events, dollars, retries."""
     started = Started()
@@ -107,7 +118,9 @@ def status(events: Iterable[Event], every: float = 30.0, live: bool | None = Non
                 said = said or now
                 if latest and now - said >= pause:
                     said = now
-                    line.show(f"{warning_head()}{started.since(latest, now)}  {sessions[latest].line()}")
+                    line.show(
+                        f"{warning_head()}{started.since(latest, now)}  {sessions[latest].line()}"
+                    )
             elif kind == "violation" or kind == "kill":
                 line.clear()
             yield event

@@ -69,8 +69,18 @@ class Output:
         left = memoryview(b"".join(self.held))
         try:
             while left:
-                left = left[os.write(self._write_fd, left if self._write_fd != self.fd or not self.pipe else left[:512]) :]
-                if self.pipe and self._write_fd == self.fd and left and not select.select([], [self.fd], [], 0)[1]:
+                left = left[
+                    os.write(
+                        self._write_fd,
+                        left if self._write_fd != self.fd or not self.pipe else left[:512],
+                    ) :
+                ]
+                if (
+                    self.pipe
+                    and self._write_fd == self.fd
+                    and left
+                    and not select.select([], [self.fd], [], 0)[1]
+                ):
                     break
         except BlockingIOError:
             pass
@@ -84,7 +94,9 @@ class Output:
         self.held = [bytes(left)] if left else []
         self.size = len(left)
         if self.must_run and self.size > HELD:
-            warn(f"the reader of our output reads nothing: going on without it, {self.size} bytes are lost to it")
+            warn(
+                f"the reader of our output reads nothing: going on without it, {self.size} bytes are lost to it"
+            )
             self.deaf = True
 
     def full(self) -> bool:
@@ -134,7 +146,9 @@ class Waiter:
         """From now on SIGINT, SIGTERM and SIGHUP end the wait and set `signal`; a second one kills as ever."""
         if self._wake_read >= 0:
             return
-        self._wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC) if hasattr(os, "pipe2") else os.pipe()
+        self._wake_read, wake_write = (
+            os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC) if hasattr(os, "pipe2") else os.pipe()
+        )
         os.set_blocking(wake_write, False)
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
         for number in SIGNALS:
@@ -187,7 +201,11 @@ class Waiter:
         if self._wake_read in ready:
             with suppress(BlockingIOError):
                 os.read(self._wake_read, 512)
-        if self.output and self.output.pipe and ready.get(self.output.fd, 0) & (select.POLLERR | select.POLLNVAL):
+        if (
+            self.output
+            and self.output.pipe
+            and ready.get(self.output.fd, 0) & (select.POLLERR | select.POLLNVAL)
+        ):
             raise ReaderGone
         return set(ready)
 
@@ -248,14 +266,22 @@ class Reader:
     """
 
     def __init__(
-        self, waiter: Waiter, fd: int = 0, name: str = "standard input", sees: frozenset[str] = frozenset(),
+        self,
+        waiter: Waiter,
+        fd: int = 0,
+        name: str = "standard input",
+        sees: frozenset[str] = frozenset(),
         known: Mapping[str, object] | None = None,
     ) -> None:
         self.lines = Lines(waiter, fd)
         self.name = name
         self.number = 0
         self.bad = 0
-        self._unseen = frozenset(begin for begin, kind in WRITTEN.items() if kind not in sees) if sees else frozenset()
+        self._unseen = (
+            frozenset(begin for begin, kind in WRITTEN.items() if kind not in sees)
+            if sees
+            else frozenset()
+        )
         self._passed: Passed | None = None
         self._known = known
         self._session = ""
@@ -294,7 +320,10 @@ class Reader:
         if content.count(b'"event_type":') != count:
             return map(self._event, lines)
         session = self._session
-        if self._known is not None and (session not in self._known or content.count(b'"session_id":"%b"' % session.encode()) != count):
+        if self._known is not None and (
+            session not in self._known
+            or content.count(b'"session_id":"%b"' % session.encode()) != count
+        ):
             return map(self._event, lines)
         self.number += count
         self._passed = Passed(content)

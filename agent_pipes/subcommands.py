@@ -11,11 +11,23 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 SUBCOMMANDS = {
-    "backtest": ("agent_pipes.backtest", "Try limits on the past: what would have been raised in every session recorded on this machine."),
+    "backtest": (
+        "agent_pipes.backtest",
+        "Try limits on the past: what would have been raised in every session recorded on this machine.",
+    ),
     "doctor": ("agent_pipes.doctor", "Say what was found here, and whether a breaker would work."),
-    "hook": ("agent_pipes.hook", "Write down what an agent says through its hooks, in the .agent-traces store."),
-    "setup": ("agent_pipes.setup_hooks", "Print the settings by which an agent calls the hook, or add them with --write."),
-    "watch": ("agent_pipes.watch", "Watch an agent's session, tell of every limit that is passed, and end the agent if asked to."),
+    "hook": (
+        "agent_pipes.hook",
+        "Write down what an agent says through its hooks, in the .agent-traces store.",
+    ),
+    "setup": (
+        "agent_pipes.setup_hooks",
+        "Print the settings by which an agent calls the hook, or add them with --write.",
+    ),
+    "watch": (
+        "agent_pipes.watch",
+        "Watch an agent's session, tell of every limit that is passed, and end the agent if asked to.",
+    ),
 }
 """Where each is, and its summary: the listing of all loads none of them."""
 
@@ -34,16 +46,27 @@ class Subcommands(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         limit = formatter.width - 6 - max(map(len, SUBCOMMANDS))
         with formatter.section("Commands"):
-            formatter.write_dl([(name, click.Command(name, help=summary).get_short_help_str(limit)) for name, (_, summary) in SUBCOMMANDS.items()])
-
+            formatter.write_dl(
+                [
+                    (name, click.Command(name, help=summary).get_short_help_str(limit))
+                    for name, (_, summary) in SUBCOMMANDS.items()
+                ]
+            )
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem[str]]":
         from click.shell_completion import CompletionItem
 
-        found = [CompletionItem(name, help=summary) for name, (_, summary) in SUBCOMMANDS.items() if name.startswith(incomplete)]
+        found = [
+            CompletionItem(name, help=summary)
+            for name, (_, summary) in SUBCOMMANDS.items()
+            if name.startswith(incomplete)
+        ]
         return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
 
 
 strace = Subcommands(
-    "agent-strace", help="Circuit breakers for AI coding agents.", params=[version_option()], context_settings={"help_option_names": ["-h", "--help"]},
+    "agent-strace",
+    help="Circuit breakers for AI coding agents.",
+    params=[version_option()],
+    context_settings={"help_option_names": ["-h", "--help"]},
 )

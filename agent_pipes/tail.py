@@ -38,7 +38,13 @@ def read_pipe(waiter: Waiter, source: Source | None, options: dict[str, Any]) ->
             if source is None and len(held) < choose.SNIFFED:
                 continue
             lines = held
-            reading = Reading(_session(Path("standard input"), source or _unknown()), source or _unknown(), clock, live=False, **options)
+            reading = Reading(
+                _session(Path("standard input"), source or _unknown()),
+                source or _unknown(),
+                clock,
+                live=False,
+                **options,
+            )
         yield from reading.events("standard input", number, lines)
         number += len(lines)
     if reading is None and any(line.strip() for line in held):
@@ -61,7 +67,9 @@ def _format(lines: list[bytes]) -> Source | None:
 
 
 def _unknown() -> Source:
-    raise click.UsageError(f"standard input is in no known format; known are {', '.join(choose.NAMES)} (--format forces one)")
+    raise click.UsageError(
+        f"standard input is in no known format; known are {', '.join(choose.NAMES)} (--format forces one)"
+    )
 
 
 def _session(path: Path, source: Source) -> Session:
@@ -77,19 +85,65 @@ def _session(path: Path, source: Source) -> Session:
 @filter_command("trace-tail", reads=False)
 @click.argument("session", required=False, metavar="[SESSION|FILE|-]")
 @click.option("--no-follow", is_flag=True, help="End where the session's files end now.")
-@click.option("--all", "every", is_flag=True, help="All live sessions of this machine, and each new one as it starts; with --no-follow, all there are.")
-@click.option("--wait", is_flag=True, help="Wait for the next session of this directory, if none is live.")
-@click.option("--since", type=DURATION, help="With --no-follow --all: only sessions that changed within this time.")
+@click.option(
+    "--all",
+    "every",
+    is_flag=True,
+    help="All live sessions of this machine, and each new one as it starts; with --no-follow, all there are.",
+)
+@click.option(
+    "--wait", is_flag=True, help="Wait for the next session of this directory, if none is live."
+)
+@click.option(
+    "--since",
+    type=DURATION,
+    help="With --no-follow --all: only sessions that changed within this time.",
+)
 @click.option("--pid", type=click.IntRange(min=2), help="The agent's process; end when it does.")
-@click.option("--format", "form", type=click.Choice(choose.NAMES), help="Read this format, whatever the content looks like.")
-@click.option("--max-result", type=SIZE, default="4096", show_default=True, help="Longest part of a result that an event carries.")
-@click.option("--max-line", type=SIZE, default="64M", show_default=True, help="Longest line that is read; a longer one is skipped, and said.")
-@click.option("--recorded", is_flag=True, help="Leave recorded token counts as they are, also where they are placeholders.")
-@click.option("--poll", is_flag=True, help="Look at the files twenty times a second instead of being told of changes.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(choose.NAMES),
+    help="Read this format, whatever the content looks like.",
+)
+@click.option(
+    "--max-result",
+    type=SIZE,
+    default="4096",
+    show_default=True,
+    help="Longest part of a result that an event carries.",
+)
+@click.option(
+    "--max-line",
+    type=SIZE,
+    default="64M",
+    show_default=True,
+    help="Longest line that is read; a longer one is skipped, and said.",
+)
+@click.option(
+    "--recorded",
+    is_flag=True,
+    help="Leave recorded token counts as they are, also where they are placeholders.",
+)
+@click.option(
+    "--poll",
+    is_flag=True,
+    help="Look at the files twenty times a second instead of being told of changes.",
+)
 def tail(
-    waiter: Waiter, session: str | None = None, no_follow: bool = False, every: bool = False, wait: bool = False,
-    since: float | None = None, pid: int | None = None, form: str | None = None, max_result: int = 4096,
-    max_line: int = 64 << 20, recorded: bool = False, poll: bool = False, child: "Identity | None" = None,
+    waiter: Waiter,
+    session: str | None = None,
+    no_follow: bool = False,
+    every: bool = False,
+    wait: bool = False,
+    since: float | None = None,
+    pid: int | None = None,
+    form: str | None = None,
+    max_result: int = 4096,
+    max_line: int = 64 << 20,
+    recorded: bool = False,
+    poll: bool = False,
+    child: "Identity | None" = None,
 ) -> Events:
     """Write the events of an agent's session, from its start, then as it grows.
 
@@ -97,25 +151,45 @@ def tail(
     id, or an agent's name; FILE a session's file; - reads an agent's own JSON output from standard input.
     """
     if since is not None and not (no_follow and every):
-        raise click.UsageError("--since chooses among recorded sessions: it needs --no-follow --all")
+        raise click.UsageError(
+            "--since chooses among recorded sessions: it needs --no-follow --all"
+        )
     given = child or _given(pid)
     options: dict[str, Any] = {"max_result": max_result, "recorded": recorded}
     source = choose.source(form) if form else None
     if session == "-" or (session is None and not every and not child and _redirected()):
         return (yield from read_pipe(waiter, source, options))
-    reader = Tail(waiter, poll=poll, once=no_follow, max_line=max_line, options=options, child=child is not None)
+    reader = Tail(
+        waiter,
+        poll=poll,
+        once=no_follow,
+        max_line=max_line,
+        options=options,
+        child=child is not None,
+    )
     try:
         if child:
-            yield from follow(reader, lambda tail: _of_child(tail, child), endless=True, given=child, how="child", wait=True)
+            yield from follow(
+                reader,
+                lambda tail: _of_child(tail, child),
+                endless=True,
+                given=child,
+                how="child",
+                wait=True,
+            )
             if not reader.seen:
                 warn(UNWATCHED)
         elif no_follow:
             chosen = _recorded(since) if every else [_chosen(session, source)]
             yield from read_once(reader, chosen, source)
         elif every:
-            yield from follow(reader, _every_live, endless=True, given=given, how="given", wait=True)
+            yield from follow(
+                reader, _every_live, endless=True, given=given, how="given", wait=True
+            )
         else:
-            find = _waited_for(reader) if wait and session is None else _just(_chosen(session, source))
+            find = (
+                _waited_for(reader) if wait and session is None else _just(_chosen(session, source))
+            )
             yield from follow(reader, find, endless=False, given=given, how="given", wait=wait)
     finally:
         reader.follower.close()
@@ -157,7 +231,9 @@ def _chosen(text: str | None, source: Source | None) -> Session:
         if path.is_dir():
             path = path / "events.ndjson"
         if path.exists() and not path.is_file():
-            raise click.UsageError(f"{path}: no regular file; what a pipe brings is read from standard input: trace-tail -")
+            raise click.UsageError(
+                f"{path}: no regular file; what a pipe brings is read from standard input: trace-tail -"
+            )
         if path.exists():
             return _session(path, source or choose.format_of(path))
         if os.sep in text:
@@ -167,7 +243,9 @@ def _chosen(text: str | None, source: Source | None) -> Session:
     mine = [each for each in choose.sessions() if choose.here(each, cwd)]
     live = [each for each in mine if choose.is_live(each)]
     if not mine:
-        raise click.UsageError("no session was found in this directory; start an agent here, wait for it with --wait, or name a session (trace-list)")
+        raise click.UsageError(
+            "no session was found in this directory; start an agent here, wait for it with --wait, or name a session (trace-list)"
+        )
     chosen = (live or mine)[0]
     age = written(max(0.0, round(time.time() - chosen.modified)))
     why = "the live session" if live else "the newest session, not known to be live,"
@@ -185,7 +263,11 @@ def _waited_for(tail: Tail) -> Find:
 
     def find(tail: Tail) -> list[Session]:
         nonlocal said
-        mine = [each for each in choose.sessions() if choose.here(each, cwd) and each.path not in tail.seen]
+        mine = [
+            each
+            for each in choose.sessions()
+            if choose.here(each, cwd) and each.path not in tail.seen
+        ]
         fit = [each for each in mine if each.modified >= began or tail.is_live(each)]
         if not fit and not said and not tail.seen:
             said = True
@@ -210,7 +292,9 @@ def _of_child(tail: Tail, child: "Identity") -> list[Session]:
         process = choose.process_of(session)
         if process and not control_of(session):
             # What its parent has left behind comes to us, who are the nearest subreaper.
-            if process == child or {child.pid, os.getpid()} & {each.pid for each in ancestors(process.pid)}:
+            if process == child or {child.pid, os.getpid()} & {
+                each.pid for each in ancestors(process.pid)
+            }:
                 found.append(session)
         elif choose.here(session, os.getcwd()) and tail.is_new(session):
             found.append(session)

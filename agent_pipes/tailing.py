@@ -44,7 +44,16 @@ AHEAD = 0.5
 class Tail:
     """What is being followed: the sessions, their files, and the processes that write them."""
 
-    def __init__(self, waiter: Waiter, *, poll: bool, once: bool = False, max_line: int, options: dict[str, Any], child: bool = False) -> None:
+    def __init__(
+        self,
+        waiter: Waiter,
+        *,
+        poll: bool,
+        once: bool = False,
+        max_line: int,
+        options: dict[str, Any],
+        child: bool = False,
+    ) -> None:
         self.waiter = waiter
         self.clock = Clock()
         self.since = self.clock.began - (AHEAD if child else 0.0)
@@ -65,7 +74,9 @@ class Tail:
 
     def add(self, session: Session, source: Source | None = None, *, live: bool) -> Reading:
         """Begin to read a session, from its start."""
-        reading = Reading(session, source or choose.source(session.agent), self.clock, live=live, **self.options)
+        reading = Reading(
+            session, source or choose.source(session.agent), self.clock, live=live, **self.options
+        )
         self.readings[session.path] = reading
         self.seen.add(session.path)
         if live and choose.told_by_its_agent(session):
@@ -77,10 +88,16 @@ class Tail:
     def successor(self, reading: Reading) -> Session | None:
         """The session that this one goes on as: the one that the same process has opened since (/clear, /resume, /branch),
         or the same one as its agent writes it, where hooks were quicker to write of it; None while it is this one."""
-        successor: Callable[[Session], Session | None] | None = getattr(reading.source, "successor", None)
+        successor: Callable[[Session], Session | None] | None = getattr(
+            reading.source, "successor", None
+        )
         if successor:
             return successor(reading.session)
-        return None if reading.session.path in self._named else choose.told_by_its_agent(reading.session)
+        return (
+            None
+            if reading.session.path in self._named
+            else choose.told_by_its_agent(reading.session)
+        )
 
     def list_files(self, reading: Reading) -> None:
         """Follow the files that the session has grown meanwhile (its subagents')."""
@@ -185,7 +202,12 @@ class Tail:
         """Whether it is sure that nobody works in the session any more, though its process was never known."""
         closed: Callable[[Session], bool] | None = getattr(reading.source, "closed", None)
         path = reading.session.path
-        if reading.history or closed is None or path in self.processes or not closed(reading.session):
+        if (
+            reading.history
+            or closed is None
+            or path in self.processes
+            or not closed(reading.session)
+        ):
             self._left.pop(path, None)
             return False
         now = time.monotonic()
@@ -200,7 +222,9 @@ Find = Callable[[Tail], list[Session]]
 """What is to be followed beside what already is: asked once a second."""
 
 
-def follow(tail: Tail, find: Find, *, endless: bool, given: "Identity | None", how: str, wait: bool) -> Iterator[Event]:
+def follow(
+    tail: Tail, find: Find, *, endless: bool, given: "Identity | None", how: str, wait: bool
+) -> Iterator[Event]:
     """Follow what `find` finds, until it has ended (`endless`: and whatever comes next).
 
     given: the process, where somebody has named it; `how` says who.
@@ -239,7 +263,10 @@ def follow(tail: Tail, find: Find, *, endless: bool, given: "Identity | None", h
                 yield from tail.drop(reading, "")
         if not tail.readings and (ended or (not endless and (tail.seen or not wait))):
             return
-        if not waiter.wait(tail.follower.fileno(), min(tail.follower.interval, waiter.interval, max(0.0, due - now))):
+        if not waiter.wait(
+            tail.follower.fileno(),
+            min(tail.follower.interval, waiter.interval, max(0.0, due - now)),
+        ):
             yield tick(tail.clock.now())
 
 

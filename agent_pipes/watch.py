@@ -26,7 +26,12 @@ from agent_pipes.stream import Waiter
 from agent_pipes.tail import tail
 
 WATCHERS: dict[str, Filter] = {
-    "retry": detect_retry, "loop": detect_loop, "cost": detect_cost, "scope": detect_scope, "duration": detect_duration, "stall": detect_stall,
+    "retry": detect_retry,
+    "loop": detect_loop,
+    "cost": detect_cost,
+    "scope": detect_scope,
+    "duration": detect_duration,
+    "stall": detect_stall,
 }
 """The detectors of the preset, in the order in which events pass them."""
 
@@ -43,9 +48,16 @@ def watch_options() -> list[click.Option]:
     """The filters' options that have a flag here, under that flag, with the filter's own type, default and help."""
     return [
         click.Option(
-            [option.flag, _name(option)], type=option.type, multiple=option.multiple, is_flag=option.is_flag, default=None, envvar=option.envvar,
+            [option.flag, _name(option)],
+            type=option.type,
+            multiple=option.multiple,
+            is_flag=option.is_flag,
+            default=None,
+            envvar=option.envvar,
             metavar=option.metavar,
-            help=f"{option.help}  [default: {option.default}]" if option.show_default else option.help,
+            help=f"{option.help}  [default: {option.default}]"
+            if option.show_default
+            else option.help,
         )
         for option in preset_options()
         if option.flag
@@ -62,12 +74,22 @@ Part = tuple[Filter, dict[str, Any]]
 class Plan:
     """The pipeline that the flags, the config file and the defaults come to."""
 
-    def __init__(self, flags: dict[str, Any], file: dict[str, Any], off: set[str], *, kills: bool | None, strict: bool = False) -> None:
+    def __init__(
+        self,
+        flags: dict[str, Any],
+        file: dict[str, Any],
+        off: set[str],
+        *,
+        kills: bool | None,
+        strict: bool = False,
+    ) -> None:
         self.flags = flags
         self.file = file
         self.off = off
         sinks: tuple[str, ...] = flags.get("option_alert") or ()
-        self.sinks = sinks or default_sinks(*(self.value(_option(alert, name)) for name in ("webhook", "form", "program")))
+        self.sinks = sinks or default_sinks(
+            *(self.value(_option(alert, name)) for name in ("webhook", "form", "program"))
+        )
         self.acts = {watcher: self.actions(watcher, bool(sinks), kills) for watcher in WATCHERS}
         self.kills = bool(kills) or strict or any("kill" in acts for acts in self.acts.values())
         if self.kills and not kills:
@@ -91,7 +113,11 @@ class Plan:
         return self.file.get(option.key) if option.key else None
 
     def values(self, part: Filter) -> dict[str, Any]:
-        found = {option.name: self.value(option) for option in part.options if not option.key.endswith(".alert")}
+        found = {
+            option.name: self.value(option)
+            for option in part.options
+            if not option.key.endswith(".alert")
+        }
         return {str(name): value for name, value in found.items() if value is not None}
 
     def check_alerts(self) -> None:
@@ -122,7 +148,9 @@ def explain(parts: list[Part], command: tuple[str, ...]) -> str:
     for part, values in parts:
         shown = {name: value for name, value in values.items() if name != "webhook"}
         words = shlex.join(part.command_line(**shown))
-        lines.append(words + ' --webhook "$AGENT_PIPES_WEBHOOK"' if values.get("webhook") else words)
+        lines.append(
+            words + ' --webhook "$AGENT_PIPES_WEBHOOK"' if values.get("webhook") else words
+        )
     text = " |\n  ".join(lines)
     return f"# beside: {shlex.join(command)}\n{text}" if command else text
 
@@ -145,19 +173,55 @@ class Watch(Command):
 
 @click.command("watch", cls=Watch, context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("session", required=False)
-@click.option("--on-violation", type=click.Choice(["alert", "kill"]), help="What becomes of the agent on a violation.  [default: alert]")
-@click.option("--config", "config_file", type=click.Path(path_type=Path), help="The config file.  [default: .agent-watch.json, if it is there]")
-@click.option("--explain", "explained", is_flag=True, help="Print the pipeline in the shell's words, and exit.")
-@click.option("--all", "every", is_flag=True, help="Follow every live session of this machine, and each new one.")
+@click.option(
+    "--on-violation",
+    type=click.Choice(["alert", "kill"]),
+    help="What becomes of the agent on a violation.  [default: alert]",
+)
+@click.option(
+    "--config",
+    "config_file",
+    type=click.Path(path_type=Path),
+    help="The config file.  [default: .agent-watch.json, if it is there]",
+)
+@click.option(
+    "--explain",
+    "explained",
+    is_flag=True,
+    help="Print the pipeline in the shell's words, and exit.",
+)
+@click.option(
+    "--all",
+    "every",
+    is_flag=True,
+    help="Follow every live session of this machine, and each new one.",
+)
 @click.option("--no-follow", is_flag=True, help="Judge what stands in the session now, and end.")
 @click.option("--pid", type=int, help="The agent's process, where it cannot be found out.")
-@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Append the events here. [default: stdout, unless it is a terminal or COMMAND's]")
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Append the events here. [default: stdout, unless it is a terminal or COMMAND's]",
+)
 @click.option("--strict", is_flag=True, help="End the agent, too, when a watcher fails.")
-@click.option("-e", "--exit-status", "exit_status", is_flag=True, help="Exit with 1 if a violation was seen.")
+@click.option(
+    "-e", "--exit-status", "exit_status", is_flag=True, help="Exit with 1 if a violation was seen."
+)
 @click.pass_obj
 def watch(
-    command: tuple[str, ...], /, session: str | None, on_violation: str | None, config_file: Path | None, explained: bool, every: bool,
-    no_follow: bool, pid: int | None, output: Path | None, strict: bool, exit_status: bool, **flags: Any,
+    command: tuple[str, ...],
+    /,
+    session: str | None,
+    on_violation: str | None,
+    config_file: Path | None,
+    explained: bool,
+    every: bool,
+    no_follow: bool,
+    pid: int | None,
+    output: Path | None,
+    strict: bool,
+    exit_status: bool,
+    **flags: Any,
 ) -> int:
     """Watch an agent's session, tell of every limit that is passed, and end the agent if asked to.
 
@@ -167,12 +231,25 @@ def watch(
     speak_as("[watch] ")
     orders = Orders()
     file, off = configured(config_file, orders)
-    plan = Plan(flags, file, off, kills=None if on_violation is None else on_violation == "kill", strict=strict)
+    plan = Plan(
+        flags,
+        file,
+        off,
+        kills=None if on_violation is None else on_violation == "kill",
+        strict=strict,
+    )
     scoped(plan, orders)
-    source: dict[str, Any] = {"session": session, "every": every, "no_follow": no_follow, "pid": pid}
+    source: dict[str, Any] = {
+        "session": session,
+        "every": every,
+        "no_follow": no_follow,
+        "pid": pid,
+    }
     source["wait"] = session is None and not (no_follow or every)
     if command and (session or every or no_follow or pid):
-        raise click.UsageError("COMMAND brings its own session and process: SESSION, --all, --no-follow and --pid do not go with it")
+        raise click.UsageError(
+            "COMMAND brings its own session and process: SESSION, --all, --no-follow and --pid do not go with it"
+        )
     if every and plan.kills and pid:
         raise click.UsageError("--pid is one session's process, and --all follows many")
     parts = plan.parts(source)
@@ -187,11 +264,24 @@ def watch(
     if command:
         from agent_pipes.command import run_command
 
-        return run_command(command, waiter, lambda child: _run([(tail, {"child": child}), *parts[1:]], waiter, output, True, strict, exit_status))
+        return run_command(
+            command,
+            waiter,
+            lambda child: _run(
+                [(tail, {"child": child}), *parts[1:]], waiter, output, True, strict, exit_status
+            ),
+        )
     return _run(parts, waiter, output, os.isatty(1), strict, exit_status)
 
 
-def _run(parts: list[Part], waiter: Waiter, output: Path | None, silent: bool, strict: bool, exit_status: bool) -> int:
+def _run(
+    parts: list[Part],
+    waiter: Waiter,
+    output: Path | None,
+    silent: bool,
+    strict: bool,
+    exit_status: bool,
+) -> int:
     fd = None if silent else 1
     if output:
         fd = os.open(output, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -209,7 +299,9 @@ def configured(path: Path | None, orders: Orders) -> tuple[dict[str, Any], set[s
     found = config.load(path or config.DEFAULT, preset_options(), WATCHERS)
     warn(f"Limits from {path or config.DEFAULT}")
     if open_to_all(path or config.DEFAULT):
-        warn(f"warning: {path or config.DEFAULT} can be written by other users than its owner, and so can what it allows")
+        warn(
+            f"warning: {path or config.DEFAULT} can be written by other users than its owner, and so can what it allows"
+        )
     return found
 
 

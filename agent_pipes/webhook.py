@@ -48,13 +48,19 @@ class Endpoint:
             parts = urlsplit(text)
             self.host, self.port = parts.hostname or "", parts.port
         except ValueError:
-            raise click.UsageError("the webhook's URL is not one: expected https://host/path") from None
+            raise click.UsageError(
+                "the webhook's URL is not one: expected https://host/path"
+            ) from None
         if parts.scheme not in ("https", "http") or not self.host:
             raise click.UsageError("the webhook's URL is not one: expected https://host/path")
         if parts.username or parts.password:
-            raise click.UsageError("the webhook's URL holds a user's name or password, which would not be sent")
+            raise click.UsageError(
+                "the webhook's URL holds a user's name or password, which would not be sent"
+            )
         if parts.scheme == "http" and self.host not in LOCAL and not allow_http:
-            raise click.UsageError("the webhook's URL is http:, which sends the alert and the URL in the clear; use https:, or --allow-http")
+            raise click.UsageError(
+                "the webhook's URL is http:, which sends the alert and the URL in the clear; use https:, or --allow-http"
+            )
         self.tls = ssl.create_default_context() if parts.scheme == "https" else None
         self.path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
@@ -78,20 +84,35 @@ class Endpoint:
         timer.start()
         connection = self._connection()
         try:
-            plain = socket.create_connection((self.host, self.port or connection.default_port), timeout=min(CONNECT, left))
+            plain = socket.create_connection(
+                (self.host, self.port or connection.default_port), timeout=min(CONNECT, left)
+            )
             lines.append(plain.dup())
             if expired.is_set():
                 raise TimeoutError
             plain.settimeout(left)
-            connection.sock = self.tls.wrap_socket(plain, server_hostname=self.host) if self.tls else plain
-            connection.request("POST", self.path, body, {"Content-Type": "application/json", "User-Agent": "agent-pipes"})
+            connection.sock = (
+                self.tls.wrap_socket(plain, server_hostname=self.host) if self.tls else plain
+            )
+            connection.request(
+                "POST",
+                self.path,
+                body,
+                {"Content-Type": "application/json", "User-Agent": "agent-pipes"},
+            )
             # What else they have to say may take as long as it likes: the status is the answer.
             self._judge(connection.getresponse())
         except Undelivered:
             raise
         except (OSError, http.client.HTTPException, ValueError) as error:
-            why = "no answer in time" if expired.is_set() or isinstance(error, TimeoutError) else self._reason(error)
-            raise Undelivered(why, again=not isinstance(error, ssl.SSLCertVerificationError)) from None
+            why = (
+                "no answer in time"
+                if expired.is_set() or isinstance(error, TimeoutError)
+                else self._reason(error)
+            )
+            raise Undelivered(
+                why, again=not isinstance(error, ssl.SSLCertVerificationError)
+            ) from None
         finally:
             timer.cancel()
             connection.close()
@@ -107,18 +128,33 @@ class Endpoint:
         if 200 <= answer.status < 300:
             return
         if answer.status in AGAIN or answer.status >= 500:
-            raise Undelivered(f"status {answer.status}", again=True, after=retry_after(answer.headers.get("Retry-After") or ""))
-        raise Undelivered(f"status {answer.status}" + (", a redirect, which is not followed" if 300 <= answer.status < 400 else ""))
+            raise Undelivered(
+                f"status {answer.status}",
+                again=True,
+                after=retry_after(answer.headers.get("Retry-After") or ""),
+            )
+        raise Undelivered(
+            f"status {answer.status}"
+            + (", a redirect, which is not followed" if 300 <= answer.status < 400 else "")
+        )
 
     def _reason(self, error: Exception) -> str:
         """What kind of error it is; of its text only what cannot hold the URL."""
         if isinstance(error, ssl.SSLCertVerificationError):
             message = error.verify_message
-            return "its certificate is not to be trusted" + (f" ({message})" if self.host not in message else " (it is another host's)")
+            return "its certificate is not to be trusted" + (
+                f" ({message})" if self.host not in message else " (it is another host's)"
+            )
         if isinstance(error, ssl.SSLError):
-            return f"TLS failed ({(error.reason or type(error).__name__).lower().replace('_', ' ')})"
+            return (
+                f"TLS failed ({(error.reason or type(error).__name__).lower().replace('_', ' ')})"
+            )
         number, strerror = getattr(error, "errno", None), getattr(error, "strerror", None)
-        return type(error).__name__ + (f" ({strerror})" if number and isinstance(strerror, str) and self.host not in strerror else "")
+        return type(error).__name__ + (
+            f" ({strerror})"
+            if number and isinstance(strerror, str) and self.host not in strerror
+            else ""
+        )
 
 
 def retry_after(text: str) -> float:
@@ -134,7 +170,9 @@ def retry_after(text: str) -> float:
 class Sender:
     """Posts messages to an endpoint: what an Outbox delivers with."""
 
-    def __init__(self, endpoint: Endpoint, payload: Payload, *, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(
+        self, endpoint: Endpoint, payload: Payload, *, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
         self.endpoint = endpoint
         self.payload = payload
         self.sleep = sleep
@@ -153,6 +191,11 @@ class Sender:
                 pause = max(why.after, random.uniform(0.2, 1.0) * 2 ** (attempt - 1))  # noqa: S311
                 if why.after:
                     deadline = time.monotonic() + pause + TOTAL
-                if not why.again or attempt == TRIES or why.after > PATIENCE or time.monotonic() + pause >= deadline:
+                if (
+                    not why.again
+                    or attempt == TRIES
+                    or why.after > PATIENCE
+                    or time.monotonic() + pause >= deadline
+                ):
                     raise
             self.sleep(pause)

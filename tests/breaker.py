@@ -17,7 +17,13 @@ from agent_pipes.process import identify
 from agent_pipes.processes.ending import Ending
 from agent_pipes.processes.held import Held, Refused
 
-fd, pid, name, kill_after, marker = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], float(sys.argv[4]), sys.argv[5]
+fd, pid, name, kill_after, marker = (
+    int(sys.argv[1]),
+    int(sys.argv[2]),
+    sys.argv[3],
+    float(sys.argv[4]),
+    sys.argv[5],
+)
 signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
 signal.alarm(60)
 
@@ -35,7 +41,11 @@ helper = subprocess.Popen(["sleep", "60"], process_group=0)
 say(f"{name}-helper", helper.pid)
 say(name, os.getpid())
 signal.sigwait({signal.SIGUSR1})
-ending = Ending(agent, kill_after=kill_after, marker=(marker.partition("=")[0], marker.partition("=")[2]) if marker else None)
+ending = Ending(
+    agent,
+    kill_after=kill_after,
+    marker=(marker.partition("=")[0], marker.partition("=")[2]) if marker else None,
+)
 ending.begin()
 say(f"{name}-began", ending.fds() != [])
 outcome = ending.finish()

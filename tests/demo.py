@@ -10,17 +10,37 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-WATCH = ["agent-strace", "watch", "--max-retries", "3", "--on-violation", "kill", "--", "claude", "-p", "fix the failing test"]
+WATCH = [
+    "agent-strace",
+    "watch",
+    "--max-retries",
+    "3",
+    "--on-violation",
+    "kill",
+    "--",
+    "claude",
+    "-p",
+    "fix the failing test",
+]
 
 
 def step(text: str) -> None:
-    print(f"\n\033[1m{text}\033[0m" if sys.stdout.isatty() and "NO_COLOR" not in os.environ else f"\n{text}", flush=True)
+    print(
+        f"\n\033[1m{text}\033[0m"
+        if sys.stdout.isatty() and "NO_COLOR" not in os.environ
+        else f"\n{text}",
+        flush=True,
+    )
 
 
 def running(marker: str) -> list[str]:
     """The processes of the demo that live, by a word on their command lines."""
     done = subprocess.run(["ps", "-eo", "pid=,stat=,args="], capture_output=True, text=True)
-    return [line.strip() for line in done.stdout.splitlines() if marker in line and " Z" not in line and "tests/demo.py" not in line]
+    return [
+        line.strip()
+        for line in done.stdout.splitlines()
+        if marker in line and " Z" not in line and "tests/demo.py" not in line
+    ]
 
 
 def main() -> int:
@@ -35,13 +55,23 @@ def demonstrate(home: Path) -> int:
     project = home / "project"
     project.mkdir()
     agent = home / "claude"
-    agent.write_text(f'#!{sys.executable}\nimport runpy, sys\nsys.argv = ["claude", "--pause", "2"]\nrunpy.run_path({str(ROOT / "tests/standin/claude")!r}, run_name="__main__")\n')
+    agent.write_text(
+        f'#!{sys.executable}\nimport runpy, sys\nsys.argv = ["claude", "--pause", "2"]\nrunpy.run_path({str(ROOT / "tests/standin/claude")!r}, run_name="__main__")\n'
+    )
     agent.chmod(0o755)
     path = os.pathsep.join([str(home), str(ROOT / "bin"), os.environ["PATH"]])
-    environment = {**os.environ, "PATH": path, "CLAUDE_CONFIG_DIR": str(home / "config"), "CODEX_HOME": str(home / "codex"), "HOME": str(home)}
+    environment = {
+        **os.environ,
+        "PATH": path,
+        "CLAUDE_CONFIG_DIR": str(home / "config"),
+        "CODEX_HOME": str(home / "codex"),
+        "HOME": str(home),
+    }
     environment.pop("PYTHONUNBUFFERED", None)
 
-    step("An agent is asked to fix a failing test. It runs the test again and again, and changes nothing.")
+    step(
+        "An agent is asked to fix a failing test. It runs the test again and again, and changes nothing."
+    )
     print(f"$ {shlex.join(WATCH)}", flush=True)
     began = time.monotonic()
     done = subprocess.run(WATCH, cwd=project, env=environment, timeout=50)
@@ -52,7 +82,9 @@ def demonstrate(home: Path) -> int:
     step("What is left of the agent and of what it had started:")
     print("\n".join(left) or "nothing")
     if done.returncode != 124 or left:
-        print(f"\nThis is not what should have happened: expected exit status 124 and nothing left, got {done.returncode}.")
+        print(
+            f"\nThis is not what should have happened: expected exit status 124 and nothing left, got {done.returncode}."
+        )
         return 1
 
     (transcript,) = (home / "config" / "projects").glob("*/*.jsonl")
@@ -60,10 +92,23 @@ def demonstrate(home: Path) -> int:
     tried = f"trace-tail --no-follow {transcript.name} | trace-detect-retry --max 3 | jq 'select(.event_type == \"violation\").data.message'"
     print(f"$ {tried if shutil.which('jq') else tried.partition(' | jq')[0]}", flush=True)
     words = f"trace-tail --no-follow {shlex.quote(str(transcript))} | trace-detect-retry --max 3 | grep violation"
-    subprocess.run(["sh", "-c", words.replace("grep violation", "jq 'select(.event_type == \"violation\").data.message'") if shutil.which("jq") else words], env=environment)
+    subprocess.run(
+        [
+            "sh",
+            "-c",
+            words.replace(
+                "grep violation", "jq 'select(.event_type == \"violation\").data.message'"
+            )
+            if shutil.which("jq")
+            else words,
+        ],
+        env=environment,
+    )
 
     step(f"It took {took:.0f} seconds. Now beside an agent of your own, in its directory:")
-    print("  bin/agent-strace watch                           tells you of every limit that is passed")
+    print(
+        "  bin/agent-strace watch                           tells you of every limit that is passed"
+    )
     print("  bin/agent-strace watch --on-violation kill       and ends the agent")
     print("  bin/agent-strace watch --explain                 what that is made of")
     print("  man man/agent-pipes.7                            the rest")

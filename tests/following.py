@@ -16,7 +16,9 @@ class Following:
     def __init__(self, *paths: Path, poll: bool = False, max_line: int = 64 << 20) -> None:
         self.now = 1000.0
         self.said: list[str] = []
-        self.follower = Follower(poll=poll, max_line=max_line, warn=self.said.append, clock=lambda: self.now)
+        self.follower = Follower(
+            poll=poll, max_line=max_line, warn=self.said.append, clock=lambda: self.now
+        )
         for path in paths:
             self.follower.add(path)
 

@@ -33,13 +33,26 @@ from agent_pipes.watch import WATCHERS, preset_options
 FIXTURES = Path(__file__).resolve().parent / "fixtures"
 
 SCALAR = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=12)
-VALUE = st.recursive(SCALAR, lambda inside: st.lists(inside, max_size=3) | st.dictionaries(st.text(max_size=8), inside, max_size=3), max_leaves=8)
+VALUE = st.recursive(
+    SCALAR,
+    lambda inside: (
+        st.lists(inside, max_size=3) | st.dictionaries(st.text(max_size=8), inside, max_size=3)
+    ),
+    max_leaves=8,
+)
 BYTES = st.binary(max_size=60)
 
 
 def recorded(*patterns: str) -> list[bytes]:
     """The lines of fixtures: what inputs are made from that get further than the first check."""
-    return [each for pattern in patterns for path in sorted(FIXTURES.glob(pattern)) if path.is_file() for each in path.read_bytes().splitlines() if each.strip()]
+    return [
+        each
+        for pattern in patterns
+        for path in sorted(FIXTURES.glob(pattern))
+        if path.is_file()
+        for each in path.read_bytes().splitlines()
+        if each.strip()
+    ]
 
 
 def read(lines: list[bytes]) -> list[dict[str, Any]]:
@@ -55,7 +68,10 @@ EVENTS = recorded("*.ndjson")
 SESSIONS = {
     name: read(recorded(*patterns))
     for name, patterns in {
-        "claude": ("claude/**/*.jsonl",), "codex": ("codex/**/*.jsonl",), "copilot": ("copilot/**/*.jsonl",), "gemini": ("gemini/**/*.jsonl",),
+        "claude": ("claude/**/*.jsonl",),
+        "codex": ("codex/**/*.jsonl",),
+        "copilot": ("copilot/**/*.jsonl",),
+        "gemini": ("gemini/**/*.jsonl",),
     }.items()
 }
 
@@ -94,7 +110,14 @@ def parser(line: bytes) -> None:
         found = [{}]
     for fields in found:
         event = Event(line, fields)
-        assert (type(event.type), type(event.time), type(event.session), type(event.id), type(event.parent), type(event.data)) == (str, float, str, str, str, dict)
+        assert (
+            type(event.type),
+            type(event.time),
+            type(event.session),
+            type(event.id),
+            type(event.parent),
+            type(event.data),
+        ) == (str, float, str, str, str, dict)
         assert event.agent == event.text("agent_id") and not isinstance(event.number("count"), bool)
         assert b"\n" not in dumps(fields)
 
@@ -129,7 +152,12 @@ def policy_file(content: bytes) -> None:
 def matcher(asked: tuple[list[str], list[str], str, str]) -> None:
     patterns, hosts, path, host = asked
     with contextlib.suppress(ValueError, re.error):
-        assert isinstance(PathPatterns(patterns, wide=True).match(place(absolute(path, "/home/dev/proj"), ["/home/dev/proj"]), "/home/dev/proj"), str)
+        assert isinstance(
+            PathPatterns(patterns, wide=True).match(
+                place(absolute(path, "/home/dev/proj"), ["/home/dev/proj"]), "/home/dev/proj"
+            ),
+            str,
+        )
     with contextlib.suppress(ValueError, re.error):
         assert isinstance(HostPatterns(hosts).match(host), str)
     with contextlib.suppress(ValueError, re.error):
@@ -142,7 +170,13 @@ def limits(value: Any) -> None:
             number = kind.convert(value, None, None)
             assert 0 <= number < 1 << 41
             if kind is DURATION and number:
-                assert abs(float(DURATION.convert(written(round(number)) or "0", None, None)) - round(number)) <= 1
+                assert (
+                    abs(
+                        float(DURATION.convert(written(round(number)) or "0", None, None))
+                        - round(number)
+                    )
+                    <= 1
+                )
 
 
 def shell(text: str) -> None:
@@ -155,22 +189,112 @@ def shell(text: str) -> None:
 
 PLACE = Path(tempfile.mkdtemp()) / "file.json"
 OPTIONS = preset_options()
-CONFIGS = [b'{"watchers": {"retry": {"max": 3, "alert": ["kill"]}, "cost": {"max_dollars": 1.5}, "loop": false}, "webhook": {"url": "https://example.invalid/x"}}']
-POLICIES = [b'{"files": {"write": {"allow": ["src/**"], "deny": ["*.lock", "deploy/**"]}}, "commands": {"deny": ["rm *"]}}', (FIXTURES / "scope.json").read_bytes()]
-PIECE = st.sampled_from(["*", "**", "?", "[a-z]", "[!a]", "{a,b}", "/", "..", ".", "~", "src", "a b", "\\", "$HOME", "é", "[", "!", ":443", "*.example.com", "::1", "\0"])
+CONFIGS = [
+    b'{"watchers": {"retry": {"max": 3, "alert": ["kill"]}, "cost": {"max_dollars": 1.5}, "loop": false}, "webhook": {"url": "https://example.invalid/x"}}'
+]
+POLICIES = [
+    b'{"files": {"write": {"allow": ["src/**"], "deny": ["*.lock", "deploy/**"]}}, "commands": {"deny": ["rm *"]}}',
+    (FIXTURES / "scope.json").read_bytes(),
+]
+PIECE = st.sampled_from(
+    [
+        "*",
+        "**",
+        "?",
+        "[a-z]",
+        "[!a]",
+        "{a,b}",
+        "/",
+        "..",
+        ".",
+        "~",
+        "src",
+        "a b",
+        "\\",
+        "$HOME",
+        "é",
+        "[",
+        "!",
+        ":443",
+        "*.example.com",
+        "::1",
+        "\0",
+    ]
+)
 GLOB = st.lists(PIECE | st.text(max_size=4), max_size=6).map("".join)
 DIGITS = st.text("0123456789.eE+-_$smhdwKMG٣ off", max_size=12)
 WORDS = st.lists(
-    st.sampled_from(["cd /x", "&&", "|", ";", "(", ")", "{", "}", "$(", "`", "'", '"', "<<EOF\n", "EOF\n", ">", "2>&1", "$((", "))", "\\", "\n", "if", "then", "fi", "for", "do", "done", "case", "esac", " ", "rm -rf", "sudo", "env A=1", "bash -c", "${x:-", "$'\\x41'", "#", "&"]) | st.text(max_size=5),
+    st.sampled_from(
+        [
+            "cd /x",
+            "&&",
+            "|",
+            ";",
+            "(",
+            ")",
+            "{",
+            "}",
+            "$(",
+            "`",
+            "'",
+            '"',
+            "<<EOF\n",
+            "EOF\n",
+            ">",
+            "2>&1",
+            "$((",
+            "))",
+            "\\",
+            "\n",
+            "if",
+            "then",
+            "fi",
+            "for",
+            "do",
+            "done",
+            "case",
+            "esac",
+            " ",
+            "rm -rf",
+            "sudo",
+            "env A=1",
+            "bash -c",
+            "${x:-",
+            "$'\\x41'",
+            "#",
+            "&",
+        ]
+    )
+    | st.text(max_size=5),
     max_size=12,
 ).map(" ".join)
 
 TARGETS: dict[str, tuple[Callable[[Any], None], st.SearchStrategy[Any]]] = {
     "parser": (parser, BYTES | torn(EVENTS)),
-    **{name: (translator(name), st.lists(bent(records), max_size=4)) for name, records in SESSIONS.items()},
-    "config": (config_file, BYTES | torn(CONFIGS) | bent([json.loads(each) for each in CONFIGS]).map(lambda found: json.dumps(found).encode())),
-    "policy": (policy_file, BYTES | torn(POLICIES) | bent([json.loads(each) for each in POLICIES]).map(lambda found: json.dumps(found).encode())),
-    "matcher": (matcher, st.tuples(st.lists(GLOB, max_size=4), st.lists(GLOB, max_size=4), GLOB, GLOB)),
+    **{
+        name: (translator(name), st.lists(bent(records), max_size=4))
+        for name, records in SESSIONS.items()
+    },
+    "config": (
+        config_file,
+        BYTES
+        | torn(CONFIGS)
+        | bent([json.loads(each) for each in CONFIGS]).map(
+            lambda found: json.dumps(found).encode()
+        ),
+    ),
+    "policy": (
+        policy_file,
+        BYTES
+        | torn(POLICIES)
+        | bent([json.loads(each) for each in POLICIES]).map(
+            lambda found: json.dumps(found).encode()
+        ),
+    ),
+    "matcher": (
+        matcher,
+        st.tuples(st.lists(GLOB, max_size=4), st.lists(GLOB, max_size=4), GLOB, GLOB),
+    ),
     "limits": (limits, DIGITS | VALUE),
     "shell": (shell, WORDS | st.text(max_size=80)),
 }
@@ -180,7 +304,9 @@ def fuzz(name: str, seconds: float) -> int:
     """Try one target for so long, on the same inputs each time. Raises what it raises, on the smallest input that does so."""
     target, inputs_of = TARGETS[name]
     tried, until = 0, time.monotonic() + seconds
-    options = settings(max_examples=200, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    options = settings(
+        max_examples=200, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+    )
     while time.monotonic() < until:
         seed(tried)(options(given(inputs_of)(lambda given: target(given))))()
         tried += 200
@@ -189,8 +315,40 @@ def fuzz(name: str, seconds: float) -> int:
 
 # By chance: the same inputs, made without hypothesis.
 
-NUMBERS = [0, 1, -1, 1.5, -0.0, 1e308, 2**63, 2**64, 10**30, 10**400, float("nan"), float("inf"), True, False, None]
-TEXTS = ["", "x", "é\ud83d", "\x1b[2J", "\0", "../..", "/", "~", "$(x)", "a" * 300, "2026-11-22T10:00:00Z", "toolu_1", "Bash", "user", "assistant"]
+NUMBERS = [
+    0,
+    1,
+    -1,
+    1.5,
+    -0.0,
+    1e308,
+    2**63,
+    2**64,
+    10**30,
+    10**400,
+    float("nan"),
+    float("inf"),
+    True,
+    False,
+    None,
+]
+TEXTS = [
+    "",
+    "x",
+    "é\ud83d",
+    "\x1b[2J",
+    "\0",
+    "../..",
+    "/",
+    "~",
+    "$(x)",
+    "a" * 300,
+    "2026-11-22T10:00:00Z",
+    "toolu_1",
+    "Bash",
+    "user",
+    "assistant",
+]
 
 
 def chance_value(chance: random.Random, depth: int = 2) -> Any:
@@ -211,7 +369,15 @@ def chance_torn(chance: random.Random, lines: list[bytes]) -> bytes:
     line = chance.choice(lines)
     for _ in range(chance.randrange(1, 4)):
         start = chance.randrange(len(line) + 1)
-        line = line[:start] + (chance_bytes(chance) if chance.random() < 0.5 else chance.choice(lines)[start : start + 40]) + line[start + chance.randrange(40) :]
+        line = (
+            line[:start]
+            + (
+                chance_bytes(chance)
+                if chance.random() < 0.5
+                else chance.choice(lines)[start : start + 40]
+            )
+            + line[start + chance.randrange(40) :]
+        )
     return line
 
 
@@ -233,28 +399,114 @@ def chance_bent(chance: random.Random, records: list[dict[str, Any]]) -> dict[st
 
 
 def chance_text(chance: random.Random, pieces: list[str], most: int) -> str:
-    return "".join(chance.choice(pieces) if chance.random() < 0.8 else chr(chance.choice((chance.randrange(128), chance.randrange(0x3000)))) for _ in range(chance.randrange(most)))
+    return "".join(
+        chance.choice(pieces)
+        if chance.random() < 0.8
+        else chr(chance.choice((chance.randrange(128), chance.randrange(0x3000))))
+        for _ in range(chance.randrange(most))
+    )
 
 
 def chance_file(examples: list[bytes]) -> Callable[[random.Random], bytes]:
     documents = [json.loads(each) for each in examples]
-    return lambda chance: chance_torn(chance, examples) if chance.random() < 0.4 else json.dumps(chance_bent(chance, documents)).encode()
+    return lambda chance: (
+        chance_torn(chance, examples)
+        if chance.random() < 0.4
+        else json.dumps(chance_bent(chance, documents)).encode()
+    )
 
 
-PIECES = ["*", "**", "?", "[a-z]", "[!a]", "{a,b}", "/", "..", ".", "~", "src", "a b", "\\", "$HOME", "é", "[", "!", ":443", "*.example.com", "::1", "\0"]
+PIECES = [
+    "*",
+    "**",
+    "?",
+    "[a-z]",
+    "[!a]",
+    "{a,b}",
+    "/",
+    "..",
+    ".",
+    "~",
+    "src",
+    "a b",
+    "\\",
+    "$HOME",
+    "é",
+    "[",
+    "!",
+    ":443",
+    "*.example.com",
+    "::1",
+    "\0",
+]
 FIGURES = [*"0123456789.eE+-_$smhdwKMG٣ ", "off", "1h", "30m"]
-SHELL = ["cd /x", "&&", "|", ";", "(", ")", "{", "}", "$(", "`", "'", '"', "<<EOF\n", "EOF\n", ">", "2>&1", "$((", "))", "\\", "\n", "if ", "then ", "fi", "for x in ", "do ", "done", "case x in ", "esac", " ", "rm -rf /", "sudo ", "env A=1 ", "bash -c ", "${x:-", "$'\\x41'", "#", "&", "<(", "[[ ", "]]", "!"]
+SHELL = [
+    "cd /x",
+    "&&",
+    "|",
+    ";",
+    "(",
+    ")",
+    "{",
+    "}",
+    "$(",
+    "`",
+    "'",
+    '"',
+    "<<EOF\n",
+    "EOF\n",
+    ">",
+    "2>&1",
+    "$((",
+    "))",
+    "\\",
+    "\n",
+    "if ",
+    "then ",
+    "fi",
+    "for x in ",
+    "do ",
+    "done",
+    "case x in ",
+    "esac",
+    " ",
+    "rm -rf /",
+    "sudo ",
+    "env A=1 ",
+    "bash -c ",
+    "${x:-",
+    "$'\\x41'",
+    "#",
+    "&",
+    "<(",
+    "[[ ",
+    "]]",
+    "!",
+]
 
 CHANCE: dict[str, Callable[[random.Random], Any]] = {
-    "parser": lambda chance: chance_torn(chance, EVENTS) if chance.random() < 0.7 else chance_bytes(chance),
-    **{name: (lambda chance, records=records: [chance_bent(chance, records) for _ in range(chance.randrange(1, 5))]) for name, records in SESSIONS.items()},
+    "parser": lambda chance: (
+        chance_torn(chance, EVENTS) if chance.random() < 0.7 else chance_bytes(chance)
+    ),
+    **{
+        name: (
+            lambda chance, records=records: [
+                chance_bent(chance, records) for _ in range(chance.randrange(1, 5))
+            ]
+        )
+        for name, records in SESSIONS.items()
+    },
     "config": chance_file(CONFIGS),
     "policy": chance_file(POLICIES),
     "matcher": lambda chance: (
-        [chance_text(chance, PIECES, 7) for _ in range(chance.randrange(4))], [chance_text(chance, PIECES, 7) for _ in range(chance.randrange(4))],
-        chance_text(chance, PIECES, 9), chance_text(chance, PIECES, 9),
+        [chance_text(chance, PIECES, 7) for _ in range(chance.randrange(4))],
+        [chance_text(chance, PIECES, 7) for _ in range(chance.randrange(4))],
+        chance_text(chance, PIECES, 9),
+        chance_text(chance, PIECES, 9),
     ),
-    "limits": lambda chance: chance_value(chance) if chance.random() < 0.2 else chance_text(chance, FIGURES, 10),
+    "limits": lambda chance: (
+        chance_value(chance) if chance.random() < 0.2 else chance_text(chance, FIGURES, 10)
+    ),
     "shell": lambda chance: chance_text(chance, SHELL, 16),
 }
 
@@ -276,4 +528,6 @@ if __name__ == "__main__":
     for each in sys.argv[2:] or TARGETS:
         began = time.monotonic()
         by_chance(each, count)
-        print(f"{each}: {count} inputs in {time.monotonic() - began:.0f} s, nothing found", flush=True)
+        print(
+            f"{each}: {count} inputs in {time.monotonic() - began:.0f} s, nothing found", flush=True
+        )

@@ -11,7 +11,16 @@ from agent_pipes.hooks import recorder
 
 AGENTS = ("claude", "codex", "gemini", "copilot", "cursor")
 SESSION = "5b1d3c7a-2f4e-4c1b-9a6d-8e7f00c2d134"
-TOP = {"event_type", "timestamp", "event_id", "session_id", "parent_id", "duration_ms", "data", "prev_hash"}
+TOP = {
+    "event_type",
+    "timestamp",
+    "event_id",
+    "session_id",
+    "parent_id",
+    "duration_ms",
+    "data",
+    "prev_hash",
+}
 """The keys that an event in the store may have: with another one its other readers drop it."""
 META = {
     "session_id", "started_at", "ended_at", "agent_name", "command", "tool_calls", "llm_requests", "errors", "total_tokens", "total_duration_ms",
@@ -28,19 +37,41 @@ def payloads(agent: str, cwd: Path | str = "/home/dev/proj") -> list[dict]:
 
 def claude(event: str, cwd: Path, **more: object) -> dict:
     """One payload of Claude Code's."""
-    return {"session_id": SESSION, "transcript_path": "/nowhere/t.jsonl", "cwd": str(cwd), "hook_event_name": event, **more}
+    return {
+        "session_id": SESSION,
+        "transcript_path": "/nowhere/t.jsonl",
+        "cwd": str(cwd),
+        "hook_event_name": event,
+        **more,
+    }
 
 
 def call(cwd: Path, tool: str, number: int = 1, **arguments: object) -> dict:
-    return claude("PreToolUse", cwd, tool_name=tool, tool_input=arguments, tool_use_id=f"toolu_{number}")
+    return claude(
+        "PreToolUse", cwd, tool_name=tool, tool_input=arguments, tool_use_id=f"toolu_{number}"
+    )
 
 
 def failure(cwd: Path, command: str, number: int, text: str = "Exit code 1\nFAILED") -> dict:
-    return claude("PostToolUseFailure", cwd, tool_name="Bash", tool_input={"command": command}, tool_use_id=f"toolu_{number}", error=text)
+    return claude(
+        "PostToolUseFailure",
+        cwd,
+        tool_name="Bash",
+        tool_input={"command": command},
+        tool_use_id=f"toolu_{number}",
+        error=text,
+    )
 
 
 def success(cwd: Path, tool: str, number: int, response: object, **arguments: object) -> dict:
-    return claude("PostToolUse", cwd, tool_name=tool, tool_input=arguments, tool_use_id=f"toolu_{number}", tool_response=response)
+    return claude(
+        "PostToolUse",
+        cwd,
+        tool_name=tool,
+        tool_input=arguments,
+        tool_use_id=f"toolu_{number}",
+        tool_response=response,
+    )
 
 
 def record(payload: dict, **options: object) -> bytes:
@@ -48,9 +79,21 @@ def record(payload: dict, **options: object) -> bytes:
     return recorder.record(json.dumps(payload).encode(), **options)
 
 
-def hook(payload: dict | bytes, *arguments: str, cwd: Path | None = None, env: dict[str, str] | None = None):
+def hook(
+    payload: dict | bytes,
+    *arguments: str,
+    cwd: Path | None = None,
+    env: dict[str, str] | None = None,
+):
     """The hook as agents call it."""
-    return run("agent-strace", "hook", *arguments, input=payload if isinstance(payload, bytes) else json.dumps(payload), cwd=cwd, env=env)
+    return run(
+        "agent-strace",
+        "hook",
+        *arguments,
+        input=payload if isinstance(payload, bytes) else json.dumps(payload),
+        cwd=cwd,
+        env=env,
+    )
 
 
 def lines(store: Path, session: str = SESSION[:16]) -> list[bytes]:

@@ -16,8 +16,17 @@ TOOLS = ("jq", "make", "awk")
 def blocks(page: Path) -> list[str]:
     """The literal blocks of the page's EXAMPLES, as a reader sees them."""
     section = re.search(r"^\.Sh EXAMPLES\n(.*?)(?=^\.Sh |\Z)", page.read_text(), re.S | re.M)
-    found = re.findall(r"^\.Bd -literal[^\n]*\n(.*?)^\.Ed", section.group(1) if section else "", re.S | re.M)
-    return [block.replace("\\e", "\\").replace("\\-", "-").replace("\\(aq", "'").replace("\\&", "").replace("\\(dq", '"') for block in found]
+    found = re.findall(
+        r"^\.Bd -literal[^\n]*\n(.*?)^\.Ed", section.group(1) if section else "", re.S | re.M
+    )
+    return [
+        block.replace("\\e", "\\")
+        .replace("\\-", "-")
+        .replace("\\(aq", "'")
+        .replace("\\&", "")
+        .replace("\\(dq", '"')
+        for block in found
+    ]
 
 
 def files(page: Path) -> dict[str, str]:
@@ -48,7 +57,9 @@ def parts(block: str) -> list[tuple[str, list[str]]]:
 
 def missing(block: str) -> str:
     """The tool that a block uses and this machine has not, "" where it has all."""
-    return next((tool for tool in TOOLS if re.search(rf"\b{tool}\b", block) and not shutil.which(tool)), "")
+    return next(
+        (tool for tool in TOOLS if re.search(rf"\b{tool}\b", block) and not shutil.which(tool)), ""
+    )
 
 
 def examples_directory(folder: Path, page: Path | None = None) -> Path:
@@ -60,15 +71,31 @@ def examples_directory(folder: Path, page: Path | None = None) -> Path:
 
 
 def environment(folder: Path) -> dict[str, str]:
-    return ENVIRONMENT | {"PATH": f"{BIN}:{ENVIRONMENT['PATH']}", "HOME": str(folder), "CLAUDE_CONFIG_DIR": str(folder / "claude-home")}
+    return ENVIRONMENT | {
+        "PATH": f"{BIN}:{ENVIRONMENT['PATH']}",
+        "HOME": str(folder),
+        "CLAUDE_CONFIG_DIR": str(folder / "claude-home"),
+    }
 
 
 def check(block: str, folder: Path) -> None:
     """Run the block's commands in one bash; fails where one prints anything else than stands there."""
     marks = [f"=== {number} ===" for number in range(len(parts(block)))]
-    script = "\n".join(f"echo '{mark}'\n(exit $status)\n{command}\nstatus=$?" for mark, (command, _) in zip(marks, parts(block), strict=True))
-    done = subprocess.run(["bash", "-c", "status=0\n" + script], cwd=folder, env=environment(folder), capture_output=True, text=True, timeout=60)
+    script = "\n".join(
+        f"echo '{mark}'\n(exit $status)\n{command}\nstatus=$?"
+        for mark, (command, _) in zip(marks, parts(block), strict=True)
+    )
+    done = subprocess.run(
+        ["bash", "-c", "status=0\n" + script],
+        cwd=folder,
+        env=environment(folder),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     outputs = re.split(r"^=== \d+ ===\n", done.stdout, flags=re.M)[1:]
     for (command, expected), output in zip(parts(block), outputs, strict=True):
-        pattern = "".join(r"(?:.*\n)*?" if line == "..." else re.escape(line) + "\n" for line in expected)
+        pattern = "".join(
+            r"(?:.*\n)*?" if line == "..." else re.escape(line) + "\n" for line in expected
+        )
         assert re.fullmatch(pattern, output), f"$ {command}\n{output}\n{done.stderr}"

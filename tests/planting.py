@@ -85,7 +85,15 @@ def state(tree: Tree, name: str) -> str:
 
 
 TOOLS = [
-    {"name": "shell", "session": True, "children": [{"name": "command"}, {"name": "grouped", "group": True}, {"name": "orphan", "orphan": True}]},
+    {
+        "name": "shell",
+        "session": True,
+        "children": [
+            {"name": "command"},
+            {"name": "grouped", "group": True},
+            {"name": "orphan", "orphan": True},
+        ],
+    },
     {"name": "server", "group": True, "children": [{"name": "worker", "orphan": True}]},
 ]
 """A shell in a session of its own and a server in a group of its own, each with a child whose parent has ended."""

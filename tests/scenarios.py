@@ -46,14 +46,31 @@ def pipeline(scenario: Scenario) -> Pipeline:
     """The commands, with the scenario's thresholds as their options."""
     config = scenario["config"]
     if "content_stream" in scenario["tags"]:
-        return (("trace-detect-loop", "--text", "--max", "off", "--repeat", "off", "--ceiling", "off", "--warn", "off"),)
+        return (
+            (
+                "trace-detect-loop",
+                "--text",
+                "--max",
+                "off",
+                "--repeat",
+                "off",
+                "--ceiling",
+                "off",
+                "--warn",
+                "off",
+            ),
+        )
     by_turn = config.get("batch_by") == "turn"
     # Where a turn is judged before its calls have a result, the limit counts the call that has none yet.
     fewer = 1 if by_turn else 0
     repeat = config.get("repeat") or config.get("global_repeat") or 0
     limits = {
-        "--key": "call" if config.get("args_only") else "result", "--length": 2, "--max": 0,
-        "--repeat": max(0, repeat - fewer), "--ceiling": config.get("absolute", 0), "--warn": 0,
+        "--key": "call" if config.get("args_only") else "result",
+        "--length": 2,
+        "--max": 0,
+        "--repeat": max(0, repeat - fewer),
+        "--ceiling": config.get("absolute", 0),
+        "--warn": 0,
     }
     if config.get("cycle_period_max") != 1:
         limits["--max"] = config.get("cycle_repeat") or config.get("cycle_calls", 0) // 2
@@ -62,11 +79,22 @@ def pipeline(scenario: Scenario) -> Pipeline:
     elif "soft" in config and not by_turn:
         limits |= {"--length": 1, "--warn": config["soft"]}
     text = ["--text"] if config.get("monologue") else []
-    stages = [("trace-detect-loop", *(str(word) for pair in limits.items() for word in pair), *text)]
+    stages = [
+        ("trace-detect-loop", *(str(word) for pair in limits.items() for word in pair), *text)
+    ]
     if config.get("result_aware") and "warn" in config:
         # It also warns of a call that is merely made again, whatever it gives.
-        called = {"--key": "call", "--max": 0, "--repeat": 0, "--ceiling": 0, "--length": 2, "--warn": config["warn"] // 2}
-        stages.append(("trace-detect-loop", *(str(word) for pair in called.items() for word in pair)))
+        called = {
+            "--key": "call",
+            "--max": 0,
+            "--repeat": 0,
+            "--ceiling": 0,
+            "--length": 2,
+            "--warn": config["warn"] // 2,
+        }
+        stages.append(
+            ("trace-detect-loop", *(str(word) for pair in called.items() for word in pair))
+        )
     failures = config.get("error_repeat", repeat)
     if not config.get("args_only") and failures > fewer:
         warn = config.get("error_nudge", config.get("warn", 0))
@@ -80,8 +108,15 @@ def stream(scenario: Scenario) -> Iterator[dict[str, Any]]:
     name = run = scenario["id"]
     at_end = scenario["expected"].get("at_end")
 
-    def say(kind: str, number: int, data: dict[str, Any], suffix: str = "", parent: str = "") -> dict[str, Any]:
-        event = {"event_type": kind, "timestamp": at, "event_id": f"{name}#{suffix}{number}", "session_id": run}
+    def say(
+        kind: str, number: int, data: dict[str, Any], suffix: str = "", parent: str = ""
+    ) -> dict[str, Any]:
+        event = {
+            "event_type": kind,
+            "timestamp": at,
+            "event_id": f"{name}#{suffix}{number}",
+            "session_id": run,
+        }
         return {**event, **({"parent_id": parent} if parent else {}), "data": data}
 
     def answer(number: int, event: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -91,9 +126,16 @@ def stream(scenario: Scenario) -> Iterator[dict[str, Any]]:
         parent = "" if event.get("observation_only") else f"{name}#call{number}"
         if event.get("is_error"):
             reason = "rejected" if event.get("veto") else "tool"
-            yield say("error", number, {"tool_name": event["tool"], "error": text, "reason": reason}, parent=parent)
+            yield say(
+                "error",
+                number,
+                {"tool_name": event["tool"], "error": text, "reason": reason},
+                parent=parent,
+            )
         else:
-            yield say("tool_result", number, {"tool_name": event["tool"], "result": text}, parent=parent)
+            yield say(
+                "tool_result", number, {"tool_name": event["tool"], "result": text}, parent=parent
+            )
 
     yield say("session_start", -1, {})
     if at_end:
@@ -113,15 +155,26 @@ def stream(scenario: Scenario) -> Iterator[dict[str, Any]]:
         if "message" in event:
             resets = event["role"] == "user" and scenario["config"].get("user_resets")
             if event["role"] == "agent":
-                yield say("assistant_response", number, {"text": event["message"], **({"delta": True} if event.get("chunk") else {})})
+                yield say(
+                    "assistant_response",
+                    number,
+                    {"text": event["message"], **({"delta": True} if event.get("chunk") else {})},
+                )
             else:
-                yield say("user_prompt" if resets else "message", number, {"prompt": event["message"]})
+                yield say(
+                    "user_prompt" if resets else "message", number, {"prompt": event["message"]}
+                )
         elif "control" in event:
             yield say(event["control"], number, {})
         else:
             if not event.get("observation_only"):
                 step = f"turn{event['turn']}" if "turn" in event else f"step{number}"
-                yield say("tool_call", number, {"tool_name": event["tool"], "arguments": event["args"], "step": step}, "call")
+                yield say(
+                    "tool_call",
+                    number,
+                    {"tool_name": event["tool"], "arguments": event["args"], "step": step},
+                    "call",
+                )
             if "turn" in event:
                 waiting.append((number, event))
             else:
@@ -147,16 +200,25 @@ def judge(scenarios: Iterable[Scenario]) -> dict[str, Verdict]:
         together[pipeline(scenario)].append(scenario)
     verdicts: dict[str, Verdict] = {}
     for stages, group in together.items():
-        content = b"".join(json.dumps(event).encode() + b"\n" for scenario in group for event in stream(scenario))
+        content = b"".join(
+            json.dumps(event).encode() + b"\n" for scenario in group for event in stream(scenario)
+        )
         for stage in stages:
-            done = subprocess.run([str(ROOT / "bin" / stage[0]), *stage[1:]], input=content, capture_output=True, check=True)
+            done = subprocess.run(
+                [str(ROOT / "bin" / stage[0]), *stage[1:]],
+                input=content,
+                capture_output=True,
+                check=True,
+            )
             content = done.stdout
         verdicts |= {scenario["id"]: Verdict() for scenario in group}
         for event in map(json.loads, content.splitlines()):
             if event["event_type"] == "violation":
                 number = int(event["parent_id"].rpartition("#")[2].removeprefix("call"))
                 verdict = verdicts[event["parent_id"].rpartition("#")[0]]
-                (verdict.critical if event["data"]["level"] == "critical" else verdict.warning).append(number)
+                (
+                    verdict.critical if event["data"]["level"] == "critical" else verdict.warning
+                ).append(number)
     return verdicts
 
 
@@ -192,7 +254,9 @@ def main(arguments: list[str]) -> int:
     if len(files) != 1:
         print(__doc__)
         return 2
-    scenarios = [json.loads(line) for line in Path(files[0]).read_text().splitlines() if line.strip()]
+    scenarios = [
+        json.loads(line) for line in Path(files[0]).read_text().splitlines() if line.strip()
+    ]
     aside = {scenario["id"]: why for scenario in scenarios if (why := not_ours(scenario))}
     ours = [scenario for scenario in scenarios if scenario["id"] not in aside]
     verdicts = judge(ours)
@@ -211,10 +275,16 @@ def main(arguments: list[str]) -> int:
             print(f"{name}: not ours: {why}")
     for name, why in disputed:
         print(f"{name}: disputed: {why or 'as stated'}")
-    print(f"\n{len(aside)} of {len(scenarios)} make sense only inside their own host, {len(disputed)} are disputed. Of the others agree:\n")
+    print(
+        f"\n{len(aside)} of {len(scenarios)} make sense only inside their own host, {len(disputed)} are disputed. Of the others agree:\n"
+    )
     for source in sorted(of):
-        print(f"{source:15} {agreed[source]:4} of {of[source]:4}  {100 * agreed[source] / of[source]:6.1f} %")
-    print(f"{'in all':15} {agreed.total():4} of {of.total():4}  {100 * agreed.total() / max(1, of.total()):6.1f} %")
+        print(
+            f"{source:15} {agreed[source]:4} of {of[source]:4}  {100 * agreed[source] / of[source]:6.1f} %"
+        )
+    print(
+        f"{'in all':15} {agreed.total():4} of {of.total():4}  {100 * agreed.total() / max(1, of.total()):6.1f} %"
+    )
     return 0 if agreed == of else 1
 
 

@@ -71,7 +71,9 @@ def soak(seconds: float, held_off: float = 0.0) -> None:
         for number in range(FILES):
             follower.add(folder / f"{number}.ndjson")
         generations = [0] * WRITERS
-        start = lambda writer: subprocess.Popen([sys.executable, "-I", "-c", WRITER, name, str(writer), str(generations[writer])])
+        start = lambda writer: subprocess.Popen(
+            [sys.executable, "-I", "-c", WRITER, name, str(writer), str(generations[writer])]
+        )
         writers = [start(writer) for writer in range(WRITERS)]
 
         def take() -> None:
@@ -93,7 +95,10 @@ def soak(seconds: float, held_off: float = 0.0) -> None:
             take()
             if time.monotonic() > look:
                 look += seconds / 10
-                print(f"{sum(len(counts) - counts.count(0) for counts in seen.values())} lines, {sum(generations)} writers killed, {resident() >> 20} MB", flush=True)
+                print(
+                    f"{sum(len(counts) - counts.count(0) for counts in seen.values())} lines, {sum(generations)} writers killed, {resident() >> 20} MB",
+                    flush=True,
+                )
             if held_off and time.monotonic() > pause:
                 time.sleep(chance.random() * held_off)
                 pause = time.monotonic() + held_off
@@ -126,10 +131,24 @@ def soak(seconds: float, held_off: float = 0.0) -> None:
                         lost.append(f"{record.name}.{count}")
                         if path not in told:
                             unsaid.append(f"{record.name}.{count}")
-    twice = [f"{writer.decode()}.{count}" for writer, counts in seen.items() for count, times in enumerate(counts) if times > 1]
-    killed, memory = f"{sum(generations)} writers killed", f"{begun >> 20} MB of memory at first and {resident() >> 20} MB at last"
-    print(f"{written} lines in {seconds:.0f} s, {killed}; lost {len(lost)}, of which not said {len(unsaid)}; twice {len(twice)}; {memory}; said {len(said)}")
-    for line in [line for line in said if not line.endswith(("read from there", "waiting for it", "not given again"))][:20]:
+    twice = [
+        f"{writer.decode()}.{count}"
+        for writer, counts in seen.items()
+        for count, times in enumerate(counts)
+        if times > 1
+    ]
+    killed, memory = (
+        f"{sum(generations)} writers killed",
+        f"{begun >> 20} MB of memory at first and {resident() >> 20} MB at last",
+    )
+    print(
+        f"{written} lines in {seconds:.0f} s, {killed}; lost {len(lost)}, of which not said {len(unsaid)}; twice {len(twice)}; {memory}; said {len(said)}"
+    )
+    for line in [
+        line
+        for line in said
+        if not line.endswith(("read from there", "waiting for it", "not given again"))
+    ][:20]:
         print(f"  {line}")
     if unsaid or twice or (lost and not held_off):
         sys.exit(f"not said: {unsaid[:10]}; lost: {lost[:10]}; twice: {twice[:10]}")

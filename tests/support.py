@@ -17,7 +17,11 @@ SHARED = Path(os.environ.get("AGENT_PIPES_SHARED") or ROOT.parent / "shared")
 SCRIPTS: dict[str, str] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
 
 # PYTHONUNBUFFERED would hide a missing flush.
-ENVIRONMENT = {key: value for key, value in os.environ.items() if key not in ("PYTHONUNBUFFERED", "AGENT_PIPES_WEBHOOK", "AGENT_TRACE_DIR")}
+ENVIRONMENT = {
+    key: value
+    for key, value in os.environ.items()
+    if key not in ("PYTHONUNBUFFERED", "AGENT_PIPES_WEBHOOK", "AGENT_TRACE_DIR")
+}
 
 SESSION = "3f6e2c1a-9b7d-4e10-8a52-6d1c0f9be771"
 START = 1_795_359_278.0
@@ -27,10 +31,19 @@ def command(name: str, *args: object) -> list[str]:
     return [str(BIN / name), *map(str, args)]
 
 
-def run(name: str, *args: object, input: bytes | str = b"", env: dict[str, str] | None = None, **more) -> subprocess.CompletedProcess:
+def run(
+    name: str, *args: object, input: bytes | str = b"", env: dict[str, str] | None = None, **more
+) -> subprocess.CompletedProcess:
     """Run a command to its end on `input`; outputs are bytes."""
     data = input.encode() if isinstance(input, str) else input
-    return subprocess.run(command(name, *args), input=data, capture_output=True, env=ENVIRONMENT | (env or {}), timeout=60, **more)
+    return subprocess.run(
+        command(name, *args),
+        input=data,
+        capture_output=True,
+        env=ENVIRONMENT | (env or {}),
+        timeout=60,
+        **more,
+    )
 
 
 def start(name: str, *args: object, env: dict[str, str] | None = None, **more) -> subprocess.Popen:
@@ -39,7 +52,9 @@ def start(name: str, *args: object, env: dict[str, str] | None = None, **more) -
     return subprocess.Popen(command(name, *args), env=ENVIRONMENT | (env or {}), **(pipes | more))
 
 
-def until(condition: Callable[[], object], seconds: float = 20.0, what: str = "the condition") -> object:
+def until(
+    condition: Callable[[], object], seconds: float = 20.0, what: str = "the condition"
+) -> object:
     """What `condition` comes to as soon as it is true; fails when it does not become so."""
     deadline = time.monotonic() + seconds
     pause = 0.002
@@ -68,25 +83,53 @@ class Stream:
         self.number = 0
         self.events: list[dict] = []
 
-    def add(self, event_type: str, data: dict | None = None, *, id: str = "", parent: str = "", after: float = 1.0) -> str:
+    def add(
+        self,
+        event_type: str,
+        data: dict | None = None,
+        *,
+        id: str = "",
+        parent: str = "",
+        after: float = 1.0,
+    ) -> str:
         self.number += 1
         self.time = round(self.time + after, 3)
-        event = {"event_type": event_type, "timestamp": self.time, "event_id": id or f"{self.session[:4]}{self.number:04d}", "session_id": self.session}
+        event = {
+            "event_type": event_type,
+            "timestamp": self.time,
+            "event_id": id or f"{self.session[:4]}{self.number:04d}",
+            "session_id": self.session,
+        }
         if parent:
             event["parent_id"] = parent
         event["data"] = data or {}
         self.events.append(event)
         return event["event_id"]
 
-    def call(self, tool: str, arguments: dict, result: str = "ok", *, failed: bool = False, reason: str = "exit", **data: object) -> "Stream":
+    def call(
+        self,
+        tool: str,
+        arguments: dict,
+        result: str = "ok",
+        *,
+        failed: bool = False,
+        reason: str = "exit",
+        **data: object,
+    ) -> "Stream":
         call = self.add("tool_call", {"tool_name": tool, "arguments": arguments, **data})
         if failed:
-            self.add("error", {"tool_name": tool, "error": result, "reason": reason, "exit_code": 1, **data}, parent=call)
+            self.add(
+                "error",
+                {"tool_name": tool, "error": result, "reason": reason, "exit_code": 1, **data},
+                parent=call,
+            )
         else:
             self.add("tool_result", {"tool_name": tool, "result": result, **data}, parent=call)
         return self
 
-    def bash(self, command: str, result: str = "ok", *, failed: bool = False, **data: object) -> "Stream":
+    def bash(
+        self, command: str, result: str = "ok", *, failed: bool = False, **data: object
+    ) -> "Stream":
         return self.call("Bash", {"command": command}, result, failed=failed, **data)
 
     def spiral(self, times: int, command: str = "python -m pytest") -> "Stream":
@@ -96,7 +139,9 @@ class Stream:
 
     @property
     def bytes(self) -> bytes:
-        return b"".join(json.dumps(event, separators=(",", ":")).encode() + b"\n" for event in self.events)
+        return b"".join(
+            json.dumps(event, separators=(",", ":")).encode() + b"\n" for event in self.events
+        )
 
 
 def events_of(output: bytes, kind: str = "") -> list[dict]:

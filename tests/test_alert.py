@@ -13,12 +13,18 @@ from webhooks import server, violated, webhook, with_status
 
 def test_alert_terminal():
     done = run("trace-alert", input=violated().bytes)
-    assert done.stderr.decode() == 'trace-alert: +1:05  ⚠️  RetryWatcher: "python -m pytest" failed 3 times\n'
+    assert (
+        done.stderr.decode()
+        == 'trace-alert: +1:05  ⚠️  RetryWatcher: "python -m pytest" failed 3 times\n'
+    )
     assert done.stdout == violated().bytes and done.returncode == 0
 
 
 def test_a_violation_that_ends_the_session_says_so():
-    assert "❌ RetryWatcher: \"python -m pytest\" failed 3 times — killing session" in run("trace-alert", "--kills", input=violated().bytes).stderr.decode()
+    assert (
+        '❌ RetryWatcher: "python -m pytest" failed 3 times — killing session'
+        in run("trace-alert", "--kills", input=violated().bytes).stderr.decode()
+    )
     bound = violated(actions=["terminal", "kill"])
     assert "killing session" in run("trace-alert", input=bound.bytes).stderr.decode()
     warned = violated(level="warning")
@@ -27,8 +33,19 @@ def test_a_violation_that_ends_the_session_says_so():
 
 def test_what_became_of_the_process_is_told_where_trace_kill_does_not_tell_it_itself(tmp_path):
     stream = violated()
-    stream.add("kill", {"pid": 123, "signal": "TERM", "outcome": "failed", "reason": "it did not exit"})
-    done = run("trace-alert", "--to", "file", "--to", "terminal", "--file", tmp_path / "log", input=stream.bytes)
+    stream.add(
+        "kill", {"pid": 123, "signal": "TERM", "outcome": "failed", "reason": "it did not exit"}
+    )
+    done = run(
+        "trace-alert",
+        "--to",
+        "file",
+        "--to",
+        "terminal",
+        "--file",
+        tmp_path / "log",
+        input=stream.bytes,
+    )
     assert "❌ could NOT end process 123: it did not exit" in (tmp_path / "log").read_text()
     assert done.stderr.count(b"\n") == 1
 
@@ -39,18 +56,30 @@ def test_alert_file(tmp_path):
     assert done.returncode == 0 and done.stderr == b""
     lines = log.read_text().splitlines()
     assert len(lines) == 2 and "RetryWatcher" in lines[0] and "+1:05" in lines[0]
-    assert stat.S_IMODE(log.stat().st_mode) == 0o600 and stat.S_IMODE(log.parent.stat().st_mode) == 0o700
+    assert (
+        stat.S_IMODE(log.stat().st_mode) == 0o600
+        and stat.S_IMODE(log.parent.stat().st_mode) == 0o700
+    )
 
 
 def test_the_alert_file_lies_in_the_store_in_use(tmp_path):
-    run("trace-alert", "--to", "file", input=violated().bytes, cwd=tmp_path, env={"AGENT_TRACE_DIR": str(tmp_path / "store")})
+    run(
+        "trace-alert",
+        "--to",
+        "file",
+        input=violated().bytes,
+        cwd=tmp_path,
+        env={"AGENT_TRACE_DIR": str(tmp_path / "store")},
+    )
     assert (tmp_path / "store" / "alerts.log").exists()
 
 
 def test_the_alert_file_is_no_way_through_a_symbolic_link(tmp_path):
     (tmp_path / "target").write_text("precious")
     (tmp_path / "alerts.log").symlink_to("target")
-    done = run("trace-alert", "--to", "file", "--file", tmp_path / "alerts.log", input=violated().bytes)
+    done = run(
+        "trace-alert", "--to", "file", "--file", tmp_path / "alerts.log", input=violated().bytes
+    )
     assert (tmp_path / "target").read_text() == "precious"
     assert b"cannot write to" in done.stderr and b"RetryWatcher" in done.stderr
 
@@ -75,7 +104,14 @@ def test_parallel_writers_of_one_alert_file_tear_no_line(tmp_path):
 
 
 def test_only_the_sinks_that_a_violation_names_act(tmp_path):
-    done = run("trace-alert", "--to", "terminal", "--file", tmp_path / "log", input=violated(actions=["file"]).bytes)
+    done = run(
+        "trace-alert",
+        "--to",
+        "terminal",
+        "--file",
+        tmp_path / "log",
+        input=violated(actions=["file"]).bytes,
+    )
     assert done.stderr == b"" and "RetryWatcher" in (tmp_path / "log").read_text()
 
 
@@ -87,7 +123,12 @@ def test_alert_webhook():
     sent = json.loads(body)
     assert path == "/services/SECRET?token=SECRET" and headers["Content-Type"] == "application/json"
     assert sent["text"] == '⚠️  RetryWatcher: "python -m pytest" failed 3 times'
-    assert sent["watcher"] == "retry" and sent["count"] == 3 and sent["limit"] == 3 and sent["session_id"]
+    assert (
+        sent["watcher"] == "retry"
+        and sent["count"] == 3
+        and sent["limit"] == 3
+        and sent["session_id"]
+    )
 
 
 def test_the_text_cannot_address_a_channel():
@@ -97,7 +138,13 @@ def test_the_text_cannot_address_a_channel():
 
 
 def test_a_redirect_is_not_followed():
-    with server(with_status(200)) as (elsewhere, stolen), server(with_status(301, headers=[("Location", f"http://127.0.0.1:{elsewhere}/")])) as (port, taken):
+    with (
+        server(with_status(200)) as (elsewhere, stolen),
+        server(with_status(301, headers=[("Location", f"http://127.0.0.1:{elsewhere}/")])) as (
+            port,
+            taken,
+        ),
+    ):
         done = webhook(port, violated(), "--to", "webhook")
     assert len(taken) == 1 and stolen == []
     assert b"redirect" in done.stderr and done.returncode == 2
@@ -110,7 +157,9 @@ def test_a_passing_failure_is_tried_again_and_a_lasting_one_three_times(status):
         assert len(taken) == 2
     with server(with_status(status)) as (port, taken):
         done = webhook(port, violated(), "--to", "webhook")
-        assert len(taken) == 3 and done.returncode == 2 and f"status {status}".encode() in done.stderr
+        assert (
+            len(taken) == 3 and done.returncode == 2 and f"status {status}".encode() in done.stderr
+        )
 
 
 def test_a_refusal_is_not_tried_again():
@@ -124,7 +173,9 @@ def test_retry_after_is_kept_to():
 
     def answer(handler, body):
         moments.append(time.monotonic())
-        with_status(429 if len(moments) == 1 else 200, headers=[("Retry-After", "2")])(handler, body)
+        with_status(429 if len(moments) == 1 else 200, headers=[("Retry-After", "2")])(
+            handler, body
+        )
 
     with server(answer) as (port, _):
         assert webhook(port, violated(), "--to", "webhook").returncode == 0
@@ -153,7 +204,14 @@ def test_a_server_that_drips_or_never_answers_is_given_up_in_time():
 def test_a_hanging_webhook_delays_no_event():
     hang = threading.Event()
     with server(lambda handler, body: hang.wait(30)) as (port, _taken):
-        process = start("trace-alert", "--to", "webhook", "--drain", "0", env={"AGENT_PIPES_WEBHOOK": f"http://127.0.0.1:{port}/"})
+        process = start(
+            "trace-alert",
+            "--to",
+            "webhook",
+            "--drain",
+            "0",
+            env={"AGENT_PIPES_WEBHOOK": f"http://127.0.0.1:{port}/"},
+        )
         began = time.monotonic()
         process.stdin.write(violated(50).bytes)
         process.stdin.close()
@@ -172,8 +230,17 @@ def test_a_flood_is_bounded_and_what_was_dropped_is_said():
 
 @pytest.mark.parametrize(
     "url",
-    ["http://hooks.example.invalid/SECRET", "ftp://example.invalid/SECRET", "hooks.example.invalid/SECRET", "https://user:SECRET@example.invalid/",
-     "https://exa mple/SECRET", "https://example.invalid/\nSECRET", "file:///SECRET", "https://[SECRET", "   "],
+    [
+        "http://hooks.example.invalid/SECRET",
+        "ftp://example.invalid/SECRET",
+        "hooks.example.invalid/SECRET",
+        "https://user:SECRET@example.invalid/",
+        "https://exa mple/SECRET",
+        "https://example.invalid/\nSECRET",
+        "file:///SECRET",
+        "https://[SECRET",
+        "   ",
+    ],
 )
 def test_a_url_that_cannot_be_used_stops_the_start_and_is_not_said(url):
     done = run("trace-alert", "--to", "webhook", "--webhook", url, input=violated().bytes)
@@ -183,10 +250,28 @@ def test_a_url_that_cannot_be_used_stops_the_start_and_is_not_said(url):
 
 def test_no_failure_says_the_url():
     for port, path in ((1, "/SECRET"), (0, "/SECRET")):
-        done = run("trace-alert", "--to", "webhook", "--drain", "5", "--webhook", f"http://127.0.0.1:{port}{path}", input=violated().bytes)
+        done = run(
+            "trace-alert",
+            "--to",
+            "webhook",
+            "--drain",
+            "5",
+            "--webhook",
+            f"http://127.0.0.1:{port}{path}",
+            input=violated().bytes,
+        )
         assert b"SECRET" not in done.stderr + done.stdout.replace(violated().bytes, b"")
         assert done.returncode == 2
-    done = run("trace-alert", "--webhook", "https://name.invalid/SECRET", "--to", "webhook", "--drain", "8", input=violated().bytes)
+    done = run(
+        "trace-alert",
+        "--webhook",
+        "https://name.invalid/SECRET",
+        "--to",
+        "webhook",
+        "--drain",
+        "8",
+        input=violated().bytes,
+    )
     assert b"SECRET" not in done.stderr and done.returncode == 2
 
 

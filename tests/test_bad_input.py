@@ -20,7 +20,12 @@ def _directory(tmp_path, monkeypatch):
 
 
 def event(**fields: object) -> dict:
-    return {"event_type": "tool_call", "timestamp": START, "session_id": "s", "data": {"tool_name": "Bash", "arguments": {"command": "ls"}}} | fields
+    return {
+        "event_type": "tool_call",
+        "timestamp": START,
+        "session_id": "s",
+        "data": {"tool_name": "Bash", "arguments": {"command": "ls"}},
+    } | fields
 
 
 def line(**fields: object) -> bytes:
@@ -33,7 +38,9 @@ GOOD = Stream().spiral(6).bytes
 WITHIN = GOOD.splitlines(keepends=True)
 
 
-def judged(bad: bytes, name: str = "trace-detect-retry", *args: object) -> subprocess.CompletedProcess:
+def judged(
+    bad: bytes, name: str = "trace-detect-retry", *args: object
+) -> subprocess.CompletedProcess:
     """A filter's run over the streak with `bad` in its midst; that the streak is still raised, and `bad` flows on as it came."""
     done = run(name, *args, input=b"".join(WITHIN[:5]) + bad + b"".join(WITHIN[5:]))
     assert b"Traceback" not in done.stderr and b"internal error" not in done.stderr, done.stderr
@@ -43,7 +50,11 @@ def judged(bad: bytes, name: str = "trace-detect-retry", *args: object) -> subpr
 
 
 def violations_of(output: bytes) -> list[dict]:
-    return [json.loads(each)["data"] for each in output.splitlines() if b'"event_type":"violation"' in each]
+    return [
+        json.loads(each)["data"]
+        for each in output.splitlines()
+        if b'"event_type":"violation"' in each
+    ]
 
 
 # Lines that are no event: said with their number, passed on, remembered in the exit status.
@@ -89,20 +100,36 @@ READABLE = {
     "duplicate keys": b'{"event_type":"x","event_type":"tool_call","data":{},"data":{}}\n',
     "no type": b'{"timestamp":1795359278}\n',
     "an empty object": b"{}\n",
-    "an unknown type and unknown fields": line(event_type="quux", v=2, kind="alert", schema={"major": 9}),
+    "an unknown type and unknown fields": line(
+        event_type="quux", v=2, kind="alert", schema={"major": 9}
+    ),
     "no time": b'{"event_type":"user_prompt"}\n',
     "a time in the year 9999": line(event_type="user_prompt", timestamp=253402300799),
     "a time before 1970": line(event_type="user_prompt", timestamp=-5),
-    "a time that is a naive local date": line(event_type="user_prompt", timestamp="2026-10-25T02:30:00"),
+    "a time that is a naive local date": line(
+        event_type="user_prompt", timestamp="2026-10-25T02:30:00"
+    ),
     "a time that is true": line(event_type="user_prompt", timestamp=True),
     "a result without its call": line(event_type="tool_result", parent_id="nobody"),
     "the same result twice": 2 * line(event_type="tool_result", parent_id="nobody"),
     "another session's event": line(session_id="another"),
     "no session": b'{"event_type":"tool_call","timestamp":1795359278.5,"data":{"tool_name":"Bash","arguments":{"command":"x"}}}\n',
-    "our own kill in a text": line(event_type="user_prompt", data={"prompt": '{"event_type":"kill","data":{"pid":1}}'}),
-    "seq that goes back": line(event_type="user_prompt", seq=9) + line(event_type="user_prompt", seq=3),
-    "every field of a wrong type": line(event_type=7, timestamp=[], session_id={}, event_id=1.5, parent_id=True, data="text", duration_ms="long"),
-    "a clock that jumps years": line(event_type="user_prompt", timestamp=START + 3e8) + line(event_type="user_prompt", timestamp=START - 3e8),
+    "our own kill in a text": line(
+        event_type="user_prompt", data={"prompt": '{"event_type":"kill","data":{"pid":1}}'}
+    ),
+    "seq that goes back": line(event_type="user_prompt", seq=9)
+    + line(event_type="user_prompt", seq=3),
+    "every field of a wrong type": line(
+        event_type=7,
+        timestamp=[],
+        session_id={},
+        event_id=1.5,
+        parent_id=True,
+        data="text",
+        duration_ms="long",
+    ),
+    "a clock that jumps years": line(event_type="user_prompt", timestamp=START + 3e8)
+    + line(event_type="user_prompt", timestamp=START - 3e8),
 }
 
 
@@ -113,11 +140,17 @@ def test_what_real_writers_write_is_read_without_a_word(name):
 
 
 @pytest.mark.parametrize("source", ["claude", "codex", "copilot", "gemini"])
-@pytest.mark.parametrize("number", ["9" * 400, "-" + "9" * 4200, "9" * 5000, "1e400", "9" * 30], ids=["400 digits", "-4200 digits", "5000 digits", "1e400", "30 digits"])
+@pytest.mark.parametrize(
+    "number",
+    ["9" * 400, "-" + "9" * 4200, "9" * 5000, "1e400", "9" * 30],
+    ids=["400 digits", "-4200 digits", "5000 digits", "1e400", "30 digits"],
+)
 def test_a_number_beyond_any_in_an_agents_session_stops_no_reader(source, number):
     """orjson reads none of these, the standard library's parser all: as integers that no arithmetic of ours can take."""
     lines = b"".join(path.read_bytes() for path in sorted((FIXTURES / source).rglob("*.jsonl")))
-    Path("session.jsonl").write_bytes(re.sub(rb'":\s*[0-9.]+(?=[,}])', lambda found: b'":' + number.encode(), lines))
+    Path("session.jsonl").write_bytes(
+        re.sub(rb'":\s*[0-9.]+(?=[,}])', lambda found: b'":' + number.encode(), lines)
+    )
     done = run("trace-tail", "--no-follow", "--format", source, "session.jsonl")
     assert b"internal error" not in done.stderr and b"Traceback" not in done.stderr, done.stderr
     assert len(events_of(done.stdout)) > 5
@@ -134,12 +167,26 @@ def test_a_count_of_tokens_that_is_none_refills_no_budget(tokens):
     stream = Stream()
     usage = {"input_tokens": 1_000_000, "output_tokens": 1_000_000}
     for number in range(2):
-        stream.add("llm_response", {"model": "claude-opus-4-6", "response_id": f"r{number}", "usage": usage})
+        stream.add(
+            "llm_response",
+            {"model": "claude-opus-4-6", "response_id": f"r{number}", "usage": usage},
+        )
     whole = run("trace-cost", input=stream.bytes)
-    stream.add("llm_response", {"model": "claude-opus-4-6", "response_id": "odd", "usage": {"input_tokens": tokens, "output_tokens": 0}})
+    stream.add(
+        "llm_response",
+        {
+            "model": "claude-opus-4-6",
+            "response_id": "odd",
+            "usage": {"input_tokens": tokens, "output_tokens": 0},
+        },
+    )
     done = run("trace-cost", input=stream.bytes.replace(b"Infinity", b"1e999"))
     assert b"Traceback" not in done.stderr and b"internal error" not in done.stderr
-    spent = [found["data"]["cost"]["session_usd"] for found in events_of(done.stdout, "llm_response") if found["data"].get("cost")]
+    spent = [
+        found["data"]["cost"]["session_usd"]
+        for found in events_of(done.stdout, "llm_response")
+        if found["data"].get("cost")
+    ]
     before = events_of(whole.stdout, "llm_response")[-1]["data"]["cost"]["session_usd"]
     assert all(usd >= before for usd in spent[1:]) and before > 0
     assert b'"violation"' in run("trace-detect-cost", "--max", "10", input=stream.bytes).stdout
@@ -155,29 +202,58 @@ def test_events_after_the_end_of_a_session_are_a_session_again():
 @pytest.mark.parametrize("version", [2, "2.0.0", {"major": 9}, None, -1])
 def test_a_version_that_is_not_ours_is_read_as_far_as_it_is_known(version):
     """The vocabulary grows by types and fields, which flow on; it has no number that could stop a breaker."""
-    later = b"".join(json.dumps(json.loads(each) | {"v": version, "schema_version": version}).encode() + b"\n" for each in WITHIN)
+    later = b"".join(
+        json.dumps(json.loads(each) | {"v": version, "schema_version": version}).encode() + b"\n"
+        for each in WITHIN
+    )
     done = run("trace-detect-retry", "--max", "3", input=later)
     assert (done.returncode, done.stderr) == (0, b"") and len(violations(done.stdout)) == 1
-    assert [each for each in done.stdout.splitlines(keepends=True) if b'"violation"' not in each] == later.splitlines(keepends=True)
+    assert [
+        each for each in done.stdout.splitlines(keepends=True) if b'"violation"' not in each
+    ] == later.splitlines(keepends=True)
 
 
-@pytest.mark.parametrize("numbers", [(1, 2, 9, 10), (5, 5, 5, 5), (9, 3, 1, 0), ("a", None, -1, 1e99)], ids=["gap", "repeated", "backwards", "none"])
+@pytest.mark.parametrize(
+    "numbers",
+    [(1, 2, 9, 10), (5, 5, 5, 5), (9, 3, 1, 0), ("a", None, -1, 1e99)],
+    ids=["gap", "repeated", "backwards", "none"],
+)
 def test_sequence_numbers_of_others_change_nothing(numbers):
     """No agent's session has them; what a store writes lost or twice shows in its hashes, and in trace-tail's words."""
     events = [json.loads(each) for each in WITHIN]
-    counted = b"".join(json.dumps(each | {"seq": numbers[at % 4]}).encode() + b"\n" for at, each in enumerate(events))
+    counted = b"".join(
+        json.dumps(each | {"seq": numbers[at % 4]}).encode() + b"\n"
+        for at, each in enumerate(events)
+    )
     done = run("trace-detect-retry", "--max", "3", input=counted)
     assert (done.returncode, done.stderr) == (0, b"") and len(violations(done.stdout)) == 1
 
 
-@pytest.mark.parametrize("pattern", ["(a+)+$", "**/" * 40 + "x", "*a" * 60, "[a-z]*" * 50, "{a,aa}" * 30], ids=["nested", "**", "*", "classes", "braces"])
+@pytest.mark.parametrize(
+    "pattern",
+    ["(a+)+$", "**/" * 40 + "x", "*a" * 60, "[a-z]*" * 50, "{a,aa}" * 30],
+    ids=["nested", "**", "*", "classes", "braces"],
+)
 def test_a_pattern_that_would_take_a_matcher_for_ever_takes_this_one_no_time(pattern):
-    rules = {"files": {"write": {"deny": [pattern, "deploy/**"]}}, "commands": {"deny": [pattern + " b"]}}
+    rules = {
+        "files": {"write": {"deny": [pattern, "deploy/**"]}},
+        "commands": {"deny": [pattern + " b"]},
+    }
     Path("policy.json").write_text(json.dumps(rules))
     stream = Stream()
-    stream.call("Write", {"file_path": "a" * 200 + "!"}).call("Write", {"file_path": "/".join("a" * 80)}).bash("a" * 2000 + " c").call("Write", {"file_path": "deploy/x"})
-    done = subprocess.run(command("trace-detect-scope", "--policy", "policy.json"), input=stream.bytes, capture_output=True, env=ENVIRONMENT, timeout=20)
-    assert done.returncode == 0 and "deploy/x" in [found["target"] for found in violations(done.stdout)], done.stderr
+    stream.call("Write", {"file_path": "a" * 200 + "!"}).call(
+        "Write", {"file_path": "/".join("a" * 80)}
+    ).bash("a" * 2000 + " c").call("Write", {"file_path": "deploy/x"})
+    done = subprocess.run(
+        command("trace-detect-scope", "--policy", "policy.json"),
+        input=stream.bytes,
+        capture_output=True,
+        env=ENVIRONMENT,
+        timeout=20,
+    )
+    assert done.returncode == 0 and "deploy/x" in [
+        found["target"] for found in violations(done.stdout)
+    ], done.stderr
 
 
 def test_each_session_has_a_state_of_its_own():
@@ -188,8 +264,14 @@ def test_each_session_has_a_state_of_its_own():
 # Files that are none.
 
 
-@pytest.mark.parametrize("command_line", [("trace-tail", "--no-follow"), ("agent-strace", "watch", "--no-follow")], ids=["tail", "watch"])
-@pytest.mark.parametrize("what", ["directory", "fifo", "device", "gzip", "zstd", "elf", "utf16", "socket", "missing"])
+@pytest.mark.parametrize(
+    "command_line",
+    [("trace-tail", "--no-follow"), ("agent-strace", "watch", "--no-follow")],
+    ids=["tail", "watch"],
+)
+@pytest.mark.parametrize(
+    "what", ["directory", "fifo", "device", "gzip", "zstd", "elf", "utf16", "socket", "missing"]
+)
 def test_what_is_no_session_is_refused_by_name(command_line, what):
     path = Path(what)
     if what == "directory":
@@ -201,9 +283,20 @@ def test_what_is_no_session_is_refused_by_name(command_line, what):
     elif what == "socket":
         socket.socket(socket.AF_UNIX).bind(what)
     elif what != "missing":
-        magic = {"gzip": b"\x1f\x8b\x08", "zstd": b"\x28\xb5\x2f\xfd", "elf": b"\x7fELF", "utf16": b"\xff\xfe{\0"}
+        magic = {
+            "gzip": b"\x1f\x8b\x08",
+            "zstd": b"\x28\xb5\x2f\xfd",
+            "elf": b"\x7fELF",
+            "utf16": b"\xff\xfe{\0",
+        }
         path.write_bytes(magic[what] + b"\0\n" * 100)
-    done = subprocess.run(command(*command_line, path), stdin=subprocess.DEVNULL, capture_output=True, env=ENVIRONMENT, timeout=20)
+    done = subprocess.run(
+        command(*command_line, path),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        env=ENVIRONMENT,
+        timeout=20,
+    )
     assert done.returncode == 2 and str(path).encode() in done.stderr, done.stderr
     assert b"Traceback" not in done.stderr and b"internal error" not in done.stderr
 
@@ -214,7 +307,9 @@ def test_what_is_no_session_is_refused_by_name(command_line, what):
 @pytest.mark.parametrize("pid", ["0", "-1", "1", "text", "", "1.5", "99999999999999999999"])
 @pytest.mark.parametrize("name", ["trace-kill", "trace-tail"])
 def test_a_number_that_is_no_agents_stops_the_start(name, pid):
-    done = run(name, f"--pid={pid}", *([FIXTURES / "spiral.ndjson"] if name == "trace-tail" else []))
+    done = run(
+        name, f"--pid={pid}", *([FIXTURES / "spiral.ndjson"] if name == "trace-tail" else [])
+    )
     assert done.returncode == 2 and done.stdout == b"" and b"pid" in done.stderr.lower()
 
 
@@ -236,19 +331,36 @@ def test_a_policy_that_means_nothing_stops_the_start(content, said):
     Path("policy.json").write_bytes(content)
     done = run("trace-detect-scope", "--policy", "policy.json", input=GOOD)
     assert done.returncode == 2 and done.stdout == b"", done.stderr
-    assert said in done.stderr.decode() and b"policy.json" in done.stderr and b"Traceback" not in done.stderr
+    assert (
+        said in done.stderr.decode()
+        and b"policy.json" in done.stderr
+        and b"Traceback" not in done.stderr
+    )
 
 
 def test_a_policy_of_ten_thousand_patterns_is_kept_to_in_time():
     patterns = [f"**/deny{number}/*{'*?' * 5}.py" for number in range(10_000)]
-    Path("policy.json").write_text(json.dumps({"files": {"write": {"deny": [*patterns, "deploy/**"]}}}))
+    Path("policy.json").write_text(
+        json.dumps({"files": {"write": {"deny": [*patterns, "deploy/**"]}}})
+    )
     stream = Stream()
-    stream.call("Write", {"file_path": "a/" * 200 + "x.py"}).call("Write", {"file_path": "deploy/x"})
+    stream.call("Write", {"file_path": "a/" * 200 + "x.py"}).call(
+        "Write", {"file_path": "deploy/x"}
+    )
     done = run("trace-detect-scope", "--policy", "policy.json", input=stream.bytes)
     assert len(violations(done.stdout)) == 1 and done.returncode == 0
 
 
-@pytest.mark.parametrize("url", ["https://u:SECRET@example.invalid/", "file:///SECRET", "hooks.example/SECRET", "https://example.invalid/SECRET\nx", ""])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://u:SECRET@example.invalid/",
+        "file:///SECRET",
+        "hooks.example/SECRET",
+        "https://example.invalid/SECRET\nx",
+        "",
+    ],
+)
 def test_a_url_that_is_none_stops_the_start_and_is_not_echoed(url):
     done = run("trace-alert", "--to", "webhook", input=GOOD, env={"AGENT_PIPES_WEBHOOK": url})
     assert done.returncode == 2 and done.stdout == b"" and b"SECRET" not in done.stderr
@@ -260,21 +372,47 @@ def test_a_url_that_is_none_stops_the_start_and_is_not_echoed(url):
 def test_the_surroundings_do_not_matter():
     bare = {"PATH": os.environ["PATH"], "LC_ALL": "C"}
     data = GOOD + '{"event_type":"user_prompt","data":{"prompt":"größer"}}\n'.encode()
-    done = subprocess.run(command("trace-detect-retry"), input=data, capture_output=True, env=bare, timeout=20)
+    done = subprocess.run(
+        command("trace-detect-retry"), input=data, capture_output=True, env=bare, timeout=20
+    )
     assert data.splitlines()[-1] in done.stdout and len(violations(done.stdout)) == 1
-    assert subprocess.run(command("trace-list"), capture_output=True, env=bare, timeout=20).returncode == 0
+    assert (
+        subprocess.run(command("trace-list"), capture_output=True, env=bare, timeout=20).returncode
+        == 0
+    )
 
 
 def test_a_directory_that_is_gone_stops_no_filter():
-    done = subprocess.run(["sh", "-c", 'mkdir gone; cd gone; rmdir ../gone; exec "$@"', "sh", sys.executable, *command("trace-detect-retry")], input=GOOD, capture_output=True, env=ENVIRONMENT)
+    done = subprocess.run(
+        [
+            "sh",
+            "-c",
+            'mkdir gone; cd gone; rmdir ../gone; exec "$@"',
+            "sh",
+            sys.executable,
+            *command("trace-detect-retry"),
+        ],
+        input=GOOD,
+        capture_output=True,
+        env=ENVIRONMENT,
+    )
     assert done.returncode == 0 and len(violations(done.stdout)) == 1, done.stderr
 
 
 def test_the_umask_opens_no_alert_file():
     stream = Stream()
     stream.add("violation", {"watcher": "retry", "message": "m"})
-    subprocess.run(["sh", "-c", 'umask 000; exec "$@"', "sh", *command("trace-alert", "--to", "file")], input=stream.bytes, env=ENVIRONMENT, stdout=subprocess.DEVNULL, check=True)
-    assert os.stat(".agent-traces/alerts.log").st_mode & 0o777 == 0o600 and os.stat(".agent-traces").st_mode & 0o777 == 0o700
+    subprocess.run(
+        ["sh", "-c", 'umask 000; exec "$@"', "sh", *command("trace-alert", "--to", "file")],
+        input=stream.bytes,
+        env=ENVIRONMENT,
+        stdout=subprocess.DEVNULL,
+        check=True,
+    )
+    assert (
+        os.stat(".agent-traces/alerts.log").st_mode & 0o777 == 0o600
+        and os.stat(".agent-traces").st_mode & 0o777 == 0o700
+    )
 
 
 # Bombs: bounded in memory.
@@ -299,7 +437,13 @@ finally:
     print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, file=sys.stderr)
 """
     with open("out", "wb") as out, open("err", "wb") as err:
-        process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=out, stderr=err, env=ENVIRONMENT)
+        process = subprocess.Popen(
+            [sys.executable, "-c", code],
+            stdin=subprocess.PIPE,
+            stdout=out,
+            stderr=err,
+            env=ENVIRONMENT,
+        )
         for chunk in chunks:
             process.stdin.write(chunk)
         process.stdin.close()
@@ -325,34 +469,50 @@ FAILURE = '{"event_type":"error","timestamp":1795359279.5,"session_id":"%s","par
 
 @pytest.mark.parametrize("name", ["trace-detect-retry", "trace-detect-loop", "trace-detect-cost"])
 def test_very_many_sessions_take_bounded_memory_and_it_is_said_once(name):
-    status, _, said, peak = bounded(name, chunks=many(lambda number: (CALL % (f"session-{number}", number, "ls")).encode()))
+    status, _, said, peak = bounded(
+        name, chunks=many(lambda number: (CALL % (f"session-{number}", number, "ls")).encode())
+    )
     assert status == 0 and said.count(b"forget the ones unheard of for longest") == 1
     assert peak < 300 << 20
 
 
 @pytest.mark.parametrize("name", ["trace-detect-retry", "trace-detect-loop"])
 def test_very_many_distinct_commands_take_bounded_memory(name):
-    pair = lambda number: (CALL % ("s", number, f"make target{number}") + FAILURE % ("s", number, f"boom {number}")).encode()
+    pair = lambda number: (
+        CALL % ("s", number, f"make target{number}") + FAILURE % ("s", number, f"boom {number}")
+    ).encode()
     status, _, _, peak = bounded(name, chunks=many(pair))
     assert status == 0 and peak < 200 << 20
 
 
 def test_very_many_agents_of_one_session_take_bounded_memory():
-    call = lambda number: (CALL % ("s", number, "ls")).replace('"tool_name"', f'"agent_id":"a{number}","tool_name"').encode()
+    call = lambda number: (
+        (CALL % ("s", number, "ls"))
+        .replace('"tool_name"', f'"agent_id":"a{number}","tool_name"')
+        .encode()
+    )
     status, _, _, peak = bounded("trace-detect-retry", chunks=many(call))
     assert status == 0 and peak < 200 << 20
 
 
-@pytest.mark.parametrize("content", [b'{"%s":1}\n', b'{"event_type":"tool_call","data":{"%s":1}}\n', b'{"event_type":"%s"}\n'], ids=["key", "key-in-data", "type"])
+@pytest.mark.parametrize(
+    "content",
+    [b'{"%s":1}\n', b'{"event_type":"tool_call","data":{"%s":1}}\n', b'{"event_type":"%s"}\n'],
+    ids=["key", "key-in-data", "type"],
+)
 def test_a_key_of_50_megabytes_is_one_line_like_others(content):
     bomb = content % (b"k" * (50 << 20))
-    status, raised, _, _ = bounded("trace-detect-retry", chunks=iter([b"".join(WITHIN[:5]), bomb, b"".join(WITHIN[5:])]))
+    status, raised, _, _ = bounded(
+        "trace-detect-retry", chunks=iter([b"".join(WITHIN[:5]), bomb, b"".join(WITHIN[5:])])
+    )
     assert status == 0 and len(violations(raised)) == 1
 
 
 def test_a_line_longer_than_any_is_passed_on_in_parts_and_said():
     bomb = b'{"event_type":"' + b"k" * (80 << 20) + b'"}\n'
-    status, raised, said, _ = bounded("trace-detect-retry", chunks=iter([b"".join(WITHIN[:5]), bomb, b"".join(WITHIN[5:])]))
+    status, raised, said, _ = bounded(
+        "trace-detect-retry", chunks=iter([b"".join(WITHIN[:5]), bomb, b"".join(WITHIN[5:])])
+    )
     assert status == 2 and len(violations(raised)) == 1 and b"longer than" in said
     assert Path("out").stat().st_size > len(bomb) + len(GOOD)
 
@@ -360,9 +520,17 @@ def test_a_line_longer_than_any_is_passed_on_in_parts_and_said():
 @pytest.mark.parametrize("digits", [5_000, 1_000_000])
 @pytest.mark.parametrize("field", ["timestamp", "exit_code", "input_tokens"])
 def test_a_number_of_a_million_digits_stops_nothing(field, digits):
-    bomb = b'{"event_type":"llm_response","session_id":"s","data":{"usage":{}},"FIELD":1}\n'.replace(b"FIELD", field.encode()).replace(b":1}", b":" + b"9" * digits + b"}")
+    bomb = (
+        b'{"event_type":"llm_response","session_id":"s","data":{"usage":{}},"FIELD":1}\n'.replace(
+            b"FIELD", field.encode()
+        ).replace(b":1}", b":" + b"9" * digits + b"}")
+    )
     done = judged(bomb)
     assert (done.returncode, done.stderr) == (0, b"")
     # Which adds its one key, and leaves the number as it is.
     costed = run("trace-cost", input=bomb)
-    assert costed.returncode == 0 and b":" + b"9" * digits + b"}" in costed.stdout and b'"cost":' in costed.stdout
+    assert (
+        costed.returncode == 0
+        and b":" + b"9" * digits + b"}" in costed.stdout
+        and b'"cost":' in costed.stdout
+    )

@@ -23,7 +23,11 @@ def home(tmp_path, monkeypatch):
     for name in ("home", "proj"):
         (tmp_path / name).mkdir()
     monkeypatch.chdir(tmp_path / "proj")
-    return {"HOME": str(tmp_path / "home"), "CLAUDE_CONFIG_DIR": str(tmp_path / "claude"), "CODEX_HOME": str(tmp_path / "codex")}
+    return {
+        "HOME": str(tmp_path / "home"),
+        "CLAUDE_CONFIG_DIR": str(tmp_path / "claude"),
+        "CODEX_HOME": str(tmp_path / "codex"),
+    }
 
 
 def agent(home: dict, *args: object) -> subprocess.Popen:
@@ -55,7 +59,15 @@ def raised(stream: Stream, command: str, *args: object) -> list[dict]:
 def test_a_kill_that_is_asked_for_kills(home, scenario, flags, config):
     Path(".agent-watch.json").write_text(json.dumps({"watchers": config}))
     Path("policy.json").write_text('{"files": {"write": {"deny": ["deploy/**"]}}}')
-    process = agent(home, "--scenario", scenario, "--pause", "60" if scenario == "silent" else "0.3", "--rounds", "100")
+    process = agent(
+        home,
+        "--scenario",
+        scenario,
+        "--pause",
+        "60" if scenario == "silent" else "0.3",
+        "--rounds",
+        "100",
+    )
     done = run("agent-strace", "watch", *flags, env=home)
     assert process.wait(10) == -signal.SIGTERM
     assert done.returncode == 124, done.stderr
@@ -81,13 +93,24 @@ def test_successes_spread_over_a_session_are_no_retry():
 def test_failing_and_passing_in_turn_is_no_retry():
     stream = Stream()
     for number in range(8):
-        stream.bash("python -m pytest", "FAILED" if number % 2 else "passed", failed=bool(number % 2))
+        stream.bash(
+            "python -m pytest", "FAILED" if number % 2 else "passed", failed=bool(number % 2)
+        )
     assert raised(stream, "trace-detect-retry", "--max", "3") == []
 
 
 def test_the_same_command_in_other_letters_is_the_same():
     stream = Stream()
-    for command in ("npm test", "npm test 2>&1", "npm test | tail -20", "cd app && npm test", "npm  test", "CI=1 npm test", "time npm test", " npm test "):
+    for command in (
+        "npm test",
+        "npm test 2>&1",
+        "npm test | tail -20",
+        "cd app && npm test",
+        "npm  test",
+        "CI=1 npm test",
+        "time npm test",
+        " npm test ",
+    ):
         stream.bash(command, "Exit code 1\nboom", failed=True)
     (found,) = raised(stream, "trace-detect-retry", "--max", "8")
     assert found["count"] == 8 and found["message"].startswith('"npm test" failed 8 times')
@@ -106,7 +129,13 @@ def test_the_same_command_in_other_letters_is_the_same():
 def test_any_tool_that_fails_again_and_again_is_a_retry(tool, arguments):
     stream = Stream()
     for _ in range(8):
-        stream.call(tool, arguments, "Exit code 1\nboom", failed=True, reason="tool" if tool == "Edit" else "exit")
+        stream.call(
+            tool,
+            arguments,
+            "Exit code 1\nboom",
+            failed=True,
+            reason="tool" if tool == "Edit" else "exit",
+        )
     assert len(raised(stream, "trace-detect-retry")) == 1
 
 
@@ -135,41 +164,92 @@ def test_read_edit_test_fail_is_a_loop_although_each_edit_differs():
     stream = Stream()
     for number in range(3):
         stream.call("Read", {"file_path": "/p/app.py"}, f"return {number}")
-        stream.call("Edit", {"file_path": "/p/app.py", "old_string": f"return {number}", "new_string": f"return {number + 1}"}, "updated")
-        stream.bash("python -m pytest", "Exit code 1\nFAILED test_app.py::test_total - assert 7 == 6", failed=True)
+        stream.call(
+            "Edit",
+            {
+                "file_path": "/p/app.py",
+                "old_string": f"return {number}",
+                "new_string": f"return {number + 1}",
+            },
+            "updated",
+        )
+        stream.bash(
+            "python -m pytest",
+            "Exit code 1\nFAILED test_app.py::test_total - assert 7 == 6",
+            failed=True,
+        )
     (found,) = raised(stream, "trace-detect-loop")
-    assert found["message"].startswith("detected loop (read→edit→test) × 3") and len(found["evidence"]) >= 3
+    assert (
+        found["message"].startswith("detected loop (read→edit→test) × 3")
+        and len(found["evidence"]) >= 3
+    )
 
 
 @pytest.mark.parametrize(
     "name, build",
     [
-        ("other files and a passing test", lambda s, n: s.call("Edit", {"file_path": f"/p/{n}.py", "old_string": "a", "new_string": "b"}).bash("pytest", f"{n} passed")),
-        ("git status now and then", lambda s, n: s.bash("git status", f"on branch {n}").bash(f"echo {n}", str(n))),
-        ("polling with new output", lambda s, n: s.call("BashOutput", {"bash_id": "1"}, f"line {n}")),
+        (
+            "other files and a passing test",
+            lambda s, n: s.call(
+                "Edit", {"file_path": f"/p/{n}.py", "old_string": "a", "new_string": "b"}
+            ).bash("pytest", f"{n} passed"),
+        ),
+        (
+            "git status now and then",
+            lambda s, n: s.bash("git status", f"on branch {n}").bash(f"echo {n}", str(n)),
+        ),
+        (
+            "polling with new output",
+            lambda s, n: s.call("BashOutput", {"bash_id": "1"}, f"line {n}"),
+        ),
         ("distinct calls", lambda s, n: s.bash(f"echo {n}", str(n))),
-        ("one file at other places", lambda s, n: s.call("Read", {"file_path": "/p/a.py", "offset": n * 100}, f"lines {n}")),
-        ("a test that fails differently", lambda s, n: s.call("Edit", {"file_path": "/p/a.py", "old_string": str(n), "new_string": "x"}).bash("pytest", f"Exit code 1\n{9 - n} failed", failed=True)),
+        (
+            "one file at other places",
+            lambda s, n: s.call("Read", {"file_path": "/p/a.py", "offset": n * 100}, f"lines {n}"),
+        ),
+        (
+            "a test that fails differently",
+            lambda s, n: s.call(
+                "Edit", {"file_path": "/p/a.py", "old_string": str(n), "new_string": "x"}
+            ).bash("pytest", f"Exit code 1\n{9 - n} failed", failed=True),
+        ),
     ],
 )
 def test_healthy_work_is_no_loop(name, build):
     stream = Stream()
     for number in range(8):
         build(stream, number)
-    assert raised(stream, "trace-detect-loop") == [] and raised(stream, "trace-detect-retry", "--max", "9") == []
+    assert (
+        raised(stream, "trace-detect-loop") == []
+        and raised(stream, "trace-detect-retry", "--max", "9") == []
+    )
 
 
 def test_fixing_and_testing_in_turn_is_no_loop():
     stream = Stream()
     for number in range(12):
-        stream.call("Edit", {"file_path": "/p/app.py", "old_string": str(number), "new_string": str(number + 1)}, "updated")
-        stream.bash("pytest", "Exit code 1\nFAILED test_app.py" if number % 2 else "1 passed", failed=bool(number % 2))
+        stream.call(
+            "Edit",
+            {"file_path": "/p/app.py", "old_string": str(number), "new_string": str(number + 1)},
+            "updated",
+        )
+        stream.bash(
+            "pytest",
+            "Exit code 1\nFAILED test_app.py" if number % 2 else "1 passed",
+            failed=bool(number % 2),
+        )
     assert raised(stream, "trace-detect-loop") == []
 
 
 def test_nine_reads_at_once_are_no_loop():
     stream = Stream()
-    calls = [stream.add("tool_call", {"tool_name": "Read", "arguments": {"file_path": f"/p/{number}.py"}, "step": "m1"}) for number in range(9)]
+    calls = [
+        stream.add(
+            "tool_call",
+            {"tool_name": "Read", "arguments": {"file_path": f"/p/{number}.py"}, "step": "m1"},
+        )
+        for number in range(9)
+    ]
     for number, call in enumerate(calls):
         stream.add("tool_result", {"tool_name": "Read", "result": f"content {number}"}, parent=call)
     assert raised(stream, "trace-detect-loop") == []
@@ -199,7 +279,9 @@ def test_a_session_that_was_too_long_before_we_came_is_told_at_once(home):
     (folder.parent / ".active-session").write_text(folder.name)
     watch = start("agent-strace", "watch", "--max-duration", "1h", "--max-stall", "off", env=home)
     found = next(json.loads(line) for line in watch.stdout if b'"violation"' in line)
-    assert found["data"]["watcher"] == "duration" and found["data"]["message"].startswith("running for 2h")
+    assert found["data"]["watcher"] == "duration" and found["data"]["message"].startswith(
+        "running for 2h"
+    )
     watch.kill()
 
 
@@ -213,7 +295,12 @@ events = [make("session_start", 1795359278.0, "s", {})] + [tick(1795359278.0 + s
 stage = detect_duration.stage(Waiter(), max=7200.0)
 print([event.data["value"] for event in stage(events) if event.type == "violation"])
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parent.parent)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parent.parent,
+    )
     assert done.stdout.startswith("[72"), done.stderr
 
 
@@ -250,8 +337,15 @@ def test_history_counts_towards_the_limit(home):
         if b"history_end" in line:
             break
     with path.open("ab") as file:
-        file.write(Stream(session="3f6e2c1a", at=time.time()).spiral(0).bytes + Stream(at=time.time()).spiral(1).bytes)
-    found = next(json.loads(line)["data"] for line in watch.stdout if b'"critical"' in line and b'"retry"' in line)
+        file.write(
+            Stream(session="3f6e2c1a", at=time.time()).spiral(0).bytes
+            + Stream(at=time.time()).spiral(1).bytes
+        )
+    found = next(
+        json.loads(line)["data"]
+        for line in watch.stdout
+        if b'"critical"' in line and b'"retry"' in line
+    )
     assert found["count"] == 5
     watch.kill()
 
@@ -267,10 +361,16 @@ def test_the_active_session_is_watched_not_the_one_that_started_last(home):
 
 def test_of_two_live_sessions_the_other_is_named(home):
     first, second = (agent(home, "--scenario", "silent", "--pause", "60") for _ in range(2))
-    until(lambda: len(events_of(run("trace-list", "--live", env=home).stdout)) == 2, what="both sessions")
+    until(
+        lambda: len(events_of(run("trace-list", "--live", env=home).stdout)) == 2,
+        what="both sessions",
+    )
     tail = start("trace-tail", env=home)
     assert tail.stdout.readline()
-    assert b"live session of this directory" in tail.stderr.readline() and b"also live here and not followed" in tail.stderr.readline()
+    assert (
+        b"live session of this directory" in tail.stderr.readline()
+        and b"also live here and not followed" in tail.stderr.readline()
+    )
     for process in (tail, first, second):
         process.kill()
         process.wait()
@@ -284,7 +384,15 @@ def test_a_violation_is_in_the_exit_status_when_asked_for(home):
 
 def test_the_store_that_is_named_gets_the_alerts(home, tmp_path):
     path = store(stream=Stream().spiral(5))
-    run("agent-strace", "watch", "--no-follow", "--alert", "file", path, env=home | {"AGENT_TRACE_DIR": str(tmp_path / "elsewhere")})
+    run(
+        "agent-strace",
+        "watch",
+        "--no-follow",
+        "--alert",
+        "file",
+        path,
+        env=home | {"AGENT_TRACE_DIR": str(tmp_path / "elsewhere")},
+    )
     assert "RetryWatcher" in (tmp_path / "elsewhere" / "alerts.log").read_text()
 
 
@@ -304,11 +412,27 @@ def test_a_webhook_that_never_answers_delays_no_kill(home):
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Silent)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    Path(".agent-watch.json").write_text(json.dumps({"webhook": {"url": f"http://127.0.0.1:{server.server_address[1]}/SECRET"}}))
+    Path(".agent-watch.json").write_text(
+        json.dumps({"webhook": {"url": f"http://127.0.0.1:{server.server_address[1]}/SECRET"}})
+    )
     process = agent(home, "--scenario", "spiral", "--pause", "0.2", "--rounds", "100")
-    watch = start("agent-strace", "watch", "--max-retries", "3", "--on-violation", "kill", "--alert", "webhook", env=home)
+    watch = start(
+        "agent-strace",
+        "watch",
+        "--max-retries",
+        "3",
+        "--on-violation",
+        "kill",
+        "--alert",
+        "webhook",
+        env=home,
+    )
     try:
-        violated = next(time.monotonic() for line in watch.stdout if b'"violation"' in line and b'"critical"' in line)
+        violated = next(
+            time.monotonic()
+            for line in watch.stdout
+            if b'"violation"' in line and b'"critical"' in line
+        )
         assert process.wait(20) == -signal.SIGTERM
         assert time.monotonic() - violated < 3
         watch.stdout.read()

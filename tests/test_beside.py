@@ -17,11 +17,14 @@ from support import gone, until
 def version(program: str) -> str:
     if not shutil.which(program):
         return ""
-    return subprocess.run([program, "--version"], capture_output=True, text=True).stdout.partition("\n")[0]
+    return subprocess.run([program, "--version"], capture_output=True, text=True).stdout.partition(
+        "\n"
+    )[0]
 
 
 pytestmark = pytest.mark.skipif(
-    "(GNU coreutils) 9.1" not in version("tail") or "(GNU coreutils) 9.1" not in version("timeout"), reason="the page speaks of GNU coreutils 9.1, which is not here"
+    "(GNU coreutils) 9.1" not in version("tail") or "(GNU coreutils) 9.1" not in version("timeout"),
+    reason="the page speaks of GNU coreutils 9.1, which is not here",
 )
 
 
@@ -29,7 +32,9 @@ class Follow:
     """`tail -F` of a file, and what it has given so far."""
 
     def __init__(self, path: Path) -> None:
-        self.process = subprocess.Popen(["tail", "-n", "+1", "-F", path], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.process = subprocess.Popen(
+            ["tail", "-n", "+1", "-F", path], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
         self.out = self.err = b""
 
     def take(self) -> None:
@@ -161,11 +166,16 @@ def test_timeout_is_124_where_the_command_ends_on_sigterm():
 def test_timeout_is_137_where_it_had_to_kill():
     code = "trap '' TERM; echo ready; while :; do sleep 0.05; done"
     done = subprocess.run(["timeout", "-k", "0.2", "0.5", "sh", "-c", code], stdout=subprocess.PIPE)
-    assert done.stdout == b"ready\n" and done.returncode in (137, -signal.SIGKILL), "it dies of its own signal"
+    assert done.stdout == b"ready\n" and done.returncode in (137, -signal.SIGKILL), (
+        "it dies of its own signal"
+    )
 
 
 def test_timeout_leaves_a_descendant_in_a_session_of_its_own():
-    done = subprocess.run(["timeout", "-k", "1", "0.5", "sh", "-c", "setsid sleep 60 >/dev/null & echo $!; wait"], stdout=subprocess.PIPE)
+    done = subprocess.run(
+        ["timeout", "-k", "1", "0.5", "sh", "-c", "setsid sleep 60 >/dev/null & echo $!; wait"],
+        stdout=subprocess.PIPE,
+    )
     child = int(done.stdout)
     assert done.returncode == 124 and not gone(child)
     os.kill(child, signal.SIGKILL)

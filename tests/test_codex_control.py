@@ -24,7 +24,9 @@ from agent_pipes.processes.codex_control import Connection, ControlError, Refusa
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 
 
-def frame(opcode: int, payload: bytes, *, final: bool = True, masked: bool = False, reserved: int = 0) -> bytes:
+def frame(
+    opcode: int, payload: bytes, *, final: bool = True, masked: bool = False, reserved: int = 0
+) -> bytes:
     """A frame as a server sends it (which never masks), or as a wrong one would."""
     first = (0x80 if final else 0) | reserved | opcode
     mark = 0x80 if masked else 0
@@ -51,14 +53,27 @@ class Client:
         while (line := self.file.readline()) not in (b"\r\n", b""):
             lines.append(line.decode().rstrip("\r\n"))
         assert lines[0] == "GET / HTTP/1.1"
-        return {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
+        return {
+            name.lower(): value.strip()
+            for name, _, value in (line.partition(":") for line in lines[1:])
+        }
 
     def shake_hands(self) -> None:
         headers = self.request()
-        assert headers["upgrade"] == "websocket" and headers["connection"] == "Upgrade" and headers["sec-websocket-version"] == "13"
+        assert (
+            headers["upgrade"] == "websocket"
+            and headers["connection"] == "Upgrade"
+            and headers["sec-websocket-version"] == "13"
+        )
         assert len(base64.b64decode(headers["sec-websocket-key"])) == 16
-        accept = hashlib.sha1(headers["sec-websocket-key"].encode() + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest()
-        self.send_raw(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: " + base64.b64encode(accept) + b"\r\n\r\n")
+        accept = hashlib.sha1(
+            headers["sec-websocket-key"].encode() + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+        ).digest()
+        self.send_raw(
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: "
+            + base64.b64encode(accept)
+            + b"\r\n\r\n"
+        )
 
     def send_raw(self, content: bytes) -> None:
         self.connection.sendall(content)
@@ -74,9 +89,15 @@ class Client:
         assert head[0] & 0xF0 == 0x80 and head[1] & 0x80, "a client masks, and sends whole frames"
         size = head[1] & 0x7F
         if size >= 126:
-            (size,) = struct.unpack("!H", self.file.read(2)) if size == 126 else struct.unpack("!Q", self.file.read(8))
+            (size,) = (
+                struct.unpack("!H", self.file.read(2))
+                if size == 126
+                else struct.unpack("!Q", self.file.read(8))
+            )
         mask = self.file.read(4)
-        return head[0] & 0x0F, bytes(byte ^ mask[at % 4] for at, byte in enumerate(self.file.read(size)))
+        return head[0] & 0x0F, bytes(
+            byte ^ mask[at % 4] for at, byte in enumerate(self.file.read(size))
+        )
 
     def call(self) -> dict:
         """The next message that is a call or a notification."""
@@ -156,7 +177,9 @@ class Sessions:
             "thread/read": self.read,
             "thread/turns/list": self.list_turns,
             "turn/interrupt": self.interrupt,
-            "thread/backgroundTerminals/clean": lambda params: self.note("clean", params["threadId"]),
+            "thread/backgroundTerminals/clean": lambda params: self.note(
+                "clean", params["threadId"]
+            ),
         }
 
     def note(self, what: str, thread: str) -> dict:
@@ -168,11 +191,17 @@ class Sessions:
         if thread not in self.turns:
             raise LookupError(f"thread not loaded: {thread}")
         status = {"type": "active", "activeFlags": []} if self.turns[thread] else {"type": "idle"}
-        return {"thread": {"id": thread, "status": status, "parentThreadId": self.parents.get(thread)}}
+        return {
+            "thread": {"id": thread, "status": status, "parentThreadId": self.parents.get(thread)}
+        }
 
     def list_turns(self, params: dict) -> dict:
         turn = self.turns[params["threadId"]]
-        return {"data": [{"id": turn, "items": [], "status": "inProgress"}] if turn else [{"id": "old", "items": [], "status": "completed"}]}
+        return {
+            "data": [{"id": turn, "items": [], "status": "inProgress"}]
+            if turn
+            else [{"id": "old", "items": [], "status": "completed"}]
+        }
 
     def interrupt(self, params: dict) -> dict:
         if self.turns[params["threadId"]] != params["turnId"]:
@@ -182,14 +211,19 @@ class Sessions:
 
     def answer(self, message: dict) -> dict:
         try:
-            return {"id": message["id"], "result": self.answers[message["method"]](message["params"])}
+            return {
+                "id": message["id"],
+                "result": self.answers[message["method"]](message["params"]),
+            }
         except LookupError as error:
             return {"id": message["id"], "error": {"code": -32600, "message": str(error.args[0])}}
 
     def __call__(self, client: Client) -> None:
         client.shake_hands()
         first = client.call()
-        assert first["method"] == "initialize" and first["params"]["capabilities"] == {"experimentalApi": True}
+        assert first["method"] == "initialize" and first["params"]["capabilities"] == {
+            "experimentalApi": True
+        }
         client.say(self.answer(first))
         assert client.call() == {"method": "initialized"}
         while True:
@@ -213,17 +247,36 @@ def test_between_turns_there_is_nothing_to_interrupt(daemon):
     daemon.behave(sessions)
     assert interrupt(daemon.path, "mine") == "not_running"
     daemon.join()
-    assert sessions.done == ["clean mine"], "what an earlier turn left running is ended all the same"
+    assert sessions.done == ["clean mine"], (
+        "what an earlier turn left running is ended all the same"
+    )
 
 
 def test_subagents_are_interrupted_with_their_session(daemon):
-    sessions = Sessions(mine="turn-1", child="turn-2", grandchild="turn-3", idle="", other="turn-4", others_child="turn-5")
-    sessions.parents = {"child": "mine", "grandchild": "child", "idle": "mine", "others_child": "other"}
+    sessions = Sessions(
+        mine="turn-1",
+        child="turn-2",
+        grandchild="turn-3",
+        idle="",
+        other="turn-4",
+        others_child="turn-5",
+    )
+    sessions.parents = {
+        "child": "mine",
+        "grandchild": "child",
+        "idle": "mine",
+        "others_child": "other",
+    }
     daemon.behave(sessions)
     assert interrupt(daemon.path, "mine") == "interrupted"
     daemon.join()
     assert sessions.done[:3] == ["interrupt mine", "interrupt child", "interrupt grandchild"]
-    assert sorted(sessions.done[3:]) == ["clean child", "clean grandchild", "clean idle", "clean mine"]
+    assert sorted(sessions.done[3:]) == [
+        "clean child",
+        "clean grandchild",
+        "clean idle",
+        "clean mine",
+    ]
     assert sessions.turns["other"] and sessions.turns["others_child"]
 
 
@@ -263,7 +316,9 @@ def test_turns_that_begin_again_for_ever_are_said(daemon):
 def test_a_turn_that_has_only_just_begun_is_waited_for(daemon):
     sessions = Sessions(mine="turn-1")
     listed = iter([{"data": []}, {"data": [{"id": "old", "status": "completed"}]}])
-    sessions.answers["thread/turns/list"] = lambda params: next(listed, None) or Sessions.list_turns(sessions, params)
+    sessions.answers["thread/turns/list"] = lambda params: (
+        next(listed, None) or Sessions.list_turns(sessions, params)
+    )
     daemon.behave(sessions)
     assert interrupt(daemon.path, "mine") == "interrupted"
     daemon.join()
@@ -290,7 +345,10 @@ def test_an_older_daemon_is_asked_for_the_whole_thread(daemon):
     def read(params: dict) -> dict:
         whole = Sessions.read(sessions, params)
         if params["includeTurns"]:
-            whole["thread"]["turns"] = [{"id": "turn-0", "status": "completed"}, {"id": "turn-1", "status": "inProgress"}]
+            whole["thread"]["turns"] = [
+                {"id": "turn-0", "status": "completed"},
+                {"id": "turn-1", "status": "inProgress"},
+            ]
         return whole
 
     sessions.answers["thread/read"] = read
@@ -349,14 +407,22 @@ def test_a_subagent_that_goes_while_it_is_spoken_of_is_no_error(daemon):
 
 
 def test_only_codexs_own_socket_is_spoken_to(daemon, tmp_path):
-    for path in (tmp_path / "other.sock", daemon.folder / "s", Path("app-server-control.sock"), Path("/")):
+    for path in (
+        tmp_path / "other.sock",
+        daemon.folder / "s",
+        Path("app-server-control.sock"),
+        Path("/"),
+    ):
         with pytest.raises(ControlError, match="is not Codex's control socket"):
             interrupt(path, "mine")
 
 
 def test_the_same_path_written_otherwise_is_the_same(daemon):
     daemon.behave(Sessions(mine=""))
-    assert interrupt(daemon.path.parent / ".." / daemon.path.parent.name / daemon.path.name, "mine") == "not_running"
+    assert (
+        interrupt(daemon.path.parent / ".." / daemon.path.parent.name / daemon.path.name, "mine")
+        == "not_running"
+    )
     daemon.join()
 
 
@@ -367,7 +433,9 @@ def test_no_daemon_is_said(home):
 
 def test_a_daemon_that_has_gone_is_said(daemon):
     daemon.listening.close()
-    with pytest.raises(ControlError, match="connection to the Codex daemon failed: Connection refused"):
+    with pytest.raises(
+        ControlError, match="connection to the Codex daemon failed: Connection refused"
+    ):
         interrupt(daemon.path, "mine")
 
 
@@ -391,7 +459,9 @@ def test_a_socket_of_another_users_is_not_spoken_to(daemon, monkeypatch):
         interrupt(daemon.path, "mine")
 
 
-@pytest.mark.skipif(not hasattr(socket, "SO_PEERCRED"), reason="this system does not tell who listens")
+@pytest.mark.skipif(
+    not hasattr(socket, "SO_PEERCRED"), reason="this system does not tell who listens"
+)
 def test_another_user_that_answers_is_not_spoken_to(daemon, monkeypatch):
     path = codex_control._checked(daemon.path)
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
@@ -421,15 +491,24 @@ RESULT = b'{"id":1,"result":{"ok":true}}'
         frame(BINARY, RESULT),
         frame(PING, b"still there?") + frame(TEXT, RESULT),
         frame(PONG, b"") + frame(TEXT, RESULT),
-        frame(TEXT, RESULT[:9], final=False) + frame(PING, b"") + frame(0, b"", final=False) + frame(0, RESULT[9:]),
+        frame(TEXT, RESULT[:9], final=False)
+        + frame(PING, b"")
+        + frame(0, b"", final=False)
+        + frame(0, RESULT[9:]),
         frame(TEXT, b"", final=False) + frame(0, RESULT),
         frame(TEXT, b'{"method":"turn/started","params":{}}') + frame(TEXT, RESULT),
-        frame(TEXT, b'{"method":"item/commandExecution/requestApproval","id":1,"params":{}}') + frame(TEXT, RESULT),
-        frame(TEXT, b'{"id":99,"result":{"ok":false}}') + frame(TEXT, b"[]") + frame(TEXT, b"null") + frame(TEXT, RESULT),
+        frame(TEXT, b'{"method":"item/commandExecution/requestApproval","id":1,"params":{}}')
+        + frame(TEXT, RESULT),
+        frame(TEXT, b'{"id":99,"result":{"ok":false}}')
+        + frame(TEXT, b"[]")
+        + frame(TEXT, b"null")
+        + frame(TEXT, RESULT),
     ],
 )
 def test_the_answer_is_found_among_what_else_comes(daemon, answer):
-    with connected(daemon, lambda client: (client.call(), client.send_raw(answer), client.hear())) as connection:
+    with connected(
+        daemon, lambda client: (client.call(), client.send_raw(answer), client.hear())
+    ) as connection:
         assert connection.call("a/method", some="thing") == {"ok": True}
     daemon.join()
 
@@ -484,7 +563,10 @@ def test_the_connection_is_closed_properly(daemon):
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        (frame(CLOSE, struct.pack("!H", 1001) + b"going away"), "closed the connection: going away"),
+        (
+            frame(CLOSE, struct.pack("!H", 1001) + b"going away"),
+            "closed the connection: going away",
+        ),
         (frame(CLOSE, b""), "closed the connection$"),
         (b"", "closed the connection$"),
         (frame(TEXT, RESULT)[:-1], "closed the connection$"),
@@ -497,7 +579,11 @@ def test_the_connection_is_closed_properly(daemon):
         (frame(3, b""), "unknown type 3"),
         (frame(11, b""), "unknown type 11"),
         (struct.pack("!BBQ", 0x81, 127, 1 << 40), "longer than"),
-        (frame(TEXT, b"x" * 1000, final=False) + struct.pack("!BBQ", 0x80, 127, codex_control.MAX_MESSAGE - 999), "longer than"),
+        (
+            frame(TEXT, b"x" * 1000, final=False)
+            + struct.pack("!BBQ", 0x80, 127, codex_control.MAX_MESSAGE - 999),
+            "longer than",
+        ),
         (frame(TEXT, b"{"), "not JSON"),
         (frame(TEXT, b"\xff\xfe"), "not JSON"),
         (frame(TEXT, b'{"id":1,"error":{"message":"no"}}'), "refused a/method: no"),
@@ -505,7 +591,10 @@ def test_the_connection_is_closed_properly(daemon):
     ],
 )
 def test_a_daemon_that_does_not_speak_as_it_should_is_an_error(daemon, answer, said):
-    with connected(daemon, lambda client: (client.call(), client.send_raw(answer))) as connection, pytest.raises(ControlError, match=said):
+    with (
+        connected(daemon, lambda client: (client.call(), client.send_raw(answer))) as connection,
+        pytest.raises(ControlError, match=said),
+    ):
         connection.call("a/method")
     daemon.join()
 
@@ -549,7 +638,10 @@ def test_a_daemon_that_does_not_answer_is_given_up_in_time(daemon, stage):
 
     daemon.behave(silent)
     began = time.monotonic()
-    with pytest.raises(ControlError, match=r"gave no answer within 0.3 s"), Connection(codex_control._checked(daemon.path), 0.3) as connection:
+    with (
+        pytest.raises(ControlError, match=r"gave no answer within 0.3 s"),
+        Connection(codex_control._checked(daemon.path), 0.3) as connection,
+    ):
         connection.call("a/method")
     assert time.monotonic() - began < 3
     over.set()
@@ -567,13 +659,28 @@ def test_the_time_is_for_all_calls_together(daemon):
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["thread", "status", "type", "data", "id", "turns", "message"]), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["thread", "status", "type", "data", "id", "turns", "message"]),
+            inner,
+            max_size=4,
+        )
+    ),
     max_leaves=10,
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(answers=st.lists(st.dictionaries(st.sampled_from(["result", "error", "method"]), JSON, max_size=2), min_size=1, max_size=4))
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    answers=st.lists(
+        st.dictionaries(st.sampled_from(["result", "error", "method"]), JSON, max_size=2),
+        min_size=1,
+        max_size=4,
+    )
+)
 def test_answers_of_wrong_types_raise_nothing_else(daemon, answers):
     def serve(client: Client) -> None:
         client.shake_hands()
@@ -590,9 +697,16 @@ def test_answers_of_wrong_types_raise_nothing_else(daemon, answers):
     daemon.join()
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(content=st.binary(min_size=1, max_size=60))
 def test_bytes_of_any_kind_raise_nothing_else(daemon, content):
-    with connected(daemon, lambda client: (client.call(), client.send_raw(content)), 2) as connection, pytest.raises(ControlError):
+    with (
+        connected(
+            daemon, lambda client: (client.call(), client.send_raw(content)), 2
+        ) as connection,
+        pytest.raises(ControlError),
+    ):
         connection.call("a/method")
     daemon.join()

@@ -44,13 +44,30 @@ def project(tmp_path, monkeypatch):
 def environment(folder: Path, **more: str) -> dict[str, str]:
     home = folder.parent / "home"
     home.mkdir(exist_ok=True)
-    away = {name: str(home / name) for name in ("CLAUDE_CONFIG_DIR", "CODEX_HOME", "COPILOT_HOME", "GEMINI_CLI_HOME")}
-    plain = {"PATH": f"{BIN}:{ENVIRONMENT['PATH']}", "HOME": str(home), "TERM": "xterm", "LANG": "C.UTF-8", "COLUMNS": "200",
-             "__fish_initialized": "99999"}  # A fish that is new here reads every man page of the system first.
-    return ENVIRONMENT | away | plain | {"ZDOTDIR": str(home), "XDG_CONFIG_HOME": str(home), "XDG_DATA_HOME": str(home)} | more
+    away = {
+        name: str(home / name)
+        for name in ("CLAUDE_CONFIG_DIR", "CODEX_HOME", "COPILOT_HOME", "GEMINI_CLI_HOME")
+    }
+    plain = {
+        "PATH": f"{BIN}:{ENVIRONMENT['PATH']}",
+        "HOME": str(home),
+        "TERM": "xterm",
+        "LANG": "C.UTF-8",
+        "COLUMNS": "200",
+        "__fish_initialized": "99999",
+    }  # A fish that is new here reads every man page of the system first.
+    return (
+        ENVIRONMENT
+        | away
+        | plain
+        | {"ZDOTDIR": str(home), "XDG_CONFIG_HOME": str(home), "XDG_DATA_HOME": str(home)}
+        | more
+    )
 
 
-def asked(folder: Path, *words: str, shell: str = "fish", at: int | None = None, **more) -> subprocess.CompletedProcess:
+def asked(
+    folder: Path, *words: str, shell: str = "fish", at: int | None = None, **more
+) -> subprocess.CompletedProcess:
     """What a shell is answered when it asks how the last of `words` may go on."""
     where = len(words) - 1 if at is None else at
     if shell == "fish":
@@ -58,21 +75,39 @@ def asked(folder: Path, *words: str, shell: str = "fish", at: int | None = None,
     else:
         said = {"COMP_WORDS": "\n".join(words), "COMP_CWORD": str(where)}
     return subprocess.run(
-        [BIN / "agent-strace"], env=environment(folder, _AGENT_STRACE_COMPLETE=f"{shell}_complete", **said), capture_output=True, text=True,
-        cwd=folder, timeout=60, **{"stdin": subprocess.DEVNULL} | more,
+        [BIN / "agent-strace"],
+        env=environment(folder, _AGENT_STRACE_COMPLETE=f"{shell}_complete", **said),
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        timeout=60,
+        **{"stdin": subprocess.DEVNULL} | more,
     )
 
 
 def values(done: subprocess.CompletedProcess) -> list[str]:
     """The words of an answer to fish, without what is said of them."""
     assert (done.returncode, done.stderr) == (0, "")
-    return [line.partition(",")[2].partition("\t")[0] for line in done.stdout.splitlines() if line.startswith("plain,")]
+    return [
+        line.partition(",")[2].partition("\t")[0]
+        for line in done.stdout.splitlines()
+        if line.startswith("plain,")
+    ]
 
 
 def options(*words: str) -> set[str]:
     """The long options that a command's help names."""
-    text = subprocess.run([BIN / words[0], *words[1:], "--help"], capture_output=True, text=True, env=ENVIRONMENT).stdout
-    return set(re.findall(r"--[a-z-]+", " ".join(re.findall(r"^  ((?:-\w, )?--[a-z][a-z-]*(?:(?:, | / )--[a-z-]+)*)", text, re.M))))
+    text = subprocess.run(
+        [BIN / words[0], *words[1:], "--help"], capture_output=True, text=True, env=ENVIRONMENT
+    ).stdout
+    return set(
+        re.findall(
+            r"--[a-z-]+",
+            " ".join(
+                re.findall(r"^  ((?:-\w, )?--[a-z][a-z-]*(?:(?:, | / )--[a-z-]+)*)", text, re.M)
+            ),
+        )
+    )
 
 
 # What a shell is answered
@@ -80,15 +115,26 @@ def options(*words: str) -> set[str]:
 
 def test_the_scripts_are_what_make_completions_makes():
     made = make_completions.files()
-    there = {str(path.relative_to(COMPLETIONS)): path.read_text() for path in COMPLETIONS.rglob("*") if path.is_file()}
+    there = {
+        str(path.relative_to(COMPLETIONS)): path.read_text()
+        for path in COMPLETIONS.rglob("*")
+        if path.is_file()
+    }
     assert there == made, "agent_pipes/completions is not of today: make completions"
     assert {path.removeprefix("bash/") for path in made if path.startswith("bash/")} == set(SCRIPTS)
-    assert set(made["zsh/_agent-strace"].splitlines()[0].removeprefix("#compdef ").split()) == set(SCRIPTS)
+    assert set(made["zsh/_agent-strace"].splitlines()[0].removeprefix("#compdef ").split()) == set(
+        SCRIPTS
+    )
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_prints_the_script_itself(shell, project):
-    done = subprocess.run([BIN / "agent-strace"], env=environment(project, _AGENT_STRACE_COMPLETE=f"{shell}_source"), capture_output=True, text=True)
+    done = subprocess.run(
+        [BIN / "agent-strace"],
+        env=environment(project, _AGENT_STRACE_COMPLETE=f"{shell}_source"),
+        capture_output=True,
+        text=True,
+    )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout in make_completions.files().values()
 
@@ -106,7 +152,15 @@ def test_subcommands_say_what_they_do(project):
     assert values(asked(project, "agent-strace", "")) == sorted(SUBCOMMANDS)
 
 
-@pytest.mark.parametrize("words", [("trace-tail",), ("trace-tail", "--wait"), ("agent-strace", "watch"), ("agent-strace", "watch", "--max-cost", "5")])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("trace-tail",),
+        ("trace-tail", "--wait"),
+        ("agent-strace", "watch"),
+        ("agent-strace", "watch", "--max-cost", "5"),
+    ],
+)
 def test_sessions_and_agents_newest_first(words, project):
     os.utime(project / ".agent-traces" / IDS[0] / "events.ndjson", (1_795_000_000, 1_795_000_000))
     assert values(asked(project, *words, "")) == [IDS[1], IDS[0], "store"]
@@ -153,16 +207,28 @@ def test_where_a_file_is_meant(words, project):
 
 
 def test_bash_parts_words_at_the_sign(project):
-    assert asked(project, "trace-tail", "--format", "=", "cl", shell="bash").stdout == "plain,claude\n"
-    assert asked(project, "trace-tail", "--format", "=", shell="bash").stdout.splitlines()[0] == "plain,store"
+    assert (
+        asked(project, "trace-tail", "--format", "=", "cl", shell="bash").stdout == "plain,claude\n"
+    )
+    assert (
+        asked(project, "trace-tail", "--format", "=", shell="bash").stdout.splitlines()[0]
+        == "plain,store"
+    )
     before = ("trace-tail", "--max-result", "=", "4096", "--format")
     assert asked(project, *before, "", shell="bash").stdout.splitlines()[0] == "plain,store"
 
 
-@pytest.mark.parametrize("name", ["trace-nothing", "trace-../../x", "python", "", "trace-following.inotify", "$(touch pwned)"])
+@pytest.mark.parametrize(
+    "name",
+    ["trace-nothing", "trace-../../x", "python", "", "trace-following.inotify", "$(touch pwned)"],
+)
 def test_what_is_none_of_our_commands_is_answered_with_nothing(name, project):
     done = asked(project, name, "--", shell="bash")
-    assert done.stdout.strip() == "" and "Traceback" not in done.stderr and not (project / "pwned").exists()
+    assert (
+        done.stdout.strip() == ""
+        and "Traceback" not in done.stderr
+        and not (project / "pwned").exists()
+    )
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
@@ -176,7 +242,9 @@ def test_what_an_agent_has_named_never_comes_raw(shell, project):
     done = asked(project, "trace-tail", "cccc", shell=shell)
     assert "cccc1" in done.stdout and done.returncode == 0
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e]", done.stdout)
-    assert {"bash": "", "zsh": r"\\x1b]52;c;", "fish": r"\x1b]52;c;"}[shell] in done.stdout, "what it was can be told"
+    assert {"bash": "", "zsh": r"\\x1b]52;c;", "fish": r"\x1b]52;c;"}[shell] in done.stdout, (
+        "what it was can be told"
+    )
     every = asked(project, "trace-tail", "aaaa", shell=shell)
     assert not re.search(r"aaaa[^12\n]", every.stdout) and all(each in every.stdout for each in IDS)
 
@@ -184,7 +252,10 @@ def test_what_an_agent_has_named_never_comes_raw(shell, project):
 def test_reads_nothing_and_waits_for_nothing(project):
     ours, theirs = os.pipe()
     os.write(theirs, b"typed ahead\n")
-    assert set(values(asked(project, "trace-detect-retry", "--ma", stdin=ours))) == {"--max-retries", "--max"}
+    assert set(values(asked(project, "trace-detect-retry", "--ma", stdin=ours))) == {
+        "--max-retries",
+        "--max",
+    }
     assert os.read(ours, 100) == b"typed ahead\n"
 
 
@@ -196,8 +267,18 @@ choose.sessions = lambda: time.sleep(60)
 completion.PATIENCE = 0.1
 completion.answer()
 """
-    said = {"_AGENT_STRACE_COMPLETE": "bash_complete", "COMP_WORDS": "trace-tail\n", "COMP_CWORD": "1", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-c", code], env=environment(project, **said), capture_output=True, timeout=30)
+    said = {
+        "_AGENT_STRACE_COMPLETE": "bash_complete",
+        "COMP_WORDS": "trace-tail\n",
+        "COMP_CWORD": "1",
+        "PYTHONPATH": str(ROOT),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment(project, **said),
+        capture_output=True,
+        timeout=30,
+    )
     assert (done.returncode, done.stdout) == (-signal.SIGALRM, b"")
 
 
@@ -206,15 +287,31 @@ completion.answer()
     [
         (("agent-strace", ""), {"agent_pipes.watch", "agent_pipes.choose", "agent_pipes.tail"}),
         (("agent-strace", "setup", "--"), {"agent_pipes.watch", "agent_pipes.choose"}),
-        (("trace-detect-retry", "--"), {"agent_pipes.watch", "agent_pipes.choose", "agent_pipes.tail"}),
-        (("trace-tail", "--"), {"agent_pipes.watch", "agent_pipes.sources.claude", "agent_pipes.sources.codex"}),
+        (
+            ("trace-detect-retry", "--"),
+            {"agent_pipes.watch", "agent_pipes.choose", "agent_pipes.tail"},
+        ),
+        (
+            ("trace-tail", "--"),
+            {"agent_pipes.watch", "agent_pipes.sources.claude", "agent_pipes.sources.codex"},
+        ),
     ],
 )
 def test_loads_what_is_asked_about_and_no_more(words, needless, project):
     """A shell waits: the time is that of what is loaded."""
-    said = {"_AGENT_STRACE_COMPLETE": "bash_complete", "COMP_WORDS": "\n".join(words), "COMP_CWORD": str(len(words) - 1), "PYTHONPATH": str(ROOT)}
+    said = {
+        "_AGENT_STRACE_COMPLETE": "bash_complete",
+        "COMP_WORDS": "\n".join(words),
+        "COMP_CWORD": str(len(words) - 1),
+        "PYTHONPATH": str(ROOT),
+    }
     code = "import sys; from agent_pipes.completion import answer\ntry: answer()\nfinally: print(*sys.modules, file=sys.stderr)"
-    done = subprocess.run([sys.executable, "-c", code], env=environment(project, **said), capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment(project, **said),
+        capture_output=True,
+        text=True,
+    )
     assert done.stdout.startswith("plain,") and not needless & set(done.stderr.split())
 
 
@@ -227,7 +324,9 @@ def test_completion_is_not_loaded_by_the_commands_themselves():
 
 
 def needs(shell: str):
-    return pytest.param(shell, marks=pytest.mark.skipif(not shutil.which(shell), reason=f"{shell} is not installed"))
+    return pytest.param(
+        shell, marks=pytest.mark.skipif(not shutil.which(shell), reason=f"{shell} is not installed")
+    )
 
 
 class Terminal:
@@ -269,9 +368,24 @@ def terminal(project):
 
     def open_one(shell: str, **more: str) -> Terminal:
         words, setup = {
-            "bash": (["bash", "--norc", "-i"], ["PS1='PROMPT> '", f". {COMPLETIONS}/bash/trace-tail"]),
-            "zsh": (["zsh", "-f", "-i"], ["PS1='PROMPT> '", f"fpath=({COMPLETIONS}/zsh $fpath); autoload -U compinit; compinit -u -D"]),
-            "fish": (["fish", "-i"], ["function fish_prompt; printf 'PROMPT> '; end", f"set -p fish_complete_path {COMPLETIONS}/fish"]),
+            "bash": (
+                ["bash", "--norc", "-i"],
+                ["PS1='PROMPT> '", f". {COMPLETIONS}/bash/trace-tail"],
+            ),
+            "zsh": (
+                ["zsh", "-f", "-i"],
+                [
+                    "PS1='PROMPT> '",
+                    f"fpath=({COMPLETIONS}/zsh $fpath); autoload -U compinit; compinit -u -D",
+                ],
+            ),
+            "fish": (
+                ["fish", "-i"],
+                [
+                    "function fish_prompt; printf 'PROMPT> '; end",
+                    f"set -p fish_complete_path {COMPLETIONS}/fish",
+                ],
+            ),
         }[shell]
         opened.append(Terminal(words, project, setup, **more))
         return opened[-1]
@@ -310,7 +424,9 @@ def test_sessions_are_listed_and_nothing_of_what_they_hold_is_obeyed(shell, term
 
 @pytest.mark.parametrize("shell", SHELLS)
 def test_a_file_with_a_blank_in_its_name(shell, terminal):
-    terminal(shell).type("trace-tail spi\t", r"spiral\\ of\\ events\.ndjson|ral\\ of\\ events\.ndjson")
+    terminal(shell).type(
+        "trace-tail spi\t", r"spiral\\ of\\ events\.ndjson|ral\\ of\\ events\.ndjson"
+    )
     terminal(shell).type("trace-cost --prices=spi\t", r"ral\\ of\\ events\.ndjson")
 
 
@@ -347,7 +463,12 @@ def test_bash_completion_loads_each_by_its_name(project):
     """Installed under a prefix, the file of the command's name is found and does its work."""
     folder = project / "share" / "bash-completion"
     shutil.copytree(COMPLETIONS / "bash", folder / "completions")
-    screen = Terminal(["bash", "--norc", "-i"], project, ["PS1='PROMPT> '", f". {LOADER}"], XDG_DATA_DIRS=str(project / "share"))
+    screen = Terminal(
+        ["bash", "--norc", "-i"],
+        project,
+        ["PS1='PROMPT> '", f". {LOADER}"],
+        XDG_DATA_DIRS=str(project / "share"),
+    )
     try:
         screen.type("trace-list --al\t", "l-dirs")
         screen.type("\x15agent-strace watch -- trace-detect-retry --max-r\t", "etries")

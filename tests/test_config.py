@@ -33,10 +33,20 @@ def explained(config: object, *flags: str) -> list[str]:
 
 def refused(config: object) -> str:
     with open(".agent-watch.json", "wb") as file:
-        file.write(config if isinstance(config, bytes) else config.encode() if isinstance(config, str) else json.dumps(config).encode())
+        file.write(
+            config
+            if isinstance(config, bytes)
+            else config.encode()
+            if isinstance(config, str)
+            else json.dumps(config).encode()
+        )
     done = run("agent-strace", "watch", "--no-follow", FIXTURES / "spiral.ndjson")
     assert done.returncode == 2 and done.stdout == b"", done.stderr
-    assert b".agent-watch.json" in done.stderr and b"Traceback" not in done.stderr and b"SECRET" not in done.stderr
+    assert (
+        b".agent-watch.json" in done.stderr
+        and b"Traceback" not in done.stderr
+        and b"SECRET" not in done.stderr
+    )
     return done.stderr.decode()
 
 
@@ -44,14 +54,18 @@ def test_config_file_loading():
     lines = explained(EXAMPLE)
     assert "trace-detect-retry --max 3 --alert terminal" in lines
     assert "trace-detect-cost --max 5 --alert terminal" in lines
-    assert "trace-detect-scope --policy .agent-scope.json --alert kill" in " ".join(lines) or "trace-detect-scope" in " ".join(lines)
+    assert "trace-detect-scope --policy .agent-scope.json --alert kill" in " ".join(
+        lines
+    ) or "trace-detect-scope" in " ".join(lines)
     assert "trace-detect-duration --max 900 --alert terminal" in lines
     assert "trace-detect-loop --alert file" in lines
     assert any(line.startswith("trace-kill") for line in lines)
 
 
 def test_the_secret_url_is_not_in_the_explanation():
-    assert "SECRET" not in " ".join(explained(EXAMPLE)) and '--webhook "$AGENT_PIPES_WEBHOOK"' in " ".join(explained(EXAMPLE))
+    assert "SECRET" not in " ".join(
+        explained(EXAMPLE)
+    ) and '--webhook "$AGENT_PIPES_WEBHOOK"' in " ".join(explained(EXAMPLE))
 
 
 def test_the_file_is_read_by_itself_and_named():
@@ -59,7 +73,11 @@ def test_the_file_is_read_by_itself_and_named():
         json.dump({"watchers": {"retry": {"max": 3}}}, file)
     done = run("agent-strace", "watch", "--no-follow", FIXTURES / "spiral.ndjson")
     assert b".agent-watch.json" in done.stderr
-    assert [found["limit"] for found in violations(done.stdout) if found["watcher"] == "retry" and found["level"] == "critical"] == [3]
+    assert [
+        found["limit"]
+        for found in violations(done.stdout)
+        if found["watcher"] == "retry" and found["level"] == "critical"
+    ] == [3]
 
 
 def test_flag_over_file_over_default():
@@ -70,7 +88,10 @@ def test_flag_over_file_over_default():
 
 def test_a_flag_for_what_becomes_of_violations_goes_before_the_file():
     lines = explained(EXAMPLE, "--on-violation", "kill")
-    assert "trace-detect-retry --max 3 --alert terminal --alert kill" in lines and "trace-detect-loop --alert file --alert kill" in lines
+    assert (
+        "trace-detect-retry --max 3 --alert terminal --alert kill" in lines
+        and "trace-detect-loop --alert file --alert kill" in lines
+    )
     lines = explained(EXAMPLE, "--on-violation", "alert")
     assert not any("kill" in line for line in lines)
     assert "trace-detect-loop --alert webhook" in explained(EXAMPLE, "--alert", "webhook")
@@ -78,16 +99,24 @@ def test_a_flag_for_what_becomes_of_violations_goes_before_the_file():
 
 def test_where_one_watcher_kills_the_others_do_not():
     lines = explained({"watchers": {"scope": {"alert": "kill"}}})
-    assert "trace-detect-retry --alert terminal" in lines and any(line.startswith("trace-kill") for line in lines)
+    assert "trace-detect-retry --alert terminal" in lines and any(
+        line.startswith("trace-kill") for line in lines
+    )
 
 
 def test_a_watcher_is_turned_off_by_false_and_by_0():
     lines = explained({"watchers": {"loop": False, "cost": True, "retry": {"max": 0}}})
-    assert not any("trace-detect-loop" in line for line in lines) and "trace-detect-cost" in lines and "trace-detect-retry --max 0" in lines
+    assert (
+        not any("trace-detect-loop" in line for line in lines)
+        and "trace-detect-cost" in lines
+        and "trace-detect-retry --max 0" in lines
+    )
 
 
 def test_alert_may_be_a_list():
-    assert "trace-detect-retry --alert terminal --alert file" in explained({"watchers": {"retry": {"alert": ["terminal", "file"]}}})
+    assert "trace-detect-retry --alert terminal --alert file" in explained(
+        {"watchers": {"retry": {"alert": ["terminal", "file"]}}}
+    )
 
 
 @pytest.mark.parametrize(
@@ -122,7 +151,10 @@ def test_alert_may_be_a_list():
         ({"webhook": {"url": None}}, "webhook.url"),
         ({"webhook": {"url": "SECRET"}}, "https://"),
         ({"webhook": {"uri": "https://example.invalid/SECRET"}}, "did you mean 'url'"),
-        ({"webhook": {"url": "https://example.invalid/SECRET", "events": ["costs"]}}, "did you mean 'cost'"),
+        (
+            {"webhook": {"url": "https://example.invalid/SECRET", "events": ["costs"]}},
+            "did you mean 'cost'",
+        ),
         ({"watchers": {"scope": {"policy": "missing.json"}}}, "missing.json"),
         ('{"a":' * 100_000, ""),
     ],
@@ -151,15 +183,29 @@ def test_a_byte_order_mark_is_no_error():
     assert b"--max 3" in run("agent-strace", "watch", "--explain").stdout
 
 
-@pytest.mark.parametrize("text, seconds", [("90", 90), ("30s", 30), ("10m", 600), ("1h30m", 5400), ("off", 0), ("0", 0), ("1d", 86400), ("1.5h", 5400)])
+@pytest.mark.parametrize(
+    "text, seconds",
+    [
+        ("90", 90),
+        ("30s", 30),
+        ("10m", 600),
+        ("1h30m", 5400),
+        ("off", 0),
+        ("0", 0),
+        ("1d", 86400),
+        ("1.5h", 5400),
+    ],
+)
 def test_durations(text, seconds):
     lines = run("agent-strace", "watch", "--max-duration", text, "--explain").stdout.decode()
     assert f"trace-detect-duration --max {seconds}" in lines
 
 
 @pytest.mark.parametrize(
-    "flag, value", [("--max-duration", v) for v in ("5x", "-1s", "1e9d", "", "1h-5m", "NaN", "٣")] + [("--max-cost", v) for v in ("-1", "5$", "NaN", "inf", "five")]
-    + [("--max-retries", v) for v in ("-1", "1.5", "many")]
+    "flag, value",
+    [("--max-duration", v) for v in ("5x", "-1s", "1e9d", "", "1h-5m", "NaN", "٣")]
+    + [("--max-cost", v) for v in ("-1", "5$", "NaN", "inf", "five")]
+    + [("--max-retries", v) for v in ("-1", "1.5", "many")],
 )
 def test_a_limit_that_is_none_stops_the_start(flag, value):
     done = run("agent-strace", "watch", f"{flag}={value}", "--explain")
@@ -168,4 +214,7 @@ def test_a_limit_that_is_none_stops_the_start(flag, value):
 
 @pytest.mark.parametrize("text", ["5", "$5", "5.00", "5."])
 def test_dollars(text):
-    assert b"trace-detect-cost --max 5 " in run("agent-strace", "watch", "--max-cost", text, "--explain").stdout
+    assert (
+        b"trace-detect-cost --max 5 "
+        in run("agent-strace", "watch", "--max-cost", text, "--explain").stdout
+    )

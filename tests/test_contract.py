@@ -19,7 +19,14 @@ NAMES = sorted(SCRIPTS)
 
 def filter_of(name: str) -> Filter | None:
     module = importlib.import_module(SCRIPTS[name].split(":")[0])
-    return next((value for value in vars(module).values() if isinstance(value, Filter) and value.name == name), None)
+    return next(
+        (
+            value
+            for value in vars(module).values()
+            if isinstance(value, Filter) and value.name == name
+        ),
+        None,
+    )
 
 
 FILTERS = [name for name in NAMES if (found := filter_of(name)) and found.reads]
@@ -41,17 +48,25 @@ def arguments(name: str) -> tuple[str, ...]:
 @pytest.mark.parametrize("name", NAMES)
 def test_has_its_launcher_its_page_and_its_test(name):
     module = SCRIPTS[name].split(":")[0].rpartition(".")[2]
-    assert (BIN / name).resolve() == (BIN / "agent-strace").resolve(), f"bin/{name} is missing: ln -s agent-strace bin/{name}"
+    assert (BIN / name).resolve() == (BIN / "agent-strace").resolve(), (
+        f"bin/{name} is missing: ln -s agent-strace bin/{name}"
+    )
     assert (ROOT / "man" / f"{name}.1").exists(), f"man/{name}.1 is missing"
     assert (ROOT / "tests" / f"test_{module}.py").exists(), f"tests/test_{module}.py is missing"
     if name.startswith("trace-"):
-        assert module == name.removeprefix("trace-").replace("-", "_"), f"{name} is to be found in a module of its own name"
+        assert module == name.removeprefix("trace-").replace("-", "_"), (
+            f"{name} is to be found in a module of its own name"
+        )
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_version(name):
     done = run(name, "--version")
-    assert (done.returncode, done.stdout.decode().strip(), done.stderr) == (0, f"{name} {__version__}", b"")
+    assert (done.returncode, done.stdout.decode().strip(), done.stderr) == (
+        0,
+        f"{name} {__version__}",
+        b"",
+    )
 
 
 @pytest.mark.parametrize("flag", ["--help", "-h"])
@@ -65,7 +80,9 @@ def test_help(name, flag):
 @pytest.mark.parametrize("name", NAMES)
 def test_help_to_a_full_disk_is_an_error_not_a_traceback(name):
     with open("/dev/full", "wb") as full:
-        done = subprocess.run(command(name, "--help"), stdout=full, stderr=subprocess.PIPE, env=ENVIRONMENT)
+        done = subprocess.run(
+            command(name, "--help"), stdout=full, stderr=subprocess.PIPE, env=ENVIRONMENT
+        )
     assert done.returncode == 2
     assert b"No space left on device" in done.stderr and b"Traceback" not in done.stderr
 
@@ -80,12 +97,23 @@ def test_an_unknown_option_is_a_usage_error(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_the_page_documents_every_option(name):
     page = (ROOT / "man" / f"{name}.1").read_text().replace("\\-", "-")
-    documented = {word for line in page.splitlines() if re.search(r"\bFl ", line) for word in line.split() if word.startswith("-")}
+    documented = {
+        word
+        for line in page.splitlines()
+        if re.search(r"\bFl ", line)
+        for word in line.split()
+        if word.startswith("-")
+    }
     subcommands = ["watch"] if name == "agent-strace" else [""]
     for subcommand in subcommands:
         text = run(name, *filter(None, [subcommand]), "--help").stdout.decode()
-        for option in re.findall(r"--[a-z-]+", " ".join(re.findall(r"^  ((?:-\w+, )?--[a-z][^ ]*(?:[,/] *--[^ ]+)*)", text, re.M))):
-            assert f"-{option.removeprefix('--')}" in documented, f"man/{name}.1 says nothing of {option}"
+        for option in re.findall(
+            r"--[a-z-]+",
+            " ".join(re.findall(r"^  ((?:-\w+, )?--[a-z][^ ]*(?:[,/] *--[^ ]+)*)", text, re.M)),
+        ):
+            assert f"-{option.removeprefix('--')}" in documented, (
+                f"man/{name}.1 says nothing of {option}"
+            )
 
 
 MIXED = b"".join(
@@ -106,13 +134,26 @@ MIXED = b"".join(
 def test_passes_everything_through_byte_for_byte(name):
     done = run(name, *arguments(name), input=MIXED)
     assert b"Traceback" not in done.stderr
-    kept = b"".join(line for line in done.stdout.splitlines(keepends=True) if b'"violation"' not in line and b'"cost_summary"' not in line)
+    kept = b"".join(
+        line
+        for line in done.stdout.splitlines(keepends=True)
+        if b'"violation"' not in line and b'"cost_summary"' not in line
+    )
     assert kept == MIXED
     assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("name", FILTERS)
-@pytest.mark.parametrize("bad", [b"not json\n", b'{"event_type":"tool_call",\n', b"[1,2]\n", b"\xff\xfe{\x00\n", b'{"a":' * 100_000 + b"\n"])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        b"not json\n",
+        b'{"event_type":"tool_call",\n',
+        b"[1,2]\n",
+        b"\xff\xfe{\x00\n",
+        b'{"a":' * 100_000 + b"\n",
+    ],
+)
 def test_a_bad_line_is_said_with_its_number_and_flows_on(name, bad):
     stream = Stream()
     stream.bash("ls")
@@ -134,7 +175,9 @@ def test_writes_what_it_has_before_it_waits_for_more(name):
     line = b'{"event_type":"user_prompt","timestamp":1795359278.5,"session_id":"s","data":{"prompt":"go"}}\n'
     process.stdin.write(line)
     process.stdin.flush()
-    assert select.select([process.stdout], [], [], 20)[0], "nothing came out while the input was open"
+    assert select.select([process.stdout], [], [], 20)[0], (
+        "nothing came out while the input was open"
+    )
     assert os.read(process.stdout.fileno(), 65536) == line
     process.stdin.close()
     assert process.wait(20) == 0
@@ -143,7 +186,9 @@ def test_writes_what_it_has_before_it_waits_for_more(name):
 @pytest.mark.parametrize("name", FILTERS)
 def test_dies_of_sigpipe_when_its_reader_has_gone_also_while_idle(name):
     process = start(name, *arguments(name))
-    process.stdin.write(b'{"event_type":"user_prompt","timestamp":1795359278.5,"session_id":"s","data":{}}\n')
+    process.stdin.write(
+        b'{"event_type":"user_prompt","timestamp":1795359278.5,"session_id":"s","data":{}}\n'
+    )
     process.stdin.flush()
     assert process.stdout.readline()
     process.stdout.close()
@@ -155,7 +200,9 @@ def test_dies_of_sigpipe_when_its_reader_has_gone_also_while_idle(name):
 @pytest.mark.parametrize("name", FILTERS)
 def test_dies_of_the_signal_that_ends_it(name, number):
     process = start(name, *arguments(name))
-    process.stdin.write(b'{"event_type":"user_prompt","timestamp":1795359278.5,"session_id":"s","data":{}}\n')
+    process.stdin.write(
+        b'{"event_type":"user_prompt","timestamp":1795359278.5,"session_id":"s","data":{}}\n'
+    )
     process.stdin.flush()
     assert process.stdout.readline()
     process.send_signal(number)
@@ -168,7 +215,13 @@ def test_a_full_disk_is_an_error_not_a_traceback(name):
     stream = Stream()
     stream.bash("ls")
     with open("/dev/full", "wb") as full:
-        done = subprocess.run(command(name, *arguments(name)), input=stream.bytes, stdout=full, stderr=subprocess.PIPE, env=ENVIRONMENT)
+        done = subprocess.run(
+            command(name, *arguments(name)),
+            input=stream.bytes,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            env=ENVIRONMENT,
+        )
     assert b"No space left on device" in done.stderr and b"Traceback" not in done.stderr
     # trace-kill goes on without its output: there is still an agent to end.
     assert done.returncode == (0 if filter_of(name).must_run else 2)
@@ -176,14 +229,21 @@ def test_a_full_disk_is_an_error_not_a_traceback(name):
 
 @pytest.mark.parametrize("name", FILTERS)
 def test_a_closed_standard_output_is_refused_at_the_start(name):
-    done = subprocess.run(["sh", "-c", 'exec "$@" >&-', "sh", *command(name, *arguments(name))], input=b"", stderr=subprocess.PIPE, env=ENVIRONMENT)
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" >&-', "sh", *command(name, *arguments(name))],
+        input=b"",
+        stderr=subprocess.PIPE,
+        env=ENVIRONMENT,
+    )
     assert done.returncode == 2 and b"standard output is closed" in done.stderr
 
 
 @pytest.mark.parametrize("name", FILTERS)
 def test_a_terminal_on_standard_input_is_refused_with_a_hint(name):
     ours, theirs = pty.openpty()
-    done = subprocess.run(command(name, *arguments(name)), stdin=theirs, capture_output=True, env=ENVIRONMENT)
+    done = subprocess.run(
+        command(name, *arguments(name)), stdin=theirs, capture_output=True, env=ENVIRONMENT
+    )
     os.close(ours)
     os.close(theirs)
     assert done.returncode == 2 and b"trace-tail |" in done.stderr
@@ -192,9 +252,13 @@ def test_a_terminal_on_standard_input_is_refused_with_a_hint(name):
 @pytest.mark.parametrize("name", FILTERS)
 def test_exit_status_1_for_a_violation_with_e(name):
     seen = Stream()
-    seen.add("violation", {"watcher": "retry", "level": "critical", "message": "m", "actions": ["file"]})
+    seen.add(
+        "violation", {"watcher": "retry", "level": "critical", "message": "m", "actions": ["file"]}
+    )
     warned = Stream()
-    warned.add("violation", {"watcher": "retry", "level": "warning", "message": "m", "actions": ["file"]})
+    warned.add(
+        "violation", {"watcher": "retry", "level": "warning", "message": "m", "actions": ["file"]}
+    )
     assert run(name, *arguments(name), "-e", input=seen.bytes).returncode == 1
     assert run(name, *arguments(name), input=seen.bytes).returncode == 0
     assert run(name, *arguments(name), "--exit-status", input=warned.bytes).returncode == 0
@@ -210,7 +274,9 @@ def test_what_an_agent_wrote_never_reaches_the_terminal_raw(name):
     stream.call("Write", {"file_path": f"deploy/{evil}"})
     stream.add("violation", {"watcher": evil, "level": "critical", "message": evil})
     done = run(name, *arguments(name), input=stream.bytes)
-    assert not re.search(rb"[\x00-\x09\x0b-\x1f\x7f]|\xc2[\x80-\x9f]|\xe2\x80[\xaa-\xae]", done.stderr), done.stderr
+    assert not re.search(
+        rb"[\x00-\x09\x0b-\x1f\x7f]|\xc2[\x80-\x9f]|\xe2\x80[\xaa-\xae]", done.stderr
+    ), done.stderr
 
 
 @pytest.mark.parametrize("name", FILTERS)

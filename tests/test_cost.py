@@ -29,9 +29,15 @@ def usage(input=0, output=0, read=0, written=0, hour=0, **more):
     return {name: count for name, count in (names | more).items() if count}
 
 
-def response(stream: Stream, model="claude-opus-4-8", id="", input=MILLION, after=1.0, **more) -> Stream:
+def response(
+    stream: Stream, model="claude-opus-4-8", id="", input=MILLION, after=1.0, **more
+) -> Stream:
     counts = {key: more.pop(key) for key in ("output", "read", "written", "hour") if key in more}
-    stream.add("llm_response", {"model": model, "response_id": id, "usage": usage(input, **counts), **more}, after=after)
+    stream.add(
+        "llm_response",
+        {"model": model, "response_id": id, "usage": usage(input, **counts), **more},
+        after=after,
+    )
     return stream
 
 
@@ -62,11 +68,19 @@ def test_each_response_gets_its_cost_and_its_sessions_so_far():
 
 def test_sessions_are_summed_apart():
     one, other = response(Stream("one"), id="a"), response(Stream("other"), id="b")
-    assert [each["session_usd"] for each in costs(one.events + other.events + one.events[:0])] == [5, 5]
+    assert [each["session_usd"] for each in costs(one.events + other.events + one.events[:0])] == [
+        5,
+        5,
+    ]
 
 
 def test_a_later_line_of_a_response_replaces_the_earlier():
-    stream = response(response(response(Stream(), id="a", output=1), id="a", output=1000), id="b", input=0, output=1000)
+    stream = response(
+        response(response(Stream(), id="a", output=1), id="a", output=1000),
+        id="b",
+        input=0,
+        output=1000,
+    )
     assert [each["session_usd"] for each in costs(stream)] == [5.000025, 5.025, 5.05]
 
 
@@ -74,9 +88,24 @@ def test_a_placeholder_behind_the_final_count_replaces_nothing():
     assert total(response(response(Stream(), id="a", output=1000), id="a", output=1)) == 5.025
     # But the longer a response gets, the more is estimated of it; a final count replaces that estimate, and another
     # model's line the one that had to give up.
-    assert total(response(response(Stream(), id="a", output=2), id="a", output=1000, estimated=True)) == 5.025
-    assert total(response(response(Stream(), id="a", output=5000, estimated=True), id="a", output=1000)) == 5.025
-    assert total(response(response(Stream(), id="a", output=5000), "claude-sonnet-5", id="a", output=1000)) == 2.01
+    assert (
+        total(response(response(Stream(), id="a", output=2), id="a", output=1000, estimated=True))
+        == 5.025
+    )
+    assert (
+        total(
+            response(response(Stream(), id="a", output=5000, estimated=True), id="a", output=1000)
+        )
+        == 5.025
+    )
+    assert (
+        total(
+            response(
+                response(Stream(), id="a", output=5000), "claude-sonnet-5", id="a", output=1000
+            )
+        )
+        == 2.01
+    )
 
 
 def test_what_was_estimated_and_then_recorded_is_no_estimate():
@@ -95,7 +124,13 @@ def test_a_fork_that_copies_the_history_costs_nothing_again():
     fork = [event | {"session_id": "fork"} for event in old.events]
     new = response(Stream("fork", at=old.time + 60), id="c").events
     found = costs(old.events + fork + new)
-    assert [(each["usd"], each["session_usd"]) for each in found] == [(5, 5), (5, 10), (0, 0), (0, 0), (5, 5)]
+    assert [(each["usd"], each["session_usd"]) for each in found] == [
+        (5, 5),
+        (5, 10),
+        (0, 0),
+        (0, 0),
+        (5, 5),
+    ]
     assert [each.get("counted_in") for each in found] == [None, None, "old", "old", None]
 
 
@@ -107,9 +142,22 @@ def test_sessions_that_number_their_responses_alike_are_not_each_others_copies()
 
 def test_usage_in_anthropics_own_form_and_openais():
     stream = Stream()
-    stream.add("llm_response", {"model": "claude-opus-4-8", "usage": {"input_tokens": 4, "output_tokens": 0, "cache_creation_input_tokens": MILLION}})
+    stream.add(
+        "llm_response",
+        {
+            "model": "claude-opus-4-8",
+            "usage": {
+                "input_tokens": 4,
+                "output_tokens": 0,
+                "cache_creation_input_tokens": MILLION,
+            },
+        },
+    )
     stream.add("llm_response", {"model": "gpt-5.5", "input_tokens": 100_000, "output_tokens": 1000})
-    stream.add("llm_response", {"model": "gpt-5.5", "usage": {"prompt_tokens": 100_000, "completion_tokens": 1000}})
+    stream.add(
+        "llm_response",
+        {"model": "gpt-5.5", "usage": {"prompt_tokens": 100_000, "completion_tokens": 1000}},
+    )
     assert [each["usd"] for each in costs(stream)] == [6.25002, 0.53, 0.53]
 
 
@@ -117,14 +165,19 @@ def test_an_imported_transcript_repeats_its_usage_with_each_line():
     def line(stream, read, output=100):
         told = {"input_tokens": 2, "output_tokens": output, "cache_read_input_tokens": read, "cache_creation_input_tokens": 1000,
                 "cache_creation": {"ephemeral_1h_input_tokens": 1000}, "speed": "fast", "server_tool_use": {"web_search_requests": 1}}  # fmt: skip
-        stream.add("assistant_response", {"model": "claude-opus-4-8", "text": "so", "usage": told, "context_stream": "main"})
+        stream.add(
+            "assistant_response",
+            {"model": "claude-opus-4-8", "text": "so", "usage": told, "context_stream": "main"},
+        )
 
     stream = Stream()
     line(stream, 10_000)
     line(stream, 10_000)
     line(stream, 11_000)
     each = 2 * (2 * 5 + 1000 * 10 + 100 * 25) / MILLION + 0.01
-    assert [found["session_usd"] for found in costs(stream)] == pytest.approx([each + 0.01, each + 0.01, 2 * each + 0.021])
+    assert [found["session_usd"] for found in costs(stream)] == pytest.approx(
+        [each + 0.01, each + 0.01, 2 * each + 0.021]
+    )
 
 
 def test_a_request_that_records_its_prompt_and_a_response_its_output():
@@ -152,13 +205,32 @@ def test_fast_mode_of_a_model_that_has_it_no_more_is_said_to_be_an_estimate():
 
 
 def test_recorded_usage_only():
-    stream = response(Stream(), id="a", input=1000, output=3000, estimated=True, recorded_output_tokens=2)
-    assert costs(stream) == [{"usd": 0.08, "session_usd": 0.08, "estimated": True, "unpriced": False, "session_estimated_usd": 0.08}]
-    assert costs(stream, recorded=True) == [{"usd": 0.00505, "session_usd": 0.00505, "estimated": False, "unpriced": False}]
+    stream = response(
+        Stream(), id="a", input=1000, output=3000, estimated=True, recorded_output_tokens=2
+    )
+    assert costs(stream) == [
+        {
+            "usd": 0.08,
+            "session_usd": 0.08,
+            "estimated": True,
+            "unpriced": False,
+            "session_estimated_usd": 0.08,
+        }
+    ]
+    assert costs(stream, recorded=True) == [
+        {"usd": 0.00505, "session_usd": 0.00505, "estimated": False, "unpriced": False}
+    ]
 
 
 def test_a_million_tenths_of_a_cent_are_a_thousand_dollars():
-    event = from_fields({"event_type": "llm_response", "timestamp": START, "session_id": "s", "data": {"model": "claude-opus-4-8", "usage": usage(200)}})
+    event = from_fields(
+        {
+            "event_type": "llm_response",
+            "timestamp": START,
+            "session_id": "s",
+            "data": {"model": "claude-opus-4-8", "usage": usage(200)},
+        }
+    )
     meter = Meter()
     for _ in range(MILLION):
         found = meter.charge(event)
@@ -170,9 +242,15 @@ def test_a_million_tenths_of_a_cent_are_a_thousand_dollars():
 
 def test_an_unpriced_model_is_never_silently_free(capfd):
     stream = response(response(response(Stream(), "foo-9", id="a"), "foo-9", id="b"), id="c")
-    assert [(each["usd"], each["session_usd"], each["unpriced"]) for each in costs(stream)] == [(0, 0, True), (0, 0, True), (5, 5, False)]
+    assert [(each["usd"], each["session_usd"], each["unpriced"]) for each in costs(stream)] == [
+        (0, 0, True),
+        (0, 0, True),
+        (5, 5, False),
+    ]
     said = capfd.readouterr().err.splitlines()
-    assert len(said) == 1 and "no price is known for 'foo-9'" in said[0] and "--unpriced-as" in said[0]
+    assert (
+        len(said) == 1 and "no price is known for 'foo-9'" in said[0] and "--unpriced-as" in said[0]
+    )
 
 
 def test_a_slip_in_a_models_name_is_pointed_out(capfd):
@@ -190,7 +268,9 @@ def test_a_response_that_names_no_model_is_unpriced_until_one_is_named(model, ca
     stream = response(Stream(), model, id="a")
     assert [(each["usd"], each["unpriced"]) for each in costs(stream)] == [(0, True)]
     assert "--model" in capfd.readouterr().err
-    assert costs(stream, model="claude-opus-4-8") == [{"usd": 5.0, "session_usd": 5.0, "estimated": False, "unpriced": False}]
+    assert costs(stream, model="claude-opus-4-8") == [
+        {"usd": 5.0, "session_usd": 5.0, "estimated": False, "unpriced": False}
+    ]
 
 
 def test_the_sessions_model_is_that_of_its_responses_where_they_name_none():
@@ -200,7 +280,9 @@ def test_the_sessions_model_is_that_of_its_responses_where_they_name_none():
 
 
 def test_text_of_no_model_is_free_and_not_unpriced():
-    assert costs(response(Stream(), "<synthetic>", id="a")) == [{"usd": 0.0, "session_usd": 0.0, "estimated": False, "unpriced": False}]
+    assert costs(response(Stream(), "<synthetic>", id="a")) == [
+        {"usd": 0.0, "session_usd": 0.0, "estimated": False, "unpriced": False}
+    ]
 
 
 @pytest.mark.parametrize("name", ["foo-9", "claude-opus-4.88"])
@@ -251,7 +333,10 @@ ODD = [
 def test_a_line_written_in_another_way_keeps_all_it_says(line):
     (event,) = cost.generator([Event(line, next(objects(line)))])
     assert event.raw.endswith(b"\n") is line.endswith(b"\n")
-    before, after = json.loads(line.decode(errors="replace")), json.loads(event.raw.decode(errors="replace"))
+    before, after = (
+        json.loads(line.decode(errors="replace")),
+        json.loads(event.raw.decode(errors="replace")),
+    )
     assert after["data"].pop("cost")["session_usd"] == 5
     if before["data"].pop("cost", None) is None:
         added = orjson.dumps(event.data["cost"])
@@ -259,9 +344,38 @@ def test_a_line_written_in_another_way_keeps_all_it_says(line):
     assert after == before
 
 
-WRONG = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5), st.lists(st.integers(), max_size=2), st.just({}), st.just({"usd": "x"}))
-KEYS = ("model", "response_id", "usage", "estimated", "speed", "service_tier", "inference_geo", "web_searches", "recorded_output_tokens", "cost", "agent_id")
-COUNTED = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "cache_creation_1h_input_tokens", "cache_creation", "server_tool_use")
+WRONG = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=5),
+    st.lists(st.integers(), max_size=2),
+    st.just({}),
+    st.just({"usd": "x"}),
+)
+KEYS = (
+    "model",
+    "response_id",
+    "usage",
+    "estimated",
+    "speed",
+    "service_tier",
+    "inference_geo",
+    "web_searches",
+    "recorded_output_tokens",
+    "cost",
+    "agent_id",
+)
+COUNTED = (
+    "input_tokens",
+    "output_tokens",
+    "cache_read_input_tokens",
+    "cache_creation_input_tokens",
+    "cache_creation_1h_input_tokens",
+    "cache_creation",
+    "server_tool_use",
+)
 
 
 @given(
@@ -269,7 +383,17 @@ COUNTED = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_cr
     st.dictionaries(st.sampled_from(KEYS), WRONG), st.dictionaries(st.sampled_from(COUNTED), WRONG), st.booleans(),
 )  # fmt: skip
 def test_a_wrong_type_never_stops_it(kind, data, counts, recorded):
-    events = [from_fields({"event_type": kind, "timestamp": START, "event_id": "e", "session_id": "s", "data": {"model": "gpt-5.5", "usage": counts} | data})] * 3
+    events = [
+        from_fields(
+            {
+                "event_type": kind,
+                "timestamp": START,
+                "event_id": "e",
+                "session_id": "s",
+                "data": {"model": "gpt-5.5", "usage": counts} | data,
+            }
+        )
+    ] * 3
     for event in cost.generator(events, recorded=recorded):
         found = event.data.get("cost")
         if type(found) is dict and "session_usd" in found:
@@ -292,7 +416,10 @@ def test_without_usage_the_cost_is_estimated_and_marked():
     stream = talk(5)
     added = [event for event in costed(stream) if event.type == "llm_response"]
     assert len(added) == 5
-    assert all(event.data["estimated"] is True and event.data["cost"]["estimated"] is True for event in added)
+    assert all(
+        event.data["estimated"] is True and event.data["cost"]["estimated"] is True
+        for event in added
+    )
     assert all(event.data["model"] == "claude-opus-4-8" for event in added)
     sums = [event.data["cost"]["session_usd"] for event in added]
     assert sums == sorted(sums) and sums[-1] == added[-1].data["cost"]["session_estimated_usd"]
@@ -319,17 +446,28 @@ def test_no_estimate_is_made_where_usage_is_recorded_however_late():
     response(late, id="a")
     for _ in range(5):
         late.bash("ls")
-    assert [(each["usd"], each["session_usd"], each["estimated"]) for each in costs(late)] == [(5, 5, False)]
+    assert [(each["usd"], each["session_usd"], each["estimated"]) for each in costs(late)] == [
+        (5, 5, False)
+    ]
     later = response(talk(6), id="a")
     found = costs(later)
-    assert len(found) == 7 and found[-1] == {"usd": 5.0, "session_usd": 5.0, "estimated": False, "unpriced": False}
+    assert len(found) == 7 and found[-1] == {
+        "usd": 5.0,
+        "session_usd": 5.0,
+        "estimated": False,
+        "unpriced": False,
+    }
 
 
 def test_a_subagent_is_estimated_as_a_conversation_of_its_own():
     def agents(stream):
         for _ in range(4):
             stream.bash("ls").bash("ls", agent_id="a1")
-        return [event.data.get("agent_id", "") for event in costed(stream) if event.type == "llm_response"]
+        return [
+            event.data.get("agent_id", "")
+            for event in costed(stream)
+            if event.type == "llm_response"
+        ]
 
     assert sorted(agents(talk(0))) == [""] * 4 + ["a1"] * 4
 
@@ -340,7 +478,13 @@ def test_a_response_that_records_no_usage_is_estimated_in_its_own_line(capfd):
     stream.add("llm_response", {"content_preview": "x" * 300}, parent=request)
     events = costed(stream)
     assert [event.type for event in events] == ["llm_request", "llm_response"]
-    assert events[1].data["cost"] == {"usd": 0.0025, "session_usd": 0.0025, "estimated": True, "unpriced": False, "session_estimated_usd": 0.0025}
+    assert events[1].data["cost"] == {
+        "usd": 0.0025,
+        "session_usd": 0.0025,
+        "estimated": True,
+        "unpriced": False,
+        "session_estimated_usd": 0.0025,
+    }
 
 
 def test_the_end_of_a_session_is_waited_for_by_a_short_one():
@@ -359,7 +503,11 @@ def test_a_session_that_names_no_model_is_estimated_at_one_and_it_is_said(capfd)
     assert {data["model"] for data in found} == {ASSUMED} and found[-1]["cost"]["usd"] > 0
     said = capfd.readouterr().err
     assert said.count("\n") == 1 and ASSUMED in said and "--model" in said
-    named = [event.data["model"] for event in costed(talk(4, model=None), model="gpt-5.5") if event.type == "llm_response"]
+    named = [
+        event.data["model"]
+        for event in costed(talk(4, model=None), model="gpt-5.5")
+        if event.type == "llm_response"
+    ]
     assert set(named) == {"gpt-5.5"} and capfd.readouterr().err == ""
 
 
@@ -381,7 +529,12 @@ def test_an_idle_session_pays_for_its_cache_again():
 
 
 def test_a_summary_for_each_session(tmp_path):
-    one = response(response(Stream("one"), id="a", read=500_000, hour=1000, written=3000, output=100), "gpt-5.5", id="b", input=1000)
+    one = response(
+        response(Stream("one"), id="a", read=500_000, hour=1000, written=3000, output=100),
+        "gpt-5.5",
+        id="b",
+        input=1000,
+    )
     other = response(Stream("other"), "foo-9", id="c")
     *events, first, second = costed(one.events + other.events, summary=True)
     assert [event.type for event in events] == ["llm_response"] * 3
@@ -402,7 +555,11 @@ def test_the_summary_counts_a_corrected_response_once_and_a_session_that_went_on
     stream.add("session_end")
     response(stream, id="b", input=0, output=1000)
     (summary,) = [event for event in costed(stream, summary=True) if event.type == "cost_summary"]
-    assert (summary.data["usd"], summary.data["responses"], summary.data["models"]["claude-opus-4-8"]["output_tokens"]) == (5.05, 2, 2000)
+    assert (
+        summary.data["usd"],
+        summary.data["responses"],
+        summary.data["models"]["claude-opus-4-8"]["output_tokens"],
+    ) == (5.05, 2, 2000)
 
 
 def test_the_summary_holds_what_a_short_session_was_estimated_at():
@@ -443,8 +600,30 @@ def test_on_a_terminal_the_summary_is_a_table_and_all_that_is_shown():
     shown = on_a_terminal(one.events + other.events)
     assert "{" not in shown and "\x1b" not in shown
     lines = shown.splitlines()
-    assert lines[0].split() == ["SESSION", "MODEL", "RESPONSES", "INPUT", "CACHE", "READ", "CACHE", "WRITE", "OUTPUT", "DOLLARS", "SAVED"]
-    assert lines[1].split() == ["one", "claude-opus-4-8", "1", "1,234,567", "0", "0", "0", "6.17", "0.00"]
+    assert lines[0].split() == [
+        "SESSION",
+        "MODEL",
+        "RESPONSES",
+        "INPUT",
+        "CACHE",
+        "READ",
+        "CACHE",
+        "WRITE",
+        "OUTPUT",
+        "DOLLARS",
+        "SAVED",
+    ]
+    assert lines[1].split() == [
+        "one",
+        "claude-opus-4-8",
+        "1",
+        "1,234,567",
+        "0",
+        "0",
+        "0",
+        "6.17",
+        "0.00",
+    ]
     assert lines[2].split()[-2] == "?0.00" and lines[3].split()[-2] == "~0.01"
     assert lines[-4].split()[:2] == ["all", "sessions"] and lines[-4].split()[-2] == "~?6.18"
     assert "genai-prices" in lines[-3]
@@ -456,21 +635,41 @@ def test_on_a_terminal_the_summary_is_a_table_and_all_that_is_shown():
 def recorded(path: Path, source: str, *, raw: bool = False, **options) -> list[dict]:
     """The costs that trace-cost finds in a session's own file."""
     translator = choose.source(source).Translator()
-    fields = [each for line in path.read_bytes().splitlines() for record in objects(line) for each in translator.translate(record, START, str(path))]
+    fields = [
+        each
+        for line in path.read_bytes().splitlines()
+        for record in objects(line)
+        for each in translator.translate(record, START, str(path))
+    ]
     return costs(fields + list(translator.end()), recorded=raw, **options)
 
 
 def expected(folder: str) -> list:
     file = SHARED / "cases" / folder / "expected.json"
     if not file.exists():
-        return [pytest.param("", "", {}, marks=pytest.mark.skip(reason="the cases are not beside the project"))]
-    return [pytest.param(file.parent / f"{name}.jsonl", folder.removeprefix("cost-"), case, id=name) for name, case in json.loads(file.read_text()).items()]
+        return [
+            pytest.param(
+                "", "", {}, marks=pytest.mark.skip(reason="the cases are not beside the project")
+            )
+        ]
+    return [
+        pytest.param(file.parent / f"{name}.jsonl", folder.removeprefix("cost-"), case, id=name)
+        for name, case in json.loads(file.read_text()).items()
+    ]
 
 
-UNPRICED = {"future_opus_7", "unknown_model", "model_null", "exec_turn_completed", "no_turn_context"}
+UNPRICED = {
+    "future_opus_7",
+    "unknown_model",
+    "model_null",
+    "exec_turn_completed",
+    "no_turn_context",
+}
 
 
-@pytest.mark.parametrize(("path", "source", "case"), [*expected("cost-claude"), *expected("cost-codex")])
+@pytest.mark.parametrize(
+    ("path", "source", "case"), [*expected("cost-claude"), *expected("cost-codex")]
+)
 def test_case(path, source, case):
     found = recorded(path, source)
     usd = found[-1]["session_usd"] if found else 0.0
@@ -485,35 +684,64 @@ def test_case(path, source, case):
 def sessions() -> list:
     file = SHARED / "cases" / "session-costs.json"
     if not file.exists():
-        return [pytest.param("", "", 0, marks=pytest.mark.skip(reason="the recorded sessions are not beside the project"))]
+        return [
+            pytest.param(
+                "",
+                "",
+                0,
+                marks=pytest.mark.skip(reason="the recorded sessions are not beside the project"),
+            )
+        ]
     known = json.loads(file.read_text())
-    claude = [pytest.param(name, "claude", case["with_subagents"], id=name) for name, case in known["claude-code"].items()]
-    return claude + [pytest.param(name, "codex", case, id=name) for name, case in known["codex"].items()]
+    claude = [
+        pytest.param(name, "claude", case["with_subagents"], id=name)
+        for name, case in known["claude-code"].items()
+    ]
+    return claude + [
+        pytest.param(name, "codex", case, id=name) for name, case in known["codex"].items()
+    ]
 
 
 @pytest.mark.parametrize(("name", "source", "usd"), sessions())
 def test_a_recorded_session_costs_what_two_other_tools_say(name, source, usd):
-    path = SHARED / "sessions" / {"claude": "claude-code", "codex": "codex"}[source] / f"{name}.jsonl"
+    path = (
+        SHARED / "sessions" / {"claude": "claude-code", "codex": "codex"}[source] / f"{name}.jsonl"
+    )
     found = recorded(path, source, raw=True)
     assert found[-1]["session_usd"] == pytest.approx(usd, abs=1e-6)
     # Without --recorded nothing is less, and what is more says that it is an estimate.
     estimate = recorded(path, source)
     assert estimate[-1]["session_usd"] >= found[-1]["session_usd"] - 1e-9
-    assert estimate[-1]["session_usd"] - found[-1]["session_usd"] < 1e-9 or "session_estimated_usd" in estimate[-1]
+    assert (
+        estimate[-1]["session_usd"] - found[-1]["session_usd"] < 1e-9
+        or "session_estimated_usd" in estimate[-1]
+    )
 
 
-@pytest.mark.skipif(not (SHARED / "sessions" / "claude-code").exists(), reason="the recorded sessions are not beside the project")
+@pytest.mark.skipif(
+    not (SHARED / "sessions" / "claude-code").exists(),
+    reason="the recorded sessions are not beside the project",
+)
 @pytest.mark.parametrize(("folder", "source"), [("claude-code", "claude"), ("codex", "codex")])
 def test_an_estimate_is_as_near_as_the_page_says(folder, source):
     """What trace-cost(1) says of the estimate's error, for these sessions without their usage."""
     ratios, real, guessed = [], 0.0, 0.0
     for path in sorted((SHARED / "sessions" / folder).glob("*.jsonl")):
         translator = choose.source(source).Translator()
-        fields = [each for line in path.read_bytes().splitlines() for record in objects(line) for each in translator.translate(record, START, str(path))]
-        models = [each["data"].get("model") for each in fields if each["event_type"] == "llm_response"]
+        fields = [
+            each
+            for line in path.read_bytes().splitlines()
+            for record in objects(line)
+            for each in translator.translate(record, START, str(path))
+        ]
+        models = [
+            each["data"].get("model") for each in fields if each["event_type"] == "llm_response"
+        ]
         if not models:
             continue
-        silent = [each for each in fields if each["event_type"] != "llm_response"] + [fields[-1] | {"event_type": "session_end"}]
+        silent = [each for each in fields if each["event_type"] != "llm_response"] + [
+            fields[-1] | {"event_type": "session_end"}
+        ]
         usd, guess = total(fields), total(silent, model=max(set(models), key=models.count))
         ratios.append(guess / usd)
         real, guessed = real + usd, guessed + guess

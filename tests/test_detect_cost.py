@@ -15,7 +15,9 @@ MILLION = 1_000_000
 def detected(events, **options) -> list[dict]:
     """The violations over events, a stream of them or ready ones."""
     ready = [from_fields(each) for each in events.events] if isinstance(events, Stream) else events
-    return [event.data for event in detect_cost.generator(ready, **options) if event.type == "violation"]
+    return [
+        event.data for event in detect_cost.generator(ready, **options) if event.type == "violation"
+    ]
 
 
 def spend(*dollars: float, after: float = 1.0, **more) -> Stream:
@@ -29,7 +31,13 @@ def spend(*dollars: float, after: float = 1.0, **more) -> Stream:
 def test_cost_threshold():
     (found,) = detected(spend(3, 2, 0.12, 1), max=5)
     assert found["message"] == "$5.12 (threshold: $5.00); raise it with --max-cost"
-    assert (found["watcher"], found["level"], found["value"], found["limit"], found["estimated"]) == ("cost", "critical", 5.12, 5.0, False)
+    assert (
+        found["watcher"],
+        found["level"],
+        found["value"],
+        found["limit"],
+        found["estimated"],
+    ) == ("cost", "critical", 5.12, 5.0, False)
     assert found["evidence"] == ["3f6e0001", "3f6e0002", "3f6e0003"]
 
 
@@ -57,7 +65,10 @@ def test_a_response_counts_once_however_often_it_is_repeated():
 
 def test_each_session_has_its_own_limit():
     streams = [spend(3), spend(3)]
-    streams[1].events = [event | {"session_id": "other", "data": event["data"] | {"response_id": "x"}} for event in streams[1].events]
+    streams[1].events = [
+        event | {"session_id": "other", "data": event["data"] | {"response_id": "x"}}
+        for event in streams[1].events
+    ]
     events = [from_fields(each) for stream in streams for each in stream.events]
     assert detected(events, max=5) == []
 
@@ -73,17 +84,34 @@ def test_the_cost_that_trace_cost_wrote_is_believed():
 def test_the_pipeline_and_the_command_alone_see_the_same():
     data = (FIXTURES / "spiral.ndjson").read_bytes()
     alone = violations(run("trace-detect-cost", "--max", "0.1", input=data).stdout)
-    piped = violations(run("trace-detect-cost", "--max", "0.1", input=run("trace-cost", input=data).stdout).stdout)
+    piped = violations(
+        run("trace-detect-cost", "--max", "0.1", input=run("trace-cost", input=data).stdout).stdout
+    )
     assert len(alone) == 1 and alone == piped
 
 
 def test_options_on_how_costs_are_told_go_over_what_was_told(tmp_path):
     told = costed(spend(3))
-    (tmp_path / "own.json").write_text('{"models": {"claude-opus-4-8": {"input": 50, "output": 50}}}')
+    (tmp_path / "own.json").write_text(
+        '{"models": {"claude-opus-4-8": {"input": 50, "output": 50}}}'
+    )
     assert [each["value"] for each in detected(told, prices=str(tmp_path / "own.json"))] == [30]
 
 
-@pytest.mark.parametrize("cost", [None, 7, {}, {"session_usd": None}, {"session_usd": "9"}, {"session_usd": -1}, {"session_usd": True}, {"session_usd": 1e99}, []])
+@pytest.mark.parametrize(
+    "cost",
+    [
+        None,
+        7,
+        {},
+        {"session_usd": None},
+        {"session_usd": "9"},
+        {"session_usd": -1},
+        {"session_usd": True},
+        {"session_usd": 1e99},
+        [],
+    ],
+)
 def test_a_cost_that_makes_no_sense_is_not_believed(cost):
     stream = spend(6)
     stream.events[0]["data"]["cost"] = cost
@@ -92,7 +120,10 @@ def test_a_cost_that_makes_no_sense_is_not_believed(cost):
 
 def test_an_estimate_says_so():
     (found,) = detected(spend(3, 3, estimated=True), max=5)
-    assert found["message"] == "$6.00 (threshold: $5.00), estimated; raise it with --max-cost" and found["estimated"] is True
+    assert (
+        found["message"] == "$6.00 (threshold: $5.00), estimated; raise it with --max-cost"
+        and found["estimated"] is True
+    )
 
 
 def test_without_recorded_usage_the_limit_holds_for_the_estimate():
@@ -108,14 +139,23 @@ def test_the_estimate_in_the_pipeline_and_alone_is_the_same():
 
 def test_explicit_usage_of_an_imported_session_is_seen():
     stream = Stream()
-    stream.add("assistant_response", {"model": "claude-opus-4-6", "text": "done", "usage": {"input_tokens": 180_000, "output_tokens": 9000}})
+    stream.add(
+        "assistant_response",
+        {
+            "model": "claude-opus-4-6",
+            "text": "done",
+            "usage": {"input_tokens": 180_000, "output_tokens": 9000},
+        },
+    )
     stream.add("llm_request", {"model": "claude-opus-4-6", "input_tokens": 180_000})
     assert [each["value"] for each in detected(stream, max=1)] == [1.125]
     assert [each["value"] for each in detected(stream, max=1.5)] == [2.025]
 
 
 def test_money_is_seen_to_the_last_thousandth():
-    assert [each["message"][:32] for each in detected(spend(0.0012), max=0.001)] == ["$0.0012 (threshold: $0.001); rai"]
+    assert [each["message"][:32] for each in detected(spend(0.0012), max=0.001)] == [
+        "$0.0012 (threshold: $0.001); rai"
+    ]
 
 
 # Dollars an hour
@@ -125,7 +165,10 @@ def test_dollars_an_hour_over_ten_minutes():
     # $20 an hour are $3.33 in ten minutes.
     assert detected(spend(1, 1, 1), max=0, rate=20) == []
     (found,) = detected(spend(1, 1, 1, 0.5), max=0, rate=20)
-    assert found["message"] == "$21.00 an hour over the last 10 minutes (threshold: $20.00/h); raise it with --max-cost-rate"
+    assert (
+        found["message"]
+        == "$21.00 an hour over the last 10 minutes (threshold: $20.00/h); raise it with --max-cost-rate"
+    )
     assert (found["value"], found["limit"]) == (21, 20)
 
 
@@ -161,8 +204,18 @@ def test_no_warning_once_the_limit_is_passed():
 
 
 def test_a_warning_is_no_violation_to_the_exit_status():
-    assert run("trace-detect-cost", "--max", "5", "--warn", "80%", "-e", input=spend(4.5).bytes).returncode == 0
-    assert run("trace-detect-cost", "--max", "5", "--warn", "80%", "-e", input=spend(5.5).bytes).returncode == 1
+    assert (
+        run(
+            "trace-detect-cost", "--max", "5", "--warn", "80%", "-e", input=spend(4.5).bytes
+        ).returncode
+        == 0
+    )
+    assert (
+        run(
+            "trace-detect-cost", "--max", "5", "--warn", "80%", "-e", input=spend(5.5).bytes
+        ).returncode
+        == 1
+    )
 
 
 # What cannot be seen
@@ -173,7 +226,10 @@ def test_an_unpriced_session_is_told_of_at_its_start():
     for events in (stream, costed(stream)):
         (found,) = detected(events)
         assert found["level"] == "warning" and found["evidence"] == ["3f6e0001"]
-        assert found["message"] == "cannot see the cost: no price is known for 'foo-9'; give a stand-in with --unpriced-as, or a price with --prices"
+        assert (
+            found["message"]
+            == "cannot see the cost: no price is known for 'foo-9'; give a stand-in with --unpriced-as, or a price with --prices"
+        )
     (found,) = detected(response(Stream(), None, id="a"))
     assert "the responses name no model" in found["message"]
 
@@ -200,9 +256,20 @@ def test_a_session_without_usage_is_told_of_where_nothing_may_be_estimated():
 
 def history(stream: Stream, live: int) -> list[Event]:
     """The stream's events, of which the last `live` come after the history."""
-    marks = [{"event_type": kind, "timestamp": START, "session_id": SESSION, "data": {}} for kind in ("history_start", "history_end")]
+    marks = [
+        {"event_type": kind, "timestamp": START, "session_id": SESSION, "data": {}}
+        for kind in ("history_start", "history_end")
+    ]
     events = stream.events
-    return [from_fields(each) for each in (marks[0], *events[: len(events) - live], marks[1], *events[len(events) - live :])]
+    return [
+        from_fields(each)
+        for each in (
+            marks[0],
+            *events[: len(events) - live],
+            marks[1],
+            *events[len(events) - live :],
+        )
+    ]
 
 
 def test_a_limit_passed_before_we_came_is_raised_when_the_history_ends():
@@ -231,7 +298,18 @@ def test_a_session_that_begins_again_after_its_end_has_its_limit_again():
 
 
 def test_the_sinks_it_is_bound_to():
-    (found,) = violations(run("trace-detect-cost", "--max", "5", "--alert", "file", "--alert", "kill", input=spend(6).bytes).stdout)
+    (found,) = violations(
+        run(
+            "trace-detect-cost",
+            "--max",
+            "5",
+            "--alert",
+            "file",
+            "--alert",
+            "kill",
+            input=spend(6).bytes,
+        ).stdout
+    )
     assert found["actions"] == ["file", "kill"]
 
 
@@ -248,18 +326,54 @@ def test_a_bad_option_stops_it_before_it_starts(option, value, told):
     assert done.returncode == 2 and done.stdout == b"" and told in done.stderr, done.stderr
 
 
-@pytest.mark.parametrize(("written", "raised"), [("20/h", 1), ("$20/h", 1), ("20", 1), ("0.3/m", 1), ("480/d", 1), ("30/h", 0), ("0.5/m", 0), ("off", 0), ("0", 0)])
+@pytest.mark.parametrize(
+    ("written", "raised"),
+    [
+        ("20/h", 1),
+        ("$20/h", 1),
+        ("20", 1),
+        ("0.3/m", 1),
+        ("480/d", 1),
+        ("30/h", 0),
+        ("0.5/m", 0),
+        ("off", 0),
+        ("0", 0),
+    ],
+)
 def test_a_rate_as_people_write_it(written, raised):
-    assert len(violations(run("trace-detect-cost", "--max", "off", "--rate", written, input=spend(4).bytes).stdout)) == raised
+    assert (
+        len(
+            violations(
+                run(
+                    "trace-detect-cost", "--max", "off", "--rate", written, input=spend(4).bytes
+                ).stdout
+            )
+        )
+        == raised
+    )
 
 
-@pytest.mark.parametrize(("written", "raised"), [("80%", 1), ("80", 1), ("75.5%", 1), ("95%", 0), ("off", 0), ("0", 0)])
+@pytest.mark.parametrize(
+    ("written", "raised"), [("80%", 1), ("80", 1), ("75.5%", 1), ("95%", 0), ("off", 0), ("0", 0)]
+)
 def test_a_percentage_as_people_write_it(written, raised):
-    assert len(violations(run("trace-detect-cost", "--max", "5", "--warn", written, input=spend(4.2).bytes).stdout)) == raised
+    assert (
+        len(
+            violations(
+                run(
+                    "trace-detect-cost", "--max", "5", "--warn", written, input=spend(4.2).bytes
+                ).stdout
+            )
+        )
+        == raised
+    )
 
 
 def test_events_pass_through_byte_for_byte():
     data = spend(6).bytes
     out = run("trace-detect-cost", "--max", "5", input=data).stdout
-    assert b"".join(line for line in out.splitlines(keepends=True) if b'"violation"' not in line) == data
+    assert (
+        b"".join(line for line in out.splitlines(keepends=True) if b'"violation"' not in line)
+        == data
+    )
     assert len(events_of(out, "violation")) == 1

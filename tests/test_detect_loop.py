@@ -34,7 +34,11 @@ def test_loop_detection():
     ]
     assert [each["level"] for each in found] == ["warning", "critical"]
     assert [each["behind"] for each in found] == [11, 17]
-    assert found[1]["steps"] == ["read", "edit", "test"] and found[1]["count"] == 3 and found[1]["limit"] == 3
+    assert (
+        found[1]["steps"] == ["read", "edit", "test"]
+        and found[1]["count"] == 3
+        and found[1]["limit"] == 3
+    )
     assert len(found[1]["evidence"]) == 9
 
 
@@ -42,8 +46,16 @@ def test_through_the_command():
     stream = read_edit_test(Stream(), 4)
     done = run("trace-detect-loop", "--max", 4, "--warn", "off", input=stream.bytes)
     [found] = violations(done.stdout)
-    assert found["message"].startswith("detected loop (read→edit→test) × 4") and found["watcher"] == "loop"
-    assert b"".join(line for line in done.stdout.splitlines(keepends=True) if b'"violation"' not in line) == stream.bytes
+    assert (
+        found["message"].startswith("detected loop (read→edit→test) × 4")
+        and found["watcher"] == "loop"
+    )
+    assert (
+        b"".join(
+            line for line in done.stdout.splitlines(keepends=True) if b'"violation"' not in line
+        )
+        == stream.bytes
+    )
 
 
 def test_a_loop_of_the_fixture_that_is_none():
@@ -62,8 +74,12 @@ def test_every_length_from_3_to_50_one_violation_a_loop(period):
 def test_no_alarm_for_each_rotation_but_one_that_grows():
     found = critical(detect_loop, rounds(4, 13), repeat=0, ceiling=0)
     assert [each["count"] for each in found] == [3, 8]
-    assert [each["count"] for each in critical(detect_loop, rounds(4, 9), max=4, repeat=0, ceiling=0)] == [4, 8]
-    assert {tuple(each["steps"]) for each in found} == {("command-0", "command-1", "command-2", "command-3")}
+    assert [
+        each["count"] for each in critical(detect_loop, rounds(4, 9), max=4, repeat=0, ceiling=0)
+    ] == [4, 8]
+    assert {tuple(each["steps"]) for each in found} == {
+        ("command-0", "command-1", "command-2", "command-3")
+    }
 
 
 def test_a_loop_that_comes_back_is_another():
@@ -71,7 +87,11 @@ def test_a_loop_that_comes_back_is_another():
     for number in range(8):
         read(stream, f"{number}", file=f"{number}.py")
     for event in rounds(3, 3).events:
-        stream.add(event["event_type"], event["data"], parent=stream.events[-1]["event_id"] if "parent_id" in event else "")
+        stream.add(
+            event["event_type"],
+            event["data"],
+            parent=stream.events[-1]["event_id"] if "parent_id" in event else "",
+        )
     assert len(critical(detect_loop, stream)) == 2
 
 
@@ -92,7 +112,9 @@ def test_one_call_five_times():
 def test_a_pair_counts_once_it_fills_nine():
     assert not critical(detect_loop, rounds(2, 4))
     [found] = critical(detect_loop, rounds(2, 5))
-    assert found["behind"] == 17 and found["message"].startswith("detected loop (command-0→command-1) × 4")
+    assert found["behind"] == 17 and found["message"].startswith(
+        "detected loop (command-0→command-1) × 4"
+    )
     assert [each["level"] for each in raised(detect_loop, rounds(2, 3))] == ["warning"]
 
 
@@ -102,7 +124,10 @@ def test_a_call_scattered_among_others():
         stream.bash("pytest", "3 failed")
         read(stream, f"text {number}", file=f"{number}.py").bash(f"grep x{number} y", str(number))
     [found] = critical(detect_loop, stream)
-    assert found["message"].startswith("detected loop (test) × 5, the same result each time") and len(found["evidence"]) == 5
+    assert (
+        found["message"].startswith("detected loop (test) × 5, the same result each time")
+        and len(found["evidence"]) == 5
+    )
 
 
 def test_scattered_among_changes_it_is_work():
@@ -116,7 +141,9 @@ def test_scattered_among_changes_it_is_work():
 def test_two_calls_in_any_order():
     stream = Stream()
     for letter in "abaababaabbaab":
-        stream.call("write", {"path": f"/home/dev/{letter}.md", "content": "same"}, f"wrote {letter}")
+        stream.call(
+            "write", {"path": f"/home/dev/{letter}.md", "content": "same"}, f"wrote {letter}"
+        )
     [found] = critical(detect_loop, stream, repeat=0)
     assert "two calls with the same results" in found["message"] and found["behind"] == 17
 
@@ -137,7 +164,9 @@ def test_a_test_that_fails_differently_is_progress():
     stream = Stream()
     for number in range(6):
         read(stream, f"{number}")
-        edit(stream, number).bash("pytest", f"Exit code 1\n{9 - number} failed in 0.1s", failed=True)
+        edit(stream, number).bash(
+            "pytest", f"Exit code 1\n{9 - number} failed in 0.1s", failed=True
+        )
     assert not raised(detect_loop, stream)
 
 
@@ -152,8 +181,18 @@ def test_failing_and_passing_in_turn_is_test_driven_work():
 
 def long_failure(number: int, failures: int) -> dict:
     """A failing test's output as our own sources say it: only the head is there, and what matters stands at the end."""
-    tail = "".join(f"FAILED tests/test_app.py::test_{each} - AssertionError: 1 != 2\n" for each in range(failures))
-    return result("Exit code 1\n" + "tests/test_app.py::test_x PASSED\n" * 200 + tail + f"{failures} failed in 1.{number}1s\n", 4096, "error")
+    tail = "".join(
+        f"FAILED tests/test_app.py::test_{each} - AssertionError: 1 != 2\n"
+        for each in range(failures)
+    )
+    return result(
+        "Exit code 1\n"
+        + "tests/test_app.py::test_x PASSED\n" * 200
+        + tail
+        + f"{failures} failed in 1.{number}1s\n",
+        4096,
+        "error",
+    )
 
 
 @pytest.mark.parametrize("failures, rounds", [([5] * 4, [3]), ([9, 8, 7, 6], [])])
@@ -163,7 +202,11 @@ def test_a_long_output_whose_end_tells(failures, rounds):
         read(stream, f"{number}")
         edit(stream, number)
         call = stream.add("tool_call", {"tool_name": "Bash", "arguments": {"command": "pytest -v"}})
-        stream.add("error", {"tool_name": "Bash", **long_failure(number, count), "reason": "exit", "exit_code": 1}, parent=call)
+        stream.add(
+            "error",
+            {"tool_name": "Bash", **long_failure(number, count), "reason": "exit", "exit_code": 1},
+            parent=call,
+        )
     assert [each["count"] for each in critical(detect_loop, stream)] == rounds
 
 
@@ -185,7 +228,15 @@ def test_a_round_without_a_failure_counts_only_when_every_result_is_the_same():
     assert not raised(detect_loop, stream)
 
 
-@pytest.mark.parametrize("text", ["done at 2026-11-22T10:00:{0:02}Z", "pid {0}", "id 550e8400-e29b-41d4-a716-4466554400{0:02}", "wrote /tmp/tmpabc{0}/x"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "done at 2026-11-22T10:00:{0:02}Z",
+        "pid {0}",
+        "id 550e8400-e29b-41d4-a716-4466554400{0:02}",
+        "wrote /tmp/tmpabc{0}/x",
+    ],
+)
 @pytest.mark.parametrize("padding", ["", "the same long line\n" * 20])
 def test_results_that_differ_in_what_changes_by_itself_are_the_same(text, padding):
     stream = Stream()
@@ -247,7 +298,11 @@ def test_three_polls_with_new_output_are_work():
 
 @pytest.mark.parametrize("step", ["msg_1", ""])
 def test_nine_reads_at_once_are_one_step(step):
-    stream = parallel(Stream(), step, [("Read", {"file_path": f"{number}.py"}, "same text") for number in range(9)])
+    stream = parallel(
+        Stream(),
+        step,
+        [("Read", {"file_path": f"{number}.py"}, "same text") for number in range(9)],
+    )
     assert not raised(detect_loop, stream)
 
 
@@ -291,9 +346,17 @@ def test_a_batch_that_is_made_again_and_again_is_a_loop_in_any_order():
 def test_a_loop_of_batches():
     stream = Stream()
     for number in range(3):
-        parallel(stream, f"a{number}", [("Read", {"file_path": f"{each}.py"}, f"text {each}") for each in range(3)])
+        parallel(
+            stream,
+            f"a{number}",
+            [("Read", {"file_path": f"{each}.py"}, f"text {each}") for each in range(3)],
+        )
         stream.bash("make", "built", step=f"b{number}")
-        parallel(stream, f"c{number}", [("Bash", {"command": f"cat {each}"}, f"{each}") for each in range(3)])
+        parallel(
+            stream,
+            f"c{number}",
+            [("Bash", {"command": f"cat {each}"}, f"{each}") for each in range(3)],
+        )
     [found] = critical(detect_loop, stream)
     assert found["steps"] == ["read", "make", "cat"] and found["behind"] == len(stream.events) - 1
 
@@ -336,7 +399,14 @@ def test_a_user_prompt_starts_over_and_nothing_else_does():
     stream.add("user_prompt", {"prompt": "go on"})
     read_edit_test(stream, 2)
     assert not critical(detect_loop, stream)
-    for kind in ("compaction", "assistant_response", "llm_response", "session_start", "subagent_stop", "violation"):
+    for kind in (
+        "compaction",
+        "assistant_response",
+        "llm_response",
+        "session_start",
+        "subagent_stop",
+        "violation",
+    ):
         other = read_edit_test(Stream(), 2)
         other.add(kind, {"text": "let me try again"})
         assert len(critical(detect_loop, read_edit_test(other, 1, first=2))) == 1, kind
@@ -397,13 +467,17 @@ def test_waiting_with_a_look_in_between():
     stream = Stream()
     for _ in range(6):
         stream.time += 30
-        stream.call("write_stdin", {"session_id": 1, "chars": ""}, "Process running with session ID 1").bash("tail -3 log", "building")
+        stream.call(
+            "write_stdin", {"session_id": 1, "chars": ""}, "Process running with session ID 1"
+        ).bash("tail -3 log", "building")
     assert not raised(detect_loop, stream)
 
 
 def test_silence_is_no_loop():
     stream = rounds(3, 2)
-    assert not critical(detect_loop, [*stream.events, *(tick(stream, seconds) for seconds in range(1, 4000, 100))])
+    assert not critical(
+        detect_loop, [*stream.events, *(tick(stream, seconds) for seconds in range(1, 4000, 100))]
+    )
 
 
 # Limits.
@@ -413,22 +487,45 @@ def test_the_limits_that_people_set():
     assert not critical(detect_loop, rounds(3, 4), max=5)
     assert len(critical(detect_loop, rounds(3, 5), max=5, repeat=0)) == 1
     assert not raised(detect_loop, rounds(3, 9), max=0, repeat=0, warn=0, ceiling=0)
-    assert {each["level"] for each in raised(detect_loop, rounds(3, 9), max=0, repeat=0, ceiling=0)} == {"warning"}
+    assert {
+        each["level"] for each in raised(detect_loop, rounds(3, 9), max=0, repeat=0, ceiling=0)
+    } == {"warning"}
     assert critical(detect_loop, rounds(4, 3), length=4, repeat=0)[0]["behind"] == 23
     assert critical(detect_loop, rounds(3, 5), length=4, repeat=0)[0]["behind"] == 23
     assert critical(detect_loop, rounds(2, 5), length=2)[0]["behind"] == 11
-    assert not [each for each in raised(detect_loop, rounds(3, 3), warn=0) if each["level"] == "warning"]
+    assert not [
+        each for each in raised(detect_loop, rounds(3, 3), warn=0) if each["level"] == "warning"
+    ]
 
 
-@pytest.mark.parametrize("options", [("--max", 1), ("--repeat", 1), ("--max", "-3"), ("--length", "x"), ("--key", "colour"), ("--warn", "2.5")])
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--max", 1),
+        ("--repeat", 1),
+        ("--max", "-3"),
+        ("--length", "x"),
+        ("--key", "colour"),
+        ("--warn", "2.5"),
+    ],
+)
 def test_a_bad_option_stops_the_start(options):
     done = run("trace-detect-loop", *options)
     assert done.returncode == 2 and done.stdout == b"" and str(options[0]).encode() in done.stderr
 
 
 def history(stream: Stream, after: list[dict] = ()) -> list[dict]:
-    head = {"event_type": "history_start", "timestamp": stream.events[0]["timestamp"], "session_id": stream.session}
-    return [head, *stream.events, {"event_type": "history_end", "timestamp": stream.time + 1, "session_id": stream.session}, *after]
+    head = {
+        "event_type": "history_start",
+        "timestamp": stream.events[0]["timestamp"],
+        "session_id": stream.session,
+    }
+    return [
+        head,
+        *stream.events,
+        {"event_type": "history_end", "timestamp": stream.time + 1, "session_id": stream.session},
+        *after,
+    ]
 
 
 def test_attaching_late_a_loop_still_turning_is_raised_and_one_that_is_over_is_not():
@@ -466,10 +563,14 @@ def test_a_message_that_repeats_itself_under_text_only():
     stream = chant("I will not output any text. I will just end the turn. ", 15)
     assert not raised(detect_loop, stream)
     [message] = messages(detect_loop, stream, text=True)
-    assert message.startswith('detected loop ("') and "× 10, a message that repeats itself" in message
+    assert (
+        message.startswith('detected loop ("') and "× 10, a message that repeats itself" in message
+    )
 
 
-@pytest.mark.parametrize("text", ["-" * 50, "═╬", "```\nfor x in y: print(x)  # one and the same line\n", "| 1 | 2 |"])
+@pytest.mark.parametrize(
+    "text", ["-" * 50, "═╬", "```\nfor x in y: print(x)  # one and the same line\n", "| 1 | 2 |"]
+)
 def test_rulers_frames_code_and_figures_are_no_chant(text):
     assert not raised(detect_loop, chant(text, 1 if text.startswith("`") else 40), text=True)
     assert not raised(detect_loop, chant("```\n" + text * 40 + "\n```", 1), text=True)
@@ -480,7 +581,10 @@ def test_the_same_message_again_and_again_until_something_is_done():
     for _ in range(3):
         stream.add("assistant_response", {"text": "I am done."})
     [found] = raised(detect_loop, stream, text=True)
-    assert found["message"].startswith('detected loop ("I am done.") × 3, the same message each time') and found["count"] == 3
+    assert (
+        found["message"].startswith('detected loop ("I am done.") × 3, the same message each time')
+        and found["count"] == 3
+    )
     busy = Stream()
     for _ in range(5):
         busy.add("assistant_response", {"text": "Next."})
@@ -511,17 +615,45 @@ def test_no_message_raises_an_error(text, times):
 # What must never happen.
 
 
-@pytest.mark.parametrize("data", [None, [], "x", {"tool_name": 7, "result": {}}, {"step": {}}, {"arguments": [1]}, {"result_bytes": "x", "result_digest": 5}])
+@pytest.mark.parametrize(
+    "data",
+    [
+        None,
+        [],
+        "x",
+        {"tool_name": 7, "result": {}},
+        {"step": {}},
+        {"arguments": [1]},
+        {"result_bytes": "x", "result_digest": 5},
+    ],
+)
 def test_wrong_types_never_raise(data):
     events = []
     for number in range(12):
-        events.append({"event_type": "tool_call", "timestamp": 1795359278.0 + number, "event_id": f"e{number}", "session_id": "s", "data": data})
-        events.append({"event_type": "tool_result", "timestamp": "x", "parent_id": f"e{number}", "session_id": "s", "data": data})
+        events.append(
+            {
+                "event_type": "tool_call",
+                "timestamp": 1795359278.0 + number,
+                "event_id": f"e{number}",
+                "session_id": "s",
+                "data": data,
+            }
+        )
+        events.append(
+            {
+                "event_type": "tool_result",
+                "timestamp": "x",
+                "parent_id": f"e{number}",
+                "session_id": "s",
+                "data": data,
+            }
+        )
     raised(detect_loop, events, text=True)
 
 
 def test_the_state_of_a_session_stays_small():
     loop, randomness, stream = Loop(Limits()), random.Random(1), Stream()
+
     def held() -> int:
         # What is remembered of commands is the process's, not the session's.
         for each in vars(verbs).values():
@@ -534,7 +666,12 @@ def test_the_state_of_a_session_stays_small():
         for number in range(3_000):
             stream.events.clear()
             text = "x" * randomness.randrange(300) + str(randomness.random())
-            stream.bash(f"cat file-{randomness.randrange(900)}", text, failed=number % 7 == 0, step=f"msg_{number:024}")
+            stream.bash(
+                f"cat file-{randomness.randrange(900)}",
+                text,
+                failed=number % 7 == 0,
+                step=f"msg_{number:024}",
+            )
             for event in stream.events:
                 loop.see(from_fields(json.loads(json.dumps(event))), event["timestamp"])
             if number == 500:

@@ -13,7 +13,9 @@ from agent_pipes.event import from_fields
 
 def test_retry_detection():
     [found] = raised(detect_retry, Stream().spiral(6))
-    assert found["message"] == '"python -m pytest" failed 5 times; raise the limit with --max-retries'
+    assert (
+        found["message"] == '"python -m pytest" failed 5 times; raise the limit with --max-retries'
+    )
     assert (found["level"], found["count"], found["limit"]) == ("critical", 5, 5)
     assert len(found["evidence"]) == 5 and found["behind"] == 9
 
@@ -21,7 +23,10 @@ def test_retry_detection():
 def test_through_the_command():
     done = run("trace-detect-retry", "--max", 3, input=(FIXTURES / "spiral.ndjson").read_bytes())
     [found] = violations(done.stdout)
-    assert found["message"].startswith('"python -m pytest -q" failed 3 times') and found["watcher"] == "retry"
+    assert (
+        found["message"].startswith('"python -m pytest -q" failed 3 times')
+        and found["watcher"] == "retry"
+    )
     assert found["evidence"] == ["e008", "e011", "e017"] and done.returncode == 0
 
 
@@ -58,7 +63,16 @@ def test_other_commands_in_between_do_not_start_over():
 @pytest.mark.parametrize(
     "variants",
     [
-        ["npm test", "npm test 2>&1", "npm test | tail -20", "cd app && npm test", "npm  test", "CI=1 npm test", "time npm test", "cd app && npm test 2>&1 | tail -5"],
+        [
+            "npm test",
+            "npm test 2>&1",
+            "npm test | tail -20",
+            "cd app && npm test",
+            "npm  test",
+            "CI=1 npm test",
+            "time npm test",
+            "cd app && npm test 2>&1 | tail -5",
+        ],
     ],
 )
 def test_what_stands_around_a_command_makes_no_other_one(variants):
@@ -66,13 +80,20 @@ def test_what_stands_around_a_command_makes_no_other_one(variants):
     for command in variants:
         stream.bash(command, "Exit code 1", failed=True, description=command)
     assert [each["count"] for each in raised(detect_retry, stream)] == [5]
-    assert raised(detect_retry, stream, max=len(variants))[0]["message"].startswith('"npm test" failed 8 times')
+    assert raised(detect_retry, stream, max=len(variants))[0]["message"].startswith(
+        '"npm test" failed 8 times'
+    )
 
 
 def test_bookkeeping_makes_no_other_command():
     stream = Stream()
     for number in range(5):
-        stream.call("Bash", {"command": "make", "description": f"attempt {number}", "timeout": number}, "Exit code 2", failed=True)
+        stream.call(
+            "Bash",
+            {"command": "make", "description": f"attempt {number}", "timeout": number},
+            "Exit code 2",
+            failed=True,
+        )
     assert len(raised(detect_retry, stream)) == 1
 
 
@@ -82,7 +103,11 @@ def test_bookkeeping_makes_no_other_command():
         ("run_shell_command", {"command": "npm test"}, '"npm test" failed 5 times'),
         ("shell", {"command": ["bash", "-lc", "npm test"]}, '"npm test" failed 5 times'),
         ("exec_command", {"cmd": "npm test"}, '"npm test" failed 5 times'),
-        ("Edit", {"file_path": "/home/dev/app.py", "old_string": "a", "new_string": "b"}, "Edit app.py failed 5 times"),
+        (
+            "Edit",
+            {"file_path": "/home/dev/app.py", "old_string": "a", "new_string": "b"},
+            "Edit app.py failed 5 times",
+        ),
         ("WebFetch", {"url": "https://example.org"}, "WebFetch failed 5 times"),
         ("mcp__github__get_issue", {"number": 5}, "mcp__github__get_issue failed 5 times"),
     ],
@@ -99,7 +124,9 @@ def test_failing_edits_of_one_file_are_one_command():
     stream = Stream()
     for number in range(5):
         edit(stream, number, failed=True, reason="tool")
-    assert messages(detect_retry, stream) == ["Edit app.py failed 5 times; raise the limit with --max-retries"]
+    assert messages(detect_retry, stream) == [
+        "Edit app.py failed 5 times; raise the limit with --max-retries"
+    ]
 
 
 def test_an_edit_that_works_starts_over_whichever_tool_did_it():
@@ -135,14 +162,25 @@ def test_what_was_not_its_own_doing_is_no_failure_and_no_success(reason):
 def background(stream: Stream, number: int, code: int = 1, polls: int = 2) -> None:
     """A command that outlives its call, as Codex has it: calls that only wait for it tell how it ends."""
     call = stream.add("tool_call", {"tool_name": "exec_command", "arguments": {"cmd": "make test"}})
-    stream.add("tool_result", {"tool_name": "exec_command", "result": "so far", "running": True}, parent=call)
+    stream.add(
+        "tool_result",
+        {"tool_name": "exec_command", "result": "so far", "running": True},
+        parent=call,
+    )
     for poll in range(polls):
-        wait = stream.add("tool_call", {"tool_name": "write_stdin", "arguments": {"session_id": number, "chars": ""}})
+        wait = stream.add(
+            "tool_call",
+            {"tool_name": "write_stdin", "arguments": {"session_id": number, "chars": ""}},
+        )
         data = {"tool_name": "write_stdin", "started_by": call}
         if poll < polls - 1:
             stream.add("tool_result", {**data, "result": "", "running": True}, parent=wait)
         elif code:
-            stream.add("error", {**data, "error": "1 failed", "reason": "exit", "exit_code": code}, parent=wait)
+            stream.add(
+                "error",
+                {**data, "error": "1 failed", "reason": "exit", "exit_code": code},
+                parent=wait,
+            )
         else:
             stream.add("tool_result", {**data, "result": "ok", "exit_code": 0}, parent=wait)
 
@@ -155,7 +193,9 @@ def test_a_command_that_still_runs_has_neither_failed_nor_succeeded():
     assert not raised(detect_retry, stream)
     background(stream, 5)
     (found,) = raised(detect_retry, stream)
-    assert found["message"].startswith('"make test" failed 5 times'), "the failure is that of the command, not of the call that waited for it"
+    assert found["message"].startswith('"make test" failed 5 times'), (
+        "the failure is that of the command, not of the call that waited for it"
+    )
 
 
 def test_a_command_that_ends_well_after_its_call_has_succeeded():
@@ -170,10 +210,19 @@ def test_a_wait_that_fails_by_itself_is_no_failure_of_the_command():
     background(stream, 0, polls=0)
     call = stream.events[-1]["parent_id"]
     for _ in range(5):
-        wait = stream.add("tool_call", {"tool_name": "write_stdin", "arguments": {"session_id": 1, "chars": ""}})
-        data = {"tool_name": "write_stdin", "error": "write_stdin failed: Unknown process id 1", "reason": "tool", "started_by": call}
+        wait = stream.add(
+            "tool_call", {"tool_name": "write_stdin", "arguments": {"session_id": 1, "chars": ""}}
+        )
+        data = {
+            "tool_name": "write_stdin",
+            "error": "write_stdin failed: Unknown process id 1",
+            "reason": "tool",
+            "started_by": call,
+        }
         stream.add("error", data, parent=wait)
-    assert messages(detect_retry, stream) == ["write_stdin failed 5 times; raise the limit with --max-retries"]
+    assert messages(detect_retry, stream) == [
+        "write_stdin failed 5 times; raise the limit with --max-retries"
+    ]
 
 
 def test_a_failure_of_a_store_that_gives_no_reason_is_its_own():
@@ -187,7 +236,9 @@ def test_a_failure_of_a_store_that_gives_no_reason_is_its_own():
 def test_a_failure_that_a_store_has_as_an_ordinary_result():
     stream = Stream()
     for _ in range(5):
-        stream.call("shell", {"command": "npm test"}, "{'output': 'boom', 'metadata': {'exit_code': 1}}")
+        stream.call(
+            "shell", {"command": "npm test"}, "{'output': 'boom', 'metadata': {'exit_code': 1}}"
+        )
     assert len(raised(detect_retry, stream)) == 1
 
 
@@ -197,7 +248,16 @@ def test_a_user_prompt_starts_over_and_nothing_else_does():
     stream.spiral(4)
     assert not raised(detect_retry, stream)
     other = Stream().spiral(2)
-    for kind in ("compaction", "assistant_response", "llm_response", "session_start", "violation", "kill", "history_start", "history_end"):
+    for kind in (
+        "compaction",
+        "assistant_response",
+        "llm_response",
+        "session_start",
+        "violation",
+        "kill",
+        "history_start",
+        "history_end",
+    ):
         other.add(kind, {"text": "x"})
     assert len(raised(detect_retry, other.spiral(3))) == 1
 
@@ -249,10 +309,21 @@ def test_a_warning_comes_before_and_never_counts_as_one():
 
 def test_off():
     assert not raised(detect_retry, Stream().spiral(50), max=0)
-    assert [each["level"] for each in raised(detect_retry, Stream().spiral(50), max=0, warn=2)] == ["warning"]
+    assert [each["level"] for each in raised(detect_retry, Stream().spiral(50), max=0, warn=2)] == [
+        "warning"
+    ]
 
 
-@pytest.mark.parametrize("options", [("--max", 3, "--warn", 3), ("--max", 3, "--warn", 4), ("--max", "-1"), ("--max", "five"), ("--warn", "1.5")])
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--max", 3, "--warn", 3),
+        ("--max", 3, "--warn", 4),
+        ("--max", "-1"),
+        ("--max", "five"),
+        ("--warn", "1.5"),
+    ],
+)
 def test_a_bad_option_stops_the_start(options):
     done = run("trace-detect-retry", *options)
     assert done.returncode == 2 and done.stdout == b"" and b"expected" in done.stderr
@@ -260,7 +331,10 @@ def test_a_bad_option_stops_the_start(options):
 
 def test_each_session_and_each_subagent_counts_for_itself():
     one, other = Stream("one").spiral(3), Stream("other").spiral(3)
-    assert not raised(detect_retry, [event for pair in zip(one.events, other.events, strict=True) for event in pair])
+    assert not raised(
+        detect_retry,
+        [event for pair in zip(one.events, other.events, strict=True) for event in pair],
+    )
     stream = Stream()
     for number in range(8):
         stream.bash("npm test", "Exit code 1", failed=True, agent_id=f"a{number % 2}")
@@ -271,7 +345,11 @@ def test_each_session_and_each_subagent_counts_for_itself():
 
 
 def history(stream: Stream, after: Stream | None = None) -> list[dict]:
-    head = {"event_type": "history_start", "timestamp": stream.events[0]["timestamp"], "session_id": stream.session}
+    head = {
+        "event_type": "history_start",
+        "timestamp": stream.events[0]["timestamp"],
+        "session_id": stream.session,
+    }
     end = {"event_type": "history_end", "timestamp": stream.time + 1, "session_id": stream.session}
     return [head, *stream.events, end, *(after.events if after else [])]
 
@@ -294,7 +372,13 @@ def test_history_counts_towards_what_follows():
 def test_results_out_of_order_are_counted_for_their_own_calls():
     stream = Stream()
     for number in range(5):
-        calls = [stream.add("tool_call", {"tool_name": "Bash", "arguments": {"command": name}, "step": f"m{number}"}) for name in ("good", "bad")]
+        calls = [
+            stream.add(
+                "tool_call",
+                {"tool_name": "Bash", "arguments": {"command": name}, "step": f"m{number}"},
+            )
+            for name in ("good", "bad")
+        ]
         stream.add("error", {"tool_name": "Bash", "error": "x", "reason": "exit"}, parent=calls[1])
         stream.add("tool_result", {"tool_name": "Bash", "result": "ok"}, parent=calls[0])
     assert [message.split(" failed")[0] for message in messages(detect_retry, stream)] == ['"bad"']
@@ -303,14 +387,36 @@ def test_results_out_of_order_are_counted_for_their_own_calls():
 def test_nine_reads_at_once_raise_nothing():
     stream = Stream()
     for number in range(9):
-        parallel(stream, f"m{number}", [("Read", {"file_path": f"f{n}.py"}, "text") for n in range(9)])
+        parallel(
+            stream, f"m{number}", [("Read", {"file_path": f"f{n}.py"}, "text") for n in range(9)]
+        )
     assert not raised(detect_retry, stream, max=2)
 
 
-@pytest.mark.parametrize("data", [None, [], "x", {"tool_name": 7, "error": {}}, {"reason": {}}, {"arguments": "x"}, {"tool_use_id": []}])
+@pytest.mark.parametrize(
+    "data",
+    [
+        None,
+        [],
+        "x",
+        {"tool_name": 7, "error": {}},
+        {"reason": {}},
+        {"arguments": "x"},
+        {"tool_use_id": []},
+    ],
+)
 @pytest.mark.parametrize("kind", ["tool_call", "tool_result", "error"])
 def test_wrong_types_never_raise(kind, data):
-    events = [{"event_type": kind, "timestamp": 1795359278.0, "event_id": "x", "session_id": "s", "parent_id": "x", "data": data}] * 3
+    events = [
+        {
+            "event_type": kind,
+            "timestamp": 1795359278.0,
+            "event_id": "x",
+            "session_id": "s",
+            "parent_id": "x",
+            "data": data,
+        }
+    ] * 3
     assert not critical(detect_retry, events)
 
 
@@ -319,8 +425,16 @@ def test_the_state_stays_small():
     stream = Stream()
     for number in range(2_000):
         stream.events.clear()
-        stream.bash(f"command-{randomness.random()}" if number % 3 else "again", f"Exit code 1 {randomness.random()}", failed=True)
+        stream.bash(
+            f"command-{randomness.random()}" if number % 3 else "again",
+            f"Exit code 1 {randomness.random()}",
+            failed=True,
+        )
         for event in stream.events:
             retries.see(from_fields(json.loads(json.dumps(event))), event["timestamp"])
-    assert len(retries.streaks) == COMMANDS and len(retries.open) == 0 and len(retries.standing) <= COMMANDS
+    assert (
+        len(retries.streaks) == COMMANDS
+        and len(retries.open) == 0
+        and len(retries.standing) <= COMMANDS
+    )
     assert max(streak.total for streak in retries.streaks.values()) > 600

@@ -21,7 +21,10 @@ from agent_pipes.reach.scope import JUDGED
 from agent_pipes.stream import Waiter
 
 BASELINE = {
-    "files": {"read": {"allow": ["src/**", "docs/**"], "deny": ["secrets/**"]}, "write": {"allow": ["src/**"], "deny": ["deploy/**", ".env", "*.pem"]}},
+    "files": {
+        "read": {"allow": ["src/**", "docs/**"], "deny": ["secrets/**"]},
+        "write": {"allow": ["src/**"], "deny": ["deploy/**", ".env", "*.pem"]},
+    },
     "commands": {"deny": ["git push", "rm -rf *"]},
     "network": {"deny_all": True, "allow": ["localhost"]},
 }
@@ -79,7 +82,10 @@ def test_it_is_shown_what_it_judges():
 
 
 def test_scope_violation(project):
-    calls = [("Write", {"file_path": f"{project}/deploy/prod.yml", "content": "x"}), ("Write", {"file_path": f"{project}/src/a.py", "content": "x"})]
+    calls = [
+        ("Write", {"file_path": f"{project}/deploy/prod.yml", "content": "x"}),
+        ("Write", {"file_path": f"{project}/src/a.py", "content": "x"}),
+    ]
     given = stream(project, *calls).bytes
     done = run("trace-detect-scope", "-e", input=given)
     assert done.returncode == 1 and done.stderr == b""
@@ -91,7 +97,9 @@ def test_scope_violation(project):
     }  # fmt: skip
     lines = done.stdout.splitlines(keepends=True)
     assert b"".join(line for line in lines if b'"violation"' not in line) == given
-    assert lines.index(next(line for line in lines if b'"violation"' in line)) == 2, "raised behind the call itself, before its result"
+    assert lines.index(next(line for line in lines if b'"violation"' in line)) == 2, (
+        "raised behind the call itself, before its result"
+    )
 
 
 # ── What the existing tool says of the same calls: the first three rows it finds, all others it does not ────────────
@@ -127,7 +135,16 @@ def test_scope_violation(project):
 def test_every_row_of_the_baseline(project, tool, arguments, rule):
     (project / "src" / "linked").symlink_to("../deploy")
     (project / "src" / "linked.yml").symlink_to("../deploy/prod.yml")
-    (violation,) = judged(project, (tool, {key: value.replace("{proj}", str(project)) if isinstance(value, str) else value for key, value in arguments.items()}))
+    (violation,) = judged(
+        project,
+        (
+            tool,
+            {
+                key: value.replace("{proj}", str(project)) if isinstance(value, str) else value
+                for key, value in arguments.items()
+            },
+        ),
+    )
     assert rule in violation["rule"] and violation["level"] == "critical"
 
 
@@ -137,7 +154,10 @@ def test_a_file_write_event_is_a_write_and_a_file_read_event_a_read(project):
     made.add("file_read", {"uri": f"file://{project}/secrets/a%20key"})
     made.add("file_write", {"path": f"{project}/src/a.py"})
     found = violations(run("trace-detect-scope", input=made.bytes).stdout)
-    assert [(each["kind"], each["target"]) for each in found] == [("write", "deploy/a.yml"), ("read", "secrets/a key")]
+    assert [(each["kind"], each["target"]) for each in found] == [
+        ("write", "deploy/a.yml"),
+        ("read", "secrets/a key"),
+    ]
 
 
 def test_the_policy_is_read_once(project):
@@ -157,7 +177,16 @@ def test_the_policy_is_read_once(project):
     process.stderr.close()
 
 
-@pytest.mark.parametrize("policy", ['{"files": {"write": {"deny": "deploy/**"}}}', "[]", "", "{", '{"files": {"write": {"dney": ["a"]}}}'])
+@pytest.mark.parametrize(
+    "policy",
+    [
+        '{"files": {"write": {"deny": "deploy/**"}}}',
+        "[]",
+        "",
+        "{",
+        '{"files": {"write": {"dney": ["a"]}}}',
+    ],
+)
 def test_a_bad_policy_stops_it_before_the_start(project, policy):
     path = write(project, policy)
     given = stream(project, ("Write", {"file_path": "deploy/a"})).bytes
@@ -170,7 +199,10 @@ def test_a_missing_policy_stops_it_before_the_start(project):
     (project / ".agent-scope.json").unlink()
     for args in ((), ("--policy", "other.json")):
         done = run("trace-detect-scope", *args, input=stream(project).bytes)
-        assert (done.returncode, done.stdout) == (2, b"") and b"there is no such file; name another with --policy" in done.stderr
+        assert (done.returncode, done.stdout) == (
+            2,
+            b"",
+        ) and b"there is no such file; name another with --policy" in done.stderr
 
 
 @pytest.mark.parametrize("value", [5, 1.5, True, ""])
@@ -178,7 +210,10 @@ def test_the_name_of_a_policy_is_a_string(project, value):
     (option,) = (each for each in detect_scope.options if each.name == "policy")
     with pytest.raises(click.UsageError, match="expected the name of a file"):
         option.type.convert(value, option, None)
-    assert option.fallback() == Path(".agent-scope.json") and run("trace-detect-scope", "--policy", "", input=b"").returncode == 2
+    assert (
+        option.fallback() == Path(".agent-scope.json")
+        and run("trace-detect-scope", "--policy", "", input=b"").returncode == 2
+    )
 
 
 # ── Tools ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -229,14 +264,24 @@ PATCH = "*** Begin Patch\n*** Update File: src/a.py\n*** Move to: deploy/a.py\n@
 )  # fmt: skip
 def test_file_tools_of_all_clients(tool, arguments, uses):
     found = reach_of(event.make("tool_call", 1.0, "s", {"tool_name": tool, "arguments": arguments}))
-    assert [" ".join(filter(None, (use.access, use.path, use.extent))) for use in found.paths] == uses
+    assert [
+        " ".join(filter(None, (use.access, use.path, use.extent))) for use in found.paths
+    ] == uses
 
 
 @pytest.mark.parametrize(
     ("tool", "arguments", "hosts"),
     [
-        ("WebFetch", {"url": "https://user:pw@API.Example.org:8443/x?u=http://other.org"}, ["api.example.org"]),
-        ("web_fetch", {"prompt": "summarise https://example.org/a and http://b.example.org."}, ["example.org", "b.example.org."]),
+        (
+            "WebFetch",
+            {"url": "https://user:pw@API.Example.org:8443/x?u=http://other.org"},
+            ["api.example.org"],
+        ),
+        (
+            "web_fetch",
+            {"prompt": "summarise https://example.org/a and http://b.example.org."},
+            ["example.org", "b.example.org."],
+        ),
         ("mcp__browser__navigate", {"url": "example.org/x"}, ["example.org"]),
         ("mcp__web__fetch", {"uri": "https://[::1]:80/"}, ["::1"]),
         ("mcp__x__open", {"url": "file:///etc/passwd"}, []),
@@ -244,36 +289,76 @@ def test_file_tools_of_all_clients(tool, arguments, uses):
     ],
 )
 def test_hosts_of_tools(tool, arguments, hosts):
-    assert reach_of(event.make("tool_call", 1.0, "s", {"tool_name": tool, "arguments": arguments})).hosts == hosts
+    assert (
+        reach_of(
+            event.make("tool_call", 1.0, "s", {"tool_name": tool, "arguments": arguments})
+        ).hosts
+        == hosts
+    )
 
 
 def test_a_web_search_reaches_hosts_that_no_list_can_name(project):
     (violation,) = judged(project, ("WebSearch", {"query": "x"}))
-    assert violation["message"] == "connection to a web search (outside network.allow in .agent-scope.json)"
-    assert judged(project, ("WebSearch", {"query": "x"}), policy={"network": {"allow": ["*"]}}) == []
+    assert (
+        violation["message"]
+        == "connection to a web search (outside network.allow in .agent-scope.json)"
+    )
+    assert (
+        judged(project, ("WebSearch", {"query": "x"}), policy={"network": {"allow": ["*"]}}) == []
+    )
 
 
-@pytest.mark.parametrize("tool", ["Bash", "bash", "shell", "exec_command", "run_shell_command", "Execute", "run_terminal_cmd", "local_shell", "mcp__term__run_command"])
+@pytest.mark.parametrize(
+    "tool",
+    [
+        "Bash",
+        "bash",
+        "shell",
+        "exec_command",
+        "run_shell_command",
+        "Execute",
+        "run_terminal_cmd",
+        "local_shell",
+        "mcp__term__run_command",
+    ],
+)
 @pytest.mark.parametrize("key", ["command", "cmd"])
 def test_shells_of_all_clients(project, tool, key):
     (violation,) = judged(project, (tool, {key: "echo x > deploy/prod.yml"}))
     assert violation["target"] == "deploy/prod.yml"
 
 
-@pytest.mark.parametrize("arguments", [{"cmd": "touch prod.yml", "workdir": "{proj}/deploy"}, {"cmd": "touch prod.yml", "workdir": "deploy"}])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"cmd": "touch prod.yml", "workdir": "{proj}/deploy"},
+        {"cmd": "touch prod.yml", "workdir": "deploy"},
+    ],
+)
 def test_the_directory_of_a_call(project, arguments):
     arguments = {key: value.replace("{proj}", str(project)) for key, value in arguments.items()}
     (violation,) = judged(project, ("exec_command", arguments))
     assert violation["target"] == "deploy/prod.yml"
-    (violation,) = judged(project, ("run_shell_command", {"command": "touch prod.yml", "dir_path": "deploy"}))
+    (violation,) = judged(
+        project, ("run_shell_command", {"command": "touch prod.yml", "dir_path": "deploy"})
+    )
     assert violation["target"] == "deploy/prod.yml"
     assert judged(project, ("exec_command", {"cmd": "touch a.py", "workdir": "src"})) == []
 
 
 def test_arguments_that_came_as_text(project):
-    for arguments in ('{"command": "echo x > deploy/a"}', "echo x > deploy/a", ["echo x > deploy/a"]):
-        assert len(judged(project, ("bash", arguments))) == (0 if isinstance(arguments, list) else 1)
-    assert judged(project, ("shell", {"command": ["bash", "-lc", "echo x > deploy/a"]}))[0]["target"] == "deploy/a"
+    for arguments in (
+        '{"command": "echo x > deploy/a"}',
+        "echo x > deploy/a",
+        ["echo x > deploy/a"],
+    ):
+        assert len(judged(project, ("bash", arguments))) == (
+            0 if isinstance(arguments, list) else 1
+        )
+    assert (
+        judged(project, ("shell", {"command": ["bash", "-lc", "echo x > deploy/a"]}))[0]["target"]
+        == "deploy/a"
+    )
 
 
 # ── Shell commands ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -300,7 +385,9 @@ def test_writes_of_shell_commands(project, command):
     policy = {"files": {"write": {"deny": ["deploy/**"]}}}
     found = bash(project, command.replace("{proj}", str(project)), policy=policy)
     assert found, command
-    assert found[0]["kind"] == ("policy" if "rm -r ." in command or ("{proj}" in command and "rm" in command) else "write")
+    assert found[0]["kind"] == (
+        "policy" if "rm -r ." in command or ("{proj}" in command and "rm" in command) else "write"
+    )
 
 
 @pytest.mark.parametrize(
@@ -345,14 +432,25 @@ def test_healthy_commands_raise_nothing(project, command):
     ],
 )  # fmt: skip
 def test_hosts_of_shell_commands(project, command, host):
-    found = bash(project, command, policy={"network": {"deny_all": True, "allow": ["localhost", "*.localhost"]}})
+    found = bash(
+        project,
+        command,
+        policy={"network": {"deny_all": True, "allow": ["localhost", "*.localhost"]}},
+    )
     assert [(each["kind"], each["target"]) for each in found] == [("network", host)]
 
 
 def test_all_commands_of_a_line_are_judged_and_counted(project):
-    (violation,) = bash(project, "git push && rm -rf x && echo y > deploy/z", policy=BASELINE | {"files": {"write": {"deny": ["deploy/**"]}}})
+    (violation,) = bash(
+        project,
+        "git push && rm -rf x && echo y > deploy/z",
+        policy=BASELINE | {"files": {"write": {"deny": ["deploy/**"]}}},
+    )
     assert violation["count"] == 3
-    assert violation["message"] == 'write to deploy/z (denied by files.write.deny "deploy/**" in .agent-scope.json), and 2 more'
+    assert (
+        violation["message"]
+        == 'write to deploy/z (denied by files.write.deny "deploy/**" in .agent-scope.json), and 2 more'
+    )
 
 
 # ── What could not be judged ────────────────────────────────────────────────────────────────────────────────────────
@@ -372,12 +470,17 @@ def test_what_could_not_be_judged_is_said(project, command, kind, capfd):
     said = capfd.readouterr().err
     assert f"not judged: {KINDS[kind]}" in said
     (warning,) = bash(project, command, args=("--strict",))
-    assert warning["level"] == "warning" and any(gap.startswith(KINDS[kind]) for gap in warning["unjudged"])
+    assert warning["level"] == "warning" and any(
+        gap.startswith(KINDS[kind]) for gap in warning["unjudged"]
+    )
 
 
 def test_it_is_said_once_a_session_for_each_kind(project):
     write(project, {"files": {"write": {"deny": ["deploy/**"]}}})
-    calls = [("Bash", {"command": command}) for command in ("rm $A", "rm $B", "make", "make all", "rm $(x)")]
+    calls = [
+        ("Bash", {"command": command})
+        for command in ("rm $A", "rm $B", "make", "make all", "rm $(x)")
+    ]
     other = stream(project, *calls)
     other.session = "another"
     for each in other.events:
@@ -385,17 +488,24 @@ def test_it_is_said_once_a_session_for_each_kind(project):
     done = run("trace-detect-scope", input=stream(project, *calls).bytes + other.bytes)
     assert done.returncode == 0 and violations(done.stdout) == []
     said = [line for line in done.stderr.decode().splitlines() if "not judged" in line]
-    assert sum("session 3f6e2c1a-9b7:" in line for line in said) == 4 and sum("session another:" in line for line in said) == 4
+    assert (
+        sum("session 3f6e2c1a-9b7:" in line for line in said) == 4
+        and sum("session another:" in line for line in said) == 4
+    )
     assert sum("$A" in line for line in said) == 2 and not any("$B" in line for line in said)
 
 
 def test_what_could_not_be_judged_stands_in_the_violation_of_the_same_call(project):
-    (violation,) = bash(project, "rm deploy/a $F", policy={"files": {"write": {"deny": ["deploy/**"]}}})
+    (violation,) = bash(
+        project, "rm deploy/a $F", policy={"files": {"write": {"deny": ["deploy/**"]}}}
+    )
     assert violation["unjudged"] == ["the value of a variable: $F"]
 
 
 def test_what_no_rule_is_about_is_not_said(project, capfd):
-    assert bash(project, "rm $F; make; npm install", policy={"commands": {"deny": ["git push"]}}) == []
+    assert (
+        bash(project, "rm $F; make; npm install", policy={"commands": {"deny": ["git push"]}}) == []
+    )
     said = capfd.readouterr().err
     assert "$F" not in said and "hosts" not in said
     assert bash(project, "rm $F; cat $G", policy={"files": {"read": {"deny": ["a"]}}}) == []
@@ -416,8 +526,19 @@ def test_what_is_typed_into_a_running_program_is_not_judged(project, capfd):
 
 
 def test_what_an_agent_writes_does_not_reach_the_terminal(project):
-    done = run("trace-detect-scope", input=stream(project, ("Bash", {"command": "rm $X\x1b[2J\u202e"}), ("Bash", {"command": "\x1b[2J $(x)"})).bytes)
-    assert b"\x1b" not in done.stderr and b"\\x1b[2J" in done.stderr and "\u202e".encode() not in done.stderr
+    done = run(
+        "trace-detect-scope",
+        input=stream(
+            project,
+            ("Bash", {"command": "rm $X\x1b[2J\u202e"}),
+            ("Bash", {"command": "\x1b[2J $(x)"}),
+        ).bytes,
+    )
+    assert (
+        b"\x1b" not in done.stderr
+        and b"\\x1b[2J" in done.stderr
+        and "\u202e".encode() not in done.stderr
+    )
 
 
 # ── The policy itself ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -434,25 +555,48 @@ def test_what_an_agent_writes_does_not_reach_the_terminal(project):
 def test_an_agent_may_not_change_what_it_is_watched_by(project, name, command):
     (project / "src" / "link").symlink_to(f"../{name}")
     everything = {"files": {"write": {"allow": ["/**"]}}}
-    (violation,) = bash(project, command.replace("NAME", name).replace("{proj}", str(project)), policy=everything)
-    assert violation["kind"] == "policy" and "no agent may change what it is watched by" in violation["message"]
+    (violation,) = bash(
+        project, command.replace("NAME", name).replace("{proj}", str(project)), policy=everything
+    )
+    assert (
+        violation["kind"] == "policy"
+        and "no agent may change what it is watched by" in violation["message"]
+    )
 
 
 @pytest.mark.parametrize("tool", ["Write", "Edit", "write_file", "mcp__fs__delete_file"])
 def test_nor_with_a_tool(project, tool):
     for path in (".agent-scope.json", f"{project}/.agent-watch.json", "src/../.agent-scope.json"):
-        (violation,) = judged(project, (tool, {"file_path": path}), policy={"network": {"deny_all": True}})
+        (violation,) = judged(
+            project, (tool, {"file_path": path}), policy={"network": {"deny_all": True}}
+        )
         assert violation["kind"] == "policy"
 
 
 def test_a_policy_elsewhere_is_watched_too(project, tmp_path):
     path = write(tmp_path, {"network": {"deny_all": True}}, "ours.json")
-    given = stream(project, ("Write", {"file_path": str(path)}), ("Write", {"file_path": "../ours.json"}), ("Write", {"file_path": "ours.json"}))
-    found = violations(run("trace-detect-scope", "--policy", "../ours.json", input=given.bytes).stdout)
+    given = stream(
+        project,
+        ("Write", {"file_path": str(path)}),
+        ("Write", {"file_path": "../ours.json"}),
+        ("Write", {"file_path": "ours.json"}),
+    )
+    found = violations(
+        run("trace-detect-scope", "--policy", "../ours.json", input=given.bytes).stdout
+    )
     assert [each["kind"] for each in found] == ["policy", "policy"]
 
 
-@pytest.mark.parametrize("command", ["cat .agent-scope.json", "rm src/*", "git diff .agent-scope.json", "rm *.json", "cp .agent-scope.json src/copy.json"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "cat .agent-scope.json",
+        "rm src/*",
+        "git diff .agent-scope.json",
+        "rm *.json",
+        "cp .agent-scope.json src/copy.json",
+    ],
+)
 def test_it_may_be_read(project, command):
     assert bash(project, command, policy={"files": {"write": {"allow": ["/**"]}}}) == []
 
@@ -469,21 +613,29 @@ def test_each_call_is_judged_against_the_directory_of_its_session(project, tmp_p
     made.call("Write", {"file_path": f"{other}/deploy/a"})
     second.call("Write", {"file_path": f"{other}/deploy/a"})
     write(project, {"files": {"write": {"deny": ["deploy/**"]}}})
-    found = events_of(run("trace-detect-scope", input=made.bytes + second.bytes).stdout, "violation")
+    found = events_of(
+        run("trace-detect-scope", input=made.bytes + second.bytes).stdout, "violation"
+    )
     assert [each["session_id"] for each in found] == ["second"]
 
 
 def test_a_session_that_does_not_say_its_directory_is_in_ours(project):
     made = Stream()
-    made.call("Write", {"file_path": f"{project}/deploy/a"}).call("Write", {"file_path": "deploy/b"})
-    assert [each["target"] for each in violations(run("trace-detect-scope", input=made.bytes).stdout)] == ["deploy/a", "deploy/b"]
+    made.call("Write", {"file_path": f"{project}/deploy/a"}).call(
+        "Write", {"file_path": "deploy/b"}
+    )
+    assert [
+        each["target"] for each in violations(run("trace-detect-scope", input=made.bytes).stdout)
+    ] == ["deploy/a", "deploy/b"]
 
 
 def test_a_call_that_says_its_directory(project):
     write(project, {"files": {"write": {"deny": ["deploy/**"]}}})
     made = stream(project)
     made.call("Bash", {"command": "touch a"}, cwd=f"{project}/deploy")
-    assert [each["target"] for each in violations(run("trace-detect-scope", input=made.bytes).stdout)] == ["deploy/a"]
+    assert [
+        each["target"] for each in violations(run("trace-detect-scope", input=made.bytes).stdout)
+    ] == ["deploy/a"]
 
 
 def test_home_and_links(project, tmp_path):
@@ -491,10 +643,27 @@ def test_home_and_links(project, tmp_path):
     (home / ".ssh").mkdir()
     (project / "src" / "away").symlink_to(home)
     write(project, {"files": {"read": {"deny": ["~/.ssh/**"]}}})
-    calls = [("Read", {"file_path": path}) for path in ("~/.ssh/id", f"{home}/.ssh/id", "src/away/.ssh/id", "'~/.ssh/id'")]
-    calls += [("Bash", {"command": command}) for command in ("cat ~/.ssh/id", 'cat "$HOME/.ssh/id"', "cd && cat .ssh/id", "cat '~/.ssh/id'")]
-    found = violations(run("trace-detect-scope", input=stream(project, *calls).bytes, env={"HOME": str(home)}).stdout)
-    assert [each["target"] for each in found] == [f"{home}/.ssh/id"] * 2 + [f"src/away/.ssh/id, which is {home}/.ssh/id"] + [f"{home}/.ssh/id"] * 3
+    calls = [
+        ("Read", {"file_path": path})
+        for path in ("~/.ssh/id", f"{home}/.ssh/id", "src/away/.ssh/id", "'~/.ssh/id'")
+    ]
+    calls += [
+        ("Bash", {"command": command})
+        for command in (
+            "cat ~/.ssh/id",
+            'cat "$HOME/.ssh/id"',
+            "cd && cat .ssh/id",
+            "cat '~/.ssh/id'",
+        )
+    ]
+    found = violations(
+        run(
+            "trace-detect-scope", input=stream(project, *calls).bytes, env={"HOME": str(home)}
+        ).stdout
+    )
+    assert [each["target"] for each in found] == [f"{home}/.ssh/id"] * 2 + [
+        f"src/away/.ssh/id, which is {home}/.ssh/id"
+    ] + [f"{home}/.ssh/id"] * 3
 
 
 def test_a_call_is_raised_once_however_often_it_is_said(project):
@@ -504,14 +673,25 @@ def test_a_call_is_raised_once_however_often_it_is_said(project):
 
 
 def test_two_calls_are_two_violations(project):
-    assert len(judged(project, ("Write", {"file_path": "deploy/a"}), ("Write", {"file_path": "deploy/a"}))) == 2
+    assert (
+        len(
+            judged(
+                project, ("Write", {"file_path": "deploy/a"}), ("Write", {"file_path": "deploy/a"})
+            )
+        )
+        == 2
+    )
 
 
 def test_calls_without_an_id_are_told_apart(project):
-    made = stream(project, ("Write", {"file_path": "deploy/a"}), ("Write", {"file_path": "deploy/b"}))
+    made = stream(
+        project, ("Write", {"file_path": "deploy/a"}), ("Write", {"file_path": "deploy/b"})
+    )
     for each in made.events:
         each.pop("event_id")
-    assert [each["target"] for each in violations(run("trace-detect-scope", input=made.bytes).stdout)] == ["deploy/a", "deploy/b"]
+    assert [
+        each["target"] for each in violations(run("trace-detect-scope", input=made.bytes).stdout)
+    ] == ["deploy/a", "deploy/b"]
 
 
 def test_what_was_violated_before_we_came_is_not_acted_on(project):
@@ -521,11 +701,20 @@ def test_what_was_violated_before_we_came_is_not_acted_on(project):
     made.call("Write", {"file_path": "deploy/past"})
     made.add("history_end")
     made.call("Write", {"file_path": "deploy/now"})
-    assert [each["target"] for each in violations(run("trace-detect-scope", input=made.bytes).stdout)] == ["deploy/now"]
+    assert [
+        each["target"] for each in violations(run("trace-detect-scope", input=made.bytes).stdout)
+    ] == ["deploy/now"]
 
 
 def test_alert_binds_it_to_sinks(project):
-    done = run("trace-detect-scope", "--alert", "kill", "--alert", "file", input=stream(project, ("Write", {"file_path": "deploy/a"})).bytes)
+    done = run(
+        "trace-detect-scope",
+        "--alert",
+        "kill",
+        "--alert",
+        "file",
+        input=stream(project, ("Write", {"file_path": "deploy/a"})).bytes,
+    )
     assert violations(done.stdout)[0]["actions"] == ["kill", "file"]
 
 
@@ -537,7 +726,10 @@ def test_warnings_of_strict_are_no_violations_for_the_exit_status(project):
 
 def test_the_same_input_gives_the_same_output(project):
     given = (FIXTURES / "deploy.ndjson").read_bytes()
-    first, second = (run("trace-detect-scope", "--policy", FIXTURES / "scope.json", input=given) for _ in range(2))
+    first, second = (
+        run("trace-detect-scope", "--policy", FIXTURES / "scope.json", input=given)
+        for _ in range(2)
+    )
     assert first.stdout == second.stdout and len(violations(first.stdout)) == 4
 
 
@@ -550,9 +742,24 @@ def test_the_same_input_gives_the_same_output(project):
     {"tool_name": "", "arguments": {"path": "x"}}, {"tool_name": "Bash", "arguments": {"command": "ls", "workdir": 5}, "cwd": 5}])  # fmt: skip
 def test_a_wrong_type_never_stops_it(project, data):
     made = stream(project)
-    made.events.append({"event_type": "session_start", "timestamp": 1795359290.0, "session_id": made.session, "data": {"cwd": 5}})
+    made.events.append(
+        {
+            "event_type": "session_start",
+            "timestamp": 1795359290.0,
+            "session_id": made.session,
+            "data": {"cwd": 5},
+        }
+    )
     for kind in ("tool_call", "file_write", "file_read"):
-        made.events.append({"event_type": kind, "timestamp": 1795359291.0, "event_id": kind, "session_id": made.session, "data": data})
+        made.events.append(
+            {
+                "event_type": kind,
+                "timestamp": 1795359291.0,
+                "event_id": kind,
+                "session_id": made.session,
+                "data": data,
+            }
+        )
     made.call("Write", {"file_path": "deploy/a"})
     done = run("trace-detect-scope", input=made.bytes)
     assert done.returncode == 0 and b"Traceback" not in done.stderr
@@ -561,7 +768,21 @@ def test_a_wrong_type_never_stops_it(project, data):
 
 JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=10), lambda inside: st.lists(inside, max_size=3) | st.dictionaries(
     st.sampled_from(["command", "cmd", "file_path", "path", "paths", "url", "input", "source", "to", "workdir", "x"]), inside, max_size=4), max_leaves=8)  # fmt: skip
-TOOLS = st.sampled_from(["Bash", "Write", "Read", "apply_patch", "mcp__a__move_file", "WebFetch", "exec_command", "rg", "str_replace_editor", "write_stdin", "x"]) | st.text(max_size=8)
+TOOLS = st.sampled_from(
+    [
+        "Bash",
+        "Write",
+        "Read",
+        "apply_patch",
+        "mcp__a__move_file",
+        "WebFetch",
+        "exec_command",
+        "rg",
+        "str_replace_editor",
+        "write_stdin",
+        "x",
+    ]
+) | st.text(max_size=8)
 
 
 @settings(max_examples=300, deadline=None)
@@ -571,12 +792,18 @@ def test_any_call_is_judged(tmp_path_factory, tool, arguments):
     if not path.exists():
         write(path.parent, BASELINE, path.name)
     scope = ScopeDetector(load(path), True)
-    for finding in scope.see(event.make("tool_call", 1.0, "s", {"tool_name": tool, "arguments": arguments}), 1.0):
+    for finding in scope.see(
+        event.make("tool_call", 1.0, "s", {"tool_name": tool, "arguments": arguments}), 1.0
+    ):
         assert finding.message and finding.seen
 
 
 def test_a_command_of_a_megabyte_costs_seconds_at_most(project):
-    commands = ["rm " + " ".join(f"src/{number}" for number in range(80_000)), "; ".join(f"rm src/{number}" for number in range(60_000)), "cat > src/a <<'EOF'\n" + "x $(\n" * 200_000 + "EOF\n"]
+    commands = [
+        "rm " + " ".join(f"src/{number}" for number in range(80_000)),
+        "; ".join(f"rm src/{number}" for number in range(60_000)),
+        "cat > src/a <<'EOF'\n" + "x $(\n" * 200_000 + "EOF\n",
+    ]
     for command in commands:
         begun = time.process_time()
         assert bash(project, command) == []
@@ -585,7 +812,11 @@ def test_a_command_of_a_megabyte_costs_seconds_at_most(project):
 
 def test_every_example_policy_of_the_existing_tool_is_enforced_as_its_users_mean_it(project):
     """A list of allowed commands as its documentation has one, and the commands that people allow by it."""
-    policy = {"files": {"write": {"allow": ["src/**"], "deny": [".github/**"]}}, "commands": {"allow": ["pytest", "uv run", "cat"], "deny": ["curl", "rm -rf"]}, "network": {"deny_all": True, "allow": ["localhost"]}}
+    policy = {
+        "files": {"write": {"allow": ["src/**"], "deny": [".github/**"]}},
+        "commands": {"allow": ["pytest", "uv run", "cat"], "deny": ["curl", "rm -rf"]},
+        "network": {"deny_all": True, "allow": ["localhost"]},
+    }
     assert bash(project, "cd src && CI=1 uv run pytest -q 2>&1 | tail -5", policy=policy) == []
     assert bash(project, "cat src/a")[0:] == []
     assert bash(project, "npm test")[0]["rule"] == "outside commands.allow"
@@ -598,23 +829,40 @@ DRIVEN = SHARED / "sessions" / "driven"
 
 
 @pytest.mark.parametrize("client", ["claude", "codex", "copilot", "gemini"])
-@pytest.mark.parametrize(("file", "writes"), [("scope.jsonl", 2), ("scope.stream.jsonl", 2), ("healthy.jsonl", 0)])
+@pytest.mark.parametrize(
+    ("file", "writes"), [("scope.jsonl", 2), ("scope.stream.jsonl", 2), ("healthy.jsonl", 0)]
+)
 def test_recorded_runs_of_the_real_clients(project, client, file, writes):
     path = DRIVEN / client / file
     if not path.exists():
         pytest.skip("the recorded sessions are not here")
     write(project, {"files": {"write": {"deny": ["deploy/**"]}}})
-    events = [event.from_fields(fields) for fields in events_of(run("trace-tail", "--no-follow", path).stdout)]
+    events = [
+        event.from_fields(fields)
+        for fields in events_of(run("trace-tail", "--no-follow", path).stdout)
+    ]
     assert any(each.type == "tool_call" for each in events)
     assert [each["target"] for each in found_in(events)] == ["deploy/prod.yml"] * writes
 
 
 def test_no_process_is_started_whatever_stands_in_a_command(project):
-    given = stream(project, ("Bash", {"command": "touch src/made; $(touch src/made); `touch src/made`; eval touch src/made"})).bytes
+    given = stream(
+        project,
+        (
+            "Bash",
+            {"command": "touch src/made; $(touch src/made); `touch src/made`; eval touch src/made"},
+        ),
+    ).bytes
     guard = (
         "import os, sys; sys.argv[0] = 'trace-detect-scope'\n"
         "sys.addaudithook(lambda name, args: os._exit(99) if name.startswith(('subprocess.', 'os.exec', 'os.fork', 'os.posix_spawn', 'os.system')) else None)\n"
         "from agent_pipes.detect_scope import main; main()"
     )
-    done = subprocess.run([sys.executable, "-c", guard], input=given, capture_output=True, env=ENVIRONMENT | {"PYTHONPATH": str(ROOT)}, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", guard],
+        input=given,
+        capture_output=True,
+        env=ENVIRONMENT | {"PYTHONPATH": str(ROOT)},
+        timeout=60,
+    )
     assert done.returncode == 0 and not (project / "src" / "made").exists()

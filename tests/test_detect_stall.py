@@ -20,8 +20,16 @@ def silence(stream: Stream, *seconds: float) -> list[dict]:
 
 def test_silence_with_nothing_in_flight():
     [found] = raised(detect_stall, silence(asked(), 1, 300, 599, 600, 601, 5000))
-    assert found["message"] == "silent for 10m with nothing in flight (threshold: 10m); raise the limit with --max-stall"
-    assert (found["level"], found["value"], found["limit"], found["behind"]) == ("critical", 600, 600, 5)
+    assert (
+        found["message"]
+        == "silent for 10m with nothing in flight (threshold: 10m); raise the limit with --max-stall"
+    )
+    assert (found["level"], found["value"], found["limit"], found["behind"]) == (
+        "critical",
+        600,
+        600,
+        5,
+    )
 
 
 def test_through_the_command():
@@ -29,10 +37,22 @@ def test_through_the_command():
     stream.add("llm_response", {}, after=400)
     done = run("trace-detect-stall", "--max", "5m", input=stream.bytes)
     [found] = violations(done.stdout)
-    assert found["message"].startswith("silent for 6m40s with nothing in flight (threshold: 5m)") and found["watcher"] == "stall"
+    assert (
+        found["message"].startswith("silent for 6m40s with nothing in flight (threshold: 5m)")
+        and found["watcher"] == "stall"
+    )
 
 
-@pytest.mark.parametrize("kind, data", [("tool_result", {}), ("llm_response", {}), ("error", {"reason": "exit"}), ("error", {"reason": "api"}), ("llm_request", {})])
+@pytest.mark.parametrize(
+    "kind, data",
+    [
+        ("tool_result", {}),
+        ("llm_response", {}),
+        ("error", {"reason": "exit"}),
+        ("error", {"reason": "api"}),
+        ("llm_request", {}),
+    ],
+)
 def test_whatever_came_last_if_it_is_the_agents_turn(kind, data):
     stream = asked()
     call = stream.add("tool_call", {"tool_name": "Bash", "arguments": {"command": "ls"}})
@@ -46,13 +66,19 @@ def test_a_tool_that_runs_is_given_longer():
     stream.add("tool_call", {"tool_name": "Bash", "arguments": {"command": "make"}})
     assert not raised(detect_stall, silence(stream, 601, 1799))
     [found] = raised(detect_stall, silence(stream, 601, 1801))
-    assert found["message"] == "silent for 30m while a tool runs (threshold: 30m); raise the limit with --in-flight"
+    assert (
+        found["message"]
+        == "silent for 30m while a tool runs (threshold: 30m); raise the limit with --in-flight"
+    )
     assert not raised(detect_stall, silence(stream, 90_000), in_flight=0)
 
 
 def test_one_of_two_parallel_calls_still_runs():
     stream = asked()
-    calls = [stream.add("tool_call", {"tool_name": "Bash", "arguments": {"command": name}, "step": "m"}) for name in ("a", "b")]
+    calls = [
+        stream.add("tool_call", {"tool_name": "Bash", "arguments": {"command": name}, "step": "m"})
+        for name in ("a", "b")
+    ]
     stream.add("tool_result", {"tool_name": "Bash", "result": "x"}, parent=calls[0])
     assert not raised(detect_stall, silence(stream, 900))
 
@@ -121,7 +147,11 @@ def test_a_recording_says_what_was_said_live():
     stream = asked().bash("ls")
     stream.add("llm_response", {}, after=700)
     live = [*stream.events[:-1], tick(Stream(at=stream.time - 700), 650), stream.events[-1]]
-    assert [each["limit"] for each in raised(detect_stall, live)] == [each["limit"] for each in raised(detect_stall, stream)] == [600]
+    assert (
+        [each["limit"] for each in raised(detect_stall, live)]
+        == [each["limit"] for each in raised(detect_stall, stream)]
+        == [600]
+    )
 
 
 def test_in_a_recording_a_tool_that_came_back_was_slow():
@@ -172,7 +202,17 @@ def test_a_bad_option_stops_the_start(options):
 
 
 @pytest.mark.parametrize("data", [None, [], {"tool_name": 5, "reason": [], "agent_id": {}}, "x"])
-@pytest.mark.parametrize("kind", ["tool_call", "tool_result", "error", "assistant_response", "user_prompt", "session_start"])
+@pytest.mark.parametrize(
+    "kind",
+    ["tool_call", "tool_result", "error", "assistant_response", "user_prompt", "session_start"],
+)
 def test_wrong_types_never_raise(kind, data):
-    event = {"event_type": kind, "timestamp": 1795359278.0, "event_id": 5, "session_id": "s", "parent_id": [], "data": data}
+    event = {
+        "event_type": kind,
+        "timestamp": 1795359278.0,
+        "event_id": 5,
+        "session_id": "s",
+        "parent_id": [],
+        "data": data,
+    }
     raised(detect_stall, [event, event])

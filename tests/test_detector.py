@@ -11,7 +11,15 @@ START = 1_790_000_000.0
 
 
 def said(kind: str, at: float = 0.0, session: str = "s", **data: object) -> Event:
-    return from_fields({"event_type": kind, "timestamp": START + at, "event_id": f"{kind}{at}", "session_id": session, "data": data})
+    return from_fields(
+        {
+            "event_type": kind,
+            "timestamp": START + at,
+            "event_id": f"{kind}{at}",
+            "session_id": session,
+            "data": data,
+        }
+    )
 
 
 class Counting:
@@ -39,17 +47,42 @@ def told(events: Iterable[Event]) -> list[str]:
 
 
 def test_a_detector_is_shown_what_it_sees_and_no_more():
-    events = [said("llm_response", 1), said("tool_call", 2), said("violation", 3, message="theirs"), said("kill", 4), from_fields({}), said("odd", 5)]
+    events = [
+        said("llm_response", 1),
+        said("tool_call", 2),
+        said("violation", 3, message="theirs"),
+        said("kill", 4),
+        from_fields({}),
+        said("odd", 5),
+    ]
     calls = told(detect(events, "a", lambda: Counting("a"), sees=CALLS))
     assert calls == ["llm_response", "tool_call", "a tool_call 2", "theirs", "kill", "", "odd"]
     every = told(detect(events, "a", lambda: Counting("a")))
-    assert every == ["llm_response", "a llm_response 1", "tool_call", "a tool_call 2", "theirs", "kill", "", "odd", "a odd 5"]
+    assert every == [
+        "llm_response",
+        "a llm_response 1",
+        "tool_call",
+        "a tool_call 2",
+        "theirs",
+        "kill",
+        "",
+        "odd",
+        "a odd 5",
+    ]
 
 
 def test_two_in_one_loop_find_what_two_in_a_pipe_find_in_the_same_order():
     events = [
-        said("history_start"), said("tool_call", 1), said("llm_response", 2), said("history_end", 3), said("tool_call", 4, agent_id="x"),
-        tick(START + 9), said("tool_call", 5, session="t"), said("session_end", 6), tick(START + 12), said("tool_call", 13),
+        said("history_start"),
+        said("tool_call", 1),
+        said("llm_response", 2),
+        said("history_end", 3),
+        said("tool_call", 4, agent_id="x"),
+        tick(START + 9),
+        said("tool_call", 5, session="t"),
+        said("session_end", 6),
+        tick(START + 12),
+        said("tool_call", 13),
     ]
 
     def one(events: Iterable[Event]) -> Detection:
@@ -61,7 +94,14 @@ def test_two_in_one_loop_find_what_two_in_a_pipe_find_in_the_same_order():
     joined = one(events)
     joined.join(other(()))
     assert told(joined) == told(other(iter(one(events))))
-    assert told(joined)[:6] == ["history_start", "tool_call", "llm_response", "history_end", "b holds", "a holds"]
+    assert told(joined)[:6] == [
+        "history_start",
+        "tool_call",
+        "llm_response",
+        "history_end",
+        "b holds",
+        "a holds",
+    ]
 
 
 def test_what_stands_behind_another_directly_is_one_loop_with_it():
@@ -72,7 +112,13 @@ def test_what_stands_behind_another_directly_is_one_loop_with_it():
 @pytest.mark.parametrize("fails", ["tool_call", "tick", "holding"])
 def test_one_that_throws_is_left_out_wherever_it_does_and_the_others_find_what_they_find(fails):
     events = [
-        said("tool_call", 1), said("tool_call", 1, session="t"), tick(START + 2), said("history_start", 3), said("llm_response", 4), said("history_end", 5), said("tool_call", 6)
+        said("tool_call", 1),
+        said("tool_call", 1, session="t"),
+        tick(START + 2),
+        said("history_start", 3),
+        said("llm_response", 4),
+        said("history_end", 5),
+        said("tool_call", 6),
     ]
     failures: list[str] = []
     found = detect(events, "a", lambda: Counting("a", fails))

@@ -27,10 +27,15 @@ EVIL = "\x1b]52;c;aGk=\x07\x1b[2J\u202e\x9b1m"
 
 
 def can(*words: str) -> bool:
-    return shutil.which(words[0]) is not None and subprocess.run(words, capture_output=True).returncode == 0
+    return (
+        shutil.which(words[0]) is not None
+        and subprocess.run(words, capture_output=True).returncode == 0
+    )
 
 
-needs_namespaces = pytest.mark.skipif(not can("unshare", "-pf", "--mount-proc", "true"), reason="no PID namespace may be made here")
+needs_namespaces = pytest.mark.skipif(
+    not can("unshare", "-pf", "--mount-proc", "true"), reason="no PID namespace may be made here"
+)
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
 
 
@@ -41,7 +46,13 @@ def place(monkeypatch):
     folder.chmod(0o755)
     for name in ("proj", "home", "bin"):
         (folder / name).mkdir()
-    names = {"CLAUDE_CONFIG_DIR": "claude", "CODEX_HOME": "codex", "COPILOT_HOME": "copilot", "GEMINI_CLI_HOME": "gemini", "HOME": "home"}
+    names = {
+        "CLAUDE_CONFIG_DIR": "claude",
+        "CODEX_HOME": "codex",
+        "COPILOT_HOME": "copilot",
+        "GEMINI_CLI_HOME": "gemini",
+        "HOME": "home",
+    }
     for variable, name in names.items():
         monkeypatch.setenv(variable, str(folder / name))
     for variable in ("AGENT_TRACE_DIR", "AGENT_STRACE_WORKSPACE", "NO_COLOR"):
@@ -53,24 +64,53 @@ def place(monkeypatch):
 
 
 def environment() -> dict[str, str]:
-    return {key: value for key, value in os.environ.items() if key in ENVIRONMENT or key != "PYTHONUNBUFFERED"}
+    return {
+        key: value
+        for key, value in os.environ.items()
+        if key in ENVIRONMENT or key != "PYTHONUNBUFFERED"
+    }
 
 
-def examined(*, status: int, words: list[str] | None = None, everywhere: bool = False) -> list[dict]:
+def examined(
+    *, status: int, words: list[str] | None = None, everywhere: bool = False
+) -> list[dict]:
     """What it finds, as objects; of live agents only those of the test, unless they are wanted `everywhere`."""
-    done = subprocess.run(words or command("agent-strace", "doctor", "--json"), capture_output=True, env=environment(), timeout=60)
+    done = subprocess.run(
+        words or command("agent-strace", "doctor", "--json"),
+        capture_output=True,
+        env=environment(),
+        timeout=60,
+    )
     assert done.returncode == status, (done.stdout.decode(), done.stderr)
     assert done.stderr == b"" and done.stdout.isascii()
     checks = [json.loads(line) for line in done.stdout.splitlines()]
     own = str(Path.cwd().parent)
-    return [each for each in checks if everywhere or each["check"] != "live" or "pid" not in each or each["cwd"].startswith(own)]
+    return [
+        each
+        for each in checks
+        if everywhere or each["check"] != "live" or "pid" not in each or each["cwd"].startswith(own)
+    ]
 
 
 def set_up() -> list[dict]:
     """What it finds of what people have set up, looked at in this process."""
     sessions, limits = choose.sessions(), settings.Limits()
-    made = [*settings.limits(limits), *settings.scope(limits), *settings.traces(sessions), *settings.hooks(), *settings.prices(sessions, limits)]
-    return [{"check": each.check, "status": each.status, "said": each.said, **json.loads(json.dumps(each.more))} for each in made]
+    made = [
+        *settings.limits(limits),
+        *settings.scope(limits),
+        *settings.traces(sessions),
+        *settings.hooks(),
+        *settings.prices(sessions, limits),
+    ]
+    return [
+        {
+            "check": each.check,
+            "status": each.status,
+            "said": each.said,
+            **json.loads(json.dumps(each.more)),
+        }
+        for each in made
+    ]
 
 
 def found(checks: list[dict], check: str, status: str = "") -> list[dict]:
@@ -97,28 +137,63 @@ sys.exit(agent_pipes.strace.main())
 
 
 def as_nobody(*before: str) -> list[str]:
-    return [*before, sys.executable, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{AS_NOBODY}"]
+    return [
+        *before,
+        sys.executable,
+        "-c",
+        f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{AS_NOBODY}",
+    ]
 
 
 @pytest.fixture
 def agent(place):
     """A live agent in the directory."""
-    process = subprocess.Popen([sys.executable, STANDIN, "--scenario", "silent", "--pause", "60"], env=environment())
+    process = subprocess.Popen(
+        [sys.executable, STANDIN, "--scenario", "silent", "--pause", "60"], env=environment()
+    )
     until(lambda: list((place / "claude").glob("projects/*/*.jsonl")), what="the session")
     yield process
     process.kill()
     process.wait()
 
 
-def transcript(place: Path, session: str, *, model: str = "claude-opus-4-6", cwd: str = "/somewhere") -> Path:
+def transcript(
+    place: Path, session: str, *, model: str = "claude-opus-4-6", cwd: str = "/somewhere"
+) -> Path:
     path = place / "claude" / "projects" / "-x" / f"{session}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
-    common = {"sessionId": session, "cwd": cwd, "version": "2.1.197", "isSidechain": False, "userType": "external"}
-    message = {"id": f"msg_{session}", "type": "message", "role": "assistant", "model": model, "content": [{"type": "text", "text": "x"}],
-               "stop_reason": "end_turn", "usage": {"input_tokens": 10, "output_tokens": 10}}
+    common = {
+        "sessionId": session,
+        "cwd": cwd,
+        "version": "2.1.197",
+        "isSidechain": False,
+        "userType": "external",
+    }
+    message = {
+        "id": f"msg_{session}",
+        "type": "message",
+        "role": "assistant",
+        "model": model,
+        "content": [{"type": "text", "text": "x"}],
+        "stop_reason": "end_turn",
+        "usage": {"input_tokens": 10, "output_tokens": 10},
+    }
     lines = [
-        {**common, "type": "user", "uuid": "u1", "timestamp": "2026-11-20T10:00:00.000Z", "message": {"role": "user", "content": "go"}},
-        {**common, "type": "assistant", "uuid": "u2", "requestId": f"req_{session}", "timestamp": "2026-11-20T10:00:01.000Z", "message": message},
+        {
+            **common,
+            "type": "user",
+            "uuid": "u1",
+            "timestamp": "2026-11-20T10:00:00.000Z",
+            "message": {"role": "user", "content": "go"},
+        },
+        {
+            **common,
+            "type": "assistant",
+            "uuid": "u2",
+            "requestId": f"req_{session}",
+            "timestamp": "2026-11-20T10:00:01.000Z",
+            "message": message,
+        },
     ]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     return path
@@ -144,16 +219,26 @@ def test_a_machine_on_which_all_is_well(place):
     assert set(only(checks, "versions")["versions"]) == {"agent-pipes", "python", "click", "orjson"}
     assert only(checks, "kill")["outcome"] == "terminated" and only(checks, "kill")["pidfd"]
     claude = next(each for each in found(checks, "agent") if each.get("agent") == "claude")
-    assert claude["sessions"] == 1 and claude["homes"] == [str(place / "claude")] and claude["program"] is None
+    assert (
+        claude["sessions"] == 1
+        and claude["homes"] == [str(place / "claude")]
+        and claude["program"] is None
+    )
     assert only(checks, "models")["models"] == ["claude-opus-4-6"]
 
 
 def test_a_table_for_people(place):
     (place / "proj" / ".agent-watch.json").write_text('{"watchers": {"retry": {"maxx": 3}}}')
-    done = subprocess.run(command("agent-strace", "doctor"), capture_output=True, text=True, env=environment())
+    done = subprocess.run(
+        command("agent-strace", "doctor"), capture_output=True, text=True, env=environment()
+    )
     assert done.returncode == 1 and done.stderr == ""
     *rows, last = done.stdout.splitlines()
-    assert all(re.match(r"(ok|warning|problem) +[a-z]+ +\S", row) and len(row.split(None, 2)[0].ljust(8)) == 8 for row in rows)
+    assert all(
+        re.match(r"(ok|warning|problem) +[a-z]+ +\S", row)
+        and len(row.split(None, 2)[0].ljust(8)) == 8
+        for row in rows
+    )
     assert {row[20] != " " and row[19] == " " for row in rows} == {True}, "the columns are aligned"
     assert re.fullmatch(r"1 problem, \d+ warnings?", last)
     assert "\x1b" not in done.stdout
@@ -163,8 +248,16 @@ def test_a_table_for_people(place):
 def test_on_a_terminal_it_is_wrapped_and_in_colours_unless_these_are_not_wanted(place, colours):
     (place / "proj" / ".agent-watch.json").write_text("{" + " " * 10)
     ours, theirs = pty.openpty()
-    more = {"COLUMNS": "80", "TERM": "xterm", "LANG": "C.UTF-8"} | ({} if colours else {"NO_COLOR": "1"})
-    process = subprocess.Popen(command("agent-strace", "doctor"), stdout=theirs, stderr=theirs, stdin=subprocess.DEVNULL, env=environment() | more)
+    more = {"COLUMNS": "80", "TERM": "xterm", "LANG": "C.UTF-8"} | (
+        {} if colours else {"NO_COLOR": "1"}
+    )
+    process = subprocess.Popen(
+        command("agent-strace", "doctor"),
+        stdout=theirs,
+        stderr=theirs,
+        stdin=subprocess.DEVNULL,
+        env=environment() | more,
+    )
     os.close(theirs)
     seen = b""
     try:
@@ -183,7 +276,9 @@ def test_on_a_terminal_it_is_wrapped_and_in_colours_unless_these_are_not_wanted(
 def test_nothing_is_changed_and_no_agent_is_started(place):
     package = place / "lib" / "claude-code"
     package.mkdir(parents=True)
-    (package / "package.json").write_text('{"name": "@anthropic-ai/claude-code", "version": "2.1.42"}')
+    (package / "package.json").write_text(
+        '{"name": "@anthropic-ai/claude-code", "version": "2.1.42"}'
+    )
     (package / "cli.js").write_text(f"#!/bin/sh\ntouch {place}/started\n")
     (package / "cli.js").chmod(0o755)
     (place / "bin" / "claude").symlink_to(package / "cli.js")
@@ -195,7 +290,9 @@ def test_nothing_is_changed_and_no_agent_is_started(place):
     transcript(place, "aaaa1111")
     before = sorted((path, path.lstat().st_mtime_ns) for path in place.rglob("*"))
     checks = {each.get("agent"): each for each in found(examined(status=0), "agent")}
-    assert checks["claude"]["version"] == "2.1.42" and checks["cursor"]["version"] == "2026.11.1-abc"
+    assert (
+        checks["claude"]["version"] == "2.1.42" and checks["cursor"]["version"] == "2026.11.1-abc"
+    )
     assert sorted((path, path.lstat().st_mtime_ns) for path in place.rglob("*")) == before
 
 
@@ -203,7 +300,12 @@ def test_a_package_that_is_another_ones_tells_nothing(place):
     (place / "package.json").write_text('{"name": "something-else", "version": "9.9.9"}')
     (place / "bin" / "claude").write_text("#!/bin/sh\n")
     (place / "bin" / "claude").chmod(0o755)
-    assert next(each for each in found(examined(status=0), "agent") if each.get("agent") == "claude")["version"] == ""
+    assert (
+        next(each for each in found(examined(status=0), "agent") if each.get("agent") == "claude")[
+            "version"
+        ]
+        == ""
+    )
 
 
 def test_no_agent_at_all_is_a_warning(place):
@@ -219,7 +321,9 @@ def test_what_an_agent_wrote_never_reaches_the_terminal_raw(place, agent):
     (place / "proj" / ".agent-watch.json").write_text(json.dumps({EVIL: 1}))
     done = subprocess.run(command("agent-strace", "doctor"), capture_output=True, env=environment())
     assert done.returncode == 1 and done.stdout.count(b"\\x1b") >= 3, done.stdout.decode()
-    assert not re.search(rb"[\x00-\x09\x0b-\x1f\x7f]|\xc2[\x80-\x9f]|\xe2\x80[\xaa-\xae]", done.stdout + done.stderr)
+    assert not re.search(
+        rb"[\x00-\x09\x0b-\x1f\x7f]|\xc2[\x80-\x9f]|\xe2\x80[\xaa-\xae]", done.stdout + done.stderr
+    )
 
 
 def test_a_thousand_sessions_take_no_second(place):
@@ -238,7 +342,12 @@ def test_a_thousand_sessions_take_no_second(place):
 
 def test_a_live_session_that_a_kill_would_reach(place, agent):
     one = only(examined(status=0), "live")
-    assert one["status"] == "ok" and one["pid"] == agent.pid and one["how"] == "registry" and one["cwd"] == str(place / "proj")
+    assert (
+        one["status"] == "ok"
+        and one["pid"] == agent.pid
+        and one["how"] == "registry"
+        and one["cwd"] == str(place / "proj")
+    )
     assert agent.poll() is None, "it was only looked at"
 
 
@@ -268,12 +377,38 @@ def test_an_agent_of_another_user(place, agent):
 @needs_namespaces
 def test_an_agent_in_a_container(place):
     """Its registry is shared with it, and bears its number out here: a signal by that number is refused all the same."""
-    outer = subprocess.Popen(["unshare", "-pf", "--mount-proc", sys.executable, STANDIN, "--scenario", "silent", "--pause", "60"], env=environment())
+    outer = subprocess.Popen(
+        [
+            "unshare",
+            "-pf",
+            "--mount-proc",
+            sys.executable,
+            STANDIN,
+            "--scenario",
+            "silent",
+            "--pause",
+            "60",
+        ],
+        env=environment(),
+    )
     try:
-        inner = int(until(lambda: Path(f"/proc/{outer.pid}/task/{outer.pid}/children").read_text().strip(), what="the agent"))
-        path = until(lambda: next((place / "claude").glob("projects/*/*.jsonl"), None), what="the session")
+        inner = int(
+            until(
+                lambda: Path(f"/proc/{outer.pid}/task/{outer.pid}/children").read_text().strip(),
+                what="the agent",
+            )
+        )
+        path = until(
+            lambda: next((place / "claude").glob("projects/*/*.jsonl"), None), what="the session"
+        )
         started = Path(f"/proc/{inner}/stat").read_text().rpartition(")")[2].split()[19]
-        entry = {"pid": inner, "sessionId": path.stem, "cwd": str(place / "proj"), "procStart": started, "startedAt": 1}
+        entry = {
+            "pid": inner,
+            "sessionId": path.stem,
+            "cwd": str(place / "proj"),
+            "procStart": started,
+            "startedAt": 1,
+        }
         (place / "claude" / "sessions" / f"{inner}.json").write_text(json.dumps(entry))
         one = only(examined(status=1), "live", "problem")
         assert one["pid"] == inner and "container" in one["refused"]
@@ -286,20 +421,38 @@ def test_an_agent_in_a_container(place):
 
 @needs_namespaces
 def test_a_proc_that_is_not_ours(place):
-    one = only(examined(status=1, words=["unshare", "-pf", *command("agent-strace", "doctor", "--json")]), "kill", "problem")
+    one = only(
+        examined(status=1, words=["unshare", "-pf", *command("agent-strace", "doctor", "--json")]),
+        "kill",
+        "problem",
+    )
     assert "PID namespace" in one["said"]
 
 
 @needs_namespaces
 def test_inside_a_container(place):
-    one = only(examined(status=0, words=["unshare", "-pf", "--mount-proc", *command("agent-strace", "doctor", "--json")]), "processes")
+    one = only(
+        examined(
+            status=0,
+            words=["unshare", "-pf", "--mount-proc", *command("agent-strace", "doctor", "--json")],
+        ),
+        "processes",
+    )
     assert one["container"] is True and one["status"] == "ok"
 
 
 @needs_root
 @needs_namespaces
 def test_a_proc_that_hides_other_users_processes(place):
-    remount = ["unshare", "-pf", "--mount-proc", "sh", "-c", 'mount -o remount,hidepid=2 /proc && exec "$@"', "sh"]
+    remount = [
+        "unshare",
+        "-pf",
+        "--mount-proc",
+        "sh",
+        "-c",
+        'mount -o remount,hidepid=2 /proc && exec "$@"',
+        "sh",
+    ]
     if not can(*remount, "true"):
         pytest.skip("/proc may not be mounted anew here")
     one = only(examined(status=0, words=as_nobody(*remount)), "processes", "warning")
@@ -354,10 +507,21 @@ def test_the_trial_leaves_nothing_behind(alone):
 
 
 def test_no_inotify(place):
-    words = ["unshare", "-Ur", "sh", "-c", 'echo 0 >/proc/sys/user/max_inotify_instances && exec "$@"', "sh"]
+    words = [
+        "unshare",
+        "-Ur",
+        "sh",
+        "-c",
+        'echo 0 >/proc/sys/user/max_inotify_instances && exec "$@"',
+        "sh",
+    ]
     if not can(*words, "true"):
         pytest.skip("no user namespace with limits of its own may be made here")
-    one = only(examined(status=0, words=[*words, *command("agent-strace", "doctor", "--json")]), "following", "warning")
+    one = only(
+        examined(status=0, words=[*words, *command("agent-strace", "doctor", "--json")]),
+        "following",
+        "warning",
+    )
     assert one["polls"] is True and "max_user_instances" in one["said"]
 
 
@@ -367,13 +531,21 @@ def test_no_watches_left(place, monkeypatch):
 
     monkeypatch.setattr(inotify.Watches, "put", used_up)
     (one,) = machine.following([place])
-    assert one.status == "warning" and "max_user_watches" in one.said and one.more["looked_at"] == [str(place)]
+    assert (
+        one.status == "warning"
+        and "max_user_watches" in one.said
+        and one.more["looked_at"] == [str(place)]
+    )
 
 
 def test_a_network_file_system(place, monkeypatch):
     monkeypatch.setattr(inotify, "remote", lambda path: path.endswith("home"))
     (one,) = machine.following([place / "home", place / "proj"])
-    assert one.status == "warning" and one.more["looked_at"] == [str(place / "home")] and "network" in one.said
+    assert (
+        one.status == "warning"
+        and one.more["looked_at"] == [str(place / "home")]
+        and "network" in one.said
+    )
 
 
 def test_versions_that_nobody_has_tried(monkeypatch):
@@ -385,9 +557,15 @@ def test_versions_that_nobody_has_tried(monkeypatch):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ('{"watchers": {"retry": {"maxx": 3}}}', "watchers.retry.maxx: unknown key (did you mean 'max'?)"),
+        (
+            '{"watchers": {"retry": {"maxx": 3}}}',
+            "watchers.retry.maxx: unknown key (did you mean 'max'?)",
+        ),
         ('{"watchers": ', ".agent-watch.json:1:14: not JSON"),
-        ('{"watchers": {"cost": {"max_dollars": "many"}}}', "watchers.cost.max_dollars: expected dollars"),
+        (
+            '{"watchers": {"cost": {"max_dollars": "many"}}}',
+            "watchers.cost.max_dollars: expected dollars",
+        ),
     ],
 )
 def test_a_config_that_is_not_what_was_meant(place, text, said):
@@ -398,7 +576,9 @@ def test_a_config_that_is_not_what_was_meant(place, text, said):
 
 def test_a_config_that_is_in_order(place):
     config = place / "proj" / ".agent-watch.json"
-    config.write_text('{"watchers": {"cost": {"max_dollars": 5}, "stall": false}, "webhook": {"url": "https://hooks.example.com/secret"}}')
+    config.write_text(
+        '{"watchers": {"cost": {"max_dollars": 5}, "stall": false}, "webhook": {"url": "https://hooks.example.com/secret"}}'
+    )
     checks = set_up()
     assert only(checks, "config", "ok")["off"] == ["stall"] and "secret" not in json.dumps(checks)
     assert "which may write it" in only(checks, "config", "warning")["said"]
@@ -418,7 +598,12 @@ def policy(path: Path, text: str = '{"files": {"write": {"deny": ["deploy/**"]}}
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("", "empty"), ("{}", "nothing to enforce"), ('{"file": {}}', "did you mean 'files'?"), ('{"files": {"write": {"deny": "x"}}}', "files.write.deny")],
+    [
+        ("", "empty"),
+        ("{}", "nothing to enforce"),
+        ('{"file": {}}', "did you mean 'files'?"),
+        ('{"files": {"write": {"deny": "x"}}}', "files.write.deny"),
+    ],
 )
 def test_a_policy_that_cannot_be_enforced(place, text, said):
     policy(place / "proj" / ".agent-scope.json", text)
@@ -441,7 +626,9 @@ def test_a_policy_that_the_agent_or_anybody_may_change(place):
 
 def test_a_policy_out_of_the_agents_reach(place):
     path = policy(place / "policy.json")
-    (place / "proj" / ".agent-watch.json").write_text(json.dumps({"watchers": {"scope": {"policy": str(path)}}}))
+    (place / "proj" / ".agent-watch.json").write_text(
+        json.dumps({"watchers": {"scope": {"policy": str(path)}}})
+    )
     checks = set_up()
     assert only(checks, "policy")["status"] == "ok" and only(checks, "policy")["path"] == str(path)
     path.unlink()
@@ -466,9 +653,18 @@ def test_a_home_and_a_store_that_may_not_be_read(place):
 
 
 def test_hooks_that_are_set_up(place):
-    assert run("agent-strace", "setup", "--agent", "claude", "--guard", "--write", env=environment()).returncode == 0
+    assert (
+        run(
+            "agent-strace", "setup", "--agent", "claude", "--guard", "--write", env=environment()
+        ).returncode
+        == 0
+    )
     one = next(each for each in found(set_up(), "hooks") if each.get("agent") == "claude")
-    assert one["status"] == "ok" and one["guard"] is True and one["commands"] == [f"{BIN}/agent-strace hook --guard"]
+    assert (
+        one["status"] == "ok"
+        and one["guard"] is True
+        and one["commands"] == [f"{BIN}/agent-strace hook --guard"]
+    )
 
 
 def test_hooks_of_both_the_user_and_the_project(place):
@@ -494,7 +690,10 @@ def test_hooks_that_call_what_is_not_there(place):
     assert "/somewhere/else/agent-strace, which cannot be executed" in one["said"]
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"hooks": {"PreToolUse": {"command": "agent-strace hook"}}}', '{"a": 1, "a": 2}'])
+@pytest.mark.parametrize(
+    "text",
+    ["{", "[]", '{"hooks": {"PreToolUse": {"command": "agent-strace hook"}}}', '{"a": 1, "a": 2}'],
+)
 def test_settings_that_are_not_what_they_should_be(place, text):
     (place / "claude").mkdir()
     (place / "claude" / "settings.json").write_text(text)
@@ -505,13 +704,21 @@ def test_a_model_without_a_price(place):
     transcript(place, "aaaa1111")
     transcript(place, "bbbb1111", model="nobodys-model-1")
     one = only(set_up(), "models")
-    assert one["status"] == "warning" and one["unpriced"] == ["nobodys-model-1"] and one["models"] == ["claude-opus-4-6"]
-    (place / "proj" / ".agent-watch.json").write_text('{"watchers": {"cost": {"unpriced_as": "claude-opus-4-6"}}}')
+    assert (
+        one["status"] == "warning"
+        and one["unpriced"] == ["nobodys-model-1"]
+        and one["models"] == ["claude-opus-4-6"]
+    )
+    (place / "proj" / ".agent-watch.json").write_text(
+        '{"watchers": {"cost": {"unpriced_as": "claude-opus-4-6"}}}'
+    )
     assert only(set_up(), "models")["status"] == "ok"
 
 
 def test_prices_of_last_year(monkeypatch):
-    monkeypatch.setattr(settings, "built_in", lambda: {"date": "2020-01-01", "source": "s", "models": {}})
+    monkeypatch.setattr(
+        settings, "built_in", lambda: {"date": "2020-01-01", "source": "s", "models": {}}
+    )
     one, _ = settings.prices([], settings.Limits())
     assert one.status == "warning" and "older than" in one.said
 
@@ -532,7 +739,9 @@ def test_a_check_that_fails_costs_no_other(alone, place, monkeypatch):
 
     monkeypatch.setattr(agents, "live", fail)
     checks = list(every())
-    assert [each.said for each in checks if each.check == "live"] == ["could not be looked at: RuntimeError: no such luck"]
+    assert [each.said for each in checks if each.check == "live"] == [
+        "could not be looked at: RuntimeError: no such luck"
+    ]
     assert checks[-1].check == "terminal"
 
 
@@ -551,8 +760,12 @@ def test_is_loaded_when_it_is_called_and_only_then():
 
 def test_the_page_documents_every_option():
     page = (ROOT / "man" / "agent-strace-doctor.1").read_text()
-    for option in re.findall(r"^ +(?:-\w, )?-(-[a-z-]+)", run("agent-strace", "doctor", "--help").stdout.decode(), re.M):
-        assert re.search(rf"^\.It .*Fl {option}\b", page, re.M) or f", {option}\n" in page, f"the page says nothing of -{option}"
+    for option in re.findall(
+        r"^ +(?:-\w, )?-(-[a-z-]+)", run("agent-strace", "doctor", "--help").stdout.decode(), re.M
+    ):
+        assert re.search(rf"^\.It .*Fl {option}\b", page, re.M) or f", {option}\n" in page, (
+            f"the page says nothing of -{option}"
+        )
 
 
 @needs_root
@@ -560,4 +773,7 @@ def test_a_home_directory_of_somebody_else(place, monkeypatch):
     """As where `su` has left the variable as it was."""
     (place / "home").chmod(0o700)
     monkeypatch.delenv("CLAUDE_CONFIG_DIR")
-    assert "Permission denied" in only(examined(status=1, words=as_nobody()), "sessions", "problem")["said"]
+    assert (
+        "Permission denied"
+        in only(examined(status=1, words=as_nobody()), "sessions", "problem")["said"]
+    )

@@ -25,16 +25,22 @@ RECORDED = shared_files("sessions/driven/*/*.jsonl")
 UNPRICED = ["--unpriced-as", "gpt-5.5"]
 """The model that was driven has a name of its own, which is in no price list."""
 
-pytestmark = pytest.mark.skipif(not RECORDED, reason=f"no recorded runs in {SHARED.name}/sessions/driven")
+pytestmark = pytest.mark.skipif(
+    not RECORDED, reason=f"no recorded runs in {SHARED.name}/sessions/driven"
+)
 
 
 @pytest.fixture(autouse=True)
 def project(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / ".agent-scope.json").write_text(json.dumps({"files": {"write": {"deny": ["deploy/**"]}}}))
+    (tmp_path / ".agent-scope.json").write_text(
+        json.dumps({"files": {"write": {"deny": ["deploy/**"]}}})
+    )
 
 
-@pytest.mark.parametrize("path", RECORDED, ids=lambda path: f"{path.parent.name}-{path.name.removesuffix('.jsonl')}")
+@pytest.mark.parametrize(
+    "path", RECORDED, ids=lambda path: f"{path.parent.name}-{path.name.removesuffix('.jsonl')}"
+)
 def test_a_recorded_run_raises_what_is_meant_for_it(path):
     client, scenario = path.parent.name, path.name.split(".")[0]
     watcher, limits = PROBLEMS.get(scenario, ("", []))
@@ -42,10 +48,16 @@ def test_a_recorded_run_raises_what_is_meant_for_it(path):
     if path.name.endswith(".stream.jsonl"):
         expected = UNTOLD.get((client, scenario), expected)
         done = run("agent-strace", "watch", *limits, "--no-follow", "-", input=path.read_bytes())
-        raised = [found["watcher"] for found in violations(done.stdout) if found["level"] == "critical"]
+        raised = [
+            found["watcher"] for found in violations(done.stdout) if found["level"] == "critical"
+        ]
     else:
         done = run("agent-strace", "watch", *limits, *UNPRICED, "--no-follow", path)
-        raised = [found["watcher"] for found in violations(done.stdout) if watcher == "" or found["level"] == "critical"]
+        raised = [
+            found["watcher"]
+            for found in violations(done.stdout)
+            if watcher == "" or found["level"] == "critical"
+        ]
     assert done.returncode == 0, done.stderr
     if scenario == "spiral":
         # The recorded agent went on for fifteen failures: from the fifth on it is a loop, too.

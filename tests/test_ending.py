@@ -78,7 +78,10 @@ def test_the_tools_are_let_be_until_the_agent_is_gone(plant):
     clock.now += 2.1
     outcome = until(ending.step, what="the end, the grace being over")
     assert outcome.outcome == "killed" and gone(tree, *tree.pids)
-    assert outcome.reason == f"process {tree.pids['agent']} and 6 that it had started ended on SIGKILL: SIGTERM had not ended it in 10 s"
+    assert (
+        outcome.reason
+        == f"process {tree.pids['agent']} and 6 that it had started ended on SIGKILL: SIGTERM had not ended it in 10 s"
+    )
 
 
 def test_the_grace_begins_with_the_signal(plant, monkeypatch):
@@ -103,7 +106,13 @@ def test_the_grace_begins_with_the_signal(plant, monkeypatch):
 
 
 def test_an_agent_that_ignores_sigterm_is_killed(plant):
-    tree = plant({"name": "agent", "ignore": ["SIGTERM"], "children": [{"name": "tool", "session": True, "ignore": ["SIGTERM"]}]})
+    tree = plant(
+        {
+            "name": "agent",
+            "ignore": ["SIGTERM"],
+            "children": [{"name": "tool", "session": True, "ignore": ["SIGTERM"]}],
+        }
+    )
     outcome = Ending(tree.hold(), kill_after=0.1).finish()
     assert outcome.outcome == "killed" and outcome.waited_ms >= 100
     assert gone(tree, "agent", "tool")
@@ -111,9 +120,22 @@ def test_an_agent_that_ignores_sigterm_is_killed(plant):
 
 
 def test_an_agent_that_is_stopped_is_sent_on_to_its_end(plant):
-    tree = plant({"name": "agent", "swallow": ["SIGTERM"], "stopped": True, "children": [{"name": "tool", "session": True, "stopped": True}]})
+    tree = plant(
+        {
+            "name": "agent",
+            "swallow": ["SIGTERM"],
+            "stopped": True,
+            "children": [{"name": "tool", "session": True, "stopped": True}],
+        }
+    )
     until(lambda: state(tree, "agent") == state(tree, "tool") == "T", what="their standing still")
-    other = plant({"name": "agent", "stopped": True, "children": [{"name": "tool", "session": True, "stopped": True}]})
+    other = plant(
+        {
+            "name": "agent",
+            "stopped": True,
+            "children": [{"name": "tool", "session": True, "stopped": True}],
+        }
+    )
     until(lambda: state(other, "agent") == state(other, "tool") == "T", what="their standing still")
     assert Ending(other.hold(), kill_after=20).finish().outcome == "terminated"
     assert gone(other, "agent", "tool")
@@ -122,7 +144,14 @@ def test_an_agent_that_is_stopped_is_sent_on_to_its_end(plant):
 
 
 def test_an_agent_that_exits_during_its_grace_is_not_killed(plant):
-    tree = plant({"name": "agent", "exit_on": "SIGTERM", "after": 0.2, "children": [{"name": "tool", "session": True}]})
+    tree = plant(
+        {
+            "name": "agent",
+            "exit_on": "SIGTERM",
+            "after": 0.2,
+            "children": [{"name": "tool", "session": True}],
+        }
+    )
     outcome = Ending(tree.hold()).finish()
     assert outcome.outcome == "terminated" and 200 <= outcome.waited_ms < 10_000
     assert tree.root.wait() == 0, "its exit status proves nothing"
@@ -153,30 +182,65 @@ def test_an_agent_that_had_ended_is_not_running(plant):
     os.kill(tree.pids["agent"], signal.SIGKILL)
     until(agent.gone, what="its end")
     outcome = Ending(agent).finish()
-    assert (outcome.outcome, outcome.reason) == ("not_running", f"process {tree.pids['agent']} had ended before")
+    assert (outcome.outcome, outcome.reason) == (
+        "not_running",
+        f"process {tree.pids['agent']} had ended before",
+    )
     assert lives(tree, "wrapper")
 
 
 def test_what_an_ended_agent_had_left_is_ended_by_its_mark(plant):
     mark = {"SESSION_ID": uuid.uuid4().hex}
-    tree = plant({"name": "wrapper", "children": [{"name": "agent", "children": [{"name": "tool", "session": True, "environment": mark}]}]})
+    tree = plant(
+        {
+            "name": "wrapper",
+            "children": [
+                {
+                    "name": "agent",
+                    "children": [{"name": "tool", "session": True, "environment": mark}],
+                }
+            ],
+        }
+    )
     agent = tree.hold()
     os.kill(tree.pids["agent"], signal.SIGKILL)
     until(agent.gone, what="its end")
     outcome = Ending(agent, marker=("SESSION_ID", mark["SESSION_ID"])).finish()
-    assert outcome.outcome == "not_running" and outcome.reason.endswith("had ended before; 1 that it had started ended now")
+    assert outcome.outcome == "not_running" and outcome.reason.endswith(
+        "had ended before; 1 that it had started ended now"
+    )
     assert gone(tree, "tool") and lives(tree, "wrapper")
 
 
 def test_only_the_very_mark_counts(plant):
     mark = uuid.uuid4().hex
-    tree = plant({"name": "beside", "children": [{"name": "agent"}, {"name": "other", "session": True, "environment": {"SESSION_ID": mark + "0"}}]})
+    tree = plant(
+        {
+            "name": "beside",
+            "children": [
+                {"name": "agent"},
+                {"name": "other", "session": True, "environment": {"SESSION_ID": mark + "0"}},
+            ],
+        }
+    )
     assert Ending(tree.hold(), marker=("SESSION_ID", mark)).finish().outcome == "terminated"
     assert lives(tree, "beside", "other")
 
 
 def test_tools_that_ignore_sigterm_are_killed_and_the_agent_still_ended_by_itself(plant):
-    tree = plant({"name": "agent", "children": [{"name": "tool", "session": True, "ignore": ["SIGTERM"], "children": [{"name": "below"}]}]})
+    tree = plant(
+        {
+            "name": "agent",
+            "children": [
+                {
+                    "name": "tool",
+                    "session": True,
+                    "ignore": ["SIGTERM"],
+                    "children": [{"name": "below"}],
+                }
+            ],
+        }
+    )
     clock = Clock()
     ending = Ending(tree.hold(), clock=clock)
     ending.begin()
@@ -200,7 +264,12 @@ def test_what_a_tool_starts_as_it_ends_is_ended_too(plant):
 
 def test_what_a_tool_starts_in_its_grace_is_asked_to_end_too(plant):
     later = {"name": "later", "session": True, "children": [{"name": "more"}]}
-    tree = plant({"name": "agent", "children": [{"name": "tool", "session": True, "swallow": ["SIGTERM"], "asked": later}]})
+    tree = plant(
+        {
+            "name": "agent",
+            "children": [{"name": "tool", "session": True, "swallow": ["SIGTERM"], "asked": later}],
+        }
+    )
     ending = Ending(tree.hold(), kill_after=math.inf)
     ending.begin()
     until(lambda: gone(tree, "agent"), what="the agent's end")
@@ -229,13 +298,25 @@ def test_what_the_agent_starts_during_its_grace_is_ended_too(plant):
 
 
 def test_a_wrapper_that_swallows_sigterm_ends_by_itself_with_its_child(plant):
-    tree = plant({"name": "wrapper", "follow": True, "swallow": ["SIGTERM"], "children": [{"name": "agent", "exit_on": "SIGTERM", "children": TOOLS}]})
+    tree = plant(
+        {
+            "name": "wrapper",
+            "follow": True,
+            "swallow": ["SIGTERM"],
+            "children": [{"name": "agent", "exit_on": "SIGTERM", "children": TOOLS}],
+        }
+    )
     assert Ending(tree.hold("agent")).finish().outcome == "terminated"
     assert tree.root.wait(20) == 0, "it was not signalled: its child's status is its own"
     assert gone(tree, *tree.pids)
 
 
-WRAPPED = {"name": "wrapper", "follow": True, "swallow": ["SIGTERM"], "children": [{"name": "agent", "exit_on": "SIGTERM", "after": 0.1, "children": TOOLS}]}
+WRAPPED = {
+    "name": "wrapper",
+    "follow": True,
+    "swallow": ["SIGTERM"],
+    "children": [{"name": "agent", "exit_on": "SIGTERM", "after": 0.1, "children": TOOLS}],
+}
 
 
 def test_a_command_that_wraps_its_agent_is_ended_with_it(plant):
@@ -257,9 +338,16 @@ def test_a_wrapper_alone_would_have_left_its_agent_running(plant):
 
 
 def test_a_loader_that_dies_at_once_leaves_no_agent_going_on(plant):
-    tree = plant({"name": "loader", "children": [{"name": "agent", "exit_on": "SIGTERM", "after": 0.2, "children": TOOLS}]})
+    tree = plant(
+        {
+            "name": "loader",
+            "children": [{"name": "agent", "exit_on": "SIGTERM", "after": 0.2, "children": TOOLS}],
+        }
+    )
     outcome = Ending(tree.hold("loader"), whole_tree=True).finish()
-    assert outcome.outcome == "terminated" and outcome.waited_ms >= 200, "the agent has its grace, the loader being gone or not"
+    assert outcome.outcome == "terminated" and outcome.waited_ms >= 200, (
+        "the agent has its grace, the loader being gone or not"
+    )
     assert gone(tree, *tree.pids)
 
 
@@ -273,7 +361,18 @@ def test_a_wrapper_that_would_start_its_agent_again_is_killed_with_it(plant):
 
 
 def test_the_tools_of_a_command_have_sessions_of_their_own_and_are_let_be_at_first(plant):
-    tree = plant({"name": "wrapper", "children": [{"name": "agent", "swallow": ["SIGTERM"], "children": [{"name": "tool", "session": True}]}]})
+    tree = plant(
+        {
+            "name": "wrapper",
+            "children": [
+                {
+                    "name": "agent",
+                    "swallow": ["SIGTERM"],
+                    "children": [{"name": "tool", "session": True}],
+                }
+            ],
+        }
+    )
     ending = Ending(tree.hold("wrapper"), whole_tree=True, clock=Clock())
     ending.begin()
     until(lambda: gone(tree, "wrapper"), what="the wrapper's end")
@@ -283,8 +382,12 @@ def test_the_tools_of_a_command_have_sessions_of_their_own_and_are_let_be_at_fir
 
 
 @linux
-def test_an_agent_whose_wrapper_has_died_is_found_by_its_subreaper_and_has_its_grace(plant, subreaper):
-    tree = plant({"name": "wrapper", "children": [{"name": "agent", "exit_on": "SIGTERM", "after": 0.1}]})
+def test_an_agent_whose_wrapper_has_died_is_found_by_its_subreaper_and_has_its_grace(
+    plant, subreaper
+):
+    tree = plant(
+        {"name": "wrapper", "children": [{"name": "agent", "exit_on": "SIGTERM", "after": 0.1}]}
+    )
     wrapper = tree.hold("wrapper")
     os.kill(tree.pids["wrapper"], signal.SIGKILL)
     until(wrapper.gone, what="the wrapper's end")
@@ -297,7 +400,12 @@ def test_an_agent_whose_wrapper_has_died_is_found_by_its_subreaper_and_has_its_g
 def test_children_of_ours_with_other_work_are_spared(plant, subreaper):
     tree, beside = plant({"name": "agent"}), plant({"name": "helper"})
     helper = identify(beside.pids["helper"])
-    assert Ending(tree.hold(), whole_tree=True, extra_roots=(subreaper,), spared=(helper,)).finish().outcome == "terminated"
+    assert (
+        Ending(tree.hold(), whole_tree=True, extra_roots=(subreaper,), spared=(helper,))
+        .finish()
+        .outcome
+        == "terminated"
+    )
     assert identify(helper.pid) == helper
 
 
@@ -305,7 +413,13 @@ def test_children_of_ours_with_other_work_are_spared(plant, subreaper):
 
 
 def test_sigint_for_the_agent_sigterm_for_its_tools(plant):
-    tree = plant({"name": "agent", "ignore": ["SIGTERM"], "children": [{"name": "tool", "session": True, "ignore": ["SIGINT"]}]})
+    tree = plant(
+        {
+            "name": "agent",
+            "ignore": ["SIGTERM"],
+            "children": [{"name": "tool", "session": True, "ignore": ["SIGINT"]}],
+        }
+    )
     outcome = Ending(tree.hold(), signal=signal.SIGINT).finish()
     assert outcome.outcome == "terminated" and outcome.reason.endswith("ended on SIGINT")
     assert tree.root.wait() == -signal.SIGINT
@@ -313,22 +427,42 @@ def test_sigint_for_the_agent_sigterm_for_its_tools(plant):
 
 
 def test_sigkill_at_once(plant):
-    tree = plant({"name": "agent", "exit_on": "SIGTERM", "children": [{"name": "tool", "session": True, "ignore": ["SIGTERM"]}]})
+    tree = plant(
+        {
+            "name": "agent",
+            "exit_on": "SIGTERM",
+            "children": [{"name": "tool", "session": True, "ignore": ["SIGTERM"]}],
+        }
+    )
     outcome = Ending(tree.hold(), signal=signal.SIGKILL, kill_after=60, clock=Ticking()).finish()
-    assert outcome.outcome == "killed" and outcome.reason.endswith("and 1 that it had started ended on SIGKILL")
+    assert outcome.outcome == "killed" and outcome.reason.endswith(
+        "and 1 that it had started ended on SIGKILL"
+    )
     assert outcome.waited_ms < 1000
     assert gone(tree, "agent", "tool")
 
 
 def test_no_grace_at_all(plant):
-    tree = plant({"name": "agent", "ignore": ["SIGTERM"], "children": [{"name": "tool", "session": True, "ignore": ["SIGTERM"]}]})
+    tree = plant(
+        {
+            "name": "agent",
+            "ignore": ["SIGTERM"],
+            "children": [{"name": "tool", "session": True, "ignore": ["SIGTERM"]}],
+        }
+    )
     outcome = Ending(tree.hold(), kill_after=0.0, clock=Ticking()).finish()
     assert outcome.outcome == "killed" and outcome.waited_ms < 1000
     assert gone(tree, "agent", "tool")
 
 
 def test_a_grace_without_end_never_kills(plant):
-    tree = plant({"name": "agent", "swallow": ["SIGTERM"], "children": [{"name": "tool", "session": True, "swallow": ["SIGTERM"]}]})
+    tree = plant(
+        {
+            "name": "agent",
+            "swallow": ["SIGTERM"],
+            "children": [{"name": "tool", "session": True, "swallow": ["SIGTERM"]}],
+        }
+    )
     clock = Clock()
     ending = Ending(tree.hold(), kill_after=math.inf, clock=clock)
     ending.begin()
@@ -349,10 +483,15 @@ def test_sigstop_pauses_and_sigcont_sends_on(plant):
     agent = tree.hold()
     outcome = Ending(agent, signal=signal.SIGSTOP, kill_after=0.0).finish()
     assert outcome.outcome == "interrupted" and outcome.left == []
-    assert outcome.reason == f"process {agent.identity.pid} and 6 that it had started stand still until SIGCONT"
+    assert (
+        outcome.reason
+        == f"process {agent.identity.pid} and 6 that it had started stand still until SIGCONT"
+    )
     assert {state(tree, name) for name in tree.pids} == {"T"}
     outcome = Ending(agent, signal=signal.SIGCONT).finish(hurry=True)
-    assert outcome.outcome == "interrupted" and outcome.reason.endswith("6 that it had started were told to go on")
+    assert outcome.outcome == "interrupted" and outcome.reason.endswith(
+        "6 that it had started were told to go on"
+    )
     until(lambda: {state(tree, name) for name in tree.pids} == {"S"}, what="their going on")
     assert Ending(agent, signal=signal.SIGSTOP).finish().outcome == "interrupted"
     assert Ending(agent).finish().outcome == "terminated", "one that is paused can be ended"
@@ -360,15 +499,29 @@ def test_sigstop_pauses_and_sigcont_sends_on(plant):
 
 
 def test_sigtstp_is_sent_and_may_be_taken(plant):
-    tree = plant({"name": "agent", "exit_on": "SIGTSTP", "children": [{"name": "tool", "session": True, "exit_on": "SIGTSTP"}]})
+    tree = plant(
+        {
+            "name": "agent",
+            "exit_on": "SIGTSTP",
+            "children": [{"name": "tool", "session": True, "exit_on": "SIGTSTP"}],
+        }
+    )
     outcome = Ending(tree.hold(), signal=signal.SIGTSTP).finish()
     assert outcome.outcome == "interrupted"
-    assert outcome.reason == f"process {tree.pids['agent']} and 1 that it had started were sent SIGTSTP"
+    assert (
+        outcome.reason
+        == f"process {tree.pids['agent']} and 1 that it had started were sent SIGTSTP"
+    )
     until(lambda: gone(tree, "agent", "tool"), what="what they do on it")
 
 
 def test_a_pause_leaves_nothing_running_that_forks(plant):
-    tree = plant({"name": "agent", "children": [{"name": "tool", "session": True, "forks": 300, "every": 0.001}]})
+    tree = plant(
+        {
+            "name": "agent",
+            "children": [{"name": "tool", "session": True, "forks": 300, "every": 0.001}],
+        }
+    )
     assert Ending(tree.hold(), signal=signal.SIGSTOP).finish().outcome == "interrupted"
     assert {process_at(pid).state for pid in tree.living()} == {"T"}
 
@@ -393,19 +546,29 @@ def test_what_does_not_stand_still_is_told_and_named(plant):
 
 @pytest.mark.parametrize("begun", [False, True])
 def test_in_a_hurry_nothing_has_any_grace_left(plant, begun):
-    tree = plant({"name": "agent", "ignore": ["SIGTERM"], "children": [{"name": "tool", "session": True, "ignore": ["SIGTERM"]}]})
+    tree = plant(
+        {
+            "name": "agent",
+            "ignore": ["SIGTERM"],
+            "children": [{"name": "tool", "session": True, "ignore": ["SIGTERM"]}],
+        }
+    )
     ending = Ending(tree.hold(), kill_after=60, clock=Ticking())
     if begun:
         ending.begin()
         assert ending.step() is None
     outcome = ending.finish(hurry=True)
     assert outcome.outcome == "killed" and outcome.waited_ms < 1000
-    assert outcome.reason == f"process {tree.pids['agent']} and 1 that it had started ended on SIGKILL"
+    assert (
+        outcome.reason == f"process {tree.pids['agent']} and 1 that it had started ended on SIGKILL"
+    )
     assert gone(tree, "agent", "tool")
 
 
 def test_in_a_hurry_tools_have_no_grace_left_either(plant):
-    tree = plant({"name": "agent", "children": [{"name": "tool", "session": True, "ignore": ["SIGTERM"]}]})
+    tree = plant(
+        {"name": "agent", "children": [{"name": "tool", "session": True, "ignore": ["SIGTERM"]}]}
+    )
     ending = Ending(tree.hold(), clock=Clock())
     ending.begin()
     until(lambda: gone(tree, "agent"), what="the agent's end")
@@ -414,10 +577,15 @@ def test_in_a_hurry_tools_have_no_grace_left_either(plant):
     assert gone(tree, "tool")
 
 
-def breaker(tree: Tree, name: str, *, kill_after: float = 5.0, marker: str = "") -> subprocess.Popen:
+def breaker(
+    tree: Tree, name: str, *, kill_after: float = 5.0, marker: str = ""
+) -> subprocess.Popen:
     """A breaker beside the tree, armed on its agent."""
     reading = os.open(f"/proc/{os.getpid()}/fd/{tree.said}", os.O_WRONLY)
-    child = subprocess.Popen([*BREAKER, str(reading), str(tree.pids["agent"]), name, str(kill_after), marker], pass_fds=(reading,))
+    child = subprocess.Popen(
+        [*BREAKER, str(reading), str(tree.pids["agent"]), name, str(kill_after), marker],
+        pass_fds=(reading,),
+    )
     os.close(reading)
     tree.hear(name)
     return child
@@ -466,7 +634,9 @@ def test_what_does_not_end_is_told_and_named(plant):
     ending = Ending(agent, clock=clock)
     ending.begin()
     clock.now += 10
-    assert ending.step() is None and ending.step() is None and lives(tree, "tool"), "killed, but not gone yet"
+    assert ending.step() is None and ending.step() is None and lives(tree, "tool"), (
+        "killed, but not gone yet"
+    )
     clock.now += CONFIRM + 0.1
     assert ending.step() is None
     until(lambda: gone(tree, "tool"), what="the tools' end: they are ended all the same")
@@ -483,14 +653,19 @@ def test_a_device_that_does_not_answer_is_named(plant, monkeypatch):
     tree = plant({"name": "agent"})
     agent = Unkillable(tree.pids["agent"])
     row = process_at(agent.identity.pid)
-    monkeypatch.setattr(ending_module, "process_at", lambda pid: Process(row.identity, 1, 1, 1, "D", False, False))
+    monkeypatch.setattr(
+        ending_module, "process_at", lambda pid: Process(row.identity, 1, 1, 1, "D", False, False)
+    )
     clock = Clock()
     ending = Ending(agent, clock=clock, kill_after=0)
     ending.begin()
     for _ in range(4):
         ending.step()
         clock.now += CONFIRM + 0.1
-    assert ending.step().reason == f"process {agent.identity.pid} lives on after SIGKILL (it waits for a device)"
+    assert (
+        ending.step().reason
+        == f"process {agent.identity.pid} lives on after SIGKILL (it waits for a device)"
+    )
     agent.close()
 
 
@@ -556,7 +731,9 @@ def test_the_passes_after_the_last_find_are_counted(plant, monkeypatch):
     look = ending._offspring.look
     monkeypatch.setattr(ending._offspring, "look", lambda *found: looks.append(1) or look(*found))
     assert ending.step().outcome == "terminated"
-    assert PASSES == 5 and len(looks) == PASSES + 1, "one that finds the agent gone, and those that find nothing more"
+    assert PASSES == 5 and len(looks) == PASSES + 1, (
+        "one that finds the agent gone, and those that find nothing more"
+    )
 
 
 @linux
@@ -564,7 +741,15 @@ def test_the_passes_after_the_last_find_are_counted(plant, monkeypatch):
 def test_the_first_signal_is_sent_before_anything_is_written(plant):
     """Nothing that a full disk or a slow reader could hold up comes before the signal."""
     tree = plant({"name": "agent", "children": TOOLS})
-    trace = ["strace", "-f", "-qq", "-e", "trace=write,sendto,pidfd_send_signal", "-o", "/dev/stderr"]
+    trace = [
+        "strace",
+        "-f",
+        "-qq",
+        "-e",
+        "trace=write,sendto,pidfd_send_signal",
+        "-o",
+        "/dev/stderr",
+    ]
     fd = os.open(f"/proc/{os.getpid()}/fd/{tree.said}", os.O_WRONLY)
     command = [*trace, *BREAKER, str(fd), str(tree.pids["agent"]), "breaker", "5", ""]
     with subprocess.Popen(command, pass_fds=(fd,), stderr=subprocess.PIPE, text=True) as child:
@@ -579,4 +764,6 @@ def test_the_first_signal_is_sent_before_anything_is_written(plant):
     armed = next(number for number, line in enumerate(said) if '"breaker ' in line)
     after = [line for line in said[armed + 1 :] if "SIGUSR1" not in line and "resumed" not in line]
     signals = [number for number, line in enumerate(after) if "SIGTERM" in line]
-    assert signals and not any("write(" in line or "sendto(" in line for line in after[: signals[0]])
+    assert signals and not any(
+        "write(" in line or "sendto(" in line for line in after[: signals[0]]
+    )

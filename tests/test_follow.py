@@ -46,8 +46,13 @@ def test_rotated_the_old_file_is_read_to_its_end_and_then_the_new_one(following,
     path.rename(path.with_suffix(".1"))
     append(path, b"three\n")
     pieces = following.pieces()
-    assert [(piece.lines, piece.number, piece.generation) for piece in pieces] == [([b"two\n"], 2, 0), ([b"three\n"], 1, 1)]
-    assert following.heard().endswith("a.jsonl: replaced by another file: other content, read from its beginning")
+    assert [(piece.lines, piece.number, piece.generation) for piece in pieces] == [
+        ([b"two\n"], 2, 0),
+        ([b"three\n"], 1, 1),
+    ]
+    assert following.heard().endswith(
+        "a.jsonl: replaced by another file: other content, read from its beginning"
+    )
 
 
 def test_what_is_still_written_to_the_old_file_after_the_rotation_comes(following, path):
@@ -138,7 +143,9 @@ def test_a_copy_that_completes_a_half_line_gives_it_whole(following, path):
     replace(path, b"one\ntwo\n")
     assert following.read() == [b"two\n"]
     following.later(ROTATED + 1)
-    assert following.heard().endswith("a.jsonl:2: a line without its newline (2 bytes) was not given out")
+    assert following.heard().endswith(
+        "a.jsonl:2: a line without its newline (2 bytes) was not given out"
+    )
 
 
 def test_a_copy_of_a_hundred_thousand_lines_is_known_as_one(following, path):
@@ -159,7 +166,10 @@ def test_what_is_not_remembered_of_a_long_file_is_read_again_and_said(following,
     known = len(lines) + 1 - len(again)
     assert known >= 1000
     assert again == [*lines[known:], b"new\n"]
-    assert f"as far as line {known} as it was, and read again from there, since more is not remembered" in following.heard()
+    assert (
+        f"as far as line {known} as it was, and read again from there, since more is not remembered"
+        in following.heard()
+    )
 
 
 def test_renamed_away_and_back_it_goes_on_without_a_replay(following, path):
@@ -187,7 +197,9 @@ def test_a_file_that_comes_back_after_another_stood_there_goes_on_without_a_repl
     assert following.read() == [b"two\n"]
 
 
-def test_twenty_rotations_at_once_lose_nothing_of_the_first_and_last_and_what_is_lost_is_said(following, path, poll):
+def test_twenty_rotations_at_once_lose_nothing_of_the_first_and_last_and_what_is_lost_is_said(
+    following, path, poll
+):
     append(path, b"first\n")
     following.read()
     for number in range(20):
@@ -196,13 +208,18 @@ def test_twenty_rotations_at_once_lose_nothing_of_the_first_and_last_and_what_is
         append(path, b"start of %d\n" % (number + 1))
     assert following.read() == [b"end of 0\n", b"start of 20\n"]
     if not poll:
-        assert "a.jsonl: 19 files came and went there between two looks: lines that stood only there were not read" in following.heard()
+        assert (
+            "a.jsonl: 19 files came and went there between two looks: lines that stood only there were not read"
+            in following.heard()
+        )
 
 
 MISSED = "a.jsonl: a file came and went there between two looks: lines that stood only there were not read"
 
 
-def test_a_file_that_came_and_was_replaced_between_two_looks_is_said_to_be_lost(following, path, poll):
+def test_a_file_that_came_and_was_replaced_between_two_looks_is_said_to_be_lost(
+    following, path, poll
+):
     append(path, b"first\n")
     path.rename(path.with_suffix(".1"))
     append(path, b"second\n")
@@ -210,8 +227,12 @@ def test_a_file_that_came_and_was_replaced_between_two_looks_is_said_to_be_lost(
     assert poll or MISSED in following.heard()
 
 
-@pytest.mark.parametrize("held", [True, False], ids=["where one is read already", "where none was before"])
-def test_a_file_that_came_and_went_and_is_not_replaced_yet_is_said_to_be_lost(following, path, poll, held):
+@pytest.mark.parametrize(
+    "held", [True, False], ids=["where one is read already", "where none was before"]
+)
+def test_a_file_that_came_and_went_and_is_not_replaced_yet_is_said_to_be_lost(
+    following, path, poll, held
+):
     if held:
         append(path, b"first\n")
         assert following.read() == [b"first\n"]
@@ -225,7 +246,15 @@ def test_a_file_that_came_and_went_and_is_not_replaced_yet_is_said_to_be_lost(fo
     assert "came and went" not in following.heard()
 
 
-@pytest.mark.parametrize("away", [lambda path: path.rename(path.with_suffix(".1")), lambda path: path.unlink(), lambda path: None], ids=["renamed", "deleted", "replaced"])
+@pytest.mark.parametrize(
+    "away",
+    [
+        lambda path: path.rename(path.with_suffix(".1")),
+        lambda path: path.unlink(),
+        lambda path: None,
+    ],
+    ids=["renamed", "deleted", "replaced"],
+)
 def test_a_file_that_was_there_is_held_from_when_it_is_added(poll, path, away):
     append(path, b"first\n")
     following = Following(path, poll=poll)
@@ -315,7 +344,9 @@ def test_a_new_file_that_stays_empty_is_said_to_be_read_from_its_beginning(follo
     path.rename(path.with_suffix(".1"))
     path.touch()
     assert following.read() == following.later() == []
-    assert following.heard().endswith("replaced by another file: nothing is left of what was given out; what follows is new")
+    assert following.heard().endswith(
+        "replaced by another file: nothing is left of what was given out; what follows is new"
+    )
     append(path, b"one\n")
     (piece,) = following.pieces()
     assert (piece.lines, piece.number, piece.generation) == ([b"one\n"], 1, 1)
@@ -340,7 +371,9 @@ def test_a_symlink_that_is_switched_is_followed_to_its_new_target(following, pat
     assert following.read() == [b"back\n"]
 
 
-def test_what_a_symlink_points_to_may_appear_and_be_replaced_out_of_sight(following, path, tmp_path):
+def test_what_a_symlink_points_to_may_appear_and_be_replaced_out_of_sight(
+    following, path, tmp_path
+):
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     target = elsewhere / "target"
@@ -397,7 +430,9 @@ def test_a_directory_may_go_and_come_back(poll, tmp_path):
     following.close()
 
 
-def test_a_directory_that_was_deleted_with_its_file_and_made_again_is_watched_at_once(poll, tmp_path):
+def test_a_directory_that_was_deleted_with_its_file_and_made_again_is_watched_at_once(
+    poll, tmp_path
+):
     path = tmp_path / "a" / "b.jsonl"
     path.parent.mkdir()
     path.write_bytes(b"one\n")
@@ -456,7 +491,9 @@ def test_a_named_pipe_is_refused_without_being_opened(following, path):
     assert following.read() == [b"two\n"]
 
 
-def test_what_takes_the_files_place_while_it_is_being_opened_is_not_read_as_the_file(following, path, monkeypatch):
+def test_what_takes_the_files_place_while_it_is_being_opened_is_not_read_as_the_file(
+    following, path, monkeypatch
+):
     append(path, b"one\n")
     opened = os.open
 
@@ -532,7 +569,9 @@ def test_permission_to_read_that_comes_later_is_waited_for(poll):
         following = Following(path, poll=poll)
         for _ in range(3):
             assert following.later() == []
-        assert following.heard().endswith("a.jsonl: cannot be read (Permission denied): tried again every second")
+        assert following.heard().endswith(
+            "a.jsonl: cannot be read (Permission denied): tried again every second"
+        )
         path.chmod(0o600)
         assert following.read() == [b"one\n"]
         following.close()
@@ -569,7 +608,9 @@ def test_an_error_of_reading_is_said_once_and_tried_again(following, path, monke
         patch.setattr(os, "pread", failing)
         for _ in range(3):
             assert following.later() == []
-    assert following.heard().endswith(f"a.jsonl: cannot be read ({os.strerror(number)}): tried again every second")
+    assert following.heard().endswith(
+        f"a.jsonl: cannot be read ({os.strerror(number)}): tried again every second"
+    )
     assert following.later() == [b"two\n"]
 
 
@@ -605,7 +646,11 @@ def test_each_of_several_files_has_its_own_lines(poll, tmp_path):
     following.read()
     for number, path in enumerate(paths):
         append(path, b"%d\n" % number)
-    assert {piece.path.name: piece.lines for piece in following.pieces()} == {"a": [b"0\n"], "b": [b"1\n"], "c": [b"2\n"]}
+    assert {piece.path.name: piece.lines for piece in following.pieces()} == {
+        "a": [b"0\n"],
+        "b": [b"1\n"],
+        "c": [b"2\n"],
+    }
     following.follower.remove(paths[1])
     for path in paths:
         append(path, b"more\n")

@@ -10,7 +10,13 @@ import pytest
 from following import Following, append, overwrite, replace
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from agent_pipes.follow import ROTATED
 from agent_pipes.following.growing import QUIET
@@ -22,9 +28,15 @@ SETTINGS = settings(
 
 MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
-BYTES = st.lists(st.sampled_from([b"a", b"b", b"\n", b"\n", b"\r", b"\0", b"\xff", b"ab\n"]), max_size=8).map(b"".join)
+BYTES = st.lists(
+    st.sampled_from([b"a", b"b", b"\n", b"\n", b"\r", b"\0", b"\xff", b"ab\n"]), max_size=8
+).map(b"".join)
 
-CHANGES = {"kept": st.just(0xFFFF) | st.integers(0, 0xFFFF), "before": st.integers(0, 1), "after": st.integers(0, 2)}
+CHANGES = {
+    "kept": st.just(0xFFFF) | st.integers(0, 0xFFFF),
+    "before": st.integers(0, 1),
+    "after": st.integers(0, 2),
+}
 
 
 def whole_lines(content: bytes) -> list[bytes]:
@@ -124,7 +136,10 @@ class Unique(Machine):
 
     def new(self, count: int) -> list[bytes]:
         self.number += count
-        return [b'{"seq":%d,"text":"%s"}\n' % (number, b"x" * (number * 7 % 50)) for number in range(self.number - count, self.number)]
+        return [
+            b'{"seq":%d,"text":"%s"}\n' % (number, b"x" * (number * 7 % 50))
+            for number in range(self.number - count, self.number)
+        ]
 
     def passing(self) -> None:
         # The real clock hardly moves while ours does: what is modified at another time has another time.
@@ -148,7 +163,9 @@ class Unique(Machine):
 
     def other(self, kept: int, before: int, after: int) -> bytes:
         """What stands there with some of its lines left out and new ones at both ends."""
-        lines = [line for index, line in enumerate(whole_lines(self.content)) if kept >> index % 16 & 1]
+        lines = [
+            line for index, line in enumerate(whole_lines(self.content)) if kept >> index % 16 & 1
+        ]
         self.rest_of_half = b""
         return b"".join([*self.new(before), *lines, *self.new(after)])
 
@@ -184,7 +201,9 @@ class Unique(Machine):
             if self.old >= 0:
                 os.close(self.old)
             self.old = os.open(self.path, os.O_WRONLY | os.O_APPEND)
-            self.rest_of_old = self.rest_of_half or (b"\n" if self.content[-1:] not in (b"", b"\n") else b"")
+            self.rest_of_old = self.rest_of_half or (
+                b"\n" if self.content[-1:] not in (b"", b"\n") else b""
+            )
             self.old_deadline = float("inf")
             self.old_written = False
         self.replaced = True

@@ -46,18 +46,23 @@ def test_a_line_that_is_appended_comes_once(following, path):
 def test_a_file_is_read_from_its_beginning_and_its_lines_are_numbered(following, path):
     append(path, b"one\ntwo\n")
     (piece,) = following.pieces()
-    assert (piece.path, piece.lines, piece.number, piece.generation) == (path, [b"one\n", b"two\n"], 1, 0)
+    assert (piece.path, piece.lines, piece.number, piece.generation) == (
+        path,
+        [b"one\n", b"two\n"],
+        1,
+        0,
+    )
     append(path, b"three\n")
     (piece,) = following.pieces()
     assert (piece.number, piece.generation) == (3, 0)
 
 
 def test_half_a_line_is_held_back_until_its_end_has_come(following, path):
-    append(path, b"one\n{\"par")
+    append(path, b'one\n{"par')
     assert following.read() == [b"one\n"]
     assert following.later(60) == []
-    append(path, b"t\":1}\n{")
-    assert following.read() == [b"{\"part\":1}\n"]
+    append(path, b't":1}\n{')
+    assert following.read() == [b'{"part":1}\n']
 
 
 def test_a_line_written_byte_by_byte_comes_whole(following, path):
@@ -70,9 +75,9 @@ def test_a_line_written_byte_by_byte_comes_whole(following, path):
 
 
 def test_the_last_line_of_a_finished_file_without_newline_comes_at_the_end(following, path):
-    append(path, b"one\n{\"half\":1}")
+    append(path, b'one\n{"half":1}')
     assert following.read() == [b"one\n"]
-    assert following.rest() == [b"{\"half\":1}"]
+    assert following.rest() == [b'{"half":1}']
     append(path, b"\nthree\n")
     assert following.read() == [b"\n", b"three\n"]
 
@@ -107,15 +112,35 @@ def test_a_record_torn_by_a_crash_and_the_next_on_the_same_line_come_as_one_line
 
 @pytest.mark.parametrize(
     "line",
-    [b"\xef\xbb\xbf{}\n", b"a\0b\0\n", b"\xff\xfe\x80\n", b"{}\r\n", b"a\rb\n", b"\n", b"\x0b\x0c\x1c\x85\n", "\u2028\u2029\n".encode()],
-    ids=["BOM", "NUL", "invalid UTF-8", "CRLF", "bare CR", "empty", "other separators", "Unicode separators"],
+    [
+        b"\xef\xbb\xbf{}\n",
+        b"a\0b\0\n",
+        b"\xff\xfe\x80\n",
+        b"{}\r\n",
+        b"a\rb\n",
+        b"\n",
+        b"\x0b\x0c\x1c\x85\n",
+        "\u2028\u2029\n".encode(),
+    ],
+    ids=[
+        "BOM",
+        "NUL",
+        "invalid UTF-8",
+        "CRLF",
+        "bare CR",
+        "empty",
+        "other separators",
+        "Unicode separators",
+    ],
 )
 def test_bytes_pass_as_they_are(following, path, line):
     append(path, line * 3)
     assert following.read() == [line] * 3
 
 
-def test_fifty_thousand_lines_that_were_not_read_before_the_file_was_rotated_all_come_in_order(following, path):
+def test_fifty_thousand_lines_that_were_not_read_before_the_file_was_rotated_all_come_in_order(
+    following, path
+):
     append(path, b"first\n")
     assert following.read() == [b"first\n"]
     lines = list(numbered(50_000))
@@ -169,7 +194,9 @@ def test_truncated_and_written_to_the_same_length_is_seen_by_its_content(followi
     overwrite(path, b"uno\ndos\n")
     (piece,) = following.pieces()
     assert (piece.lines, piece.number, piece.generation) == ([b"uno\n", b"dos\n"], 1, 1)
-    assert following.heard().endswith("a.jsonl: written anew: other content, read from its beginning")
+    assert following.heard().endswith(
+        "a.jsonl: written anew: other content, read from its beginning"
+    )
 
 
 def test_truncated_and_written_longer_than_before_is_seen_by_its_content(following, path):
@@ -187,7 +214,10 @@ def test_another_beginning_is_seen_where_the_end_is_the_same(following, path):
     assert following.read() == [b"uno\n"]
     assert "written anew: other content, read from its beginning" in following.heard()
     following.later()
-    assert "100 lines behind the change had been given out before, and were not given again" in following.heard()
+    assert (
+        "100 lines behind the change had been given out before, and were not given again"
+        in following.heard()
+    )
 
 
 def test_another_end_is_seen_where_the_beginning_is_the_same(following, path):
@@ -200,7 +230,9 @@ def test_another_end_is_seen_where_the_beginning_is_the_same(following, path):
     assert "written anew: other content from line 1000 on" in following.heard()
 
 
-def test_a_file_that_is_written_anew_between_two_looks_of_one_reading_gives_no_torn_line(following, path, monkeypatch):
+def test_a_file_that_is_written_anew_between_two_looks_of_one_reading_gives_no_torn_line(
+    following, path, monkeypatch
+):
     append(path, b"one\n")
     following.read()
     append(path, b"two\n")
@@ -218,7 +250,7 @@ def test_a_file_that_is_written_anew_between_two_looks_of_one_reading_gives_no_t
 
 
 def test_a_half_line_is_never_glued_to_what_was_written_after_a_truncation(following, path):
-    append(path, b"one\n{\"par")
+    append(path, b'one\n{"par')
     following.read()
     overwrite(path, b"n\n")
     assert following.read() == [b"n\n"]
@@ -262,7 +294,9 @@ def test_a_rewrite_that_is_interrupted_by_another_gives_only_the_new_lines(follo
     assert following.read() == [b"four\n"]
 
 
-def test_a_rewrite_that_is_interrupted_by_a_copy_in_its_place_gives_only_the_new_lines(following, path):
+def test_a_rewrite_that_is_interrupted_by_a_copy_in_its_place_gives_only_the_new_lines(
+    following, path
+):
     append(path, b"one\ntwo\nthree\n")
     following.read()
     overwrite(path, b"one\n")
@@ -281,10 +315,15 @@ def test_a_slow_rewrite_with_a_changed_line_does_not_give_the_others_again(follo
         append(path, line)
         assert following.later(0.7) == []
     assert following.later(2) == []
-    assert "6 lines behind the change had been given out before, and were not given again" in following.heard()
+    assert (
+        "6 lines behind the change had been given out before, and were not given again"
+        in following.heard()
+    )
 
 
-def test_a_long_file_is_compared_in_slices_so_that_the_caller_is_let_in_between(following, path, monkeypatch):
+def test_a_long_file_is_compared_in_slices_so_that_the_caller_is_let_in_between(
+    following, path, monkeypatch
+):
     lines = list(numbered(100_000))
     append(path, b"".join(lines))
     following.read()
@@ -299,7 +338,10 @@ def test_a_long_file_is_compared_in_slices_so_that_the_caller_is_let_in_between(
     assert came == [b"new\n"]
     following.heard()
     assert following.later(2) == []
-    assert "100000 lines behind the change had been given out before, and were not given again" in following.heard()
+    assert (
+        "100000 lines behind the change had been given out before, and were not given again"
+        in following.heard()
+    )
 
 
 def test_a_changed_line_comes_and_the_others_do_not_come_again(following, path):
@@ -307,20 +349,31 @@ def test_a_changed_line_comes_and_the_others_do_not_come_again(following, path):
     following.read()
     overwrite(path, b"one\nTWO\nthree\nfive\nfour\nsix\n")
     pieces = following.pieces()
-    assert [(piece.lines, piece.number, piece.generation) for piece in pieces] == [([b"TWO\n"], 2, 1), ([b"five\n"], 4, 1), ([b"six\n"], 6, 1)]
+    assert [(piece.lines, piece.number, piece.generation) for piece in pieces] == [
+        ([b"TWO\n"], 2, 1),
+        ([b"five\n"], 4, 1),
+        ([b"six\n"], 6, 1),
+    ]
     assert following.heard().endswith("other content from line 2 on, read from there")
     assert following.later() == []
-    assert following.heard().endswith("2 lines behind the change had been given out before, and were not given again")
+    assert following.heard().endswith(
+        "2 lines behind the change had been given out before, and were not given again"
+    )
 
 
-def test_what_was_cut_off_and_did_not_come_back_is_said_and_later_the_same_line_is_new(following, path):
+def test_what_was_cut_off_and_did_not_come_back_is_said_and_later_the_same_line_is_new(
+    following, path
+):
     append(path, b"one\ntwo\nthree\n")
     following.read()
     os.truncate(path, 4)
     assert following.read() == []
     assert following.said == []
     following.later()
-    assert "truncated: of the 3 lines given out it holds the first 1, which are not given again; what follows is new" in following.heard()
+    assert (
+        "truncated: of the 3 lines given out it holds the first 1, which are not given again; what follows is new"
+        in following.heard()
+    )
     append(path, b"two\n")
     (piece,) = following.pieces()
     assert (piece.lines, piece.number, piece.generation) == ([b"two\n"], 2, 1)
@@ -372,7 +425,10 @@ def test_the_line_behind_a_hole_longer_than_any_line_is_not_lost(poll, path):
     (long, last) = following.read()
     assert (long.lstrip(b"\0"), last) == (b"two\n", b"three\n")
     left_out = (10 << 20) + 4 - len(long)
-    assert f"a.jsonl:1: {left_out} NUL bytes at the beginning of the line were left out" in following.heard()
+    assert (
+        f"a.jsonl:1: {left_out} NUL bytes at the beginning of the line were left out"
+        in following.heard()
+    )
     following.close()
 
 
@@ -387,7 +443,9 @@ def test_a_line_of_100_mb_is_said_with_its_length_and_skipped_and_the_next_is_re
         file.write(b"\nthree\n")
     pieces = following.pieces()
     assert [(piece.lines, piece.number) for piece in pieces] == [([b"one\n"], 1), ([b"three\n"], 3)]
-    assert following.heard().endswith(f"a.jsonl:2: a line of {(100 << 20) + 1} bytes is longer than {64 << 20}: skipped")
+    assert following.heard().endswith(
+        f"a.jsonl:2: a line of {(100 << 20) + 1} bytes is longer than {64 << 20}: skipped"
+    )
 
 
 def test_a_line_of_30_mb_comes_whole(following, path):
@@ -404,7 +462,11 @@ def test_the_limit_holds_for_each_line_however_it_comes(poll, path, at_once):
     for part in [content] if at_once else [content[at : at + 1] for at in range(len(content))]:
         append(path, part)
         came += following.pieces()
-    assert [line for piece in came for line in piece.lines] == [b"123456789\n", b"next\n", b"last\n"]
+    assert [line for piece in came for line in piece.lines] == [
+        b"123456789\n",
+        b"next\n",
+        b"last\n",
+    ]
     assert [piece.number for piece in came] == [1, 3, 5]
     said = following.heard()
     assert "a.jsonl:2: a line of 11 bytes is longer than 10: skipped" in said
@@ -417,7 +479,12 @@ def test_a_line_that_is_too_long_and_has_no_end_is_said_at_the_end(poll, path):
     append(path, b"one\n" + b"x" * 100)
     assert following.rest() == [b"one\n"]
     assert following.rest() == []
-    assert following.heard().count("a.jsonl:2: a line without its newline (too long, 100 bytes) was not given out") == 1
+    assert (
+        following.heard().count(
+            "a.jsonl:2: a line without its newline (too long, 100 bytes) was not given out"
+        )
+        == 1
+    )
     following.close()
 
 

@@ -15,7 +15,12 @@ from agent_pipes.hooks.store_writer import Store
 
 @pytest.fixture(autouse=True)
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in ("AGENT_TRACE_DIR", "AGENT_STRACE_WORKSPACE", "CLAUDE_PROJECT_DIR", "GEMINI_PROJECT_DIR"):
+    for name in (
+        "AGENT_TRACE_DIR",
+        "AGENT_STRACE_WORKSPACE",
+        "CLAUDE_PROJECT_DIR",
+        "GEMINI_PROJECT_DIR",
+    ):
         monkeypatch.delenv(name, raising=False)
     folder = tmp_path / "proj"
     folder.mkdir()
@@ -55,10 +60,18 @@ def spiral(project: Path, times: int, command: str = "make test") -> None:
 
 
 FORMS = {
-    "claude": lambda said: said["hookSpecificOutput"]["permissionDecisionReason"] * (said["hookSpecificOutput"]["permissionDecision"] == "deny"),
-    "codex": lambda said: said["hookSpecificOutput"]["permissionDecisionReason"] * (list(said) == ["hookSpecificOutput"]),
+    "claude": lambda said: (
+        said["hookSpecificOutput"]["permissionDecisionReason"]
+        * (said["hookSpecificOutput"]["permissionDecision"] == "deny")
+    ),
+    "codex": lambda said: (
+        said["hookSpecificOutput"]["permissionDecisionReason"]
+        * (list(said) == ["hookSpecificOutput"])
+    ),
     "gemini": lambda said: said["reason"] * (said["decision"] == "deny") * ("continue" not in said),
-    "copilot": lambda said: said["permissionDecisionReason"] * (said["permissionDecision"] == "deny"),
+    "copilot": lambda said: (
+        said["permissionDecisionReason"] * (said["permissionDecision"] == "deny")
+    ),
     "cursor": lambda said: said["agent_message"] * (said["permission"] == "deny"),
 }
 
@@ -66,12 +79,22 @@ FORMS = {
 @pytest.mark.parametrize("agent", AGENTS)
 def test_denial_in_each_agents_own_form(project, agent):
     policy(project, '{"commands": {"deny": ["pytest"]}}')
-    denied = [each for each in payloads(agent, project) if Payload(each, 0.0).kind == "tool_call" and "pytest -q" in json.dumps(each)]
+    denied = [
+        each
+        for each in payloads(agent, project)
+        if Payload(each, 0.0).kind == "tool_call" and "pytest -q" in json.dumps(each)
+    ]
     (answer,) = [record(each, guard=True) for each in denied]
-    assert 'command "pytest -q" (denied by commands.deny "pytest" in .agent-scope.json)' in FORMS[agent](json.loads(answer))
+    assert 'command "pytest -q" (denied by commands.deny "pytest" in .agent-scope.json)' in FORMS[
+        agent
+    ](json.loads(answer))
     (session,) = [each.name for each in (project / ".agent-traces").iterdir() if each.is_dir()]
     called, refused = events(project / ".agent-traces", session)
-    assert (called["event_type"], refused["event_type"], refused["data"]["reason"]) == ("tool_call", "error", "tool")
+    assert (called["event_type"], refused["event_type"], refused["data"]["reason"]) == (
+        "tool_call",
+        "error",
+        "tool",
+    )
     assert refused["parent_id"] == called["event_id"]
     assert not list((project / ".agent-traces").glob(".pending-calls.*")), "no result comes"
 
@@ -104,8 +127,12 @@ def test_paths_are_those_of_the_directory_that_the_agent_is_in(project):
 
 
 def test_what_an_agent_is_watched_by_is_guarded_without_a_policy(project):
-    for number, arguments in enumerate(({"file_path": ".agent-watch.json"}, {"file_path": f"{project}/.agent-scope.json"})):
-        assert "no agent may change what it is watched by" in guarded(call(project, "Write", number, **arguments))
+    for number, arguments in enumerate(
+        ({"file_path": ".agent-watch.json"}, {"file_path": f"{project}/.agent-scope.json"})
+    ):
+        assert "no agent may change what it is watched by" in guarded(
+            call(project, "Write", number, **arguments)
+        )
     assert "watched by" in guarded(call(project, "Bash", 3, command="rm .agent-wat*"))
     assert guarded(call(project, "Bash", 4, command="cat .agent-watch.json")) == ""
     assert guarded(call(project, "Write", 5, file_path="a.py")) == ""
@@ -130,7 +157,11 @@ def test_denied_also_where_nothing_can_be_recorded(project):
     policy(project)
     (project / ".agent-traces").write_text("a file")
     done = hook(call(project, "Write", file_path="deploy/x"), "--guard")
-    assert done.returncode == 0 and "deploy/x" in reason(done.stdout) and b".agent-traces" in done.stderr
+    assert (
+        done.returncode == 0
+        and "deploy/x" in reason(done.stdout)
+        and b".agent-traces" in done.stderr
+    )
 
 
 # The breaker has tripped
@@ -142,7 +173,9 @@ def test_command_that_has_failed_too_often_ends_all_calls_until_a_person_speaks(
     record(failure(project, "make test", 10))
     for number, command in enumerate(("make test", "ls", "git push"), 11):
         why = guarded(call(project, "Bash", number, command=command))
-        assert 'the circuit breaker has tripped: "make test" failed 5 times. Stop' in why, "and not how to raise the limit"
+        assert 'the circuit breaker has tripped: "make test" failed 5 times. Stop' in why, (
+            "and not how to raise the limit"
+        )
     record(claude("UserPromptSubmit", project, prompt="go on, I have fixed it"))
     assert guarded(call(project, "Bash", 20, command="make test")) == ""
 
@@ -173,7 +206,9 @@ def test_same_denial_again_and_again_trips_the_breaker(project):
     """What is forbidden may be tried again in no other way than what fails."""
     policy(project)
     for number in range(5):
-        assert "denies this call: write to deploy/x" in guarded(call(project, "Write", number, file_path="deploy/x"))
+        assert "denies this call: write to deploy/x" in guarded(
+            call(project, "Write", number, file_path="deploy/x")
+        )
     assert "tripped" in guarded(call(project, "Bash", 20, command="ls"))
     record(claude("UserPromptSubmit", project, prompt="leave deploy alone"))
     assert guarded(call(project, "Bash", 21, command="ls")) == ""
@@ -182,7 +217,9 @@ def test_same_denial_again_and_again_trips_the_breaker(project):
 def test_other_denials_trip_nothing(project):
     policy(project)
     for number in range(5):
-        assert "denies this call" in guarded(call(project, "Write", number, file_path=f"deploy/{number}"))
+        assert "denies this call" in guarded(
+            call(project, "Write", number, file_path=f"deploy/{number}")
+        )
     assert guarded(call(project, "Bash", 20, command="ls")) == ""
 
 
@@ -193,7 +230,9 @@ def test_loop_and_limits_of_the_config_file(project):
     record(failure(project, "make test", 10))
     assert "tripped: detected loop" in guarded(call(project, "Bash", 11, command="ls"))
     limits(project, retry=False, loop=False)
-    assert guarded(call(project, "Bash", 12, command="ls")) == "", "a limit that was raised holds from the next call on"
+    assert guarded(call(project, "Bash", 12, command="ls")) == "", (
+        "a limit that was raised holds from the next call on"
+    )
 
 
 def test_limits_that_cannot_be_read_deny_and_say_so(project):
@@ -209,20 +248,43 @@ def test_gemini_is_ended_when_the_breaker_has_tripped(project):
     record(given[0], guard=True)
     record(given[1])
     said = json.loads(record(given[0], guard=True))
-    assert (said["decision"], said["continue"]) == ("deny", False) and said["reason"] == said["stopReason"]
+    assert (said["decision"], said["continue"]) == ("deny", False) and said["reason"] == said[
+        "stopReason"
+    ]
 
 
 def test_what_a_session_has_cost_trips_it(project, tmp_path):
     transcript = tmp_path / "t.jsonl"
-    usage = {"input_tokens": 1_000_000, "output_tokens": 100_000, "cache_read_input_tokens": 0, "cache_creation_input_tokens": 0}
-    message = {"id": "msg_1", "role": "assistant", "model": "claude-opus-4-6", "stop_reason": "end_turn", "content": [], "usage": usage}
-    line = {"type": "assistant", "uuid": "u1", "timestamp": "2026-11-20T10:00:00Z", "sessionId": SESSION, "message": message}
+    usage = {
+        "input_tokens": 1_000_000,
+        "output_tokens": 100_000,
+        "cache_read_input_tokens": 0,
+        "cache_creation_input_tokens": 0,
+    }
+    message = {
+        "id": "msg_1",
+        "role": "assistant",
+        "model": "claude-opus-4-6",
+        "stop_reason": "end_turn",
+        "content": [],
+        "usage": usage,
+    }
+    line = {
+        "type": "assistant",
+        "uuid": "u1",
+        "timestamp": "2026-11-20T10:00:00Z",
+        "sessionId": SESSION,
+        "message": message,
+    }
     transcript.write_text(json.dumps(line) + "\n")
     limits(project, cost={"max_dollars": 5})
     given = {"transcript_path": str(transcript)}
     hook(call(project, "Read") | given, "--guard")
     hook(success(project, "Read", 1, "ok") | given, "--guard")
-    until(lambda: events(project / ".agent-traces", kind="llm_response"), what="the usage in the store")
+    until(
+        lambda: events(project / ".agent-traces", kind="llm_response"),
+        what="the usage in the store",
+    )
     assert "tripped: $7.50" in guarded(call(project, "Read", 2) | given)
 
 
@@ -237,7 +299,13 @@ def test_judgement_is_made_after_each_result_and_found_by_the_next_call(project,
     spiral(project, 4)
     record(call(project, "Bash", 10, command="make test"))
     assert hook(failure(project, "make test", 10), "--guard").returncode == 0
-    until(lambda: (project / ".agent-traces" / SESSION[:16] / ".hook.json").exists() and notes(project).get("judged"), what="the judgement")
+    until(
+        lambda: (
+            (project / ".agent-traces" / SESSION[:16] / ".hook.json").exists()
+            and notes(project).get("judged")
+        ),
+        what="the judgement",
+    )
     assert '"make test" failed 5 times' in notes(project)["judged"]["why"]
     monkeypatch.setattr(judging, "judge", lambda *_: pytest.fail("judged again"))
     assert "tripped" in guarded(call(project, "Bash", 11, command="ls"))
@@ -258,10 +326,22 @@ def test_tripped_breaker_needs_no_new_judgement(project, monkeypatch):
     assert "tripped" in guarded(call(project, "Bash", 14, command="ls"))
 
 
-@pytest.mark.parametrize("judged", [None, [], {}, {"size": "x", "why": ""}, {"size": 10**9, "why": "", "config": []}, {"size": 0, "why": 7, "config": []}])
+@pytest.mark.parametrize(
+    "judged",
+    [
+        None,
+        [],
+        {},
+        {"size": "x", "why": ""},
+        {"size": 10**9, "why": "", "config": []},
+        {"size": 0, "why": 7, "config": []},
+    ],
+)
 def test_judgement_that_makes_no_sense_is_made_anew(project, judged):
     spiral(project, 5)
-    (project / ".agent-traces" / SESSION[:16] / ".hook.json").write_text(json.dumps({"judged": judged}))
+    (project / ".agent-traces" / SESSION[:16] / ".hook.json").write_text(
+        json.dumps({"judged": judged})
+    )
     assert "tripped" in guarded(call(project, "Bash", 10, command="ls"))
 
 
@@ -287,7 +367,11 @@ def test_judge_reads_whole_lines_only(project):
     size = folder.size()
     with open(project / ".agent-traces" / SESSION[:16] / "events.ndjson", "ab") as file:
         file.write(b'{"event_type":"err')
-    assert judging.judge(folder, str(project), 1795168800.0) == {"size": size, "why": "", "config": []}
+    assert judging.judge(folder, str(project), 1795168800.0) == {
+        "size": size,
+        "why": "",
+        "config": [],
+    }
     folder.close()
     store.close()
 

@@ -32,18 +32,44 @@ SESSIONS = SHARED / "sessions"
 pytestmark = pytest.mark.skipif(not SESSIONS.is_dir(), reason=f"no recorded sessions in {SESSIONS}")
 
 HEALTHY = {
-    "claude": ("claude-code/*.jsonl", "driven/claude/healthy*.jsonl", "driven/claude/parallel*.jsonl"),
+    "claude": (
+        "claude-code/*.jsonl",
+        "driven/claude/healthy*.jsonl",
+        "driven/claude/parallel*.jsonl",
+    ),
     "codex": ("codex/*.jsonl", "driven/codex/healthy*.jsonl", "driven/codex/parallel*.jsonl"),
-    "copilot": ("copilot-cli/*.jsonl", "driven/copilot/healthy*.jsonl", "driven/copilot/parallel*.jsonl"),
-    "gemini": ("gemini-cli/*.json", "driven/gemini/healthy*.jsonl", "driven/gemini/parallel*.jsonl"),
+    "copilot": (
+        "copilot-cli/*.jsonl",
+        "driven/copilot/healthy*.jsonl",
+        "driven/copilot/parallel*.jsonl",
+    ),
+    "gemini": (
+        "gemini-cli/*.json",
+        "driven/gemini/healthy*.jsonl",
+        "driven/gemini/parallel*.jsonl",
+    ),
     "store": ("agent-strace/**/events.ndjson",),
 }
 
-HEALTHY_FILES = [(agent, path) for agent, patterns in HEALTHY.items() for path in shared_files(*(f"sessions/{each}" for each in patterns))]
+HEALTHY_FILES = [
+    (agent, path)
+    for agent, patterns in HEALTHY.items()
+    for path in shared_files(*(f"sessions/{each}" for each in patterns))
+]
 
 # The JSON that Gemini prints says nothing of exit codes: its loop and its spiral cannot be told from work that succeeds.
-SPIRALS = [(agent, path) for agent in HEALTHY for path in shared_files(f"sessions/driven/{agent}/spiral*.jsonl") if (agent, path.name) != ("gemini", "spiral.stream.jsonl")]
-LOOPS = [(agent, path) for agent in HEALTHY for path in shared_files(f"sessions/driven/{agent}/loop*.jsonl") if (agent, path.name) != ("gemini", "loop.stream.jsonl")]
+SPIRALS = [
+    (agent, path)
+    for agent in HEALTHY
+    for path in shared_files(f"sessions/driven/{agent}/spiral*.jsonl")
+    if (agent, path.name) != ("gemini", "spiral.stream.jsonl")
+]
+LOOPS = [
+    (agent, path)
+    for agent in HEALTHY
+    for path in shared_files(f"sessions/driven/{agent}/loop*.jsonl")
+    if (agent, path.name) != ("gemini", "loop.stream.jsonl")
+]
 
 
 def name(case: tuple[str, Path]) -> str:
@@ -57,7 +83,9 @@ def events(agent: str, path: Path, max_result: int = 4096) -> tuple[dict, ...]:
     lines = [content] if path.suffix == ".json" else content.splitlines()
     if agent == "store":
         return tuple(record for line in lines for record in objects(line))
-    translator = importlib.import_module(f"agent_pipes.sources.{agent}").Translator(max_result=max_result, recorded=True)
+    translator = importlib.import_module(f"agent_pipes.sources.{agent}").Translator(
+        max_result=max_result, recorded=True
+    )
     translated: list[dict] = []
     for line in lines:
         try:
@@ -93,12 +121,24 @@ def test_each_loop_is_a_loop(case):
 
 def test_at_half_the_limits_the_false_alarms_are_those_of_the_pages():
     for page in ("trace-detect-retry.1", "trace-detect-loop.1", "trace-detect-stall.1"):
-        assert f"In {len(HEALTHY_FILES)} recordings of healthy work" in (ROOT / "man" / page).read_text()
-    halved = [(path, len(raised(detect_retry, events(agent, path), max=2))) for agent, path in HEALTHY_FILES]
+        assert (
+            f"In {len(HEALTHY_FILES)} recordings of healthy work"
+            in (ROOT / "man" / page).read_text()
+        )
+    halved = [
+        (path, len(raised(detect_retry, events(agent, path), max=2)))
+        for agent, path in HEALTHY_FILES
+    ]
     assert (sum(count for _, count in halved), sum(count > 0 for _, count in halved)) == (4, 3)
-    looped = [(path, len(critical(detect_loop, events(agent, path), max=2, repeat=3, ceiling=10))) for agent, path in HEALTHY_FILES]
+    looped = [
+        (path, len(critical(detect_loop, events(agent, path), max=2, repeat=3, ceiling=10)))
+        for agent, path in HEALTHY_FILES
+    ]
     assert (sum(count for _, count in looped), sum(count > 0 for _, count in looped)) == (0, 0)
-    stalled = [(path, len(raised(detect_stall, events(agent, path), max=300.0, in_flight=900.0))) for agent, path in HEALTHY_FILES]
+    stalled = [
+        (path, len(raised(detect_stall, events(agent, path), max=300.0, in_flight=900.0)))
+        for agent, path in HEALTHY_FILES
+    ]
     assert (sum(count for _, count in stalled), sum(count > 0 for _, count in stalled)) == (3, 3)
 
 
@@ -118,20 +158,40 @@ def stretches(agent: str, path: Path) -> tuple[tuple[Deed, ...], ...]:
             runs.append([])
         elif event["event_type"] == "tool_call" and not event["data"].get("agent_id"):
             calls[event["event_id"]] = event
-        elif event["event_type"] in ("tool_result", "error") and event.get("parent_id") in calls and outcome(from_fields(event)) != VOID:
+        elif (
+            event["event_type"] in ("tool_result", "error")
+            and event.get("parent_id") in calls
+            and outcome(from_fields(event)) != VOID
+        ):
             runs[-1].append((calls.pop(event["parent_id"]), event))
     return tuple(tuple(run) for run in runs if run)
 
 
-SPLICED = [(agent, path) for agent, path in HEALTHY_FILES if agent in ("claude", "codex", "copilot") and "driven" not in path.parts]
+SPLICED = [
+    (agent, path)
+    for agent, path in HEALTHY_FILES
+    if agent in ("claude", "codex", "copilot") and "driven" not in path.parts
+]
 
 VOLATILE = "[2026-11-22T10:{0:02}:{1:02}.{2:03}Z] pid {3} request_id=req_{4:012x} object at 0x7f{4:08x} in /tmp/tmpab{4:x}cd/x {5}\n"
 
 
 def changed(text: str, randomness: random.Random) -> str:
     """`text` with what changes by itself changed: its own times, and a line of every kind at its head."""
-    text = re.sub(r"\d\d:\d\d:\d\d", lambda _: f"{randomness.randrange(24):02}:{randomness.randrange(60):02}:{randomness.randrange(60):02}", text)
-    numbers = (randomness.randrange(60), randomness.randrange(60), randomness.randrange(1000), randomness.randrange(100, 99999), randomness.getrandbits(32))
+    text = re.sub(
+        r"\d\d:\d\d:\d\d",
+        lambda _: (
+            f"{randomness.randrange(24):02}:{randomness.randrange(60):02}:{randomness.randrange(60):02}"
+        ),
+        text,
+    )
+    numbers = (
+        randomness.randrange(60),
+        randomness.randrange(60),
+        randomness.randrange(1000),
+        randomness.randrange(100, 99999),
+        randomness.getrandbits(32),
+    )
     uuid = "-".join(f"{randomness.getrandbits(4 * size):0{size}x}" for size in (8, 4, 4, 4, 12))
     return VOLATILE.format(*numbers, uuid) + text
 
@@ -145,7 +205,9 @@ class Spliced:
     """A session with a stretch of calls in it `times` in a row, each as long as it took; `ends` is the number of the
     event that completes it."""
 
-    def __init__(self, before: tuple[dict, ...], stretch: tuple[Deed, ...], times: int, change: Any) -> None:
+    def __init__(
+        self, before: tuple[dict, ...], stretch: tuple[Deed, ...], times: int, change: Any
+    ) -> None:
         self.events = list(before)
         self.at = max([event["timestamp"] for event in before], default=1795359278.0)
         self.begins = len(before)
@@ -187,10 +249,14 @@ def steps_of(stretch: tuple[Deed, ...]) -> list[list[Deed]]:
 def waits(stretch: tuple[Deed, ...]) -> bool:
     """Whether at least half of it only waits for something: that is warned of, late, and never more."""
     steps = steps_of(stretch)
-    return 2 * sum(any(call_of(from_fields(call)).polls for call, _ in step) for step in steps) >= len(steps)
+    return 2 * sum(
+        any(call_of(from_fields(call)).polls for call, _ in step) for step in steps
+    ) >= len(steps)
 
 
-def spliced(case: tuple[str, Path], length: int, times: int, seed: int, change: Any) -> Spliced | None:
+def spliced(
+    case: tuple[str, Path], length: int, times: int, seed: int, change: Any
+) -> Spliced | None:
     """A stretch of `length` calls of the session, at some place of it; None where it has none so long, or one that waits."""
     randomness = random.Random(seed)
     runs = [run for run in stretches(*case) if len(run) >= length]
@@ -201,8 +267,15 @@ def spliced(case: tuple[str, Path], length: int, times: int, seed: int, change: 
     whole = events(*case)
     session = run[0][0]["session_id"]
     before = whole[: randomness.randrange(len(whole))]
-    stretch = tuple((call | {"session_id": session}, answer | {"session_id": session}) for call, answer in run[first : first + length])
-    return None if waits(stretch) else Spliced(before, stretch, times, lambda text, number: change(text, number, randomness))
+    stretch = tuple(
+        (call | {"session_id": session}, answer | {"session_id": session})
+        for call, answer in run[first : first + length]
+    )
+    return (
+        None
+        if waits(stretch)
+        else Spliced(before, stretch, times, lambda text, number: change(text, number, randomness))
+    )
 
 
 def rounds_of(length: int) -> int:
@@ -210,28 +283,44 @@ def rounds_of(length: int) -> int:
     return 3 if length >= 3 else 5
 
 
-SETTINGS = settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+SETTINGS = settings(
+    max_examples=120, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
+)
 
 
 @SETTINGS
 @given(st.sampled_from(SPLICED or [None]), st.integers(1, 50), st.integers(0, 1 << 32))
 def test_any_stretch_spliced_in_again_and_again_is_found(case, length, seed):
-    made = spliced(case, length, rounds_of(length), seed, lambda text, number, randomness: changed(text, randomness))
+    made = spliced(
+        case,
+        length,
+        rounds_of(length),
+        seed,
+        lambda text, number, randomness: changed(text, randomness),
+    )
     if made is not None:
-        found = [each for each in critical(detect_loop, made.events) if each["behind"] >= made.begins]
+        found = [
+            each for each in critical(detect_loop, made.events) if each["behind"] >= made.begins
+        ]
         assert found and found[0]["behind"] <= made.ends
 
 
 @SETTINGS
-@given(st.sampled_from(SPLICED or [None]), st.integers(1, 50), st.integers(0, 1 << 32), st.booleans())
+@given(
+    st.sampled_from(SPLICED or [None]), st.integers(1, 50), st.integers(0, 1 << 32), st.booleans()
+)
 def test_the_same_stretch_whose_results_move_on_is_none(case, length, seed, only):
     """All of its results do, or only what fails; of a stretch where nothing fails, only the last."""
     made = spliced(case, length, rounds_of(length), seed, lambda text, number, randomness: text)
     if made is not None:
-        answers = [event for event in made.events[made.begins :] if event["event_type"] != "tool_call"]
+        answers = [
+            event for event in made.events[made.begins :] if event["event_type"] != "tool_call"
+        ]
         failures = [event for event in answers if event["event_type"] == "error"]
         moving = answers if not only else failures or answers[length - 1 :: length]
         for number, event in enumerate(moving):
             kind = "error" if event["event_type"] == "error" else "result"
             event["data"] |= result(moved(event["data"][kind], number), 4096, kind)
-        assert not [each for each in critical(detect_loop, made.events) if each["behind"] >= made.begins]
+        assert not [
+            each for each in critical(detect_loop, made.events) if each["behind"] >= made.begins
+        ]

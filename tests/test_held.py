@@ -19,7 +19,13 @@ from trees import Tree
 from agent_pipes import process
 from agent_pipes.process import Identity, identify, process_at
 from agent_pipes.processes import held
-from agent_pipes.processes.held import Held, Refused, become_subreaper, clear_death_signal, self_test
+from agent_pipes.processes.held import (
+    Held,
+    Refused,
+    become_subreaper,
+    clear_death_signal,
+    self_test,
+)
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="it is Linux that has this")
 NOBODY = 65534
@@ -136,11 +142,16 @@ def test_an_ancestor_that_is_the_agent_is_not_refused(way):
 
 
 def test_an_ancestor_is_refused_where_another_is_the_agent(way):
-    assert "has started this breaker" in as_child(lambda: attempt(os.getppid(), allowed=Identity(os.getppid(), "1")))
+    assert "has started this breaker" in as_child(
+        lambda: attempt(os.getppid(), allowed=Identity(os.getppid(), "1"))
+    )
 
 
 def test_another_process_under_the_number_is_refused(way):
-    with tree({"name": "agent"}) as grown, pytest.raises(Refused, match="has ended: its number is another process's now"):
+    with (
+        tree({"name": "agent"}) as grown,
+        pytest.raises(Refused, match="has ended: its number is another process's now"),
+    ):
         Held(Identity(grown.pids["agent"], "1"))
 
 
@@ -177,7 +188,10 @@ def test_a_number_that_changes_hands_while_it_is_taken_hold_of_is_refused(way, m
 
 
 def test_a_zombie_is_refused(way):
-    with tree({"name": "agent", "children": [{"name": "zombie", "zombie": True}]}) as grown, pytest.raises(Refused, match="has ended already"):
+    with (
+        tree({"name": "agent", "children": [{"name": "zombie", "zombie": True}]}) as grown,
+        pytest.raises(Refused, match="has ended already"),
+    ):
         Held(grown.hear("zombie"))
 
 
@@ -189,7 +203,10 @@ def test_a_threads_number_is_refused(way):
     with subprocess.Popen([sys.executable, "-c", THREADS], stdout=subprocess.PIPE) as child:
         child.stdout.readline()
         threads = sorted(map(int, os.listdir(f"/proc/{child.pid}/task")))
-        with pytest.raises(Refused, match=f"^{threads[1]} is the number of a thread, not of a process: it belongs to process {child.pid}"):
+        with pytest.raises(
+            Refused,
+            match=f"^{threads[1]} is the number of a thread, not of a process: it belongs to process {child.pid}",
+        ):
             Held(threads[1])
         child.kill()
 
@@ -229,7 +246,10 @@ def test_a_signal_that_is_not_allowed_is_refused(way):
         return "sent"
 
     with tree({"name": "agent"}) as grown, holding(grown.pids["agent"]) as one:
-        assert as_nobody(refusal) == f"process {one.identity.pid} is root's: we are nobody, and may not signal it"
+        assert (
+            as_nobody(refusal)
+            == f"process {one.identity.pid} is root's: we are nobody, and may not signal it"
+        )
         assert not one.gone()
 
 
@@ -245,14 +265,19 @@ def namespaced(*command: str) -> list[str]:
     unshare = ["unshare", "--fork", "--pid", "--kill-child"]
     if os.geteuid() != 0:
         unshare += ["--user", "--map-root-user"]
-    if not shutil.which("unshare") or subprocess.run([*unshare, "true"], capture_output=True).returncode:
+    if (
+        not shutil.which("unshare")
+        or subprocess.run([*unshare, "true"], capture_output=True).returncode
+    ):
         pytest.skip("no PID namespace can be made here")
     return [*unshare, *command]
 
 
 @linux
 def test_a_process_in_a_container_is_refused_unless_it_was_found_there(way):
-    with subprocess.Popen(namespaced("sh", "-c", "echo; exec sleep 60"), stdout=subprocess.PIPE) as outside:
+    with subprocess.Popen(
+        namespaced("sh", "-c", "echo; exec sleep 60"), stdout=subprocess.PIPE
+    ) as outside:
         outside.stdout.readline()
         inside = process.descendants(outside.pid)[0].pid
         assert process.namespaces(inside) == 2
@@ -272,9 +297,13 @@ def test_where_proc_is_another_namespaces_nothing_is_held_and_the_self_test_says
         try: Held(3)
         except Refused as reason: print(reason)
     """
-    done = subprocess.run(namespaced(sys.executable, "-c", code), capture_output=True, text=True, timeout=30)
+    done = subprocess.run(
+        namespaced(sys.executable, "-c", code), capture_output=True, text=True, timeout=30
+    )
     first, second = done.stdout.splitlines()
-    assert first.startswith("/proc is not mounted, or numbers the processes of another PID namespace")
+    assert first.startswith(
+        "/proc is not mounted, or numbers the processes of another PID namespace"
+    )
     assert second.startswith("/proc here numbers the processes of another PID namespace")
 
 
@@ -328,7 +357,12 @@ REUSED = f"""if True:
 def test_a_number_that_is_given_to_another_process_hits_nobody():
     if not os.access("/proc/sys/kernel/ns_last_pid", os.W_OK):
         pytest.skip("the next process's number cannot be chosen here")
-    done = subprocess.run([*namespaced("--mount-proc", sys.executable, "-c", REUSED)], capture_output=True, text=True, timeout=30)
+    done = subprocess.run(
+        [*namespaced("--mount-proc", sys.executable, "-c", REUSED)],
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
     if "ns_last_pid" in done.stderr:
         pytest.skip("the next process's number cannot be chosen here")
     said = json.loads(done.stdout)
@@ -373,15 +407,24 @@ def test_a_process_that_is_held_can_be_asked_signalled_and_waited_for(way):
 
 
 def test_a_process_stays_held_when_it_executes_another_program(way):
-    with tree({"name": "agent", "exec": ["sleep", "60"]}) as grown, holding(grown.pids["agent"]) as agent:
-        until(lambda: process.command_line(agent.identity.pid) == ["sleep", "60"], what="the other program")
+    with (
+        tree({"name": "agent", "exec": ["sleep", "60"]}) as grown,
+        holding(grown.pids["agent"]) as agent,
+    ):
+        until(
+            lambda: process.command_line(agent.identity.pid) == ["sleep", "60"],
+            what="the other program",
+        )
         assert not agent.gone()
         assert agent.send(signal.SIGTERM)
         until(agent.gone, what="its end")
 
 
 @linux
-@pytest.mark.skipif(os.uname().machine not in ("x86_64", "aarch64"), reason="the number of exit(2) is not known for this machine")
+@pytest.mark.skipif(
+    os.uname().machine not in ("x86_64", "aarch64"),
+    reason="the number of exit(2) is not known for this machine",
+)
 def test_a_process_has_not_ended_with_its_first_thread(way):
     leave = "; import ctypes, platform; ctypes.CDLL(None).syscall({'x86_64': 60, 'aarch64': 93}[platform.machine()], 0)"
     with subprocess.Popen([sys.executable, "-c", THREADS + leave], stdout=subprocess.PIPE) as child:
@@ -446,7 +489,10 @@ def test_a_process_table_that_cannot_be_read_is_missed(monkeypatch):
         raise OSError(errno.EMFILE, "Too many open files")
 
     monkeypatch.setattr(held, "all_processes", unreadable)
-    assert self_test() == "the process table cannot be read ([Errno 24] Too many open files): no process can be told from another"
+    assert (
+        self_test()
+        == "the process table cannot be read ([Errno 24] Too many open files): no process can be told from another"
+    )
 
 
 def test_a_process_table_without_ourselves_is_missed(monkeypatch):
@@ -468,7 +514,19 @@ def test_signals_that_cannot_be_sent_are_missed(monkeypatch):
 def test_a_kernel_without_pidfds_is_no_obstacle():
     code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from agent_pipes.processes.held import *; print(self_test(), Held(int(sys.argv[1])).fd)"
     with tree({"name": "agent"}) as grown:
-        command = ["strace", "-f", "-qq", "-o", os.devnull, "-e", "inject=pidfd_open:error=ENOSYS", sys.executable, "-c", code, str(grown.pids["agent"])]
+        command = [
+            "strace",
+            "-f",
+            "-qq",
+            "-o",
+            os.devnull,
+            "-e",
+            "inject=pidfd_open:error=ENOSYS",
+            sys.executable,
+            "-c",
+            code,
+            str(grown.pids["agent"]),
+        ]
         done = subprocess.run(command, capture_output=True, text=True, timeout=30)
     if "ptrace" in done.stderr:
         pytest.skip("strace may not trace here")
@@ -532,5 +590,13 @@ SUBREAPER = f"""if True:
 
 @linux
 def test_orphans_come_to_us_and_the_commands_own_status_is_left_to_whoever_waits_for_it():
-    done = subprocess.run([sys.executable, "-c", SUBREAPER], capture_output=True, text=True, timeout=60)
-    assert json.loads(done.stdout or done.stderr) == {"adopted": True, "living": [], "reaped": True, "again": [], "status": -signal.SIGTERM}
+    done = subprocess.run(
+        [sys.executable, "-c", SUBREAPER], capture_output=True, text=True, timeout=60
+    )
+    assert json.loads(done.stdout or done.stderr) == {
+        "adopted": True,
+        "living": [],
+        "reaped": True,
+        "again": [],
+        "status": -signal.SIGTERM,
+    }

@@ -20,12 +20,30 @@ from agent_pipes.subcommands import SUBCOMMANDS
 BACKEND = 77
 """The major version of setuptools that pyproject.toml asks for."""
 
-NOT_TO_BE_HAD = ("No matching distribution", "Could not find a version", "Connection", "Temporary failure", "timed out")
+NOT_TO_BE_HAD = (
+    "No matching distribution",
+    "Could not find a version",
+    "Connection",
+    "Temporary failure",
+    "timed out",
+)
 
 
 def pip(*words: object, **more) -> subprocess.CompletedProcess:
-    settings = {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1", "PIP_RETRIES": "0", "PIP_TIMEOUT": "10"}
-    return subprocess.run([sys.executable, "-m", "pip", *map(str, words)], capture_output=True, text=True, env=ENVIRONMENT | settings, timeout=100, **more)
+    settings = {
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        "PIP_NO_INPUT": "1",
+        "PIP_RETRIES": "0",
+        "PIP_TIMEOUT": "10",
+    }
+    return subprocess.run(
+        [sys.executable, "-m", "pip", *map(str, words)],
+        capture_output=True,
+        text=True,
+        env=ENVIRONMENT | settings,
+        timeout=100,
+        **more,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +60,14 @@ def wheel(tmp_path_factory) -> Path:
         here = int(version("setuptools").split(".")[0]) >= BACKEND
     except PackageNotFoundError:
         here = False
-    done = pip("wheel", "--no-deps", *(["--no-build-isolation"] if here else []), "--wheel-dir", tree / "dist", tree)
+    done = pip(
+        "wheel",
+        "--no-deps",
+        *(["--no-build-isolation"] if here else []),
+        "--wheel-dir",
+        tree / "dist",
+        tree,
+    )
     if done.returncode and not here and any(each in done.stderr for each in NOT_TO_BE_HAD):
         pytest.skip(f"setuptools {BACKEND} is not installed, and cannot be fetched")
     assert done.returncode == 0, done.stderr
@@ -64,10 +89,26 @@ def prefix(wheel, tmp_path_factory) -> Path:
 
 def outputs(folder: Path, script: str, where: Path) -> tuple[int, str, str]:
     """What a line of the shell comes to with the commands that lie in `folder`, which itself is left out of it."""
-    environment = ENVIRONMENT | {"PATH": f"{folder}:{ENVIRONMENT['PATH']}", "HOME": str(where), "CLAUDE_CONFIG_DIR": str(where), "CODEX_HOME": str(where)}
-    done = subprocess.run(["bash", "-c", script], cwd=where, env=environment, capture_output=True, text=True, timeout=60)
+    environment = ENVIRONMENT | {
+        "PATH": f"{folder}:{ENVIRONMENT['PATH']}",
+        "HOME": str(where),
+        "CLAUDE_CONFIG_DIR": str(where),
+        "CODEX_HOME": str(where),
+    }
+    done = subprocess.run(
+        ["bash", "-c", script],
+        cwd=where,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert "Traceback" not in done.stderr
-    return done.returncode, done.stdout.replace(str(folder), "BIN"), done.stderr.replace(str(folder), "BIN")
+    return (
+        done.returncode,
+        done.stdout.replace(str(folder), "BIN"),
+        done.stderr.replace(str(folder), "BIN"),
+    )
 
 
 @pytest.fixture
@@ -77,14 +118,22 @@ def examples(tmp_path) -> Path:
 
 def test_the_wheel_holds_what_is_ours_and_nothing_else(wheel):
     names = zipfile.ZipFile(wheel).namelist()
-    assert {name.split("/")[0] for name in names} == {"agent_pipes", f"agent_pipes-{__version__}.data", f"agent_pipes-{__version__}.dist-info"}
+    assert {name.split("/")[0] for name in names} == {
+        "agent_pipes",
+        f"agent_pipes-{__version__}.data",
+        f"agent_pipes-{__version__}.dist-info",
+    }
     modules = {str(path.relative_to(ROOT)) for path in (ROOT / "agent_pipes").rglob("*.py")}
-    assert {name for name in names if name.startswith("agent_pipes/")} == modules | {"agent_pipes/prices.json"}
+    assert {name for name in names if name.startswith("agent_pipes/")} == modules | {
+        "agent_pipes/prices.json"
+    }
 
 
 def test_data_pages_and_completions_are_in_place(prefix):
     (package,) = prefix.glob("lib/python*/site-packages/agent_pipes")
-    assert (package / "prices.json").read_bytes() == (ROOT / "agent_pipes" / "prices.json").read_bytes()
+    assert (package / "prices.json").read_bytes() == (
+        ROOT / "agent_pipes" / "prices.json"
+    ).read_bytes()
     share = prefix / "share"
     places = {
         "man/man1": (ROOT / "man").glob("*.1"),
@@ -99,11 +148,18 @@ def test_data_pages_and_completions_are_in_place(prefix):
 
 
 def test_every_command_is_there(prefix):
-    there = {path.name for path in (prefix / "bin").iterdir() if re.match(r"trace-|agent-strace", path.name)}
+    there = {
+        path.name
+        for path in (prefix / "bin").iterdir()
+        if re.match(r"trace-|agent-strace", path.name)
+    }
     assert there == set(SCRIPTS)
 
 
-HELP = [*(f"{name} --help" for name in SCRIPTS), *(f"agent-strace {name} --help" for name in SUBCOMMANDS)]
+HELP = [
+    *(f"{name} --help" for name in SCRIPTS),
+    *(f"agent-strace {name} --help" for name in SUBCOMMANDS),
+]
 PIPELINES = [
     "trace-tail --no-follow spiral.ndjson | trace-cost | trace-detect-retry --max 3 -e",
     "trace-tail --no-follow codex/rollout-0.169.jsonl",
@@ -149,5 +205,12 @@ PATH={os.defpath}
 _agent_pipes trace-kill --sig trace-kill
 echo "$_agent_pipes_beside" "${{COMPREPLY[@]}}"
 """
-    done = subprocess.run(["bash", "-c", script], cwd=examples, capture_output=True, text=True, env=ENVIRONMENT, timeout=60)
+    done = subprocess.run(
+        ["bash", "-c", script],
+        cwd=examples,
+        capture_output=True,
+        text=True,
+        env=ENVIRONMENT,
+        timeout=60,
+    )
     assert done.stdout.split() == [str(prefix / "bin" / "agent-strace"), "--signal"], done.stderr

@@ -25,7 +25,9 @@ time.sleep(120)
 def spawn():
     started = []
 
-    def spawn(code: str = "import time; print('ready', flush=True); time.sleep(120)") -> tuple[subprocess.Popen, list[str]]:
+    def spawn(
+        code: str = "import time; print('ready', flush=True); time.sleep(120)",
+    ) -> tuple[subprocess.Popen, list[str]]:
         process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
         started.append(process)
         return process, process.stdout.readline().split()
@@ -50,13 +52,23 @@ def armed(pid: int, started: str | None = None, **more: object) -> Stream:
     stream = Stream()
     stream.add("history_start")
     stream.add("session_start", {"cwd": "/"})
-    stream.add("process", {"pid": pid, "started": started_at(pid) if started is None else started, "how": "registry", **more})
+    stream.add(
+        "process",
+        {
+            "pid": pid,
+            "started": started_at(pid) if started is None else started,
+            "how": "registry",
+            **more,
+        },
+    )
     stream.add("history_end")
     return stream
 
 
 def tripped(stream: Stream, **data: object) -> Stream:
-    stream.add("violation", {"watcher": "retry", "level": "critical", "message": "failed 3 times", **data})
+    stream.add(
+        "violation", {"watcher": "retry", "level": "critical", "message": "failed 3 times", **data}
+    )
     return stream
 
 
@@ -71,7 +83,11 @@ def test_session_kill(spawn):
     assert done.returncode == 124
     assert process.wait(10) == -signal.SIGTERM
     said = outcome(done)
-    assert (said["pid"], said["signal"], said["outcome"]) == (process.pid, "TERM", "terminated") and said["waited_ms"] > 0
+    assert (said["pid"], said["signal"], said["outcome"]) == (
+        process.pid,
+        "TERM",
+        "terminated",
+    ) and said["waited_ms"] > 0
     assert f"process {process.pid} ended on SIGTERM".encode() in done.stderr
 
 
@@ -81,8 +97,15 @@ def test_the_whole_pipeline_ends_a_real_process(spawn, tmp_path):
     folder.mkdir(parents=True)
     (folder / "events.ndjson").write_bytes(Stream().spiral(2).bytes)
     words = f"trace-tail {folder / 'events.ndjson'} | trace-detect-retry --max 3 | trace-kill --pid {process.pid} >/dev/null"
-    shell = subprocess.Popen(["sh", "-c", words], env=ENVIRONMENT | {"PATH": f"{BIN}:{os.environ['PATH']}"}, cwd=tmp_path, stderr=subprocess.DEVNULL)
-    until(lambda: b"trace-kill" in subprocess.run(["ps", "-eo", "args"], capture_output=True).stdout)
+    shell = subprocess.Popen(
+        ["sh", "-c", words],
+        env=ENVIRONMENT | {"PATH": f"{BIN}:{os.environ['PATH']}"},
+        cwd=tmp_path,
+        stderr=subprocess.DEVNULL,
+    )
+    until(
+        lambda: b"trace-kill" in subprocess.run(["ps", "-eo", "args"], capture_output=True).stdout
+    )
     assert not gone(process.pid)
     with (folder / "events.ndjson").open("ab") as file:
         file.write(Stream(at=1_795_359_400.0).spiral(1).bytes)
@@ -114,7 +137,11 @@ def test_everything_that_it_has_started_is_ended_too(spawn):
 def test_a_later_process_of_the_same_number_is_not_hit(spawn):
     process, _ = spawn()
     done = run("trace-kill", input=tripped(armed(process.pid, started="1")).bytes)
-    assert done.returncode == 125 and outcome(done)["outcome"] == "refused" and "number" in outcome(done)["reason"]
+    assert (
+        done.returncode == 125
+        and outcome(done)["outcome"] == "refused"
+        and "number" in outcome(done)["reason"]
+    )
     assert not gone(process.pid)
 
 
@@ -158,7 +185,10 @@ time.sleep(60)
     agent.stdin.close()
     assert agent.wait(20) == -signal.SIGTERM
     until(lambda: b'"kill"' in (tmp_path / "out").read_bytes())
-    assert outcome(subprocess.CompletedProcess([], 0, (tmp_path / "out").read_bytes()))["outcome"] == "terminated"
+    assert (
+        outcome(subprocess.CompletedProcess([], 0, (tmp_path / "out").read_bytes()))["outcome"]
+        == "terminated"
+    )
 
 
 def test_without_a_process_it_says_so_when_the_session_starts():
@@ -178,7 +208,14 @@ def test_without_a_process_it_says_so_when_the_session_starts():
 
 def test_what_an_agent_that_has_ended_meanwhile_left_running_is_ended_by_its_mark(spawn):
     """An agent that crashes as the limit is passed leaves its tools, in sessions of their own, and nobody to end them."""
-    tools = [subprocess.Popen(["sleep", "120"], env=ENVIRONMENT | {"CLAUDE_CODE_SESSION_ID": session}, start_new_session=True) for session in ("mine", "another")]
+    tools = [
+        subprocess.Popen(
+            ["sleep", "120"],
+            env=ENVIRONMENT | {"CLAUDE_CODE_SESSION_ID": session},
+            start_new_session=True,
+        )
+        for session in ("mine", "another")
+    ]
     try:
         agent, _ = spawn()
         breaker = start("trace-kill")
@@ -191,7 +228,11 @@ def test_what_an_agent_that_has_ended_meanwhile_left_running_is_ended_by_its_mar
         out, said = breaker.communicate(tripped(Stream()).bytes, timeout=30)
         done = outcome(subprocess.CompletedProcess([], 0, out))
         assert done["outcome"] == "not_running" and "1 that it had started" in done["reason"], said
-        assert breaker.returncode == 124 and tools[0].wait(5) == -signal.SIGTERM and tools[1].poll() is None
+        assert (
+            breaker.returncode == 124
+            and tools[0].wait(5) == -signal.SIGTERM
+            and tools[1].poll() is None
+        )
     finally:
         for tool in tools:
             tool.kill()
@@ -202,7 +243,9 @@ def test_a_limit_passed_before_the_process_is_known_ends_it_as_soon_as_it_is(spa
     process, _ = spawn()
     live = Stream()
     live.add("history_end")
-    tripped(live).add("process", {"pid": process.pid, "started": started_at(process.pid), "how": "registry"})
+    tripped(live).add(
+        "process", {"pid": process.pid, "started": started_at(process.pid), "how": "registry"}
+    )
     done = run("trace-kill", input=live.bytes)
     assert done.returncode == 124 and outcome(done)["outcome"] == "terminated"
     assert process.wait(10) == -signal.SIGTERM
@@ -213,7 +256,11 @@ def test_a_limit_passed_in_the_history_ends_the_process_once_it_is_known(spawn):
     process, _ = spawn()
     attached = Stream()
     attached.add("history_start")
-    tripped(attached).bash("ls").add("process", {"pid": process.pid, "started": started_at(process.pid), "how": "registry"}, after=600.0)
+    tripped(attached).bash("ls").add(
+        "process",
+        {"pid": process.pid, "started": started_at(process.pid), "how": "registry"},
+        after=600.0,
+    )
     attached.add("history_end")
     done = run("trace-kill", input=attached.bytes)
     assert done.returncode == 124 and outcome(done)["outcome"] == "terminated"
@@ -230,7 +277,14 @@ def test_a_process_that_does_not_become_known_is_not_waited_for_long(spawn, then
     live.add("session_end")
     done = run("trace-kill", input=live.bytes)
     assert done.returncode == 125 and outcome(done)["outcome"] == "failed" and not gone(process.pid)
-    assert [event["event_type"] for event in events_of(done.stdout)] == ["history_end", "violation", then, "kill", "process", "session_end"]
+    assert [event["event_type"] for event in events_of(done.stdout)] == [
+        "history_end",
+        "violation",
+        then,
+        "kill",
+        "process",
+        "session_end",
+    ]
 
 
 def test_a_warning_and_a_violation_bound_elsewhere_end_nothing(spawn):
@@ -241,7 +295,10 @@ def test_a_warning_and_a_violation_bound_elsewhere_end_nothing(spawn):
     assert not events_of(done.stdout, "kill") and not gone(process.pid)
     stream.add("session_end")
     assert run("trace-kill", input=stream.bytes).returncode == 0
-    assert run("trace-kill", input=tripped(armed(process.pid), actions=["kill"]).bytes).returncode == 124
+    assert (
+        run("trace-kill", input=tripped(armed(process.pid), actions=["kill"]).bytes).returncode
+        == 124
+    )
 
 
 def test_a_stream_that_breaks_off_while_the_agent_runs_is_exit_status_3(spawn):
@@ -278,8 +335,13 @@ def test_stop_pauses_and_cont_goes_on(spawn):
 
 def test_signal_names_and_numbers(spawn):
     for name in ("INT", "SIGINT", "int", "2"):
-        process, _ = spawn("import signal, time; signal.signal(2, signal.SIG_DFL); print('ready', flush=True); time.sleep(120)")
-        assert run("trace-kill", "--signal", name, input=tripped(armed(process.pid)).bytes).returncode == 124
+        process, _ = spawn(
+            "import signal, time; signal.signal(2, signal.SIG_DFL); print('ready', flush=True); time.sleep(120)"
+        )
+        assert (
+            run("trace-kill", "--signal", name, input=tripped(armed(process.pid)).bytes).returncode
+            == 124
+        )
         assert process.wait(10) == -signal.SIGINT
     assert run("trace-kill", "--signal", "KIL", input=b"").returncode == 2
 
@@ -306,7 +368,13 @@ def test_two_sessions_are_ended_each_by_its_own_violation(spawn):
 def test_a_reader_that_reads_nothing_delays_no_kill(spawn):
     process, _ = spawn()
     read, write = os.pipe()
-    breaker = subprocess.Popen(command("trace-kill"), stdin=subprocess.PIPE, stdout=write, stderr=subprocess.PIPE, env=ENVIRONMENT)
+    breaker = subprocess.Popen(
+        command("trace-kill"),
+        stdin=subprocess.PIPE,
+        stdout=write,
+        stderr=subprocess.PIPE,
+        env=ENVIRONMENT,
+    )
     os.close(write)
     flood = Stream()
     for number in range(2000):
@@ -326,7 +394,13 @@ def test_a_reader_that_reads_nothing_delays_no_kill(spawn):
 def test_the_kill_goes_on_without_a_disk_to_write_to(spawn):
     process, _ = spawn()
     with open("/dev/full", "wb") as full:
-        done = subprocess.run(command("trace-kill"), input=tripped(armed(process.pid)).bytes, stdout=full, stderr=full, env=ENVIRONMENT)
+        done = subprocess.run(
+            command("trace-kill"),
+            input=tripped(armed(process.pid)).bytes,
+            stdout=full,
+            stderr=full,
+            env=ENVIRONMENT,
+        )
     assert done.returncode == 124 and process.wait(10) == -signal.SIGTERM
 
 

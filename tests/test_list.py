@@ -18,7 +18,11 @@ def home(tmp_path, monkeypatch):
     for name in ("home", "proj", "other"):
         (tmp_path / name).mkdir()
     monkeypatch.chdir(tmp_path / "proj")
-    return {"HOME": str(tmp_path / "home"), "CLAUDE_CONFIG_DIR": str(tmp_path / "claude"), "CODEX_HOME": str(tmp_path / "codex")}
+    return {
+        "HOME": str(tmp_path / "home"),
+        "CLAUDE_CONFIG_DIR": str(tmp_path / "claude"),
+        "CODEX_HOME": str(tmp_path / "codex"),
+    }
 
 
 def listed(home: dict, *args: str) -> list[dict]:
@@ -41,12 +45,20 @@ def test_newest_first_with_what_is_known(home):
     events = listed(home)
     assert [event["session_id"] for event in events] == ["bbbb2222", "aaaa1111"]
     data = events[0]["data"]
-    assert (data["agent"], data["cwd"], data["live"], data["started"], data["modified"]) == ("store", os.getcwd(), False, 1_795_100_000.0, 1_795_100_000.0)
+    assert (data["agent"], data["cwd"], data["live"], data["started"], data["modified"]) == (
+        "store",
+        os.getcwd(),
+        False,
+        1_795_100_000.0,
+        1_795_100_000.0,
+    )
     assert data["path"].endswith("bbbb2222/events.ndjson") and "pid" not in data
 
 
 def test_the_live_one_has_its_process(home):
-    agent = subprocess.Popen([sys.executable, STANDIN, "--scenario", "silent", "--pause", "60"], env=ENVIRONMENT | home)
+    agent = subprocess.Popen(
+        [sys.executable, STANDIN, "--scenario", "silent", "--pause", "60"], env=ENVIRONMENT | home
+    )
     recorded("aaaa1111", 1_795_000_000.0)
     try:
         until(lambda: len(listed(home)) == 2 and listed(home, "--live"), what="the session")
@@ -59,7 +71,11 @@ def test_the_live_one_has_its_process(home):
 
 
 def test_other_directories_only_when_asked(home, tmp_path):
-    agent = subprocess.Popen([sys.executable, STANDIN, "--scenario", "silent", "--pause", "60"], env=ENVIRONMENT | home, cwd=tmp_path / "other")
+    agent = subprocess.Popen(
+        [sys.executable, STANDIN, "--scenario", "silent", "--pause", "60"],
+        env=ENVIRONMENT | home,
+        cwd=tmp_path / "other",
+    )
     try:
         until(lambda: listed(home, "--all-dirs"), what="the session")
         assert listed(home) == []
@@ -71,7 +87,9 @@ def test_other_directories_only_when_asked(home, tmp_path):
 def test_a_line_for_people_on_a_terminal(home):
     recorded("aaaa1111", 1_795_000_000.0)
     ours, theirs = pty.openpty()
-    subprocess.run(command("trace-list"), stdout=theirs, env=ENVIRONMENT | home, stdin=subprocess.DEVNULL)
+    subprocess.run(
+        command("trace-list"), stdout=theirs, env=ENVIRONMENT | home, stdin=subprocess.DEVNULL
+    )
     os.close(theirs)
     line = os.read(ours, 4096).decode()
     os.close(ours)
@@ -83,7 +101,14 @@ def transcript(home: dict, session: str, at: float) -> None:
     path = Path(home["CLAUDE_CONFIG_DIR"]) / "projects" / "-proj" / f"{session}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
     message = {"role": "user", "content": "hello"}
-    line = {"type": "user", "uuid": "u1", "timestamp": "2026-11-20T10:00:00Z", "sessionId": session, "cwd": os.getcwd(), "message": message}
+    line = {
+        "type": "user",
+        "uuid": "u1",
+        "timestamp": "2026-11-20T10:00:00Z",
+        "sessionId": session,
+        "cwd": os.getcwd(),
+        "message": message,
+    }
     path.write_text(json.dumps(line) + "\n")
     os.utime(path, (at, at))
 
@@ -95,4 +120,7 @@ def test_a_session_that_its_hooks_have_written_too_is_listed_once(home):
     assert [event["session_id"] for event in listed(home)] == ["5b1d3c7a-2f4e-4c", "aaaa1111"]
     transcript(home, "5b1d3c7a-2f4e-4c1b-9a6d-8e7f00c2d134", 1_795_090_000.0)
     events = listed(home)
-    assert [(event["data"]["agent"], event["session_id"]) for event in events] == [("claude", "5b1d3c7a-2f4e-4c1b-9a6d-8e7f00c2d134"), ("store", "aaaa1111")]
+    assert [(event["data"]["agent"], event["session_id"]) for event in events] == [
+        ("claude", "5b1d3c7a-2f4e-4c1b-9a6d-8e7f00c2d134"),
+        ("store", "aaaa1111"),
+    ]

@@ -43,19 +43,43 @@ def names() -> list[str]:
 
 def transcripts(home: Path) -> None:
     for name in names():
-        line = {"type": "user", "uuid": "u", "timestamp": "2026-11-01T10:00:00Z", "sessionId": name, "cwd": str(home), "message": {"content": "x"}}
+        line = {
+            "type": "user",
+            "uuid": "u",
+            "timestamp": "2026-11-01T10:00:00Z",
+            "sessionId": name,
+            "cwd": str(home),
+            "message": {"content": "x"},
+        }
         made(home / "claude" / "projects" / "-x" / f"{name}.jsonl", line)
 
 
 def rollouts(home: Path) -> list[Path]:
-    lines = ({"type": "session_meta", "payload": {"id": name, "timestamp": "2026-11-01T10:00:00Z", "cwd": str(home)}} for name in names())
-    return [made(home / "codex" / "sessions" / f"rollout-2026-11-01T10-00-00-{line['payload']['id']}.jsonl", line) for line in lines]
+    lines = (
+        {
+            "type": "session_meta",
+            "payload": {"id": name, "timestamp": "2026-11-01T10:00:00Z", "cwd": str(home)},
+        }
+        for name in names()
+    )
+    return [
+        made(
+            home
+            / "codex"
+            / "sessions"
+            / f"rollout-2026-11-01T10-00-00-{line['payload']['id']}.jsonl",
+            line,
+        )
+        for line in lines
+    ]
 
 
 def counted(monkeypatch: pytest.MonkeyPatch, module: object, name: str) -> list[tuple]:
     """The calls of a function from now on."""
     real, calls = getattr(module, name), []
-    monkeypatch.setattr(module, name, lambda *args, **more: calls.append(args) or real(*args, **more))
+    monkeypatch.setattr(
+        module, name, lambda *args, **more: calls.append(args) or real(*args, **more)
+    )
     return calls
 
 
@@ -68,8 +92,16 @@ def test_codexs_files_are_looked_for_among_the_open_ones_once(home, monkeypatch)
     looks, asked = [], counted(monkeypatch, codex_home, "holders")
     monkeypatch.setattr(codex_home, "_open", Look(lambda: looks.append(1) or open_files()))
     assert live("codex") == [] and (len(looks), len(asked)) == (1, 0)
-    writer = subprocess.Popen([sys.executable, "-c", "import sys; held = open(sys.argv[1], 'a'); print(flush=True); sys.stdin.read()", paths[3]],
-                              stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    writer = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import sys; held = open(sys.argv[1], 'a'); print(flush=True); sys.stdin.read()",
+            paths[3],
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
     writer.stdout.readline()
     monkeypatch.setattr(codex_home, "_open", Look(open_files))
     assert live("codex") == [names()[3]] and {args[0] for args in asked} == {paths[3]}
@@ -93,12 +125,23 @@ def test_where_one_look_does_not_tell_old_rollouts_are_not_asked_about(home, mon
     assert live("codex") == [] and {args[0] for args in asked} == {path}
 
 
-def test_claudes_registry_is_read_once_and_its_processes_are_believed_only_while_they_run(home, monkeypatch):
+def test_claudes_registry_is_read_once_and_its_processes_are_believed_only_while_they_run(
+    home, monkeypatch
+):
     transcripts(home)
     (home / "claude" / "sessions").mkdir()
     sleeper = subprocess.Popen(["sleep", "60"])
     entry = home / "claude" / "sessions" / f"{sleeper.pid}.json"
-    entry.write_text(json.dumps({"pid": sleeper.pid, "sessionId": names()[7], "cwd": str(home), "procStart": identify(sleeper.pid).started}))
+    entry.write_text(
+        json.dumps(
+            {
+                "pid": sleeper.pid,
+                "sessionId": names()[7],
+                "cwd": str(home),
+                "procStart": identify(sleeper.pid).started,
+            }
+        )
+    )
     monkeypatch.setattr(claude_home, "is_claude", lambda *_: True)
     read = counted(monkeypatch, claude_home, "_believed")
     assert live("claude") == [names()[7]] and len(read) == 1
@@ -117,8 +160,17 @@ def test_without_a_registry_the_processes_are_looked_at_once(home, monkeypatch):
 
 def test_a_store_is_listed_once_while_nothing_changes_in_it(home, monkeypatch):
     for name in names():
-        event = {"event_type": "session_start", "timestamp": OLD, "event_id": "abcdefabcdef", "session_id": name[:16], "data": {"cwd": str(home)}}
-        made(made(home / ".agent-traces" / name / "events.ndjson", event).with_name("meta.json"), {"started_at": OLD})
+        event = {
+            "event_type": "session_start",
+            "timestamp": OLD,
+            "event_id": "abcdefabcdef",
+            "session_id": name[:16],
+            "data": {"cwd": str(home)},
+        }
+        made(
+            made(home / ".agent-traces" / name / "events.ndjson", event).with_name("meta.json"),
+            {"started_at": OLD},
+        )
     (home / ".agent-traces" / ".active-session").write_text(names()[4])
     os.utime(home / ".agent-traces", (OLD, OLD))
     listed, opened = counted(monkeypatch, store, "_names"), counted(monkeypatch, store, "_start")
@@ -126,7 +178,9 @@ def test_a_store_is_listed_once_while_nothing_changes_in_it(home, monkeypatch):
     # Twice: for its sessions, and for what marks them.
     assert len(listed) <= 3 and len(opened) <= 2 * MANY
     opened.clear()
-    assert len(list(store.sessions())) == MANY and opened == [], "where a session began is not read again"
+    assert len(list(store.sessions())) == MANY and opened == [], (
+        "where a session began is not read again"
+    )
 
 
 def test_a_look_holds_for_its_moment_and_longer_where_it_takes_long(monkeypatch):
@@ -142,5 +196,10 @@ def test_a_look_holds_for_its_moment_and_longer_where_it_takes_long(monkeypatch)
 
 
 def test_the_pause_between_looks_grows_with_what_they_cost():
-    assert [tailing.pause(took, found=True) for took in (0.0, 0.01, 0.1, 9.0)] == [1.0, 1.0, 2.0, 5.0]
+    assert [tailing.pause(took, found=True) for took in (0.0, 0.01, 0.1, 9.0)] == [
+        1.0,
+        1.0,
+        2.0,
+        5.0,
+    ]
     assert [tailing.pause(took, found=False) for took in (0.0, 0.01, 9.0)] == [0.1, 0.2, 1.0]

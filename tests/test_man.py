@@ -6,7 +6,11 @@ import subprocess
 import pytest
 from pages import PAGES, check, examples, examples_directory, files, missing
 
-EXAMPLES = [pytest.param(page, block, id=f"{page.name}-{number}") for page in PAGES for number, block in enumerate(examples(page), 1)]
+EXAMPLES = [
+    pytest.param(page, block, id=f"{page.name}-{number}")
+    for page in PAGES
+    for number, block in enumerate(examples(page), 1)
+]
 
 
 @pytest.mark.parametrize("page, block", EXAMPLES)
@@ -19,11 +23,15 @@ def test_example(page, block, tmp_path):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 @pytest.mark.skipif(not shutil.which("mandoc"), reason="mandoc is not installed")
 def test_is_well_formed(page):
-    done = subprocess.run(["mandoc", "-T", "lint", "-W", "warning", str(page)], capture_output=True, text=True)
+    done = subprocess.run(
+        ["mandoc", "-T", "lint", "-W", "warning", str(page)], capture_output=True, text=True
+    )
     assert done.stdout == ""
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if page.suffix == ".1"], ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if page.suffix == ".1"], ids=lambda page: page.name
+)
 def test_has_its_sections(page):
     text = page.read_text()
     for section in ("NAME", "SYNOPSIS", "DESCRIPTION", "EXIT STATUS", "EXAMPLES", "SEE ALSO"):

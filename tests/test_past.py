@@ -13,7 +13,11 @@ from agent_pipes.repeats import results
 from agent_pipes.repeats.past import STEPS, Strings
 
 
-@given(st.lists(st.text(st.characters(), max_size=8), max_size=40), st.integers(1, 20), st.integers(0, 50))
+@given(
+    st.lists(st.text(st.characters(), max_size=8), max_size=40),
+    st.integers(1, 20),
+    st.integers(0, 50),
+)
 def test_strings_end_to_end_are_the_strings(texts, kept, asked):
     strings = Strings()
     for number, text in enumerate(texts):
@@ -33,8 +37,19 @@ def moving(dice: random.Random) -> Stream:
         step = f"msg_{number}"
         for _ in range(dice.choice((1, 1, 1, 2))):
             target = dice.randrange(3)
-            text = dice.choice((f"{target} done", f"at 10:{dice.randrange(60):02}:00 {target}", f"took {dice.random():.2f}s {target}", str(dice.random())))
-            more = {"result_bytes": len(text) + 9000, "result_digest": str(dice.random())} if dice.random() < 0.2 else {}
+            text = dice.choice(
+                (
+                    f"{target} done",
+                    f"at 10:{dice.randrange(60):02}:00 {target}",
+                    f"took {dice.random():.2f}s {target}",
+                    str(dice.random()),
+                )
+            )
+            more = (
+                {"result_bytes": len(text) + 9000, "result_digest": str(dice.random())}
+                if dice.random() < 0.2
+                else {}
+            )
             stream.bash(f"make target{target}", text, failed=dice.random() < 0.3, step=step, **more)
         if dice.random() < 0.02:
             stream.add("user_prompt", {"prompt": "go on"})

@@ -40,7 +40,6 @@ def more(path: Path, content: bytes) -> None:
         file.write(content)
 
 
-
 def test_the_first_line_goes_out_at_once_and_later_ones_by_the_pipeful():
     read, write = os.pipe()
     os.set_blocking(read, False)
@@ -62,7 +61,11 @@ def pipeline(*stages: list[str], stdout: int = subprocess.DEVNULL) -> list[subpr
     for number, words in enumerate(stages):
         source = running[-1].stdout if running else subprocess.DEVNULL
         sink = stdout if number == len(stages) - 1 else subprocess.PIPE
-        running.append(subprocess.Popen(words, stdin=source, stdout=sink, stderr=subprocess.PIPE, env=ENVIRONMENT))
+        running.append(
+            subprocess.Popen(
+                words, stdin=source, stdout=sink, stderr=subprocess.PIPE, env=ENVIRONMENT
+            )
+        )
         if number:
             source.close()
     return running
@@ -70,7 +73,12 @@ def pipeline(*stages: list[str], stdout: int = subprocess.DEVNULL) -> list[subpr
 
 def guarding(path: Path, victim: subprocess.Popen) -> list[subprocess.Popen]:
     """trace-tail | trace-detect-retry | trace-kill over a session that goes on, once the last of them is armed."""
-    stages = pipeline(command("trace-tail", "--pid", victim.pid, path), command("trace-detect-retry", "--max", 3), command("trace-kill"), stdout=subprocess.PIPE)
+    stages = pipeline(
+        command("trace-tail", "--pid", victim.pid, path),
+        command("trace-detect-retry", "--max", 3),
+        command("trace-kill"),
+        stdout=subprocess.PIPE,
+    )
     for line in stages[-1].stdout:
         if json.loads(line)["event_type"] == "history_end":
             return stages
@@ -84,14 +92,24 @@ def guarding(path: Path, victim: subprocess.Popen) -> list[subprocess.Popen]:
 def test_dies_of_sigpipe_when_its_reader_goes_in_the_midst_of_the_flood(name):
     Path("flood").write_bytes(Stream().bash("ls", "x" * 500).bytes * 5000)
     needs = " ".join(NEEDS.get(name, ()))
-    done = subprocess.run(["bash", "-c", f"cat flood | {name} {needs} | head -1 >/dev/null; echo ${{PIPESTATUS[1]}}"], env=ON_PATH, capture_output=True, timeout=60)
+    done = subprocess.run(
+        ["bash", "-c", f"cat flood | {name} {needs} | head -1 >/dev/null; echo ${{PIPESTATUS[1]}}"],
+        env=ON_PATH,
+        capture_output=True,
+        timeout=60,
+    )
     assert done.stdout == b"141\n" and b"Traceback" not in done.stderr
 
 
 def test_the_reader_of_a_session_dies_of_sigpipe_in_the_midst_of_it():
     session_file(Stream().bash("ls", "x" * 500), "one")
     Path("session.ndjson").write_bytes(Path("one").read_bytes() * 5000)
-    done = subprocess.run(["bash", "-c", "trace-tail session.ndjson | head -1 >/dev/null; echo ${PIPESTATUS[0]}"], env=ON_PATH, capture_output=True, timeout=60)
+    done = subprocess.run(
+        ["bash", "-c", "trace-tail session.ndjson | head -1 >/dev/null; echo ${PIPESTATUS[0]}"],
+        env=ON_PATH,
+        capture_output=True,
+        timeout=60,
+    )
     assert done.stdout == b"141\n" and b"Traceback" not in done.stderr
 
 
@@ -113,7 +131,9 @@ def test_a_stage_that_is_killed_leaves_no_breaker_that_ends_well(victim, stage):
     assert stages[-1].wait(20) == 3
     said = stages[-1].stderr.read()
     assert b"nothing watches it now" in said and str(victim.pid).encode() in said
-    assert [each.wait(20) for each in stages[:stage]] == [-signal.SIGPIPE] * stage, "what stands before it must not wait for ever"
+    assert [each.wait(20) for each in stages[:stage]] == [-signal.SIGPIPE] * stage, (
+        "what stands before it must not wait for ever"
+    )
     assert not gone(victim.pid)
 
 
@@ -127,7 +147,9 @@ def test_a_breaker_that_is_killed_takes_the_stages_before_it_along(victim):
 def test_the_shell_sees_a_stream_that_broke_off(victim):
     session_file(Stream().spiral(1))
     words = f"exec 3>&1; (sh -c 'echo $$ >&3; exec trace-tail --pid {victim.pid} session.ndjson' | trace-detect-retry | trace-kill >out); echo status $? >&3"
-    shell = subprocess.Popen(["bash", "-c", words], env=ON_PATH, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    shell = subprocess.Popen(
+        ["bash", "-c", words], env=ON_PATH, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
     reader = int(shell.stdout.readline())
     until(lambda: Path("out").exists() and b"history_end" in Path("out").read_bytes())
     os.kill(reader, signal.SIGKILL)
@@ -165,15 +187,46 @@ def deaf_pipe(full: bool) -> tuple[int, int]:
 def test_the_kill_does_not_wait_for_a_reader_that_reads_nothing(victim, form, deaf):
     path = session_file(Stream().spiral(1))
     read, write = deaf_pipe(full=True)
-    to = {"stdout": write if deaf != "stderr" else subprocess.DEVNULL, "stderr": write if deaf != "stdout" else subprocess.PIPE}
+    to = {
+        "stdout": write if deaf != "stderr" else subprocess.DEVNULL,
+        "stderr": write if deaf != "stdout" else subprocess.PIPE,
+    }
     if form == "watch":
-        tail, breaker = None, subprocess.Popen(command("agent-strace", "watch", "--max-duration", "off", "--max-stall", "off", "--pid", victim.pid, "--max-retries", 3, "--on-violation", "kill", path), env=ENVIRONMENT, **to)
+        tail, breaker = (
+            None,
+            subprocess.Popen(
+                command(
+                    "agent-strace",
+                    "watch",
+                    "--max-duration",
+                    "off",
+                    "--max-stall",
+                    "off",
+                    "--pid",
+                    victim.pid,
+                    "--max-retries",
+                    3,
+                    "--on-violation",
+                    "kill",
+                    path,
+                ),
+                env=ENVIRONMENT,
+                **to,
+            ),
+        )
     else:
         words = command("trace-detect-retry", "--max", 3)
-        tail = pipeline(command("trace-tail", "--pid", victim.pid, path), words, stdout=subprocess.PIPE)
-        breaker = subprocess.Popen(command("trace-kill"), stdin=tail[-1].stdout, env=ENVIRONMENT, **to)
+        tail = pipeline(
+            command("trace-tail", "--pid", victim.pid, path), words, stdout=subprocess.PIPE
+        )
+        breaker = subprocess.Popen(
+            command("trace-kill"), stdin=tail[-1].stdout, env=ENVIRONMENT, **to
+        )
         tail[-1].stdout.close()
-    until(lambda: f"{path.resolve()}" in opened(breaker.pid if tail is None else tail[0].pid), what="the session being read")
+    until(
+        lambda: f"{path.resolve()}" in opened(breaker.pid if tail is None else tail[0].pid),
+        what="the session being read",
+    )
     flood = Stream(at=1_795_359_400.0)
     for number in range(500):
         flood.bash(f"echo {number}", "x" * 500)
@@ -212,7 +265,13 @@ print("lost", flush=True)
 sys.stdin.readline()
 people.say("heard")
 """
-    process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=write, env=ENVIRONMENT)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=write,
+        env=ENVIRONMENT,
+    )
     os.close(write)
     assert process.stdout.readline() == b"lost\n"
     os.read(read, 1 << 20)
@@ -231,19 +290,45 @@ def test_a_full_disk_on_standard_error_changes_nothing(name):
     stream.add("violation", {"watcher": "retry", "level": "critical", "message": "m"})
     data = stream.bytes + b"not json\n"
     with open("/dev/full", "wb") as full:
-        deaf = subprocess.run(command(name, *NEEDS.get(name, ())), input=data, stdout=subprocess.PIPE, stderr=full, env=ENVIRONMENT)
+        deaf = subprocess.run(
+            command(name, *NEEDS.get(name, ())),
+            input=data,
+            stdout=subprocess.PIPE,
+            stderr=full,
+            env=ENVIRONMENT,
+        )
     heard = run(name, *NEEDS.get(name, ()), input=data)
     assert (deaf.returncode, deaf.stdout) == (heard.returncode, heard.stdout)
 
 
 @pytest.mark.parametrize("stderr", ["/dev/full", None], ids=["full", "closed"])
-def test_watch_ends_the_agent_without_standard_error_without_a_disk_and_without_a_place_for_alerts(victim, stderr):
+def test_watch_ends_the_agent_without_standard_error_without_a_disk_and_without_a_place_for_alerts(
+    victim, stderr
+):
     path = session_file(Stream().spiral(5))
-    words = command("agent-strace", "watch", "--pid", victim.pid, "--max-retries", 3, "--alert", "file", "--alert", "terminal", "--on-violation", "kill", path)
+    words = command(
+        "agent-strace",
+        "watch",
+        "--pid",
+        victim.pid,
+        "--max-retries",
+        3,
+        "--alert",
+        "file",
+        "--alert",
+        "terminal",
+        "--on-violation",
+        "kill",
+        path,
+    )
     os.mkdir(".agent-traces")
     os.symlink("/dev/full", ".agent-traces/alerts.log")
     redirect = "2>&-" if stderr is None else f"2>{stderr}"
-    done = subprocess.run(["bash", "-c", f'exec "$@" >/dev/full {redirect}', "bash", *words], env=ENVIRONMENT, timeout=60)
+    done = subprocess.run(
+        ["bash", "-c", f'exec "$@" >/dev/full {redirect}', "bash", *words],
+        env=ENVIRONMENT,
+        timeout=60,
+    )
     assert done.returncode == 124 and victim.wait(20) == -signal.SIGTERM
 
 
@@ -259,13 +344,21 @@ MODES = {
 }
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT], ids=["TERM", "HUP", "INT"])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT], ids=["TERM", "HUP", "INT"]
+)
 @pytest.mark.parametrize("mode", MODES)
 def test_watch_ends_cleanly_on_a_signal_in_every_mode(mode, number, tmp_path, victim):
     session_file(Stream(at=time.time() - 10).spiral(1))
     (tmp_path / "home").mkdir()
     pid = ["--pid", str(victim.pid)] if "session" in mode and "every" not in mode else []
-    watch = start("agent-strace", *MODES[mode][:1], *pid, *MODES[mode][1:], env={"HOME": str(tmp_path / "home")})
+    watch = start(
+        "agent-strace",
+        *MODES[mode][:1],
+        *pid,
+        *MODES[mode][1:],
+        env={"HOME": str(tmp_path / "home")},
+    )
     until(lambda: any(path.endswith("inotify") for path in opened(watch.pid)), what="watching")
     until(lambda: caught(watch.pid) & (1 << number - 1))
     watch.send_signal(number)
@@ -279,12 +372,27 @@ def test_watch_ends_cleanly_on_a_signal_in_every_mode(mode, number, tmp_path, vi
 
 def caught(pid: int) -> int:
     """The signals that a process handles itself, as a mask."""
-    return int(next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("SigCgt")).split()[1], 16)
+    return int(
+        next(
+            line
+            for line in Path(f"/proc/{pid}/status").read_text().splitlines()
+            if line.startswith("SigCgt")
+        ).split()[1],
+        16,
+    )
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=["TERM", "HUP"])
 def test_watch_around_a_command_passes_the_signal_on_and_ends_with_it(number):
-    watch = start("agent-strace", "watch", "--", "sh", "-c", "trap 'echo told; exit 7' TERM HUP; echo $$; while :; do sleep 0.05; done", start_new_session=True)
+    watch = start(
+        "agent-strace",
+        "watch",
+        "--",
+        "sh",
+        "-c",
+        "trap 'echo told; exit 7' TERM HUP; echo $$; while :; do sleep 0.05; done",
+        start_new_session=True,
+    )
     child = int(watch.stdout.readline())
     watch.send_signal(number)
     assert watch.stdout.readline() == b"told\n"
@@ -296,7 +404,17 @@ def test_a_breaker_that_is_told_to_end_leaves_no_grace_to_what_it_is_ending():
     code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready', flush=True); time.sleep(120)"
     agent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
     agent.stdout.readline()
-    watch = start("agent-strace", "watch", "--pid", agent.pid, "--max-retries", 3, "--on-violation", "kill", session_file(Stream().spiral(5)))
+    watch = start(
+        "agent-strace",
+        "watch",
+        "--pid",
+        agent.pid,
+        "--max-retries",
+        3,
+        "--on-violation",
+        "kill",
+        session_file(Stream().spiral(5)),
+    )
     until(lambda: b"RetryWatcher" in watch.stderr.readline())
     watch.send_signal(signal.SIGHUP)
     assert agent.wait(5) == -signal.SIGKILL
@@ -347,7 +465,11 @@ sys.exit(f"{torn} runs left half a line" if torn else 0)
 @pytest.mark.parametrize("writers", [1, 3])
 def test_writers_that_are_killed_leave_no_half_line_in_the_alert_file(tmp_path, writers):
     log = tmp_path / "alerts.log"
-    done = subprocess.run([sys.executable, "-I", "-c", WRITERS, ROOT, log, str(RUNS), str(writers)], capture_output=True, timeout=170)
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", WRITERS, ROOT, log, str(RUNS), str(writers)],
+        capture_output=True,
+        timeout=170,
+    )
     assert done.returncode == 0, done.stderr.decode()
 
 
@@ -361,7 +483,9 @@ def test_a_breaker_that_stands_still_as_it_writes_an_alert_holds_up_no_other(tmp
         assert path.read_bytes() == b"told\n" and time.monotonic() - began < 5
 
 
-def test_a_line_longer_than_a_page_is_cut_and_a_half_line_of_an_earlier_writer_is_not_continued(tmp_path):
+def test_a_line_longer_than_a_page_is_cut_and_a_half_line_of_an_earlier_writer_is_not_continued(
+    tmp_path,
+):
     path = tmp_path / "alerts.log"
     path.write_bytes(b"half a li")
     log = AlertFile(path)
@@ -376,5 +500,7 @@ def test_a_pipe_in_the_alert_files_place_stops_nothing(tmp_path):
     os.mkfifo(tmp_path / "alerts.log")
     stream = tripped(Stream())
     flood = b"".join(tripped(Stream()).bytes for _ in range(1500))
-    done = run("trace-alert", "--to", "file", "--file", tmp_path / "alerts.log", input=stream.bytes + flood)
+    done = run(
+        "trace-alert", "--to", "file", "--file", tmp_path / "alerts.log", input=stream.bytes + flood
+    )
     assert done.returncode == 0 and done.stdout == stream.bytes + flood

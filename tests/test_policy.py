@@ -131,12 +131,16 @@ def _reference(pattern: list[str], parts: list[str]) -> bool:
         return any(_reference(pattern[1:], parts[at:]) for at in range(len(parts) + 1))
     if not parts:
         return False
-    expression = "".join(".*" if char == "*" else "." if char == "?" else re.escape(char) for char in pattern[0])
+    expression = "".join(
+        ".*" if char == "*" else "." if char == "?" else re.escape(char) for char in pattern[0]
+    )
     return bool(re.fullmatch(expression, parts[0])) and _reference(pattern[1:], parts[1:])
 
 
 PART = st.text("ab", min_size=1, max_size=4)
-GLOB = st.one_of(st.just("**"), st.text("ab*?", min_size=1, max_size=5).filter(lambda part: "**" not in part))
+GLOB = st.one_of(
+    st.just("**"), st.text("ab*?", min_size=1, max_size=5).filter(lambda part: "**" not in part)
+)
 
 
 @settings(max_examples=600, deadline=None)
@@ -144,15 +148,27 @@ GLOB = st.one_of(st.just("**"), st.text("ab*?", min_size=1, max_size=5).filter(l
 @example(["**", "a", "**", "a"], ["a", "a"])
 @example(["a", "**", "**"], ["a"])
 def test_matching_is_that_of_trying_everything(pattern, parts):
-    lean = [part for at, part in enumerate(pattern) if part != "**" or pattern[at - 1 : at] != ["**"]]
+    lean = [
+        part for at, part in enumerate(pattern) if part != "**" or pattern[at - 1 : at] != ["**"]
+    ]
     assert matches("./" + "/".join(pattern), f"{ROOT}/{'/'.join(parts)}", wide=False) is (
-        _reference(lean, parts) or ("*" not in lean[-1] and "?" not in lean[-1] and any(_reference(lean, parts[:end]) for end in range(1, len(parts))))
+        _reference(lean, parts)
+        or (
+            "*" not in lean[-1]
+            and "?" not in lean[-1]
+            and any(_reference(lean, parts[:end]) for end in range(1, len(parts)))
+        )
     )
 
 
 def test_twenty_double_stars_cost_nothing():
     path = f"{ROOT}/{'/'.join(['a'] * 40)}"
-    patterns = ["/".join(["**", "a"] * 20) + "/b", "**/" * 20 + "b", "/".join(["**", "*a*"] * 20) + "/b", "/" + "/".join(["**", "a"] * 20) + "/b"]
+    patterns = [
+        "/".join(["**", "a"] * 20) + "/b",
+        "**/" * 20 + "b",
+        "/".join(["**", "*a*"] * 20) + "/b",
+        "/" + "/".join(["**", "a"] * 20) + "/b",
+    ]
     start = time.process_time()
     for pattern in patterns:
         for wide in (True, False):
@@ -179,21 +195,39 @@ MANY = [
 @pytest.mark.parametrize("make", MANY, ids=[make(1) for make in MANY])
 def test_ten_thousand_patterns(make, tmp_path):
     start = time.process_time()
-    made = policy(tmp_path, {"files": {"write": {"deny": [make(number) for number in range(10_000)], "allow": [make(number) for number in range(10_000)]}}})
+    made = policy(
+        tmp_path,
+        {
+            "files": {
+                "write": {
+                    "deny": [make(number) for number in range(10_000)],
+                    "allow": [make(number) for number in range(10_000)],
+                }
+            }
+        },
+    )
     root = Names.of(str(tmp_path))
     assert time.process_time() - start < 5
     start = time.process_time()
     for number in range(100):
-        assert made.path_verdict(Use("write", ""), Names.of(f"{tmp_path}/src/a/b/c/d{number}.py"), root).rule
+        assert made.path_verdict(
+            Use("write", ""), Names.of(f"{tmp_path}/src/a/b/c/d{number}.py"), root
+        ).rule
     assert time.process_time() - start < 10
 
 
 def test_ten_thousand_commands_and_hosts(tmp_path):
-    content = {"commands": {"deny": [f"tool{number} *" for number in range(10_000)]}, "network": {"allow": [f"*.host{number}.org" for number in range(10_000)]}}
+    content = {
+        "commands": {"deny": [f"tool{number} *" for number in range(10_000)]},
+        "network": {"allow": [f"*.host{number}.org" for number in range(10_000)]},
+    }
     made = policy(tmp_path, content)
     start = time.process_time()
     for number in range(200):
-        assert made.command_verdict(parse(f"tool{number} x")[0]).rule == f'denied by commands.deny "tool{number} *"'
+        assert (
+            made.command_verdict(parse(f"tool{number} x")[0]).rule
+            == f'denied by commands.deny "tool{number} *"'
+        )
         assert not made.host_verdict(f"a.host{number}.org").rule and made.host_verdict("a.org").rule
     assert time.process_time() - start < 2
 
@@ -210,7 +244,11 @@ def test_no_pattern_and_no_path_raises_anything_but_valueerror(pattern, path, wi
     except (ValueError, re.error):
         return
     where = place(absolute(path, ROOT), [ROOT])
-    assert isinstance(patterns.match(where, ROOT), str) and isinstance(patterns.possible(where, ROOT), bool) and isinstance(patterns.named(where, ROOT), str)
+    assert (
+        isinstance(patterns.match(where, ROOT), str)
+        and isinstance(patterns.possible(where, ROOT), bool)
+        and isinstance(patterns.named(where, ROOT), str)
+    )
 
 
 # ── Judging ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -225,11 +263,19 @@ def project(tmp_path):
 
 
 def test_deny_wins_over_allow(tmp_path, project):
-    made = policy(tmp_path, {"files": {"write": {"allow": ["src/**"], "deny": ["src/generated/**"]}}})
+    made = policy(
+        tmp_path, {"files": {"write": {"allow": ["src/**"], "deny": ["src/generated/**"]}}}
+    )
     root = Names.of(str(project))
     assert not made.path_verdict(Use("write", ""), Names.of(f"{project}/src/a.py"), root).rule
-    assert made.path_verdict(Use("write", ""), Names.of(f"{project}/src/generated/a.py"), root).rule == 'denied by files.write.deny "src/generated/**"'
-    assert made.path_verdict(Use("write", ""), Names.of(f"{project}/README"), root).rule == "outside files.write.allow"
+    assert (
+        made.path_verdict(Use("write", ""), Names.of(f"{project}/src/generated/a.py"), root).rule
+        == 'denied by files.write.deny "src/generated/**"'
+    )
+    assert (
+        made.path_verdict(Use("write", ""), Names.of(f"{project}/README"), root).rule
+        == "outside files.write.allow"
+    )
     assert not made.path_verdict(Use("read", ""), Names.of(f"{project}/README"), root).rule
 
 
@@ -254,19 +300,33 @@ def test_both_the_path_and_what_is_behind_it_are_judged(tmp_path, project):
 
 def test_a_session_in_a_linked_directory(tmp_path, project):
     (tmp_path / "link").symlink_to(project)
-    made = policy(tmp_path, {"files": {"write": {"allow": ["src/**", f"{tmp_path}/link/docs/**"], "deny": ["deploy/**"]}}})
+    made = policy(
+        tmp_path,
+        {
+            "files": {
+                "write": {"allow": ["src/**", f"{tmp_path}/link/docs/**"], "deny": ["deploy/**"]}
+            }
+        },
+    )
     for directory in (project, tmp_path / "link"):
         root = Names.of(str(directory))
         for name in (project, tmp_path / "link"):
             assert not made.path_verdict(Use("write", ""), Names.of(f"{name}/src/a"), root).rule
             assert not made.path_verdict(Use("write", ""), Names.of(f"{name}/docs/a"), root).rule
-            assert made.path_verdict(Use("write", ""), Names.of(f"{name}/deploy/a"), root).rule.startswith("denied")
+            assert made.path_verdict(
+                Use("write", ""), Names.of(f"{name}/deploy/a"), root
+            ).rule.startswith("denied")
 
 
-@pytest.mark.parametrize("path", ["/" + "a/" * 5000, "/a\0b", "/\ud83d/x", "/" + "x" * 5000, "//..//../etc"])
+@pytest.mark.parametrize(
+    "path", ["/" + "a/" * 5000, "/a\0b", "/\ud83d/x", "/" + "x" * 5000, "//..//../etc"]
+)
 def test_paths_that_no_system_call_takes(tmp_path, path):
     made = policy(tmp_path, {"files": {"write": {"allow": ["src/**"]}}})
-    assert made.path_verdict(Use("write", ""), Names.of(path), Names.of(str(tmp_path))).rule == "outside files.write.allow"
+    assert (
+        made.path_verdict(Use("write", ""), Names.of(path), Names.of(str(tmp_path))).rule
+        == "outside files.write.allow"
+    )
 
 
 @pytest.mark.parametrize(
@@ -285,22 +345,49 @@ def test_paths_that_no_system_call_takes(tmp_path, path):
     ],
 )
 def test_directories(tmp_path, access, path, extent, rule):
-    made = policy(tmp_path, {"files": {"write": {"deny": ["deploy/**", "*.pem"]}, "read": {"deny": ["secrets/**"]}}})
-    assert made.path_verdict(Use(access, "", extent=extent), Names.of(absolute(path, ROOT)), Names.of(ROOT)).rule == rule
+    made = policy(
+        tmp_path,
+        {"files": {"write": {"deny": ["deploy/**", "*.pem"]}, "read": {"deny": ["secrets/**"]}}},
+    )
+    assert (
+        made.path_verdict(
+            Use(access, "", extent=extent), Names.of(absolute(path, ROOT)), Names.of(ROOT)
+        ).rule
+        == rule
+    )
 
 
 def test_a_directory_that_may_hold_something_denied_is_not_passed_off_as_checked(tmp_path):
-    made = policy(tmp_path, {"files": {"write": {"deny": ["*.pem"]}, "read": {"deny": ["secrets/**"]}}})
-    assert made.path_verdict(Use("write", "", extent="all"), Names.of(f"{ROOT}/src"), Names.of(ROOT)).unjudged == "tree"
-    assert made.path_verdict(Use("read", "", extent="all"), Names.of(ROOT), Names.of(ROOT)).unjudged == "tree"
-    assert made.path_verdict(Use("read", "", extent="all"), Names.of(f"{ROOT}/src"), Names.of(ROOT)).unjudged == ""
+    made = policy(
+        tmp_path, {"files": {"write": {"deny": ["*.pem"]}, "read": {"deny": ["secrets/**"]}}}
+    )
+    assert (
+        made.path_verdict(
+            Use("write", "", extent="all"), Names.of(f"{ROOT}/src"), Names.of(ROOT)
+        ).unjudged
+        == "tree"
+    )
+    assert (
+        made.path_verdict(Use("read", "", extent="all"), Names.of(ROOT), Names.of(ROOT)).unjudged
+        == "tree"
+    )
+    assert (
+        made.path_verdict(
+            Use("read", "", extent="all"), Names.of(f"{ROOT}/src"), Names.of(ROOT)
+        ).unjudged
+        == ""
+    )
 
 
 def test_the_pattern_of_a_shell(tmp_path):
-    made = policy(tmp_path, {"files": {"write": {"deny": ["deploy/**"]}, "read": {"allow": ["src/**"]}}})
+    made = policy(
+        tmp_path, {"files": {"write": {"deny": ["deploy/**"]}, "read": {"allow": ["src/**"]}}}
+    )
 
     def verdict(access: str, path: str) -> tuple[str, str]:
-        found = made.path_verdict(Use(access, "", glob=True), Names.of(absolute(path, ROOT)), Names.of(ROOT))
+        found = made.path_verdict(
+            Use(access, "", glob=True), Names.of(absolute(path, ROOT)), Names.of(ROOT)
+        )
         return found.rule, found.unjudged
 
     assert verdict("write", "deploy/*.yml") == ('denied by files.write.deny "deploy/**"', "")
@@ -339,7 +426,11 @@ def test_commands_denied(tmp_path, pattern, line, denied):
 )  # fmt: skip
 def test_commands_allowed(tmp_path, line, outside):
     made = policy(tmp_path, {"commands": {"allow": ["pytest", "git status", "sudo make"]}})
-    assert [str(found) for found in parse(line.replace(" ;", " \\;")) if found.words and made.command_verdict(found).rule] == outside
+    assert [
+        str(found)
+        for found in parse(line.replace(" ;", " \\;"))
+        if found.words and made.command_verdict(found).rule
+    ] == outside
 
 
 @pytest.mark.parametrize(
@@ -363,7 +454,9 @@ def test_hosts(tmp_path, network, host, rule):
     assert policy(tmp_path, {"network": network}).host_verdict(host).rule == rule
 
 
-@pytest.mark.parametrize("host", ["https://github.com", "github.com:443", "github.com/x", "a b", "", "*.*", "-"])
+@pytest.mark.parametrize(
+    "host", ["https://github.com", "github.com:443", "github.com/x", "a b", "", "*.*", "-"]
+)
 def test_what_is_no_host(host):
     with pytest.raises(ValueError, match="without scheme, port and path"):
         HostPatterns([host])
@@ -415,7 +508,12 @@ def test_a_bad_policy_is_refused_with_file_key_and_what_was_expected(tmp_path, c
 
 
 def test_a_policy_that_is_not_there_or_no_file_or_not_readable(tmp_path):
-    for path, said in ((tmp_path / "none.json", "there is no such file"), (tmp_path, "directory"), (Path("/dev/zero"), "expected a file"), (tmp_path / "none" / "x", "no such file")):
+    for path, said in (
+        (tmp_path / "none.json", "there is no such file"),
+        (tmp_path, "directory"),
+        (Path("/dev/zero"), "expected a file"),
+        (tmp_path / "none" / "x", "no such file"),
+    ):
         with pytest.raises(PolicyError) as raised:
             load(path)
         assert str(path) in str(raised.value) and said in str(raised.value).lower()
@@ -441,7 +539,9 @@ def test_a_policy_that_others_can_write_is_warned_of(tmp_path, capfd):
 
 
 def test_allowed_hosts_that_say_nothing_are_warned_of(tmp_path, capfd):
-    policy(tmp_path, {"network": {"deny_all": False, "allow": ["a.org"]}, "commands": {"deny": ["x"]}})
+    policy(
+        tmp_path, {"network": {"deny_all": False, "allow": ["a.org"]}, "commands": {"deny": ["x"]}}
+    )
     assert "network.allow says nothing while network.deny_all is false" in capfd.readouterr().err
 
 
@@ -458,12 +558,40 @@ def test_a_policy_from_a_pipe(tmp_path):
 
 def test_what_a_policy_covers(tmp_path):
     made = policy(tmp_path, {"files": {"read": {"deny": ["a"]}}, "network": {"deny_all": False}})
-    assert made.covers("read", "write") and not made.covers("write") and not made.covers("command", "network")
+    assert (
+        made.covers("read", "write")
+        and not made.covers("write")
+        and not made.covers("command", "network")
+    )
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=5), lambda inside: st.lists(inside, max_size=3) | st.dictionaries(
-    st.sampled_from(["files", "read", "write", "allow", "deny", "commands", "network", "deny_all", "x"]), inside, max_size=3), max_leaves=12))
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+        lambda inside: (
+            st.lists(inside, max_size=3)
+            | st.dictionaries(
+                st.sampled_from(
+                    [
+                        "files",
+                        "read",
+                        "write",
+                        "allow",
+                        "deny",
+                        "commands",
+                        "network",
+                        "deny_all",
+                        "x",
+                    ]
+                ),
+                inside,
+                max_size=3,
+            )
+        ),
+        max_leaves=12,
+    )
+)
 def test_any_json_is_a_policy_or_refused(tmp_path_factory, content):
     path = tmp_path_factory.getbasetemp() / "any.json"
     path.write_text(json.dumps(content))
@@ -477,12 +605,16 @@ def test_random_bytes_are_refused(tmp_path):
     chance = random.Random(5)
     path = tmp_path / "bytes"
     for _ in range(200):
-        path.write_bytes(bytes(chance.choice(b'{}[]",:\\ \n\xff\x00abc') for _ in range(chance.randrange(30))))
+        path.write_bytes(
+            bytes(chance.choice(b'{}[]",:\\ \n\xff\x00abc') for _ in range(chance.randrange(30)))
+        )
         with pytest.raises(PolicyError):
             load(path)
 
 
-NAME = st.sampled_from(["a", "b", "link", "up", "loop", "file", "shut", "hidden", "gone", "..", ".", ""])
+NAME = st.sampled_from(
+    ["a", "b", "link", "up", "loop", "file", "shut", "hidden", "gone", "..", ".", ""]
+)
 
 
 @pytest.fixture(scope="module")
@@ -492,7 +624,12 @@ def tree(tmp_path_factory):
     for where in (top, top / "a", top / "a" / "b", top / "shut", top / "shut" / "a"):
         where.mkdir(exist_ok=True)
         (where / "file").write_text("")
-        for name, to in {"link": "a", "up": "../a", "loop": "loop", "hidden": str(top / "a" / "b")}.items():
+        for name, to in {
+            "link": "a",
+            "up": "../a",
+            "loop": "loop",
+            "hidden": str(top / "a" / "b"),
+        }.items():
             (where / name).symlink_to(to)
     (top / "b").symlink_to("a/link/gone")
     (top / "shut").chmod(0)
@@ -501,7 +638,11 @@ def tree(tmp_path_factory):
 
 
 @settings(max_examples=500, deadline=None)
-@given(parts=st.lists(NAME, max_size=7), lead=st.sampled_from(["{}/", "/{}/", "{}/../{}/", "", "/", "//"]), last=st.sampled_from(["", "/", "/x" * 3000, "/" + "x" * 300, "\0", "\ud83d"]))
+@given(
+    parts=st.lists(NAME, max_size=7),
+    lead=st.sampled_from(["{}/", "/{}/", "{}/../{}/", "", "/", "//"]),
+    last=st.sampled_from(["", "/", "/x" * 3000, "/" + "x" * 300, "\0", "\ud83d"]),
+)
 def test_what_is_behind_a_path_is_what_realpath_finds(tree, parts, lead, last):
     path = lead.format(tree, tree.name) + "/".join(parts) + last
     try:

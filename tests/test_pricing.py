@@ -62,7 +62,10 @@ def _seconds(call) -> float:
 def test_no_current_model_of_the_big_three_is_missing(model):
     price = TABLE.find(model)
     assert price and not price.estimated
-    assert price.at(NOVEMBER, 1000).input > 0 and price.at(NOVEMBER, 1000).output > price.at(NOVEMBER, 1000).input
+    assert (
+        price.at(NOVEMBER, 1000).input > 0
+        and price.at(NOVEMBER, 1000).output > price.at(NOVEMBER, 1000).input
+    )
 
 
 @pytest.mark.parametrize(
@@ -86,12 +89,36 @@ def test_a_model_is_known_by_every_spelling_of_its_name(name, dollars):
     assert TABLE.find(name).estimated is False
 
 
-@pytest.mark.parametrize("name", ["claude-opus-7", "claude-opus-4-80", "claude-sonnet-4-7", "claude-sonnet-5-6", "claude-sonnet-50", "gpt-5.3-codex-spark", "foo-bar-1", "gpt-7", "claude", "-", "*", ""])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "claude-opus-7",
+        "claude-opus-4-80",
+        "claude-sonnet-4-7",
+        "claude-sonnet-5-6",
+        "claude-sonnet-50",
+        "gpt-5.3-codex-spark",
+        "foo-bar-1",
+        "gpt-7",
+        "claude",
+        "-",
+        "*",
+        "",
+    ],
+)
 def test_nothing_is_guessed_from_a_models_family(name):
     assert TABLE.find(name) is None
 
 
-@pytest.mark.parametrize("name", ["gpt-5-high", "claude-4.5-sonnet-thinking-high", "groq/kimi-k2.6", "gemini-3.6-flash-experimental"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "gpt-5-high",
+        "claude-4.5-sonnet-thinking-high",
+        "groq/kimi-k2.6",
+        "gemini-3.6-flash-experimental",
+    ],
+)
 def test_a_name_that_is_only_near_gives_an_estimate(name):
     assert TABLE.find(name).estimated is True
 
@@ -102,10 +129,15 @@ def test_text_of_no_model_and_what_is_given_away_is_free_and_not_unpriced():
 
 
 def test_cached_input_is_billed_apart():
-    usage = Usage(prompt=4 * MILLION, read=MILLION, written=2 * MILLION, written_1h=MILLION, output=MILLION)
+    usage = Usage(
+        prompt=4 * MILLION, read=MILLION, written=2 * MILLION, written_1h=MILLION, output=MILLION
+    )
     assert usd("claude-opus-4-8", usage) == 5 + 0.5 + 6.25 + 10 + 25
     # What a model has no price for costs what other input does.
-    assert usd("gpt-5.5-pro", Usage(prompt=1000, read=400, written=300, written_1h=100)) == 1000 * 30 / MILLION
+    assert (
+        usd("gpt-5.5-pro", Usage(prompt=1000, read=400, written=300, written_1h=100))
+        == 1000 * 30 / MILLION
+    )
 
 
 def test_cache_reads_are_no_fixed_part_of_input():
@@ -136,19 +168,45 @@ def test_prices_are_those_of_the_day():
 
 
 def test_prices_by_the_hour():
-    assert [rate("deepseek-v4-pro", NOVEMBER + hour * 3600) for hour in (0, 1, 3.99, 4, 6, 10)] == [0.66, 1.32, 1.32, 0.66, 1.32, 0.66]
-    over_midnight = Table({"models": {"m": {"input": 1, "output": 1, "hours": [{"utc": ["22:00", "02:00"], "input": 2, "output": 2}]}}})
-    assert [over_midnight.find("m").at(NOVEMBER + hour * 3600, 1).input // MILLION for hour in (0, 1, 2, 21, 22)] == [2, 2, 1, 1, 2]
+    assert [rate("deepseek-v4-pro", NOVEMBER + hour * 3600) for hour in (0, 1, 3.99, 4, 6, 10)] == [
+        0.66,
+        1.32,
+        1.32,
+        0.66,
+        1.32,
+        0.66,
+    ]
+    over_midnight = Table(
+        {
+            "models": {
+                "m": {
+                    "input": 1,
+                    "output": 1,
+                    "hours": [{"utc": ["22:00", "02:00"], "input": 2, "output": 2}],
+                }
+            }
+        }
+    )
+    assert [
+        over_midnight.find("m").at(NOVEMBER + hour * 3600, 1).input // MILLION
+        for hour in (0, 1, 2, 21, 22)
+    ] == [2, 2, 1, 1, 2]
 
 
 def test_fast_batch_priority_flex_and_regional_use():
-    assert rate("claude-opus-4-8", NOVEMBER, "fast") == 10 and rate("claude-opus-5-5", NOVEMBER, "fast") == 8
+    assert (
+        rate("claude-opus-4-8", NOVEMBER, "fast") == 10
+        and rate("claude-opus-5-5", NOVEMBER, "fast") == 8
+    )
     assert usd("claude-opus-5-5", Usage(MILLION, MILLION), NOVEMBER, "fast") == 0.4
     assert rate("claude-opus-4-8", AUGUST, "batch") == 2.5
     assert rate("claude-opus-4-8", AUGUST, "regional") == 5.5
     assert rate("claude-opus-4-8", AUGUST, "batch", "regional") == 2.75
     assert rate("claude-opus-4-8", AUGUST, "priority") == 5
-    assert [rate("gpt-5.5", NOVEMBER, mode) for mode in ("", "default", "standard", "priority", "fast", "flex", "batch")] == [5, 5, 5, 12.5, 12.5, 2.5, 2.5]
+    assert [
+        rate("gpt-5.5", NOVEMBER, mode)
+        for mode in ("", "default", "standard", "priority", "fast", "flex", "batch")
+    ] == [5, 5, 5, 12.5, 12.5, 2.5, 2.5]
     assert rate("gpt-5.6-luna", JANUARY, "flex") == 0.5
     assert usd("gpt-5.4", Usage(300_000), NOVEMBER, "priority") == 1.5
     assert usd("gpt-5.4", Usage(300_000), NOVEMBER, "batch") == 0.75
@@ -157,14 +215,23 @@ def test_fast_batch_priority_flex_and_regional_use():
 
 def test_a_mode_without_a_price_of_its_own_gives_an_estimate():
     assert TABLE.find("claude-opus-4-8", "fast").estimated is False
-    assert TABLE.find("claude-opus-4-6", "fast").estimated is True and rate("claude-opus-4-6", AUGUST, "fast") == 30
-    assert TABLE.find("claude-haiku-4-5", "fast").estimated is True and rate("claude-haiku-4-5", AUGUST, "fast") == 1
+    assert (
+        TABLE.find("claude-opus-4-6", "fast").estimated is True
+        and rate("claude-opus-4-6", AUGUST, "fast") == 30
+    )
+    assert (
+        TABLE.find("claude-haiku-4-5", "fast").estimated is True
+        and rate("claude-haiku-4-5", AUGUST, "fast") == 1
+    )
     assert TABLE.find("gpt-5.5", "something new").estimated is True
 
 
 def test_web_searches_are_billed_by_the_thousand():
     assert usd("claude-opus-4-8", Usage(MILLION, searches=10)) == 5.1
-    assert usd("gemini-2.5-pro", Usage(searches=1000)) == 35 and usd("gemini-3.8-flash", Usage(searches=1000)) == 14
+    assert (
+        usd("gemini-2.5-pro", Usage(searches=1000)) == 35
+        and usd("gemini-3.8-flash", Usage(searches=1000)) == 14
+    )
     assert usd("claude-opus-4-8", Usage(MILLION, searches=10), NOVEMBER, "batch") == 2.6
 
 
@@ -179,7 +246,9 @@ COUNTS = st.integers(0, 10**7)
 
 
 @given(COUNTS, COUNTS, COUNTS, COUNTS, COUNTS)
-def test_caching_saves_what_the_prompt_would_have_cost_without_it(plain, read, written, hour, output):
+def test_caching_saves_what_the_prompt_would_have_cost_without_it(
+    plain, read, written, hour, output
+):
     rates = TABLE.find("claude-opus-4-8").at(NOVEMBER, 1)
     usage = Usage(plain + read + written + hour, read, written + hour, hour, output)
     assert rates.cost(usage) + rates.saved(usage) == rates.cost(Usage(usage.prompt, output=output))
@@ -205,7 +274,10 @@ def test_every_price_of_the_table_is_whole_and_every_model_is_found_by_its_own_n
 
 
 PRICES = st.one_of(
-    st.floats(0, 10**9), st.integers(0, 10**9), st.integers(0, 10**10).map(lambda number: number / 10**6), st.integers(0, 10**10).map(lambda number: number / 10**7),
+    st.floats(0, 10**9),
+    st.integers(0, 10**9),
+    st.integers(0, 10**10).map(lambda number: number / 10**6),
+    st.integers(0, 10**10).map(lambda number: number / 10**7),
 )
 
 
@@ -217,7 +289,9 @@ def test_a_price_is_rounded_from_its_decimals_as_they_are_written(price):
 
 def test_makers_come_before_those_who_sell_on():
     providers = [key.partition("/")[0] for key in built_in()["models"]]
-    assert providers.index("anthropic") < providers.index("aws") and providers.index("openai") < providers.index("azure")
+    assert providers.index("anthropic") < providers.index("aws") and providers.index(
+        "openai"
+    ) < providers.index("azure")
 
 
 @pytest.fixture
@@ -231,9 +305,22 @@ def file(tmp_path):
 
 
 def test_a_file_of_ones_own_goes_over_the_table(file):
-    own = load(file({"models": {"anthropic/claude-opus-4-8": {"input": 1, "output": 2}, "house-model": {"names": ["house-*"], "input": 3, "output": 4, "fast": 2}}}))
+    own = load(
+        file(
+            {
+                "models": {
+                    "anthropic/claude-opus-4-8": {"input": 1, "output": 2},
+                    "house-model": {"names": ["house-*"], "input": 3, "output": 4, "fast": 2},
+                }
+            }
+        )
+    )
     table = Table(built_in(), own)
-    assert usd("claude-opus-4-8", Usage(MILLION), NOVEMBER, table=table) == usd("us.anthropic.claude-opus-4-8", Usage(MILLION), NOVEMBER, table=table) / 1.1 == 1
+    assert (
+        usd("claude-opus-4-8", Usage(MILLION), NOVEMBER, table=table)
+        == usd("us.anthropic.claude-opus-4-8", Usage(MILLION), NOVEMBER, table=table) / 1.1
+        == 1
+    )
     assert usd("house-model", Usage(MILLION, output=MILLION), NOVEMBER, table=table) == 7
     assert usd("house-model", Usage(MILLION), NOVEMBER, "fast", table=table) == 6
     assert usd("gpt-5.5", Usage(MILLION), NOVEMBER, table=table) == 10
@@ -262,14 +349,29 @@ LITELLM = {
 
 def test_a_file_in_litellms_form(file):
     table = Table(built_in(), load(file(LITELLM)))
-    usage = Usage(prompt=4 * MILLION, read=MILLION, written=2 * MILLION, written_1h=MILLION, output=MILLION, searches=100)
+    usage = Usage(
+        prompt=4 * MILLION,
+        read=MILLION,
+        written=2 * MILLION,
+        written_1h=MILLION,
+        output=MILLION,
+        searches=100,
+    )
     assert usd("claude-opus-9", usage, table=table) == 5 + 0.5 + 6.25 + 10 + 25 + 1
-    assert [usd("claude-opus-9", Usage(MILLION), NOVEMBER, mode, table=table) for mode in ("fast", "regional", "batch", "priority")] == [10, 5.5, 2.5, 5]
+    assert [
+        usd("claude-opus-9", Usage(MILLION), NOVEMBER, mode, table=table)
+        for mode in ("fast", "regional", "batch", "priority")
+    ] == [10, 5.5, 2.5, 5]
     assert usd("gpt-9", Usage(272_000, output=1000), table=table) == pytest.approx(0.68 + 0.015)
     assert usd("gpt-9", Usage(300_000, output=1000), table=table) == pytest.approx(1.5 + 0.0225)
-    assert [usd("gpt-9", Usage(100_000), NOVEMBER, mode, table=table) for mode in ("priority", "flex")] == [0.5, 0.125]
+    assert [
+        usd("gpt-9", Usage(100_000), NOVEMBER, mode, table=table) for mode in ("priority", "flex")
+    ] == [0.5, 0.125]
     assert usd("gpt-9", Usage(300_000), NOVEMBER, "flex", table=table) == 0.75
-    assert usd("dashscope/qwen-9", Usage(30_000, output=1000), table=table) == 0.035 and usd("dashscope/qwen-9", Usage(40_000, output=1000), table=table) == 0.085
+    assert (
+        usd("dashscope/qwen-9", Usage(30_000, output=1000), table=table) == 0.035
+        and usd("dashscope/qwen-9", Usage(40_000, output=1000), table=table) == 0.085
+    )
     assert table.find("deepseek-9").estimated is True
     assert table.find("speaker") is None and table.find("sample_spec") is None
     assert usd("claude-opus-4-8", Usage(MILLION), table=table) == 5
@@ -310,18 +412,29 @@ def test_the_built_in_table_passes_its_own_check():
     assert load(str(BUILT_IN))["models"] == built_in()["models"]
 
 
-@pytest.mark.skipif(not (SHARED / "prices" / "litellm-trimmed.json").exists(), reason="LiteLLM's prices are not beside the project")
+@pytest.mark.skipif(
+    not (SHARED / "prices" / "litellm-trimmed.json").exists(),
+    reason="LiteLLM's prices are not beside the project",
+)
 def test_the_table_agrees_with_litellm():
     theirs = json.loads((SHARED / "prices" / "litellm-trimmed.json").read_text())["models"]
     agreed, differ = 0, set()
     for name, entry in theirs.items():
-        if entry.get("provider") not in ("anthropic", "openai") or not name.startswith(("claude-", "gpt-5", "gpt-6", "o3", "o4")):
+        if entry.get("provider") not in ("anthropic", "openai") or not name.startswith(
+            ("claude-", "gpt-5", "gpt-6", "o3", "o4")
+        ):
             continue
         price = TABLE.find(name)
         if price is None or price.estimated:
             continue
         rates = price.at(NOVEMBER, 1000)
-        ours = {"input": rates.input, "output": rates.output, "cache_read": rates.read, "cache_write_5m": rates.write, "cache_write_1h": rates.write_1h}
+        ours = {
+            "input": rates.input,
+            "output": rates.output,
+            "cache_read": rates.read,
+            "cache_write_5m": rates.write,
+            "cache_write_1h": rates.write_1h,
+        }
         for kind, amount in ours.items():
             # Nothing, and zero, stand for "costs what other input does".
             if entry.get(kind):

@@ -74,7 +74,9 @@ def test_the_start_time_is_field_22_of_stat():
         assert identify(os.getpid()).started == file.read().rpartition(")")[2].split()[19]
 
 
-@pytest.mark.parametrize("pid", [0, -1, -os.getpid(), 2**22 + 1], ids=["0", "-1", "our group", "none"])
+@pytest.mark.parametrize(
+    "pid", [0, -1, -os.getpid(), 2**22 + 1], ids=["0", "-1", "our group", "none"]
+)
 def test_no_process_has_no_identity(way, pid):
     assert identify(pid) is None
     assert process_at(pid) is None
@@ -95,7 +97,9 @@ def test_a_zombie_is_no_process(way, plant):
 def test_a_threads_number_is_no_process():
     numbers: list[int] = []
     told, leave = threading.Event(), threading.Event()
-    thread = threading.Thread(target=lambda: (numbers.append(threading.get_native_id()), told.set(), leave.wait(20)))
+    thread = threading.Thread(
+        target=lambda: (numbers.append(threading.get_native_id()), told.set(), leave.wait(20))
+    )
     thread.start()
     told.wait(20)
     try:
@@ -117,9 +121,14 @@ ctypes.CDLL(None).syscall({"x86_64": 60, "aarch64": 93}[platform.machine()], 0)
 
 
 @linux
-@pytest.mark.skipif(os.uname().machine not in ("x86_64", "aarch64"), reason="the number of exit(2) is not known for this machine")
+@pytest.mark.skipif(
+    os.uname().machine not in ("x86_64", "aarch64"),
+    reason="the number of exit(2) is not known for this machine",
+)
 def test_a_process_whose_first_thread_has_ended_lives():
-    with subprocess.Popen([sys.executable, "-c", FIRST_THREAD_ENDS], stdout=subprocess.PIPE) as child:
+    with subprocess.Popen(
+        [sys.executable, "-c", FIRST_THREAD_ENDS], stdout=subprocess.PIPE
+    ) as child:
         try:
             assert child.stdout.readline() == b"ready\n"
             until(lambda: process_at(child.pid).state == "Z", what="the end of its first thread")
@@ -142,8 +151,12 @@ def test_a_name_with_brackets_and_blanks_hides_nothing(plant):
 
 
 def test_a_process_that_executes_another_program_stays_the_same(way):
-    code = "import os, sys; print(flush=True); sys.stdin.read(1); os.execvp('sleep', ['sleep', '60'])"
-    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+    code = (
+        "import os, sys; print(flush=True); sys.stdin.read(1); os.execvp('sleep', ['sleep', '60'])"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as child:
         child.stdout.readline()
         before = identify(child.pid)
         child.stdin.write(b"x")
@@ -167,17 +180,42 @@ def test_an_ended_process_is_not_alive(way, plant):
 
 
 def test_what_stands_above_and_below(way, plant):
-    tree = plant({"name": "wrapper", "children": [{"name": "agent", "children": [{"name": "shell", "session": True, "children": [{"name": "tool"}]}]}]})
+    tree = plant(
+        {
+            "name": "wrapper",
+            "children": [
+                {
+                    "name": "agent",
+                    "children": [
+                        {"name": "shell", "session": True, "children": [{"name": "tool"}]}
+                    ],
+                }
+            ],
+        }
+    )
     pids = tree.pids
     assert ancestors(pids["agent"])[0] == identify(pids["wrapper"])
-    assert [each.pid for each in descendants(pids["wrapper"])] == [pids["agent"], pids["shell"], pids["tool"]]
+    assert [each.pid for each in descendants(pids["wrapper"])] == [
+        pids["agent"],
+        pids["shell"],
+        pids["tool"],
+    ]
     up = [each.pid for each in ancestors(pids["tool"])]
     assert up[:4] == [pids["shell"], pids["agent"], pids["wrapper"], os.getpid()]
-    assert [each.pid for each in ancestors(os.getpid())][:1] == ([os.getppid()] if os.getppid() else []), "a container has no parent"
+    assert [each.pid for each in ancestors(os.getpid())][:1] == (
+        [os.getppid()] if os.getppid() else []
+    ), "a container has no parent"
 
 
 def test_an_orphan_is_nobodys_descendant_but_stays_in_its_session(way, plant):
-    tree = plant({"name": "agent", "children": [{"name": "shell", "session": True, "children": [{"name": "orphan", "orphan": True}]}]})
+    tree = plant(
+        {
+            "name": "agent",
+            "children": [
+                {"name": "shell", "session": True, "children": [{"name": "orphan", "orphan": True}]}
+            ],
+        }
+    )
     orphan = tree.pids["orphan"]
     assert orphan not in [each.pid for each in descendants(tree.pids["agent"])]
     assert process_at(orphan).session == tree.pids["shell"] == process_at(orphan).group
@@ -189,7 +227,10 @@ def row(pid: int, above: int) -> Process:
 
 def test_below_names_each_once_and_ends_where_a_table_turns_in_circles():
     # A table is not read at one instant: two rows of it may name each other as parents.
-    table = {each.pid: each for each in (row(2, 1), row(3, 2), row(4, 3), row(5, 6), row(6, 5), row(7, 1))}
+    table = {
+        each.pid: each
+        for each in (row(2, 1), row(3, 2), row(4, 3), row(5, 6), row(6, 5), row(7, 1))
+    }
     assert [each.pid for each in below([2], table)] == [3, 4]
     assert [each.pid for each in below([2, 3], table)] == [4]
     assert [each.pid for each in below([5], table)] == [6]
@@ -217,7 +258,10 @@ def test_a_stopped_process_stands_still(way, plant):
 
 
 def test_its_command_line(way):
-    with subprocess.Popen([sys.executable, "-c", "print(flush=True); import signal; signal.pause()", "two"], stdout=subprocess.PIPE) as child:
+    with subprocess.Popen(
+        [sys.executable, "-c", "print(flush=True); import signal; signal.pause()", "two"],
+        stdout=subprocess.PIPE,
+    ) as child:
         child.stdout.readline()
         words = command_line(child.pid)
         child.kill()
@@ -228,7 +272,10 @@ def test_its_command_line(way):
 @linux
 def test_a_command_lines_words_are_kept_whole():
     odd = ["a b", "", "über", os.fsdecode(b"\xff"), "--x=y\nz"]
-    with subprocess.Popen([sys.executable, "-c", "print(flush=True); import signal; signal.pause()", *odd], stdout=subprocess.PIPE) as child:
+    with subprocess.Popen(
+        [sys.executable, "-c", "print(flush=True); import signal; signal.pause()", *odd],
+        stdout=subprocess.PIPE,
+    ) as child:
         child.stdout.readline()
         words = command_line(child.pid)
         child.kill()
@@ -238,7 +285,11 @@ def test_a_command_lines_words_are_kept_whole():
 def test_its_directory(way, tmp_path):
     if way == "ps" and not shutil.which("lsof"):
         pytest.skip("there is no lsof(8) here")
-    with subprocess.Popen([sys.executable, "-c", "print(flush=True); import signal; signal.pause()"], stdout=subprocess.PIPE, cwd=tmp_path) as child:
+    with subprocess.Popen(
+        [sys.executable, "-c", "print(flush=True); import signal; signal.pause()"],
+        stdout=subprocess.PIPE,
+        cwd=tmp_path,
+    ) as child:
         child.stdout.readline()
         folder = cwd(child.pid)
         child.kill()
@@ -253,7 +304,9 @@ def test_its_user(way):
 
 @linux
 def test_a_variable_of_its_environment(plant):
-    tree = plant({"name": "agent", "environment": {"SESSION": "a=b", "EMPTY": "", "SESSION_NOT": "x"}})
+    tree = plant(
+        {"name": "agent", "environment": {"SESSION": "a=b", "EMPTY": "", "SESSION_NOT": "x"}}
+    )
     agent = tree.pids["agent"]
     assert environment_value(agent, "SESSION") == "a=b"
     assert environment_value(agent, "EMPTY") == ""
@@ -275,7 +328,9 @@ def test_who_holds_a_file_open(way, tmp_path):
     assert holders(file) == []
     with open(file) as _:
         assert holders(file) == [me]
-        assert holders(file, writing=True) == [], "whoever follows the session reads it: that is not the agent"
+        assert holders(file, writing=True) == [], (
+            "whoever follows the session reads it: that is not the agent"
+        )
         with open(file, "a") as _, open(file, "a") as _:
             assert holders(file, writing=True) == [me]
     with open(file, "r+") as _:
@@ -290,7 +345,11 @@ def test_a_file_is_held_by_whatever_name(tmp_path):
     with open(file, "a"):
         file.rename(renamed)
         os.link(renamed, linked)
-        assert holders(renamed, writing=True) == holders(linked, writing=True) == [identify(os.getpid())]
+        assert (
+            holders(renamed, writing=True)
+            == holders(linked, writing=True)
+            == [identify(os.getpid())]
+        )
 
 
 @linux

@@ -22,12 +22,26 @@ START = 1_790_000_000.0
 
 
 def line(kind: str, at: float = 0.0, session: str = "s", **data: object) -> bytes:
-    fields = {"event_type": kind, "timestamp": START + at, "event_id": f"{kind}{at}", "session_id": session, "data": data}
+    fields = {
+        "event_type": kind,
+        "timestamp": START + at,
+        "event_id": f"{kind}{at}",
+        "session_id": session,
+        "data": data,
+    }
     return orjson.dumps(fields) + b"\n"
 
 
 ODD = [
-    b"", b"\n", b"{}\n", b"not JSON\n", b"[1]\n", b"\xff\xfe\n", b'{"event_type":"llm_response","timestamp":1790000000.0\n', b"}\n", b" \r\n",
+    b"",
+    b"\n",
+    b"{}\n",
+    b"not JSON\n",
+    b"[1]\n",
+    b"\xff\xfe\n",
+    b'{"event_type":"llm_response","timestamp":1790000000.0\n',
+    b"}\n",
+    b" \r\n",
     # Other forms of the same: keys in another order, spaces, a key that comes again, a type in other letters.
     b'{"timestamp":1790000001.0,"event_type":"tool_call","session_id":"s","event_id":"c","data":{}}\n',
     b'{"event_type": "tool_call", "timestamp": 1790000001.0, "session_id": "s", "event_id": "c", "data": {}}\n',
@@ -42,11 +56,20 @@ ODD = [
     line("llm_response", 4, event_type="tool_call"),
 ]
 LINES = st.one_of(
-    st.builds(line, st.sampled_from(KNOWN), st.floats(0, 1000), st.sampled_from(["s", "t", "ü\n"]), text=st.text(max_size=8)), st.sampled_from(ODD)
+    st.builds(
+        line,
+        st.sampled_from(KNOWN),
+        st.floats(0, 1000),
+        st.sampled_from(["s", "t", "ü\n"]),
+        text=st.text(max_size=8),
+    ),
+    st.sampled_from(ODD),
 )
 
 
-def read(content: bytes, sees: frozenset[str] = frozenset(), known: dict[str, float] | None = None) -> tuple[list[Event], Reader]:
+def read(
+    content: bytes, sees: frozenset[str] = frozenset(), known: dict[str, float] | None = None
+) -> tuple[list[Event], Reader]:
     """The events of a stream that ends, as `Reader` has them; whoever looks at them knows each session as soon as it has begun."""
     source, sink = os.pipe()
     with open(sink, "wb") as file:
@@ -64,13 +87,23 @@ def read(content: bytes, sees: frozenset[str] = frozenset(), known: dict[str, fl
 
 
 def told(events: list[Event], kinds: frozenset[str]) -> list[tuple[object, ...]]:
-    return [(each.type, each.time, each.session, each.id, each.parent, each.data) for each in events if each.type in kinds]
+    return [
+        (each.type, each.time, each.session, each.id, each.parent, each.data)
+        for each in events
+        if each.type in kinds
+    ]
 
 
-SEEN = [frozenset({"tool_call", "tool_result"}), frozenset({"violation"}), frozenset({"llm_response", "tick", "session_end"})]
+SEEN = [
+    frozenset({"tool_call", "tool_result"}),
+    frozenset({"violation"}),
+    frozenset({"llm_response", "tick", "session_end"}),
+]
 
 
-@given(st.lists(LINES, max_size=12), st.sampled_from(SEEN), st.sampled_from([None, ("s",), ("s", "t")]))
+@given(
+    st.lists(LINES, max_size=12), st.sampled_from(SEEN), st.sampled_from([None, ("s",), ("s", "t")])
+)
 def test_what_is_not_looked_into_flows_on_and_hides_nothing(content, sees, before):
     whole = b"".join(content)
     every, _ = read(whole)
@@ -93,7 +126,9 @@ def test_of_a_session_that_is_not_known_all_is_read(content, sees):
 
 def test_lines_in_a_row_that_nobody_looks_into_are_one():
     content = [line("llm_response", at) for at in range(5)]
-    events, reader = read(b"".join(content[:3]) + line("tool_call", 3) + b"".join(content[3:]), SEEN[0])
+    events, reader = read(
+        b"".join(content[:3]) + line("tool_call", 3) + b"".join(content[3:]), SEEN[0]
+    )
     assert [each.type for each in events] == ["", "tool_call", ""]
     assert [each.time for each in events] == [START + 2, START + 3, START + 4]
     assert reader.number == 6 and not reader.bad
@@ -101,7 +136,9 @@ def test_lines_in_a_row_that_nobody_looks_into_are_one():
 
 def test_a_bad_line_has_its_number_whatever_was_passed_before(capfd):
     content = [line("llm_response", at) for at in range(5)]
-    read(b"".join(content) + b"{\n" + b"".join(content) + line("llm_response")[:-3] + b"\n", SEEN[0])
+    read(
+        b"".join(content) + b"{\n" + b"".join(content) + line("llm_response")[:-3] + b"\n", SEEN[0]
+    )
     said = capfd.readouterr().err
     assert "standard input:6: not JSON" in said and "standard input:12: not JSON" in said
 
@@ -132,9 +169,16 @@ def mixed() -> bytes:
         if kind == "llm_response" and (who == 2 or (who == 1 and number < 450)):
             continue
         if kind == "tool_result" and number % 7 == 0:
-            fields = fields | {"event_type": "error", "data": fields["data"] | {"error": "Exit code 1", "exit_code": 1, "tool_name": "Bash"}}
+            fields = fields | {
+                "event_type": "error",
+                "data": fields["data"]
+                | {"error": "Exit code 1", "exit_code": 1, "tool_name": "Bash"},
+            }
         if kind == "tool_call" and number % 3:
-            fields = fields | {"data": fields["data"] | {"tool_name": "Bash", "arguments": {"command": f"make {who}"}}}
+            fields = fields | {
+                "data": fields["data"]
+                | {"tool_name": "Bash", "arguments": {"command": f"make {who}"}}
+            }
         content.append(orjson.dumps(fields) + b"\n")
         if number % 290 == 289 and ended < 2:
             ended += 1
@@ -142,13 +186,26 @@ def mixed() -> bytes:
     return b"".join(content)
 
 
-LIMITS = [(cost, {}), (detect_cost, {"max": 0.05}), (detect_duration, {"max": 60.0}), (detect_loop, {}), (detect_retry, {"max": 2}), (detect_stall, {"max": 0.5})]
+LIMITS = [
+    (cost, {}),
+    (detect_cost, {"max": 0.05}),
+    (detect_duration, {"max": 60.0}),
+    (detect_loop, {}),
+    (detect_retry, {"max": 2}),
+    (detect_stall, {"max": 0.5}),
+]
 
 
 @pytest.mark.parametrize(("part", "options"), LIMITS, ids=lambda value: getattr(value, "name", ""))
 def test_a_command_says_what_it_says_where_all_is_read(part, options):
     content = mixed()
-    every = part.stage(Waiter(), **options)([Event(each, plain(each) or {}) for each in content.splitlines(keepends=True)])
-    done = run(part.name, *[word for name, value in options.items() for word in (f"--{name}", str(value))], input=content)
+    every = part.stage(Waiter(), **options)(
+        [Event(each, plain(each) or {}) for each in content.splitlines(keepends=True)]
+    )
+    done = run(
+        part.name,
+        *[word for name, value in options.items() for word in (f"--{name}", str(value))],
+        input=content,
+    )
     assert done.stdout == b"".join(each.raw for each in every)
     assert done.stdout != content

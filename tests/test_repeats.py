@@ -16,7 +16,9 @@ def by_hand(symbols: list[int], longest: int) -> dict[int, int]:
     runs = {}
     for period in range(1, longest + 1):
         length = 0
-        while length + period < len(symbols) and symbols[-1 - length] == symbols[-1 - length - period]:
+        while (
+            length + period < len(symbols) and symbols[-1 - length] == symbols[-1 - length - period]
+        ):
             length += 1
         if length:
             runs[period] = length
@@ -37,7 +39,9 @@ def test_every_run_is_as_long_as_counted_by_hand(symbols, longest):
 def test_a_block_repeated_is_found_in_the_symbol_that_completes_it(period, rounds, randomness):
     block = [randomness.getrandbits(62) for _ in range(period)]
     repeats = Repeats(50)
-    for symbol in [randomness.getrandbits(62) for _ in range(randomness.randrange(200))] + block * rounds:
+    for symbol in [
+        randomness.getrandbits(62) for _ in range(randomness.randrange(200))
+    ] + block * rounds:
         runs = repeats.runs(symbol)
         repeats.push(symbol, runs)
     assert runs[period] == (rounds - 1) * period
@@ -53,7 +57,9 @@ def test_looking_changes_nothing():
 
 
 @given(st.lists(SYMBOLS, max_size=300), st.integers(1, 70), SYMBOLS, st.integers(1, 5))
-def test_distances_are_those_within_the_last_size_symbols_nearest_first(symbols, size, sought, most):
+def test_distances_are_those_within_the_last_size_symbols_nearest_first(
+    symbols, size, sought, most
+):
     recent = Recent(size)
     for symbol in symbols:
         recent.append(symbol)

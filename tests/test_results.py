@@ -3,11 +3,24 @@
 import pytest
 
 from agent_pipes.event import digest, from_fields
-from agent_pipes.repeats.results import FAILED, OK, RUNNING, TARGETS, VOID, WAYS, Failures, Result, outcome, told
+from agent_pipes.repeats.results import (
+    FAILED,
+    OK,
+    RUNNING,
+    TARGETS,
+    VOID,
+    WAYS,
+    Failures,
+    Result,
+    outcome,
+    told,
+)
 
 
 def event(kind: str = "tool_result", **data: object):
-    return from_fields({"event_type": kind, "timestamp": 1795359278.0, "event_id": "r", "data": data})
+    return from_fields(
+        {"event_type": kind, "timestamp": 1795359278.0, "event_id": "r", "data": data}
+    )
 
 
 @pytest.mark.parametrize(
@@ -28,12 +41,22 @@ def event(kind: str = "tool_result", **data: object):
         (event("error", error=["x"], reason=["rejected"]), FAILED),
         # A store's failing command in an ordinary result: the exit code stands in the text alone.
         (event(result="{'exit_code': 1, 'output': 'boom'}"), FAILED),
-        (event(result="{'output': 'x', 'metadata': {'exit_code': 127, 'duration_seconds': 0.1}}"), FAILED),
+        (
+            event(
+                result="{'output': 'x', 'metadata': {'exit_code': 127, 'duration_seconds': 0.1}}"
+            ),
+            FAILED,
+        ),
         (event(result="{'stdout': 'a.py', 'stderr': '', 'interrupted': False}"), OK),
         (event(result="{'exit_code': 0, 'output': 'fine'}"), OK),
         (event(result="Exit code: 2\nWall time: 1 seconds"), FAILED),
         (event(result="Exit code: 0\nWall time: 1 seconds"), OK),
-        (event(result="Chunk ID: ab\nWall time: 0.1 seconds\nProcess exited with code 1\nOutput:\n"), FAILED),
+        (
+            event(
+                result="Chunk ID: ab\nWall time: 0.1 seconds\nProcess exited with code 1\nOutput:\n"
+            ),
+            FAILED,
+        ),
         (event(result="the log says: Exit code 1"), OK),
         # Our own sources have read the text already.
         (event(result="Exit code: 2", result_digest="ab"), OK),
@@ -50,7 +73,17 @@ def test_what_became_of_a_call(one, came):
     assert outcome(one) == came
 
 
-@pytest.mark.parametrize("data", [{"result": {"a": [1]}}, {"result": None}, {"error": 5}, {"message": "bad", "code": -32000}, {"content_preview": "boom"}, {}])
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"result": {"a": [1]}},
+        {"result": None},
+        {"error": 5},
+        {"message": "bad", "code": -32000},
+        {"content_preview": "boom"},
+        {},
+    ],
+)
 def test_a_result_of_any_type_has_a_text(data):
     assert isinstance(told(event(**data)), str)
     assert Result(event(**data), failed=True).same(Result(event(**data), failed=True))
@@ -63,7 +96,12 @@ def result(text: str, failed: bool = False, **more: object) -> Result:
 def whole(text: str, limit: int = 4096, failed: bool = False) -> Result:
     """As our own sources say it: the head, and the size and the digest of the whole."""
     content = text.encode()
-    return result(content[:limit].decode(errors="ignore"), failed, result_bytes=len(content), result_digest=digest(content))
+    return result(
+        content[:limit].decode(errors="ignore"),
+        failed,
+        result_bytes=len(content),
+        result_digest=digest(content),
+    )
 
 
 def test_equal_results_are_the_same_and_a_failure_is_not_a_success():
@@ -103,7 +141,9 @@ def test_what_moved_behind_an_equal_head_is_progress():
 
 def test_what_failed_says_behind_an_equal_head_how_long_it_took():
     head = "test a ... ok\n" * 400
-    assert whole(head + "3 failed in 1.21s\n", failed=True).same(whole(head + "3 failed in 10.3s\n", failed=True))
+    assert whole(head + "3 failed in 1.21s\n", failed=True).same(
+        whole(head + "3 failed in 10.3s\n", failed=True)
+    )
     longer = head + "FAILED test_b - AssertionError: 7 == 6\n4 failed in 1.21s\n"
     assert not whole(head + "3 failed in 1.21s\n", failed=True).same(whole(longer, failed=True))
 
@@ -123,7 +163,9 @@ def test_ways_of_failing_are_known_again_by_target():
 
 
 def test_what_grew_behind_a_head_that_moves_by_itself_is_progress():
-    assert not whole(LINES.format(1) + "3 failed").same(whole(LINES.format(2) + "3 failed" + " and more" * 10))
+    assert not whole(LINES.format(1) + "3 failed").same(
+        whole(LINES.format(2) + "3 failed" + " and more" * 10)
+    )
 
 
 def test_what_the_whole_says_decides_where_its_source_tells():

@@ -17,7 +17,11 @@ def verdicts():
     return scenarios.judge(OURS)
 
 
-@pytest.mark.parametrize("scenario", [each for each in OURS if "disputed" not in each["tags"]], ids=lambda each: each["id"])
+@pytest.mark.parametrize(
+    "scenario",
+    [each for each in OURS if "disputed" not in each["tags"]],
+    ids=lambda each: each["id"],
+)
 def test_gets_its_verdict(scenario, verdicts):
     assert scenarios.disagreement(scenario, verdicts[scenario["id"]]) == ""
 

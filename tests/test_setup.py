@@ -14,8 +14,18 @@ FILES = {
     "claude": ".claude/settings.json", "codex": ".codex/hooks.json", "gemini": ".gemini/settings.json", "copilot": ".copilot/hooks/agent-strace.json",
     "cursor": ".cursor/hooks.json",
 }  # fmt: skip
-PROJECTS = {**FILES, "claude": ".claude/settings.local.json", "copilot": ".github/hooks/agent-strace.json"}
-BEFORE_TOOLS = {"claude": "PreToolUse", "codex": "PreToolUse", "gemini": "BeforeTool", "copilot": "preToolUse", "cursor": "preToolUse"}
+PROJECTS = {
+    **FILES,
+    "claude": ".claude/settings.local.json",
+    "copilot": ".github/hooks/agent-strace.json",
+}
+BEFORE_TOOLS = {
+    "claude": "PreToolUse",
+    "codex": "PreToolUse",
+    "gemini": "BeforeTool",
+    "copilot": "preToolUse",
+    "cursor": "preToolUse",
+}
 
 
 @pytest.fixture
@@ -26,7 +36,9 @@ def home(tmp_path: Path) -> Path:
 
 
 def setup(home: Path, *arguments: str, status: int = 0):
-    unset = {name: "" for name in ("CLAUDE_CONFIG_DIR", "CODEX_HOME", "COPILOT_HOME", "GEMINI_CLI_HOME")}
+    unset = {
+        name: "" for name in ("CLAUDE_CONFIG_DIR", "CODEX_HOME", "COPILOT_HOME", "GEMINI_CLI_HOME")
+    }
     done = run("agent-strace", "setup", *arguments, env=unset | {"HOME": str(home)}, cwd=home)
     assert done.returncode == status, done.stderr
     return done
@@ -35,9 +47,17 @@ def setup(home: Path, *arguments: str, status: int = 0):
 def commands(document: object) -> list[str]:
     """Every command that the settings name."""
     if isinstance(document, dict):
-        own = [value for key, value in document.items() if key in ("command", "bash") and isinstance(value, str)]
+        own = [
+            value
+            for key, value in document.items()
+            if key in ("command", "bash") and isinstance(value, str)
+        ]
         return own + [each for value in document.values() for each in commands(value)]
-    return [each for value in document for each in commands(value)] if isinstance(document, list) else []
+    return (
+        [each for value in document for each in commands(value)]
+        if isinstance(document, list)
+        else []
+    )
 
 
 @pytest.mark.parametrize("agent", AGENTS)
@@ -59,7 +79,9 @@ def test_twice_is_once(home, agent):
     before = (home / FILES[agent]).read_bytes()
     done = setup(home, "--agent", agent, "--write")
     assert (home / FILES[agent]).read_bytes() == before and b"nothing to change" in done.stderr
-    assert [path.name for path in (home / FILES[agent]).parent.iterdir()] == [Path(FILES[agent]).name]
+    assert [path.name for path in (home / FILES[agent]).parent.iterdir()] == [
+        Path(FILES[agent]).name
+    ]
 
 
 @pytest.mark.parametrize("agent", AGENTS)
@@ -86,11 +108,24 @@ def test_what_else_is_there_stays_as_it_is_and_a_copy_is_kept(home):
         "permissions": {"allow": ["Bash(ls:*)"]},
         "hooks": {
             "PreToolUse": [
-                {"matcher": "Bash", "hooks": [{"type": "command", "command": "lint.sh"}, {"type": "command", "command": "/opt/bin/agent-strace hook pre-tool"}]},
-                {"matcher": "Write", "hooks": [{"type": "command", "command": "'/a b/agent-strace' hook --guard"}]},
+                {
+                    "matcher": "Bash",
+                    "hooks": [
+                        {"type": "command", "command": "lint.sh"},
+                        {"type": "command", "command": "/opt/bin/agent-strace hook pre-tool"},
+                    ],
+                },
+                {
+                    "matcher": "Write",
+                    "hooks": [{"type": "command", "command": "'/a b/agent-strace' hook --guard"}],
+                },
             ],
-            "PreCompact": [{"hooks": [{"type": "command", "command": "agent-strace hook pre-compact"}]}],
-            "Notification": [{"hooks": [{"type": "command", "command": "notify 'agent-strace hooked'"}]}],
+            "PreCompact": [
+                {"hooks": [{"type": "command", "command": "agent-strace hook pre-compact"}]}
+            ],
+            "Notification": [
+                {"hooks": [{"type": "command", "command": "notify 'agent-strace hooked'"}]}
+            ],
             "Stop": [],
         },
         "ünusual": "ß",
@@ -101,10 +136,17 @@ def test_what_else_is_there_stays_as_it_is_and_a_copy_is_kept(home):
     setup(home, "--agent", "claude", "--write")
     written = settings.read_text()
     after = json.loads(written)
-    assert list(after)[:2] == ["model", "permissions"] and after["ünusual"] == "ß" and "ß" in written
-    assert after["hooks"]["PreToolUse"][0] == {"matcher": "Bash", "hooks": [{"type": "command", "command": "lint.sh"}]}
+    assert (
+        list(after)[:2] == ["model", "permissions"] and after["ünusual"] == "ß" and "ß" in written
+    )
+    assert after["hooks"]["PreToolUse"][0] == {
+        "matcher": "Bash",
+        "hooks": [{"type": "command", "command": "lint.sh"}],
+    }
     assert commands(after["hooks"]["PreToolUse"]) == ["lint.sh", HOOK]
-    assert "PreCompact" not in after["hooks"], "the hook of the older settings is replaced, wherever it stands"
+    assert "PreCompact" not in after["hooks"], (
+        "the hook of the older settings is replaced, wherever it stands"
+    )
     assert after["hooks"]["Notification"] == before["hooks"]["Notification"]
     assert commands(after["hooks"]["Stop"]) == [HOOK]
     assert written.startswith('{\n\t"model"') and not written.endswith("\n")
@@ -127,9 +169,14 @@ def test_settings_that_are_a_link_stay_one(home):
 
 def test_gemini_hooks_are_switched_on(home):
     (home / ".gemini").mkdir()
-    (home / ".gemini" / "settings.json").write_text('{"hooksConfig": {"enabled": false, "disabled": ["x"]}}')
+    (home / ".gemini" / "settings.json").write_text(
+        '{"hooksConfig": {"enabled": false, "disabled": ["x"]}}'
+    )
     setup(home, "--agent", "gemini", "--write")
-    assert json.loads((home / ".gemini" / "settings.json").read_text())["hooksConfig"] == {"enabled": True, "disabled": ["x"]}
+    assert json.loads((home / ".gemini" / "settings.json").read_text())["hooksConfig"] == {
+        "enabled": True,
+        "disabled": ["x"],
+    }
 
 
 @pytest.mark.parametrize("text, said", [
@@ -149,7 +196,9 @@ def test_settings_that_cannot_be_read_are_left_alone(home, text, said):
     settings.write_bytes(text.encode(errors="surrogateescape"))
     done = setup(home, "--agent", "claude", "--write", status=2)
     assert said in done.stderr.decode() and b"nothing is changed" in done.stderr
-    assert settings.read_bytes() == text.encode(errors="surrogateescape") and [path.name for path in settings.parent.iterdir()] == ["settings.json"]
+    assert settings.read_bytes() == text.encode(errors="surrogateescape") and [
+        path.name for path in settings.parent.iterdir()
+    ] == ["settings.json"]
 
 
 def test_empty_settings_and_a_byte_order_mark_are_fine(home):
@@ -165,14 +214,25 @@ def test_without_an_agent_those_that_are_set_up_here(home):
     (home / ".gemini").mkdir()
     (home / ".codex").mkdir()
     done = setup(home, "--write")
-    assert commands(json.loads((home / FILES["gemini"]).read_text())) and commands(json.loads((home / FILES["codex"]).read_text()))
+    assert commands(json.loads((home / FILES["gemini"]).read_text())) and commands(
+        json.loads((home / FILES["codex"]).read_text())
+    )
     assert not (home / ".claude").exists()
     assert b"trust" in done.stderr, "Codex asks before it runs a new hook"
 
 
 def test_where_the_settings_are_the_environment_says(home):
-    done = run("agent-strace", "setup", "--agent", "claude", "--write", env={"HOME": str(home), "CLAUDE_CONFIG_DIR": str(home / "elsewhere")})
-    assert done.returncode == 0 and commands(json.loads((home / "elsewhere" / "settings.json").read_text()))
+    done = run(
+        "agent-strace",
+        "setup",
+        "--agent",
+        "claude",
+        "--write",
+        env={"HOME": str(home), "CLAUDE_CONFIG_DIR": str(home / "elsewhere")},
+    )
+    assert done.returncode == 0 and commands(
+        json.loads((home / "elsewhere" / "settings.json").read_text())
+    )
 
 
 def test_command_is_a_word_of_the_shell(tmp_path, home):
@@ -184,5 +244,12 @@ def test_command_is_a_word_of_the_shell(tmp_path, home):
     assert shlex.split(commands(json.loads(done.stdout))[0]) == [str(BIN / "agent-strace"), "hook"]
     import subprocess
 
-    done = subprocess.run([folder / "bin" / "agent-strace", "setup", "--agent", "claude"], capture_output=True, env=os.environ | {"HOME": str(home)})
-    assert shlex.split(commands(json.loads(done.stdout))[0]) == [str(folder / "bin" / "agent-strace"), "hook"]
+    done = subprocess.run(
+        [folder / "bin" / "agent-strace", "setup", "--agent", "claude"],
+        capture_output=True,
+        env=os.environ | {"HOME": str(home)},
+    )
+    assert shlex.split(commands(json.loads(done.stdout))[0]) == [
+        str(folder / "bin" / "agent-strace"),
+        "hook",
+    ]

@@ -105,7 +105,13 @@ def test_words_are_those_of_bash():
     commands = ["p " + "".join(chance.choices(QUOTED, k=chance.randint(1, 7))) for _ in range(500)]
     show = 'p() { [ $# -gt 0 ] && printf "%s\\002" "$@"; printf "\\001"; }; while IFS= read -r -d "" line; do eval "$line"; done'
     environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
-    done = subprocess.run(["bash", "-c", show], input="\0".join([*commands, ""]).encode(), capture_output=True, env=environment, timeout=60)
+    done = subprocess.run(
+        ["bash", "-c", show],
+        input="\0".join([*commands, ""]).encode(),
+        capture_output=True,
+        env=environment,
+        timeout=60,
+    )
     words = [shown.split("\x02")[:-1] for shown in done.stdout.decode().split("\x01")]
     for command, expected in zip(commands, words, strict=False):
         assert argvs(command) == [["p", *expected]], command
@@ -126,24 +132,59 @@ def test_every_operator_parts_commands(separator):
         ("(ls; rm b)", [["ls"], ["rm", "b"]]),
         ("{ ls; rm b; }", [["ls"], ["rm", "b"]]),
         ("! rm b", [["rm", "b"]]),
-        ("if test -f a; then rm b; elif ls; then rm c; else rm d; fi", [["test", "-f", "a"], ["rm", "b"], ["ls"], ["rm", "c"], ["rm", "d"]]),
+        (
+            "if test -f a; then rm b; elif ls; then rm c; else rm d; fi",
+            [["test", "-f", "a"], ["rm", "b"], ["ls"], ["rm", "c"], ["rm", "d"]],
+        ),
         ("while read x; do rm b; done < list", [["read", "x"], ["rm", "b"]]),
         ("until ls; do rm b; done", [["ls"], ["rm", "b"]]),
         ("for f in a b; do rm c; done", [["rm", "c"]]),
         ("for ((i = 0; i < 3; i++)); do rm c; done", [["rm", "c"]]),
         ("((i > 3)) && rm c", [["rm", "c"]]),
-        ("case $1 in a|b) rm c;; (d) rm e;; *) ls;; esac; rm f", [["rm", "c"], ["rm", "e"], ["ls"], ["rm", "f"]]),
-        ("[[ $a > b && ( -f c || d < e ) ]] && rm f", [["[[", "$a", ">", "b", "&", "&", "(", "-f", "c", "|", "|", "d", "<", "e", ")", "]]"], ["rm", "f"]]),
+        (
+            "case $1 in a|b) rm c;; (d) rm e;; *) ls;; esac; rm f",
+            [["rm", "c"], ["rm", "e"], ["ls"], ["rm", "f"]],
+        ),
+        (
+            "[[ $a > b && ( -f c || d < e ) ]] && rm f",
+            [
+                [
+                    "[[",
+                    "$a",
+                    ">",
+                    "b",
+                    "&",
+                    "&",
+                    "(",
+                    "-f",
+                    "c",
+                    "|",
+                    "|",
+                    "d",
+                    "<",
+                    "e",
+                    ")",
+                    "]]",
+                ],
+                ["rm", "f"],
+            ],
+        ),
         ("a=(1 2); rm c", [["rm", "c"]]),
         ("echo $(rm b)", [["rm", "b"], ["echo", "$(rm b)"]]),
         ("echo `rm b`", [["rm", "b"], ["echo", "`rm b`"]]),
-        ('echo "x $(echo "$(rm b)")"', [["rm", "b"], ["echo", "$(rm b)"], ["echo", 'x $(echo "$(rm b)")']]),
+        (
+            'echo "x $(echo "$(rm b)")"',
+            [["rm", "b"], ["echo", "$(rm b)"], ["echo", 'x $(echo "$(rm b)")']],
+        ),
         ("echo ${X:-$(rm b)}", [["rm", "b"], ["echo", "${X:-$(rm b)}"]]),
         ("echo $(( $(rm b) + 1 ))", [["rm", "b"], ["echo", "$(( $(rm b) + 1 ))"]]),
         ("echo $((rm a); (rm b))", [["rm", "a"], ["rm", "b"], ["echo", "$((rm a); (rm b))"]]),
         ("X=$(rm b)", [["rm", "b"]]),
         ("diff <(cat a) <(rm b)", [["cat", "a"], ["rm", "b"], ["diff", "<(cat a)", "<(rm b)"]]),
-        ("echo $(case x in a) rm b;; esac)", [["rm", "b"], ["echo", "$(case x in a) rm b;; esac)"]]),
+        (
+            "echo $(case x in a) rm b;; esac)",
+            [["rm", "b"], ["echo", "$(case x in a) rm b;; esac)"]],
+        ),
         ("trap 'rm b' EXIT", [["trap", "rm b", "EXIT"], ["rm", "b"]]),
     ],
 )
@@ -153,11 +194,23 @@ def test_compound_commands(command, found):
 
 def test_the_body_of_a_function_is_read_and_its_name_is_no_program():
     found = parse("clean() { rm b; }\nclean now; ls")
-    assert [(each.argv, each.carrier) for each in found] == [(["rm", "b"], False), (["clean", "now"], True), (["ls"], False)]
+    assert [(each.argv, each.carrier) for each in found] == [
+        (["rm", "b"], False),
+        (["clean", "now"], True),
+        (["ls"], False),
+    ]
     assert inner("function clean { rm b; }; clean") == [["rm", "b"]]
 
 
-@pytest.mark.parametrize("hidden", ["(rm() { :; }); rm -r b", "if false; then rm() { :; }; fi; rm -r b", "false && rm() { :; }; rm -r b", "rm() { :; }; bash -c 'rm -r b'"])
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        "(rm() { :; }); rm -r b",
+        "if false; then rm() { :; }; fi; rm -r b",
+        "false && rm() { :; }; rm -r b",
+        "rm() { :; }; bash -c 'rm -r b'",
+    ],
+)
 def test_a_function_that_may_not_be_defined_hides_no_program(hidden):
     assert ["rm", "-r", "b"] in inner(hidden)
 
@@ -177,7 +230,11 @@ def test_a_function_that_may_not_be_defined_hides_no_program(hidden):
 def test_redirections(command, writes, reads):
     redirects = [redirect for found in parse(command) for redirect in found.redirects]
     assert [redirect.target.text for redirect in redirects if redirect.writes] == writes
-    assert [redirect.target.text for redirect in redirects if redirect.op in ("<", "<>") and not redirect.copies] == reads
+    assert [
+        redirect.target.text
+        for redirect in redirects
+        if redirect.op in ("<", "<>") and not redirect.copies
+    ] == reads
 
 
 def test_a_here_document_is_no_command():
@@ -195,7 +252,10 @@ def test_what_a_here_document_would_run_is_read():
 
 
 def test_a_here_document_in_a_substitution():
-    assert argvs("git commit -m \"$(cat <<'EOF'\nIt's (#3) `done`\nEOF\n)\" && git push")[-1] == ["git", "push"]
+    assert argvs("git commit -m \"$(cat <<'EOF'\nIt's (#3) `done`\nEOF\n)\" && git push")[-1] == [
+        "git",
+        "push",
+    ]
 
 
 def test_a_here_document_that_does_not_end():
@@ -228,12 +288,17 @@ def test_sudo_is_a_command_of_its_own_and_env_only_carries_one():
 
 def test_what_xargs_adds_is_not_known():
     assert [word.doubt for word in parse("ls | xargs -n 1 rm -f")[-1].words] == ["", "", "input"]
-    assert [(word.text, word.doubt) for word in parse("ls | xargs -I{} cp {} {}.bak")[-1].words] == [("cp", ""), ("{}", "input"), ("{}.bak", "input")]
+    assert [
+        (word.text, word.doubt) for word in parse("ls | xargs -I{} cp {} {}.bak")[-1].words
+    ] == [("cp", ""), ("{}", "input"), ("{}.bak", "input")]
 
 
 def test_what_find_runs_is_run_below_where_it_starts():
     found = parse("find deploy -name '*.yml' -exec rm -f {} \\; -exec chmod +x {} +")
-    assert [each.argv for each in found[1:]] == [["rm", "-f", "deploy/*"], ["chmod", "+x", "deploy/*"]]
+    assert [each.argv for each in found[1:]] == [
+        ["rm", "-f", "deploy/*"],
+        ["chmod", "+x", "deploy/*"],
+    ]
     assert found[1].words[2].doubt == "glob"
 
 
@@ -272,7 +337,11 @@ def test_the_directory_a_command_runs_in(command, directory):
 
 
 def test_what_is_nested_too_deep_is_said():
-    assert Unknown("deep", "what is nested too deep") in [unknown for found in parse("echo " + "$(" * 200 + "rm x" + ")" * 200) for unknown in found.unknown]
+    assert Unknown("deep", "what is nested too deep") in [
+        unknown
+        for found in parse("echo " + "$(" * 200 + "rm x" + ")" * 200)
+        for unknown in found.unknown
+    ]
     assert "deep" in unknowns("sudo " * 200 + "rm x")
     assert "deep" in unknowns("eval " * 200 + "rm x")
 
@@ -297,11 +366,29 @@ def test_time_is_linear_in_the_text(bomb):
     assert time.process_time() - start < 4
 
 
-PIECES = [*BOMBS, *"abc ~*?[]{}()<>|&;#=\"'`$\\\n\t\r\0é", "\ud83d", "EOF\n", "2>&1", "| tail -5", "$HOME", "]]", "esac", "fi", "do ", "done", "-c ", "rm x", "}"]
+PIECES = [
+    *BOMBS,
+    *"abc ~*?[]{}()<>|&;#=\"'`$\\\n\t\r\0é",
+    "\ud83d",
+    "EOF\n",
+    "2>&1",
+    "| tail -5",
+    "$HOME",
+    "]]",
+    "esac",
+    "fi",
+    "do ",
+    "done",
+    "-c ",
+    "rm x",
+    "}",
+]
 
 
 @settings(max_examples=400, deadline=None)
-@given(st.one_of(st.text(max_size=200), st.lists(st.sampled_from(PIECES), max_size=30).map("".join)))
+@given(
+    st.one_of(st.text(max_size=200), st.lists(st.sampled_from(PIECES), max_size=30).map("".join))
+)
 @example("a=(")
 @example("cat <<")
 @example("$'\\U110000'")
@@ -315,7 +402,27 @@ def test_no_text_raises(text):
 
 WORD = st.one_of(
     st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12),
-    st.sampled_from(["a b", "$x", "*", "it's", '"', "--", "-x", "~", "#", ";", "\n", "{a,b}", "\\", "=", "a=b", "$(rm)", "`"]),
+    st.sampled_from(
+        [
+            "a b",
+            "$x",
+            "*",
+            "it's",
+            '"',
+            "--",
+            "-x",
+            "~",
+            "#",
+            ";",
+            "\n",
+            "{a,b}",
+            "\\",
+            "=",
+            "a=b",
+            "$(rm)",
+            "`",
+        ]
+    ),
 )
 
 
@@ -328,7 +435,10 @@ def test_words_that_are_quoted_come_back_as_they_are(words):
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.lists(st.lists(WORD, max_size=3), min_size=1, max_size=4), st.sampled_from([" && ", "; ", " | ", "\n", " || ", " & "]))
+@given(
+    st.lists(st.lists(WORD, max_size=3), min_size=1, max_size=4),
+    st.sampled_from([" && ", "; ", " | ", "\n", " || ", " & "]),
+)
 def test_quoted_commands_are_parted_where_they_are(commands, operator):
     text = operator.join(line(["./program", *words]) for words in commands)
     assert argvs(text) == [["./program", *words] for words in commands]
@@ -367,7 +477,9 @@ def test_is_another_command(command, other):
     assert normalised(command) != normalised(other)
 
 
-@pytest.mark.parametrize("command", ["cd a", "A=1", "time", "| tail", "#", "", " ", "2>&1", "cd a &&", "env", "tail -5"])
+@pytest.mark.parametrize(
+    "command", ["cd a", "A=1", "time", "| tail", "#", "", " ", "2>&1", "cd a &&", "env", "tail -5"]
+)
 def test_something_is_left_of_every_command(command):
     assert normalised(command) == command.strip() or normalised(command)
 
@@ -397,14 +509,57 @@ def test_here_documents_are_read_from_the_normalised_text_as_from_the_command():
 def _written_out(token):
     """All that a token holds."""
     if isinstance(token, Word):
-        return token.text, token.raw, token.doubt, token.tilde, [list(map(_written_out, script)) for script in token.scripts]
-    return (token.op, token.fd, _written_out(token.target), token.body) if isinstance(token, Redirect) else token.text
+        return (
+            token.text,
+            token.raw,
+            token.doubt,
+            token.tilde,
+            [list(map(_written_out, script)) for script in token.scripts],
+        )
+    return (
+        (token.op, token.fd, _written_out(token.target), token.body)
+        if isinstance(token, Redirect)
+        else token.text
+    )
 
 
-PIECES = st.sampled_from([
-    *"|&;<>()#~$`'\"\\{}[]*?!=-/ \t\n\r\x0b\x1f\u00a0é٣2", "$(", "((", "))", "[[", "]]", "&&", ">&", "&>", "<<E\n", "E\n", "a", "a=", "ab.c", "--x=y", "HEAD~1", "~b", "a#",
-    "case", " in ", "esac", ";;", "for", "if", "then", "function ", "$HOME", "HOME=", "{fd}>", "1>", " ", " ", " ",
-])
+PIECES = st.sampled_from(
+    [
+        *"|&;<>()#~$`'\"\\{}[]*?!=-/ \t\n\r\x0b\x1f\u00a0é٣2",
+        "$(",
+        "((",
+        "))",
+        "[[",
+        "]]",
+        "&&",
+        ">&",
+        "&>",
+        "<<E\n",
+        "E\n",
+        "a",
+        "a=",
+        "ab.c",
+        "--x=y",
+        "HEAD~1",
+        "~b",
+        "a#",
+        "case",
+        " in ",
+        "esac",
+        ";;",
+        "for",
+        "if",
+        "then",
+        "function ",
+        "$HOME",
+        "HOME=",
+        "{fd}>",
+        "1>",
+        " ",
+        " ",
+        " ",
+    ]
+)
 
 
 @settings(max_examples=1500, deadline=None)

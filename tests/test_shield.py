@@ -66,11 +66,21 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def recorded(failing: str, where: str, *words: str) -> subprocess.CompletedProcess:
-    return subprocess.run([*RUN, failing, where, "watch", "--no-follow", *words], capture_output=True, env=ENVIRONMENT, timeout=60)
+    return subprocess.run(
+        [*RUN, failing, where, "watch", "--no-follow", *words],
+        capture_output=True,
+        env=ENVIRONMENT,
+        timeout=60,
+    )
 
 
 def watched(failing: str, where: str, *words: object) -> subprocess.Popen:
-    return subprocess.Popen([*RUN, failing, where, "watch", *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT)
+    return subprocess.Popen(
+        [*RUN, failing, where, "watch", *map(str, words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=ENVIRONMENT,
+    )
 
 
 def quiet(at: float = START) -> Stream:
@@ -80,13 +90,24 @@ def quiet(at: float = START) -> Stream:
     stream.add("user_prompt", {"prompt": "look around"})
     for number in range(3):
         stream.bash(f"ls {number}").call("Write", {"file_path": f"src/{number}.py"})
-        stream.add("llm_response", {"model": "claude-opus-4-6", "response_id": f"r{number}", "usage": {"input_tokens": 10, "output_tokens": 10}})
+        stream.add(
+            "llm_response",
+            {
+                "model": "claude-opus-4-6",
+                "response_id": f"r{number}",
+                "usage": {"input_tokens": 10, "output_tokens": 10},
+            },
+        )
     return stream
 
 
 def without_ours(output: bytes) -> list[bytes]:
     """The lines of a session that passed through, as far as nothing was added to them."""
-    return [line for line in output.splitlines(keepends=True) if b'"violation"' not in line and b'"llm_response"' not in line]
+    return [
+        line
+        for line in output.splitlines(keepends=True)
+        if b'"violation"' not in line and b'"llm_response"' not in line
+    ]
 
 
 @pytest.mark.parametrize("where", ["event", "finding", "end"])
@@ -97,10 +118,15 @@ def test_a_watcher_that_fails_is_said_once_and_loses_no_event(failing, where):
     Path("session.ndjson").write_bytes(stream.bytes)
     done = recorded(failing, where, "session.ndjson")
     said = done.stderr.decode()
-    assert done.returncode == 0 and said.count(f"trace-detect-{failing} failed (RuntimeError: oops") == 1, said
+    assert (
+        done.returncode == 0
+        and said.count(f"trace-detect-{failing} failed (RuntimeError: oops") == 1
+    ), said
     assert "\x1b" not in said, "what it failed of may hold what an agent wrote"
     assert without_ours(done.stdout) == without_ours(stream.bytes)
-    assert [found["message"] for found in violations(done.stdout)] == (["found before it failed"] if where == "finding" else [])
+    assert [found["message"] for found in violations(done.stdout)] == (
+        ["found before it failed"] if where == "finding" else []
+    )
 
 
 @pytest.mark.parametrize("failing", WATCHERS[1:])
@@ -109,7 +135,11 @@ def test_the_others_go_on_with_what_they_had_seen(failing):
     Path("session.ndjson").write_bytes(stream.bytes)
     for where in ("event", "finding"):
         done = recorded(failing, where, "--max-retries", "5", "session.ndjson")
-        raised = [found for found in violations(done.stdout) if found["watcher"] == "retry" and found["level"] == "critical"]
+        raised = [
+            found
+            for found in violations(done.stdout)
+            if found["watcher"] == "retry" and found["level"] == "critical"
+        ]
         assert len(raised) == 1 and raised[0]["count"] == 5, done.stderr
 
 
@@ -125,7 +155,10 @@ def test_all_but_one_may_fail():
 def test_when_all_have_failed_the_session_still_flows():
     Path("session.ndjson").write_bytes(quiet().spiral(6).bytes)
     done = recorded(",".join(WATCHERS), "event", "session.ndjson")
-    assert done.stderr.count(b"failed (RuntimeError") == len(WATCHERS) and violations(done.stdout) == []
+    assert (
+        done.stderr.count(b"failed (RuntimeError") == len(WATCHERS)
+        and violations(done.stdout) == []
+    )
     assert without_ours(done.stdout) == without_ours(quiet().spiral(6).bytes)
 
 
@@ -133,7 +166,15 @@ def test_when_all_have_failed_the_session_still_flows():
 @pytest.mark.parametrize("failing", WATCHERS)
 def test_strict_ends_the_agent_whichever_watcher_fails(victim, failing, kills):
     Path("session.ndjson").write_bytes(quiet(time.time() - 60).bytes)
-    watch = watched(failing, "event", "--strict", *(("--on-violation", "kill") if kills else ()), "--pid", victim.pid, "session.ndjson")
+    watch = watched(
+        failing,
+        "event",
+        "--strict",
+        *(("--on-violation", "kill") if kills else ()),
+        "--pid",
+        victim.pid,
+        "session.ndjson",
+    )
     assert victim.wait(15) == -signal.SIGTERM
     out, said = watch.communicate(timeout=30)
     assert watch.returncode == 124, said
@@ -146,7 +187,9 @@ def test_strict_ends_the_agent_whichever_watcher_fails(victim, failing, kills):
 @pytest.mark.parametrize("failing", ["retry", "stall"])
 def test_strict_ends_the_agent_wherever_the_watcher_fails(victim, failing, where):
     Path("session.ndjson").write_bytes(quiet(time.time() - 60).bytes)
-    watch = watched(failing, where, "--strict", "--on-violation", "kill", "--pid", victim.pid, "session.ndjson")
+    watch = watched(
+        failing, where, "--strict", "--on-violation", "kill", "--pid", victim.pid, "session.ndjson"
+    )
     assert victim.wait(15) == -signal.SIGTERM
     out, said = watch.communicate(timeout=30)
     assert watch.returncode == 124, said
@@ -156,7 +199,17 @@ def test_strict_ends_the_agent_wherever_the_watcher_fails(victim, failing, where
 def test_without_strict_a_watcher_that_fails_ends_nobody_and_another_still_does(victim):
     path = Path("session.ndjson")
     path.write_bytes(quiet(time.time() - 60).bytes)
-    watch = watched("loop,cost", "event", "--max-retries", "3", "--on-violation", "kill", "--pid", victim.pid, path)
+    watch = watched(
+        "loop,cost",
+        "event",
+        "--max-retries",
+        "3",
+        "--on-violation",
+        "kill",
+        "--pid",
+        victim.pid,
+        path,
+    )
     while b'"history_end"' not in watch.stdout.readline():
         pass
     assert not gone(victim.pid)
@@ -164,7 +217,9 @@ def test_without_strict_a_watcher_that_fails_ends_nobody_and_another_still_does(
         file.write(Stream(at=time.time()).spiral(3).bytes)
     assert victim.wait(15) == -signal.SIGTERM
     out, said = watch.communicate(timeout=30)
-    assert watch.returncode == 124 and [found["watcher"] for found in violations(out)] == ["retry"], said
+    assert watch.returncode == 124 and [found["watcher"] for found in violations(out)] == [
+        "retry"
+    ], said
 
 
 def test_strict_ends_every_session_that_the_watcher_watched(tmp_path):
@@ -173,7 +228,11 @@ def test_strict_ends_every_session_that_the_watcher_watched(tmp_path):
     for number, stream in enumerate(streams):
         for event in stream.events:
             event["session_id"] = f"session-{number}"
-    Path("session.ndjson").write_bytes(streams[0].bytes[: streams[0].bytes.index(b"\n") + 1] + streams[1].bytes + streams[0].bytes.partition(b"\n")[2])
+    Path("session.ndjson").write_bytes(
+        streams[0].bytes[: streams[0].bytes.index(b"\n") + 1]
+        + streams[1].bytes
+        + streams[0].bytes.partition(b"\n")[2]
+    )
     done = recorded("retry", "event", "--strict", "session.ndjson")
     raised = [event["session_id"] for event in events_of(done.stdout, "violation")]
     assert sorted(raised) == ["session-0", "session-1"], done.stderr
@@ -193,4 +252,9 @@ def test_a_reader_that_goes_after_a_watcher_has_failed_is_noticed():
 def test_a_policy_that_cannot_be_kept_to_stops_the_start_and_is_no_failure_of_its_watcher():
     Path(".agent-scope.json").write_text('{"fils": {}}')
     done = recorded("retry", "event", str(FIXTURES / "spiral.ndjson"))
-    assert done.returncode == 2 and done.stdout == b"" and b"did you mean 'files'" in done.stderr and b"failed" not in done.stderr
+    assert (
+        done.returncode == 2
+        and done.stdout == b""
+        and b"did you mean 'files'" in done.stderr
+        and b"failed" not in done.stderr
+    )

@@ -43,7 +43,9 @@ def start(tmp_path: Path) -> Iterator[Start]:
         script = tmp_path / "bin" / name
         script.parent.mkdir(exist_ok=True)
         script.write_text("import sys, time\nprint(flush=True)\ntime.sleep(60)\n")
-        process = subprocess.Popen([sys.executable, "-S", str(script)], cwd=cwd, stdout=subprocess.PIPE)
+        process = subprocess.Popen(
+            [sys.executable, "-S", str(script)], cwd=cwd, stdout=subprocess.PIPE
+        )
         started.append(process)
         assert process.stdout
         process.stdout.readline()
@@ -57,11 +59,22 @@ def start(tmp_path: Path) -> Iterator[Start]:
         process.wait()
 
 
-def register(home: Path, identity: Identity, cwd: object, session: str = ID, **more: object) -> Path:
-    entry = {"pid": identity.pid, "sessionId": session, "cwd": str(cwd) if isinstance(cwd, Path) else cwd, "startedAt": 1795359278000, "procStart": identity.started, "version": "2.1.197"}
+def register(
+    home: Path, identity: Identity, cwd: object, session: str = ID, **more: object
+) -> Path:
+    entry = {
+        "pid": identity.pid,
+        "sessionId": session,
+        "cwd": str(cwd) if isinstance(cwd, Path) else cwd,
+        "startedAt": 1795359278000,
+        "procStart": identity.started,
+        "version": "2.1.197",
+    }
     path = home / "sessions" / f"{identity.pid}.json"
     path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps({key: value for key, value in (entry | more).items() if value is not None}))
+    path.write_text(
+        json.dumps({key: value for key, value in (entry | more).items() if value is not None})
+    )
     return path
 
 
@@ -82,7 +95,9 @@ def test_sessions_are_the_transcripts_and_say_where_they_work(home: Path, tmp_pa
     assert 0 < found[ID].started < 1.8e9
 
 
-def test_without_a_variable_they_lie_in_the_home_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_variable_they_lie_in_the_home_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("CLAUDE_CONFIG_DIR", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     assert claude_home.roots() == [tmp_path / ".claude"]
@@ -91,7 +106,9 @@ def test_without_a_variable_they_lie_in_the_home_directory(tmp_path: Path, monke
     assert list(claude.sessions()) == []
 
 
-def test_no_more_of_a_file_is_read_than_tells_its_directory(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_more_of_a_file_is_read_than_tells_its_directory(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(claude_home, "HEAD", 1000)
     path = home / "projects" / "-p" / "long.jsonl"
     path.parent.mkdir()
@@ -118,7 +135,11 @@ def test_files_are_the_transcript_and_those_of_its_subagents(home: Path) -> None
     workflow.write_text("")
     (workflow.parent / "journal.jsonl").write_text("")
     (workflow.parent / "agent-link.jsonl").symlink_to("/dev/zero")
-    assert claude.files(session) == [session.path, session.path.with_suffix("") / "subagents/agent-a3f9c2d17e4b58601.jsonl", workflow]
+    assert claude.files(session) == [
+        session.path,
+        session.path.with_suffix("") / "subagents/agent-a3f9c2d17e4b58601.jsonl",
+        workflow,
+    ]
 
 
 def test_old_subagents_lie_beside_their_session(home: Path) -> None:
@@ -144,7 +165,9 @@ def test_long_name_of_a_projects_folder_ends_in_a_hash() -> None:
     long = "/" + "w" * 200
     assert claude_home.slug(long)[:201] == "-" + "w" * 199 + "-"
     assert claude_home.slug(long) != claude_home.slug(long[:-1] + "v")
-    assert claude_home.slug("/" + "a" * 205).removeprefix("-" + "a" * 199) == "-" + java_hash("/" + "a" * 205)
+    assert claude_home.slug("/" + "a" * 205).removeprefix("-" + "a" * 199) == "-" + java_hash(
+        "/" + "a" * 205
+    )
 
 
 def java_hash(text: str) -> str:
@@ -161,7 +184,9 @@ def java_hash(text: str) -> str:
 # Which process
 
 
-def test_process_is_the_one_that_the_registry_names(home: Path, tmp_path: Path, start: Start) -> None:
+def test_process_is_the_one_that_the_registry_names(
+    home: Path, tmp_path: Path, start: Start
+) -> None:
     identity = start()
     register(home, identity, tmp_path)
     assert claude.process(known(home)) == identity
@@ -181,10 +206,14 @@ def test_later_process_of_the_same_number_is_none(home: Path, tmp_path: Path, st
     register(home, identity, tmp_path, procStart=str(int(identity.started) - 1))
     assert claude.process(known(home)) is None
     register(home, identity, tmp_path, procStart=None)
-    assert claude.process(known(home)) is None, "an entry that does not say when its process began names none"
+    assert claude.process(known(home)) is None, (
+        "an entry that does not say when its process began names none"
+    )
 
 
-def test_agent_that_writes_somebody_elses_number_ends_nobody(home: Path, tmp_path: Path, start: Start) -> None:
+def test_agent_that_writes_somebody_elses_number_ends_nobody(
+    home: Path, tmp_path: Path, start: Start
+) -> None:
     """The number and start time are right: what gives it away is that the process is no Claude Code, or works elsewhere."""
     editor = start("editor")
     register(home, editor, tmp_path)
@@ -194,7 +223,9 @@ def test_agent_that_writes_somebody_elses_number_ends_nobody(home: Path, tmp_pat
     assert claude.process(known(home)) is None
 
 
-def test_agent_that_takes_over_anothers_entry_ends_nobody(home: Path, tmp_path: Path, start: Start) -> None:
+def test_agent_that_takes_over_anothers_entry_ends_nobody(
+    home: Path, tmp_path: Path, start: Start
+) -> None:
     """All of the entry is true of its process, except the session that it is said to run."""
     elsewhere = tmp_path.parent / f"{tmp_path.name}-other"
     elsewhere.mkdir()
@@ -202,7 +233,9 @@ def test_agent_that_takes_over_anothers_entry_ends_nobody(home: Path, tmp_path: 
     assert claude.process(known(home)) is None
 
 
-def test_process_in_a_worktree_of_the_sessions_directory_is_its(home: Path, tmp_path: Path, start: Start) -> None:
+def test_process_in_a_worktree_of_the_sessions_directory_is_its(
+    home: Path, tmp_path: Path, start: Start
+) -> None:
     worktree = tmp_path / ".claude" / "worktrees" / "try"
     worktree.mkdir(parents=True)
     identity = start("claude", worktree)
@@ -211,7 +244,9 @@ def test_process_in_a_worktree_of_the_sessions_directory_is_its(home: Path, tmp_
 
 
 @pytest.mark.parametrize("directory", ["", ".", None, 7])
-def test_entry_without_a_directory_is_not_believed(home: Path, tmp_path: Path, start: Start, monkeypatch: pytest.MonkeyPatch, directory: object) -> None:
+def test_entry_without_a_directory_is_not_believed(
+    home: Path, tmp_path: Path, start: Start, monkeypatch: pytest.MonkeyPatch, directory: object
+) -> None:
     monkeypatch.chdir(tmp_path)
     identity = start()
     register(home, identity, directory)
@@ -220,7 +255,9 @@ def test_entry_without_a_directory_is_not_believed(home: Path, tmp_path: Path, s
     assert claude.process(known(home)) == identity
 
 
-def test_entry_under_another_number_is_not_believed(home: Path, tmp_path: Path, start: Start) -> None:
+def test_entry_under_another_number_is_not_believed(
+    home: Path, tmp_path: Path, start: Start
+) -> None:
     identity, victim = start(), start()
     path = register(home, identity, tmp_path, pid=victim.pid, procStart=victim.started)
     assert claude.process(known(home)) is None
@@ -250,16 +287,25 @@ def test_two_processes_for_one_session_are_none(home: Path, tmp_path: Path, star
     assert claude.process(known(home)) is None
 
 
-def test_entry_of_a_container_that_shares_the_registry_is_not_believed(home: Path, tmp_path: Path, start: Start) -> None:
+def test_entry_of_a_container_that_shares_the_registry_is_not_believed(
+    home: Path, tmp_path: Path, start: Start
+) -> None:
     identity = start()
     register(home, identity, tmp_path, pidDomain="linux:64835ff7:pid:[1]")
     assert claude.process(known(home)) is None
-    register(home, identity, tmp_path, pidDomain=f"linux:64835ff7:{os.readlink('/proc/self/ns/pid')}")
+    register(
+        home, identity, tmp_path, pidDomain=f"linux:64835ff7:{os.readlink('/proc/self/ns/pid')}"
+    )
     assert claude.process(known(home)) == identity
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b'{"pid":"1"}', b"\xff\xfe", b'{"pid":1e999}', b"[" * 5000])
-def test_broken_entries_are_passed_over(home: Path, tmp_path: Path, start: Start, content: bytes) -> None:
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"[]", b"null", b'{"pid":"1"}', b"\xff\xfe", b'{"pid":1e999}', b"[" * 5000],
+)
+def test_broken_entries_are_passed_over(
+    home: Path, tmp_path: Path, start: Start, content: bytes
+) -> None:
     identity = start()
     register(home, identity, tmp_path)
     (home / "sessions" / "4194303.json").write_bytes(content)
@@ -274,7 +320,15 @@ def test_broken_entries_are_passed_over(home: Path, tmp_path: Path, start: Start
         ("/home/dev/.local/share/claude/versions/2.1.270", ["claude"], True),
         ("/opt/node_modules/@anthropic-ai/claude-code-linux-x64/claude", ["claude", "-p"], True),
         ("/usr/bin/node", ["node", "/usr/local/bin/claude"], True),
-        ("/usr/bin/node", ["node", "--max-old-space-size=4096", "/opt/node_modules/@anthropic-ai/claude-code/cli.js"], True),
+        (
+            "/usr/bin/node",
+            [
+                "node",
+                "--max-old-space-size=4096",
+                "/opt/node_modules/@anthropic-ai/claude-code/cli.js",
+            ],
+            True,
+        ),
         ("/usr/bin/node", ["node", "/home/dev/proj/server.js", "claude"], False),
         ("/usr/bin/node", ["node", "/home/dev/claude/server.js"], False),
         ("/usr/bin/bash", ["bash", "-c", "source ~/.claude/shell-snapshots/x.sh"], False),
@@ -288,7 +342,9 @@ def test_what_claude_code_looks_like(program: str, arguments: list[str], is_clau
     assert claude_home.is_claude(program, arguments) is is_claude
 
 
-def test_session_that_has_written_nothing_yet_is_there(home: Path, tmp_path: Path, start: Start) -> None:
+def test_session_that_has_written_nothing_yet_is_there(
+    home: Path, tmp_path: Path, start: Start
+) -> None:
     identity = start()
     register(home, identity, tmp_path, session="new-one")
     session = known(home, "new-one")
@@ -327,7 +383,9 @@ def transcript(home: Path, directory: Path, session: str, modified: float) -> Se
     return known(home, session)
 
 
-def test_without_a_registry_the_only_claude_code_of_the_directory_is_it(home: Path, tmp_path: Path, start: Start) -> None:
+def test_without_a_registry_the_only_claude_code_of_the_directory_is_it(
+    home: Path, tmp_path: Path, start: Start
+) -> None:
     identity = start()
     now = began(identity) + 5
     session = transcript(home, tmp_path, "a", now)
@@ -335,7 +393,9 @@ def test_without_a_registry_the_only_claude_code_of_the_directory_is_it(home: Pa
     older = transcript(home, tmp_path, "b", now - 1)
     assert claude.process(older) is None, "another session was written later"
     (home / "sessions").mkdir()
-    assert claude.process(session) is None, "with a registry, what does not stand there is not guessed"
+    assert claude.process(session) is None, (
+        "with a registry, what does not stand there is not guessed"
+    )
 
 
 def test_without_a_registry_two_are_none(home: Path, tmp_path: Path, start: Start) -> None:
@@ -345,18 +405,25 @@ def test_without_a_registry_two_are_none(home: Path, tmp_path: Path, start: Star
     assert claude.process(session) is None
 
 
-def test_without_a_registry_a_session_that_was_over_before_is_not_its(home: Path, tmp_path: Path, start: Start) -> None:
+def test_without_a_registry_a_session_that_was_over_before_is_not_its(
+    home: Path, tmp_path: Path, start: Start
+) -> None:
     identity = start()
     assert claude.process(transcript(home, tmp_path, "a", began(identity) - 5)) is None
 
 
-def test_without_a_registry_a_copy_elsewhere_has_no_process(home: Path, tmp_path: Path, start: Start) -> None:
+def test_without_a_registry_a_copy_elsewhere_has_no_process(
+    home: Path, tmp_path: Path, start: Start
+) -> None:
     identity = start()
     copy = tmp_path / "copy" / "a.jsonl"
     copy.parent.mkdir()
     copy.write_text(LINE % ("a", tmp_path))
     os.utime(copy, (began(identity) + 5,) * 2)
-    assert claude.process(Session("claude", "a", str(tmp_path), copy, 0.0, copy.stat().st_mtime)) is None
+    assert (
+        claude.process(Session("claude", "a", str(tmp_path), copy, 0.0, copy.stat().st_mtime))
+        is None
+    )
 
 
 def test_start_times_without_proc_are_told_from_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,9 +23,17 @@ from agent_pipes.sources.codex_lines import outcome
 HERE = FIXTURES / "codex"
 ARRIVAL = 1_795_400_000.0
 
-RECORDED = sorted([*SHARED.glob("sessions/codex/*.jsonl"), *SHARED.glob("sessions/driven/codex/*.jsonl"), *SHARED.glob("sessions/schema/codex/*.jsonl")])
+RECORDED = sorted(
+    [
+        *SHARED.glob("sessions/codex/*.jsonl"),
+        *SHARED.glob("sessions/driven/codex/*.jsonl"),
+        *SHARED.glob("sessions/schema/codex/*.jsonl"),
+    ]
+)
 ROLLOUTS = [path for path in RECORDED if not path.name.endswith(".stream.jsonl")]
-needs_recorded = pytest.mark.skipif(not RECORDED, reason=f"no recorded sessions of Codex in {SHARED}")
+needs_recorded = pytest.mark.skipif(
+    not RECORDED, reason=f"no recorded sessions of Codex in {SHARED}"
+)
 name_of = lambda path: path.name
 
 
@@ -62,7 +70,11 @@ def by_id(events: list[dict]) -> dict[str, dict]:
 def answers(events: list[dict]) -> dict[str, tuple]:
     """By call: the type of its answer, why it failed, and its exit code."""
     return {
-        event["parent_id"]: (event["event_type"], event["data"].get("reason"), event["data"].get("exit_code"))
+        event["parent_id"]: (
+            event["event_type"],
+            event["data"].get("reason"),
+            event["data"].get("exit_code"),
+        )
         for event in of(events, "tool_result", "error")
         if "parent_id" in event
     }
@@ -70,8 +82,15 @@ def answers(events: list[dict]) -> dict[str, tuple]:
 
 def tokens(events: list[dict]) -> tuple[int, int, int, int]:
     """Input, cached, written and output, over all responses; a later one of the same id replaces the earlier."""
-    usages = {event["data"]["response_id"]: event["data"]["usage"] for event in of(events, "llm_response")}
-    names = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "output_tokens")
+    usages = {
+        event["data"]["response_id"]: event["data"]["usage"] for event in of(events, "llm_response")
+    }
+    names = (
+        "input_tokens",
+        "cache_read_input_tokens",
+        "cache_creation_input_tokens",
+        "output_tokens",
+    )
     return tuple(sum(usage[name] for usage in usages.values()) for name in names)
 
 
@@ -87,23 +106,47 @@ def test_the_session_starts_with_where_it_works(older):
     (start,) = of(older, "session_start")
     assert older[0] is start
     assert start["session_id"] == "01a1ee56-5e00-71aa-a001-0000001aa001"
-    assert start["data"] == {"agent": "codex", "cwd": "/home/dev/shop", "model": "", "path": str(HERE / "rollout-0.142.jsonl")}
+    assert start["data"] == {
+        "agent": "codex",
+        "cwd": "/home/dev/shop",
+        "model": "",
+        "path": str(HERE / "rollout-0.142.jsonl"),
+    }
     assert {event["session_id"] for event in older} == {start["session_id"]}
 
 
 def test_prompts_are_those_of_a_person_and_each_comes_once(older):
-    assert [event["data"]["prompt"] for event in of(older, "user_prompt")] == ["Make the tests pass.", "Go on. [Image #1]", "And be quick."]
+    assert [event["data"]["prompt"] for event in of(older, "user_prompt")] == [
+        "Make the tests pass.",
+        "Go on. [Image #1]",
+        "And be quick.",
+    ]
 
 
 def test_answers_of_the_model_come_once(older):
-    said = [(event["data"]["text"], event["data"]["phase"]) for event in of(older, "assistant_response")]
-    assert said == [("I look at the code and run the tests.", "commentary"), ("All tests pass.", "final_answer")]
+    said = [
+        (event["data"]["text"], event["data"]["phase"]) for event in of(older, "assistant_response")
+    ]
+    assert said == [
+        ("I look at the code and run the tests.", "commentary"),
+        ("All tests pass.", "final_answer"),
+    ]
 
 
 def test_every_call_has_one_answer_that_says_how_it_went(older):
     answered = answers(older)
-    assert len(of(older, "tool_call")) == len(answered) == len([event for event in of(older, "tool_result", "error") if "parent_id" in event])
-    search = answered.pop(next(event["event_id"] for event in of(older, "tool_call") if event["data"]["tool_name"] == "web_search"))
+    assert (
+        len(of(older, "tool_call"))
+        == len(answered)
+        == len([event for event in of(older, "tool_result", "error") if "parent_id" in event])
+    )
+    search = answered.pop(
+        next(
+            event["event_id"]
+            for event in of(older, "tool_call")
+            if event["data"]["tool_name"] == "web_search"
+        )
+    )
     assert search == ("tool_result", None, None)
     assert answered == {
         "call_ls": ("tool_result", None, 0),
@@ -122,7 +165,11 @@ def test_every_call_has_one_answer_that_says_how_it_went(older):
 
 def test_arguments_are_parsed(older):
     calls = by_id(of(older, "tool_call"))
-    assert calls["call_test"]["data"]["arguments"] == {"cmd": "npm test", "workdir": "/home/dev/shop", "yield_time_ms": 10000}
+    assert calls["call_test"]["data"]["arguments"] == {
+        "cmd": "npm test",
+        "workdir": "/home/dev/shop",
+        "yield_time_ms": 10000,
+    }
     assert calls["call_patch1"]["data"]["arguments"]["input"].startswith("*** Begin Patch")
     assert calls["call_mcp2"]["data"]["tool_name"] == "mcp__tracker__get_issue"
 
@@ -130,13 +177,20 @@ def test_arguments_are_parsed(older):
 def test_parallel_calls_share_a_step_and_no_others_do(older):
     steps = {event["event_id"]: event["data"].get("step") for event in of(older, "tool_call")}
     assert steps["call_ls"] == steps["call_test"] == "call_ls"
-    assert steps["call_poll1"] == "call_poll1" and steps["call_patch1"] == "call_patch1" and steps["call_patch2"] == "call_patch2"
+    assert (
+        steps["call_poll1"] == "call_poll1"
+        and steps["call_patch1"] == "call_patch1"
+        and steps["call_patch2"] == "call_patch2"
+    )
 
 
 def test_a_command_that_runs_on_is_no_failure_and_its_end_names_the_call_that_began_it(older):
     results = by_id(older)
     assert results["call_test:result"]["data"]["running"] is True
-    assert results["call_poll1:result"]["data"] | {"running": True, "started_by": "call_test"} == results["call_poll1:result"]["data"]
+    assert (
+        results["call_poll1:result"]["data"] | {"running": True, "started_by": "call_test"}
+        == results["call_poll1:result"]["data"]
+    )
     assert results["call_poll2:result"]["data"]["started_by"] == "call_test"
     assert "started_by" not in results["call_ls:result"]["data"]
     assert results["call_poll2:result"]["duration_ms"] == 3118.0
@@ -148,9 +202,19 @@ def test_an_interruption_that_its_call_has_told_of_is_not_told_again(older):
 
 def test_usage_is_counted_from_totals(older):
     # Six requests with counts of their own, one that was broken off, and a total that began anew.
-    assert [event["data"]["usage"]["input_tokens"] for event in of(older, "llm_response")] == [12000, 12500, 12800, 13700, 14000, 14000, 9000]
+    assert [event["data"]["usage"]["input_tokens"] for event in of(older, "llm_response")] == [
+        12000,
+        12500,
+        12800,
+        13700,
+        14000,
+        14000,
+        9000,
+    ]
     assert tokens(older) == (79000 + 9000, 72000, 0, 800 + 90)
-    assert [event["data"]["model"] for event in of(older, "llm_response")] == ["gpt-5.5"] * 4 + ["gpt-5.4"] * 3
+    assert [event["data"]["model"] for event in of(older, "llm_response")] == ["gpt-5.5"] * 4 + [
+        "gpt-5.4"
+    ] * 3
     assert len({event["data"]["response_id"] for event in of(older, "llm_response")}) == 7
 
 
@@ -191,7 +255,14 @@ def newer() -> list[dict]:
 
 
 def test_a_call_that_an_item_tells_of_too_comes_once(newer):
-    assert [event["event_id"] for event in of(newer, "tool_call")] == ["call_1", "call_2", "call_3", "call_4", "call_5", "call_s1"]
+    assert [event["event_id"] for event in of(newer, "tool_call")] == [
+        "call_1",
+        "call_2",
+        "call_3",
+        "call_4",
+        "call_5",
+        "call_s1",
+    ]
     assert answers(newer) == {
         "call_1": ("tool_result", None, 0),
         "call_2": ("error", "exit", 1),
@@ -205,7 +276,14 @@ def test_a_call_that_an_item_tells_of_too_comes_once(newer):
 
 def test_usage_is_that_of_each_response_under_its_id(newer):
     responses = [event["data"] for event in of(newer, "llm_response")]
-    assert [data["response_id"] for data in responses] == ["resp_1", "resp_2", "resp_3", "resp_4", "resp_5", "resp_s1"]
+    assert [data["response_id"] for data in responses] == [
+        "resp_1",
+        "resp_2",
+        "resp_3",
+        "resp_4",
+        "resp_5",
+        "resp_s1",
+    ]
     assert responses[0]["usage"] == {
         "input_tokens": 9500, "output_tokens": 150, "cache_read_input_tokens": 8600, "cache_creation_input_tokens": 400, "reasoning_output_tokens": 50,
     }  # fmt: skip
@@ -219,8 +297,17 @@ def test_a_subagent_is_part_of_the_session_and_its_task_is_no_prompt(newer):
     agent = start["data"]["agent_id"]
     assert start["data"]["agent_type"] == "default"
     assert {event["session_id"] for event in newer} == {"01a1ee56-5e00-73cc-a001-0000003cc001"}
-    assert {event["event_id"] for event in newer if event["data"].get("agent_id") == agent} == {f"{agent}:start", "call_s1", "resp_s1", "call_s1:result"}
-    assert [event["data"]["prompt"] for event in of(newer, "user_prompt")] == ["Fix the failing test.", "Go on.", "Go on."]
+    assert {event["event_id"] for event in newer if event["data"].get("agent_id") == agent} == {
+        f"{agent}:start",
+        "call_s1",
+        "resp_s1",
+        "call_s1:result",
+    }
+    assert [event["data"]["prompt"] for event in of(newer, "user_prompt")] == [
+        "Fix the failing test.",
+        "Go on.",
+        "Go on.",
+    ]
     assert len(of(newer, "session_start")) == 1
 
 
@@ -250,10 +337,27 @@ def scripts() -> list[dict]:
 
 def test_the_calls_of_a_script_are_calls(scripts):
     calls = by_id(of(scripts, "tool_call"))
-    assert list(calls) == ["call_1", "exec-0001", "call_2", "exec-0002", "exec-0003", "exec-0004", "call_3", "call_4", "exec-0005"]
-    assert calls["exec-0001"]["data"] == {"tool_name": "exec_command", "arguments": {"cmd": "npm test", "workdir": "/home/dev/shop"}, "step": "call_1"}
+    assert list(calls) == [
+        "call_1",
+        "exec-0001",
+        "call_2",
+        "exec-0002",
+        "exec-0003",
+        "exec-0004",
+        "call_3",
+        "call_4",
+        "exec-0005",
+    ]
+    assert calls["exec-0001"]["data"] == {
+        "tool_name": "exec_command",
+        "arguments": {"cmd": "npm test", "workdir": "/home/dev/shop"},
+        "step": "call_1",
+    }
     assert calls["exec-0003"]["data"]["tool_name"] == "apply_patch"
-    assert calls["exec-0003"]["data"]["arguments"]["input"].splitlines()[1] == "*** Update File: /home/dev/shop/cart.ts"
+    assert (
+        calls["exec-0003"]["data"]["arguments"]["input"].splitlines()[1]
+        == "*** Update File: /home/dev/shop/cart.ts"
+    )
     assert calls["exec-0004"]["data"]["tool_name"] == "mcp__tracker__get_issue"
     assert answers(scripts) == {
         "exec-0001": ("error", "exit", 1),
@@ -271,12 +375,16 @@ def test_the_calls_of_a_script_are_calls(scripts):
 def test_a_call_of_a_script_belongs_to_the_response_that_made_the_script(scripts):
     steps = {event["event_id"]: event["data"].get("step") for event in of(scripts, "tool_call")}
     assert steps["exec-0002"] == steps["exec-0003"] == steps["exec-0004"] == "call_2"
-    assert steps["exec-0005"] is None, "the script that began it had been answered, and the one that waits for it did not make it"
+    assert steps["exec-0005"] is None, (
+        "the script that began it had been answered, and the one that waits for it did not make it"
+    )
 
 
 def test_a_call_of_a_script_has_its_own_time(scripts):
     calls = by_id(scripts)
-    assert calls["exec-0001:result"]["timestamp"] - calls["exec-0001"]["timestamp"] == pytest.approx(2.98, abs=0.01)
+    assert calls["exec-0001:result"]["timestamp"] - calls["exec-0001"][
+        "timestamp"
+    ] == pytest.approx(2.98, abs=0.01)
 
 
 def test_a_script_that_runs_on_is_waited_for(scripts):
@@ -298,7 +406,10 @@ def test_what_a_fork_has_copied_does_not_come_out():
 
 def test_a_fork_that_names_what_it_goes_on_from_begins_with_its_own(tmp_path):
     records = told(HERE / "rollout-0.169.jsonl")
-    records[0]["payload"] |= {"forked_from_id": "01a10000-0000-7000-8000-000000000000", "history_base": {"end_ordinal_exclusive": 19}}
+    records[0]["payload"] |= {
+        "forked_from_id": "01a10000-0000-7000-8000-000000000000",
+        "history_base": {"end_ordinal_exclusive": 19},
+    }
     for record in records:
         for total in ("total_token_usage", "thread_token_usage"):
             for holder in (record["payload"], record["payload"].get("info") or {}):
@@ -306,7 +417,9 @@ def test_a_fork_that_names_what_it_goes_on_from_begins_with_its_own(tmp_path):
                     holder[total]["input_tokens"] += 700_000
                     holder[total]["total_tokens"] += 700_000
     events = translated(written(tmp_path, records))
-    assert tokens(events) == (50100, 47800, 400, 400), "what the thread it came from has used is that one's"
+    assert tokens(events) == (50100, 47800, 400, 400), (
+        "what the thread it came from has used is that one's"
+    )
 
 
 def test_copies_without_ids_of_turns_end_after_the_first_second(tmp_path):
@@ -326,7 +439,12 @@ def written(folder: Path, records: list[dict]) -> Path:
 
 def test_several_rollouts_on_one_pipe_are_told_apart(tmp_path):
     path = tmp_path / "all.jsonl"
-    names = ("rollout-0.142.jsonl", "rollout-fork.jsonl", "rollout-0.169.jsonl", "rollout-0.169-subagent.jsonl")
+    names = (
+        "rollout-0.142.jsonl",
+        "rollout-fork.jsonl",
+        "rollout-0.169.jsonl",
+        "rollout-0.169-subagent.jsonl",
+    )
     path.write_bytes(b"".join((HERE / name).read_bytes() for name in names))
     apart = [event for name in names for event in translated(HERE / name)]
     together = translated(path)
@@ -341,8 +459,12 @@ def test_a_subagent_that_only_names_its_parent_is_part_of_the_session_that_is_re
     records[0]["payload"]["parent_thread_id"] = "01a1ee56-7000-7000-8000-000000000000"
     (tmp_path / "nested").mkdir()
     nested = written(tmp_path / "nested", records)
-    assert {event["session_id"] for event in translated(HERE / "rollout-0.169.jsonl", nested)} == {"01a1ee56-5e00-73cc-a001-0000003cc001"}
-    assert {event["session_id"] for event in translated(nested)} == {"01a1ee56-7000-7000-8000-000000000000"}
+    assert {event["session_id"] for event in translated(HERE / "rollout-0.169.jsonl", nested)} == {
+        "01a1ee56-5e00-73cc-a001-0000003cc001"
+    }
+    assert {event["session_id"] for event in translated(nested)} == {
+        "01a1ee56-7000-7000-8000-000000000000"
+    }
 
 
 # What a result says.
@@ -383,7 +505,9 @@ def test_two_results_are_the_same_but_for_the_lines_that_vary():
     other = "Chunk ID: 927e78\nWall time: 0.2000 seconds\nProcess exited with code 1\nOriginal token count: 10\nOutput:\n1 failed\n"
     kind, said = outcome("exec_command", one).said("exec_command", 4096)
     _, again = outcome("exec_command", other).said("exec_command", 4096)
-    _, differs = outcome("exec_command", other.replace("1 failed", "2 failed")).said("exec_command", 4096)
+    _, differs = outcome("exec_command", other.replace("1 failed", "2 failed")).said(
+        "exec_command", 4096
+    )
     assert kind == "error"
     assert said["result_digest"] == again["result_digest"] != differs["result_digest"]
     assert said["error"] == one and said["result_bytes"] == len(one)
@@ -393,7 +517,9 @@ def test_a_long_result_is_cut_and_its_size_and_digest_are_those_of_the_whole():
     text = "Exit code: 0\nWall time: 1 seconds\nOutput:\n" + "ä" * 5000
     _, said = outcome("shell", text).said("shell", 100)
     assert len(said["result"].encode()) <= 100 and said["result_bytes"] == len(text.encode())
-    assert said["result_digest"] != outcome("shell", text + "x").said("shell", 100)[1]["result_digest"]
+    assert (
+        said["result_digest"] != outcome("shell", text + "x").said("shell", 100)[1]["result_digest"]
+    )
 
 
 # The pipe.
@@ -406,7 +532,12 @@ def run() -> list[dict]:
 
 def test_a_run_on_a_pipe(run):
     assert run[0]["event_type"] == "session_start"
-    assert run[0]["data"] == {"agent": "codex", "cwd": "", "model": "", "path": str(HERE / "exec.jsonl")}
+    assert run[0]["data"] == {
+        "agent": "codex",
+        "cwd": "",
+        "model": "",
+        "path": str(HERE / "exec.jsonl"),
+    }
     assert {event["timestamp"] for event in run} == {ARRIVAL}
     assert answers(run) == {
         "item_1": ("error", "exit", 1),
@@ -422,7 +553,10 @@ def test_a_run_on_a_pipe(run):
 
 def test_the_calls_of_a_run_are_named_as_on_disk(run):
     calls = by_id(of(run, "tool_call"))
-    assert calls["item_1"]["data"] == {"tool_name": "exec_command", "arguments": {"cmd": "npm test"}}
+    assert calls["item_1"]["data"] == {
+        "tool_name": "exec_command",
+        "arguments": {"cmd": "npm test"},
+    }
     assert calls["item_2"]["data"]["arguments"]["input"].splitlines() == [
         "*** Begin Patch", "*** Update File: /home/dev/shop/cart.ts", "@@ item_2", "*** Add File: /home/dev/shop/new.ts", "@@ item_2", "*** End Patch",
     ]  # fmt: skip
@@ -430,14 +564,22 @@ def test_the_calls_of_a_run_are_named_as_on_disk(run):
 
 
 def test_the_usage_of_a_run_is_the_threads_total(run):
-    assert [event["data"]["usage"]["input_tokens"] for event in of(run, "llm_response")] == [30000, 12000]
+    assert [event["data"]["usage"]["input_tokens"] for event in of(run, "llm_response")] == [
+        30000,
+        12000,
+    ]
     assert tokens(run) == (42000, 35000, 500, 500)
     assert {event["data"]["model"] for event in of(run, "llm_response")} == {""}
 
 
 def test_a_failed_request_is_told_once(run):
-    failures = [event["data"]["error"] for event in of(run, "error") if event["data"]["reason"] == "api"]
-    assert failures == ["Reconnecting... 1/5 (stream disconnected)", "exceeded retry limit, last status: 429 Too Many Requests"]
+    failures = [
+        event["data"]["error"] for event in of(run, "error") if event["data"]["reason"] == "api"
+    ]
+    assert failures == [
+        "Reconnecting... 1/5 (stream disconnected)",
+        "exceeded retry limit, last status: 429 Too Many Requests",
+    ]
 
 
 def test_two_runs_on_one_pipe_are_told_apart(tmp_path):
@@ -514,7 +656,12 @@ def plain(path: Path) -> tuple[Counter, tuple[int, int, int, int]]:
     for record in told(path):
         payload = record.get("payload") or {}
         kind = payload.get("type")
-        if record["type"] == "response_item" and kind in ("function_call", "custom_tool_call", "tool_search_call", "web_search_call"):
+        if record["type"] == "response_item" and kind in (
+            "function_call",
+            "custom_tool_call",
+            "tool_search_call",
+            "web_search_call",
+        ):
             count["calls"] += 1
             known.add(payload.get("call_id"))
             count["answers"] += kind == "web_search_call"
@@ -524,7 +671,9 @@ def plain(path: Path) -> tuple[Counter, tuple[int, int, int, int]]:
             head = text.split("Output:\n")[0]
             count["failures"] += "exited with code" in head and "exited with code 0" not in head
             count["interrupted"] += text.startswith("aborted by user")
-        count["prompts"] += kind == "user_message" or payload.get("item", {}).get("type") == "UserMessage"
+        count["prompts"] += (
+            kind == "user_message" or payload.get("item", {}).get("type") == "UserMessage"
+        )
         count["said"] += kind == "message" and payload.get("role") == "assistant"
         if kind == "token_count" and payload.get("info"):
             usage = payload["info"]["total_token_usage"]
@@ -533,7 +682,9 @@ def plain(path: Path) -> tuple[Counter, tuple[int, int, int, int]]:
 
 
 @needs_recorded
-@pytest.mark.parametrize("path", [path for path in ROLLOUTS if "schema" not in str(path)], ids=name_of)
+@pytest.mark.parametrize(
+    "path", [path for path in ROLLOUTS if "schema" not in str(path)], ids=name_of
+)
 def test_a_recorded_rollout_loses_nothing(path):
     events = translated(path)
     count, used = plain(path)
@@ -555,7 +706,9 @@ def test_a_recorded_run_on_a_pipe_says_what_its_rollout_says(path):
     for kinds in (("tool_call",), ("tool_result",), ("error",), ("assistant_response",)):
         assert len(of(piped, *kinds)) == len(of(rollout, *kinds))
     assert tokens(piped) == tokens(rollout)
-    commands = lambda events: sorted(event["data"]["arguments"].get("cmd", "") for event in of(events, "tool_call"))
+    commands = lambda events: sorted(
+        event["data"]["arguments"].get("cmd", "") for event in of(events, "tool_call")
+    )
     assert commands(piped) == commands(rollout)
     assert piped[0]["session_id"] == rollout[0]["session_id"]
 
@@ -578,26 +731,64 @@ EXPECTED_TOKENS = {
 }
 
 
-@pytest.mark.skipif(not (SHARED / "cases/cost-codex").exists(), reason="no cost cases beside the project")
+@pytest.mark.skipif(
+    not (SHARED / "cases/cost-codex").exists(), reason="no cost cases beside the project"
+)
 @pytest.mark.parametrize("name", EXPECTED_TOKENS)
 def test_the_tokens_of_a_cost_case(name):
-    assert tokens(translated(SHARED / "cases/cost-codex" / f"{name}.jsonl")) == EXPECTED_TOKENS[name]
+    assert (
+        tokens(translated(SHARED / "cases/cost-codex" / f"{name}.jsonl")) == EXPECTED_TOKENS[name]
+    )
 
 
 def test_a_request_that_was_broken_off_is_no_part_of_the_next_one(tmp_path):
-    usage = lambda count: {"input_tokens": count, "cached_input_tokens": 0, "output_tokens": count // 100}
-    counts = [{"total_token_usage": usage(100_000), "last_token_usage": usage(100_000)}, {"total_token_usage": usage(300_000), "last_token_usage": usage(120_000)}]
-    records = [{"timestamp": "2026-11-18T06:26:40Z", "type": "event_msg", "payload": {"type": "token_count", "info": info}} for info in counts]
+    usage = lambda count: {
+        "input_tokens": count,
+        "cached_input_tokens": 0,
+        "output_tokens": count // 100,
+    }
+    counts = [
+        {"total_token_usage": usage(100_000), "last_token_usage": usage(100_000)},
+        {"total_token_usage": usage(300_000), "last_token_usage": usage(120_000)},
+    ]
+    records = [
+        {
+            "timestamp": "2026-11-18T06:26:40Z",
+            "type": "event_msg",
+            "payload": {"type": "token_count", "info": info},
+        }
+        for info in counts
+    ]
     events = translated(written(tmp_path, records))
-    assert [event["data"]["usage"]["input_tokens"] for event in events] == [100_000, 80_000, 120_000]
+    assert [event["data"]["usage"]["input_tokens"] for event in events] == [
+        100_000,
+        80_000,
+        120_000,
+    ]
 
 
 def test_a_record_that_comes_behind_its_token_count_adds_nothing(tmp_path):
-    used = {"input_tokens": 1000, "cached_input_tokens": 0, "output_tokens": 10, "total_tokens": 1010}
-    count = {"type": "event_msg", "payload": {"type": "token_count", "info": {"total_token_usage": used, "last_token_usage": used}}}
-    record = {"type": "token_usage_record", "payload": {"response_id": "r", "usage": used, "thread_token_usage": used}}
+    used = {
+        "input_tokens": 1000,
+        "cached_input_tokens": 0,
+        "output_tokens": 10,
+        "total_tokens": 1010,
+    }
+    count = {
+        "type": "event_msg",
+        "payload": {
+            "type": "token_count",
+            "info": {"total_token_usage": used, "last_token_usage": used},
+        },
+    }
+    record = {
+        "type": "token_usage_record",
+        "payload": {"response_id": "r", "usage": used, "thread_token_usage": used},
+    }
     for order in ([count, record], [record, count], [record, record, count]):
-        events = translated(written(tmp_path, [{"timestamp": "2026-11-18T06:26:40Z", **line} for line in order]))
+        events = translated(
+            written(tmp_path, [{"timestamp": "2026-11-18T06:26:40Z", **line} for line in order])
+        )
         assert tokens(events) == (1000, 0, 0, 10)
 
 
@@ -605,7 +796,13 @@ def test_a_record_that_comes_behind_its_token_count_adds_nothing(tmp_path):
 
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
-anything = st.recursive(scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3), max_leaves=8)
+anything = st.recursive(
+    scalars,
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
 SAMPLES = [record for path in sorted(HERE.glob("*.jsonl")) for record in told(path)]
 
 
@@ -616,7 +813,9 @@ def damaged(draw: st.DrawFn) -> dict:
     for _ in range(draw(st.integers(1, 4))):
         holder = record
         while True:
-            key = draw(st.sampled_from(sorted(holder) if type(holder) is dict else range(len(holder))))
+            key = draw(
+                st.sampled_from(sorted(holder) if type(holder) is dict else range(len(holder)))
+            )
             inner = holder[key]
             if type(inner) in (dict, list) and inner and draw(st.booleans()):
                 holder = inner
@@ -627,7 +826,15 @@ def damaged(draw: st.DrawFn) -> dict:
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(damaged() | st.dictionaries(st.sampled_from(["type", "payload", "timestamp", "item"]), anything, max_size=4), max_size=12))
+@given(
+    st.lists(
+        damaged()
+        | st.dictionaries(
+            st.sampled_from(["type", "payload", "timestamp", "item"]), anything, max_size=4
+        ),
+        max_size=12,
+    )
+)
 def test_wrong_types_raise_nothing(records):
     translator = codex.Translator()
     for number, record in enumerate(records):
@@ -637,7 +844,9 @@ def test_wrong_types_raise_nothing(records):
             assert event.type and event.id and event.time and type(fields["session_id"]) is str
             assert json.loads(event.raw)["data"] is not None
             if event.type == "llm_response":
-                assert all(type(value) is int and value >= 0 for value in event.data["usage"].values())
+                assert all(
+                    type(value) is int and value >= 0 for value in event.data["usage"].values()
+                )
     assert type(translator.session) is str
     list(translator.end())
 
@@ -649,10 +858,14 @@ def test_any_bytes_may_be_asked_whether_they_matter(line):
 
 
 def test_a_line_of_great_size_is_read_in_good_time():
-    text = "Chunk ID: a\nWall time: 0.1 seconds\nProcess exited with code 0\nOutput:\n" + "x\n" * (4 << 20)
+    text = "Chunk ID: a\nWall time: 0.1 seconds\nProcess exited with code 0\nOutput:\n" + "x\n" * (
+        4 << 20
+    )
     payload = {"type": "function_call_output", "call_id": "c", "output": text}
     translator = codex.Translator()
-    (event,) = translator.translate({"timestamp": "2026-11-18T06:26:40Z", "type": "response_item", "payload": payload}, ARRIVAL)
+    (event,) = translator.translate(
+        {"timestamp": "2026-11-18T06:26:40Z", "type": "response_item", "payload": payload}, ARRIVAL
+    )
     assert event["data"]["result_bytes"] == len(text)
 
 
@@ -678,8 +891,12 @@ def put(home: Path, fixture: str, name: str, day: str = "2026/11/18", *, changed
 
 def test_sessions_are_found_newest_change_first_and_subagents_within_theirs(home):
     root = put(home, "rollout-0.169.jsonl", "2026-11-18T07-26-40-a", changed=1_795_000_100)
-    child = put(home, "rollout-0.169-subagent.jsonl", "2026-11-18T07-26-46-b", changed=1_795_000_050)
-    old = put(home, "rollout-0.66.jsonl", "2026-11-01T10-00-00-c", "2026/11/01", changed=1_795_000_200)
+    child = put(
+        home, "rollout-0.169-subagent.jsonl", "2026-11-18T07-26-46-b", changed=1_795_000_050
+    )
+    old = put(
+        home, "rollout-0.66.jsonl", "2026-11-01T10-00-00-c", "2026/11/01", changed=1_795_000_200
+    )
     (home / "archived_sessions").mkdir()
     archived = home / "archived_sessions" / "rollout-2026-10-01T10-00-00-d.jsonl"
     archived.write_bytes((HERE / "rollout-fork.jsonl").read_bytes())
@@ -688,7 +905,14 @@ def test_sessions_are_found_newest_change_first_and_subagents_within_theirs(home
     (home / "sessions" / "2026/11/18" / "notes.jsonl").write_bytes(root.read_bytes())
     found = list(codex.sessions())
     assert [session.path for session in found] == [old, root, archived]
-    assert found[1] == Session("codex", "01a1ee56-5e00-73cc-a001-0000003cc001", "/home/dev/shop", root, 1_795_000_000.0, 1_795_000_100.0)
+    assert found[1] == Session(
+        "codex",
+        "01a1ee56-5e00-73cc-a001-0000003cc001",
+        "/home/dev/shop",
+        root,
+        1_795_000_000.0,
+        1_795_000_100.0,
+    )
     assert codex.files(found[1]) == [root, child]
     assert codex.files(found[0]) == [old]
 
@@ -697,14 +921,27 @@ def test_a_subagent_that_is_spawned_later_is_found(home):
     root = put(home, "rollout-0.169.jsonl", "2026-11-18T07-26-40-a", changed=1_795_000_100)
     (session,) = codex.sessions()
     assert codex.files(session) == [root]
-    child = put(home, "rollout-0.169-subagent.jsonl", "2026-11-19T00-00-10-b", "2026/11/19", changed=1_795_000_110)
+    child = put(
+        home,
+        "rollout-0.169-subagent.jsonl",
+        "2026-11-19T00-00-10-b",
+        "2026/11/19",
+        changed=1_795_000_110,
+    )
     assert codex.files(session) == [root, child]
 
 
 def test_a_head_that_is_not_whole_yet_is_read_when_it_is(home):
     path = put(home, "rollout-0.169.jsonl", "2026-11-18T07-26-40-a", changed=1_795_000_100)
     whole = path.read_bytes()
-    for half in (b"", whole[:50], whole.split(b"\n")[0], b"[1]\n", b"\xff\xfe\n", b'{"type":"session_meta","payload":7}\n'):
+    for half in (
+        b"",
+        whole[:50],
+        whole.split(b"\n")[0],
+        b"[1]\n",
+        b"\xff\xfe\n",
+        b'{"type":"session_meta","payload":7}\n',
+    ):
         path.write_bytes(half)
         assert list(codex.sessions()) == []
     path.write_bytes(whole)
@@ -722,7 +959,9 @@ def test_without_a_directory_there_are_no_sessions(home):
 def test_the_directory_is_the_users_own_unless_another_is_named(monkeypatch, tmp_path):
     monkeypatch.delenv("CODEX_HOME", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
-    path = put(tmp_path / ".codex", "rollout-0.66.jsonl", "2026-11-18T07-26-40-a", changed=1_795_000_100)
+    path = put(
+        tmp_path / ".codex", "rollout-0.66.jsonl", "2026-11-18T07-26-40-a", changed=1_795_000_100
+    )
     assert [session.path for session in codex.sessions()] == [path]
 
 
@@ -776,7 +1015,9 @@ def test_the_process_is_known_by_the_lock_when_the_rollout_is_closed(home, sessi
     until(lambda: codex.process(session) is None)
 
 
-def test_a_process_that_serves_several_sessions_is_only_named_with_its_control_socket(home, session, holder, monkeypatch):
+def test_a_process_that_serves_several_sessions_is_only_named_with_its_control_socket(
+    home, session, holder, monkeypatch
+):
     # The stand-in opens a file called so: the word is in its command line, as in the daemon's.
     monkeypatch.chdir(home)
     Path("app-server").touch()

@@ -25,7 +25,13 @@ OLD = FIXTURES / "copilot" / "old.jsonl"
 PIPE = FIXTURES / "copilot" / "stream.jsonl"
 FILES = [LOG, OLD, PIPE]
 
-RECORDED = [*shared_files("sessions/copilot-cli/*.jsonl", "sessions/driven/copilot/*.jsonl", "sessions/schema/copilot/**/*.jsonl")]
+RECORDED = [
+    *shared_files(
+        "sessions/copilot-cli/*.jsonl",
+        "sessions/driven/copilot/*.jsonl",
+        "sessions/schema/copilot/**/*.jsonl",
+    )
+]
 recorded = pytest.mark.skipif(not RECORDED, reason=f"no recorded Copilot sessions in {SHARED}")
 
 
@@ -33,7 +39,14 @@ def lines_of(path: Path) -> list[bytes]:
     return path.read_bytes().splitlines(keepends=True)
 
 
-def read(path: Path, lines: list[bytes] | None = None, *, matters: bool = True, end: bool = True, **options) -> list[dict]:
+def read(
+    path: Path,
+    lines: list[bytes] | None = None,
+    *,
+    matters: bool = True,
+    end: bool = True,
+    **options,
+) -> list[dict]:
     translator = copilot.Translator(**options)
     events = []
     for line in lines_of(path) if lines is None else lines:
@@ -48,7 +61,9 @@ def of(events: list[dict], *kinds: str) -> list[dict]:
 
 
 def ended(events: list[dict], call: str) -> dict:
-    (event,) = [event for event in of(events, "tool_result", "error") if event.get("parent_id") == call]
+    (event,) = [
+        event for event in of(events, "tool_result", "error") if event.get("parent_id") == call
+    ]
     return event
 
 
@@ -63,25 +78,44 @@ def test_the_session_begins_and_ends():
 
 
 def test_only_a_persons_prompts_are_prompts():
-    assert [event["data"]["prompt"] for event in of(read(LOG), "user_prompt")] == ["make the tests pass"]
+    assert [event["data"]["prompt"] for event in of(read(LOG), "user_prompt")] == [
+        "make the tests pass"
+    ]
 
 
 def test_parallel_calls_share_the_response_that_made_them():
     events = read(LOG)
     calls = {event["event_id"]: event["data"] for event in of(events, "tool_call")}
-    assert [calls[call]["step"] for call in ("c1", "c2", "c3", "c4")] == ["api-1", "api-1", "api-1", "api-2"]
-    assert {"api-1", "api-2"} <= {event["data"]["response_id"] for event in of(events, "llm_response")}
-    assert calls["c1"] == {"tool_name": "view", "arguments": {"path": "shop/cart.py"}, "step": "api-1"}
+    assert [calls[call]["step"] for call in ("c1", "c2", "c3", "c4")] == [
+        "api-1",
+        "api-1",
+        "api-1",
+        "api-2",
+    ]
+    assert {"api-1", "api-2"} <= {
+        event["data"]["response_id"] for event in of(events, "llm_response")
+    }
+    assert calls["c1"] == {
+        "tool_name": "view",
+        "arguments": {"path": "shop/cart.py"},
+        "step": "api-1",
+    }
 
 
 def test_a_hook_repeats_a_call_and_is_none():
-    assert Counter(event["event_id"] for event in of(read(LOG), "tool_call")).most_common(1)[0][1] == 1
+    assert (
+        Counter(event["event_id"] for event in of(read(LOG), "tool_call")).most_common(1)[0][1] == 1
+    )
 
 
 def test_a_failed_command_is_a_success_with_an_exit_code():
     event = ended(read(LOG), "c2")
     assert event["event_type"] == "error"
-    assert (event["data"]["reason"], event["data"]["exit_code"], event["data"]["error"]) == ("exit", 1, "1 failed in 0.31s")
+    assert (event["data"]["reason"], event["data"]["exit_code"], event["data"]["error"]) == (
+        "exit",
+        1,
+        "1 failed in 0.31s",
+    )
     assert event["duration_ms"] == pytest.approx(730)
     passed = ended(read(LOG), "c3")
     assert (passed["event_type"], passed["data"]["exit_code"]) == ("tool_result", 0)
@@ -89,36 +123,70 @@ def test_a_failed_command_is_a_success_with_an_exit_code():
 
 def test_the_same_result_in_another_shell_is_the_same():
     events = read(LOG)
-    assert ended(events, "c2")["data"]["result_digest"] == ended(events, "c4")["data"]["result_digest"]
+    assert (
+        ended(events, "c2")["data"]["result_digest"] == ended(events, "c4")["data"]["result_digest"]
+    )
 
 
 def test_a_command_that_outlives_its_call_fails_when_it_ends():
     events = read(LOG)
     event = ended(events, "c5")
     assert event["event_type"] == "error"
-    assert (event["data"]["tool_name"], event["data"]["exit_code"], event["data"]["error"]) == ("bash", 2, "3 failed in 61.20s")
+    assert (event["data"]["tool_name"], event["data"]["exit_code"], event["data"]["error"]) == (
+        "bash",
+        2,
+        "3 failed in 61.20s",
+    )
     # The client itself read how it ended: a call, as any other, and no failure of its own.
     assert ended(events, "1b4a388c-ce1d-4cf1-a5cf-339fe5dc641c")["event_type"] == "tool_result"
 
 
 def test_a_command_that_never_ends_is_answered_as_the_client_did():
-    lines = [line for line in lines_of(LOG) if b'"shellId":"slow"' not in line and b"shellId: slow completed" not in line]
+    lines = [
+        line
+        for line in lines_of(LOG)
+        if b'"shellId":"slow"' not in line and b"shellId: slow completed" not in line
+    ]
     event = ended(read(LOG, lines), "c5")
-    assert (event["event_type"], event["data"]["result"][:26]) == ("tool_result", "<command with shellId: slo")
+    assert (event["event_type"], event["data"]["result"][:26]) == (
+        "tool_result",
+        "<command with shellId: slo",
+    )
 
 
 def test_a_command_that_its_agent_stops_has_not_failed():
     stop = [
-        {"type": "tool.execution_start", "data": {"toolCallId": "k1", "toolName": "stop_bash", "arguments": {"shellId": "slow"}}},
-        {"type": "tool.execution_complete", "data": {"toolCallId": "k1", "success": True, "result": {"content": "<command with shellId: slow stopped>"}}},
+        {
+            "type": "tool.execution_start",
+            "data": {"toolCallId": "k1", "toolName": "stop_bash", "arguments": {"shellId": "slow"}},
+        },
+        {
+            "type": "tool.execution_complete",
+            "data": {
+                "toolCallId": "k1",
+                "success": True,
+                "result": {"content": "<command with shellId: slow stopped>"},
+            },
+        },
     ]
-    lines = [line for line in lines_of(LOG) if b'"shellId":"slow"' not in line and b"shellId: slow completed" not in line]
+    lines = [
+        line
+        for line in lines_of(LOG)
+        if b'"shellId":"slow"' not in line and b"shellId: slow completed" not in line
+    ]
     at = next(number for number, line in enumerate(lines) if b"is still running after" in line) + 1
-    stopped = [json.dumps({**each, "id": f"k{n}", "timestamp": "2026-11-22T09:01:00Z", "parentId": None}).encode() for n, each in enumerate(stop)]
+    stopped = [
+        json.dumps(
+            {**each, "id": f"k{n}", "timestamp": "2026-11-22T09:01:00Z", "parentId": None}
+        ).encode()
+        for n, each in enumerate(stop)
+    ]
     assert ended(read(LOG, lines[:at] + stopped), "c5")["data"]["reason"] == "interrupted"
 
 
-@pytest.mark.parametrize(("call", "reason"), [("c6", "tool"), ("c7", "tool"), ("c8", "rejected"), ("c10", "interrupted")])
+@pytest.mark.parametrize(
+    ("call", "reason"), [("c6", "tool"), ("c7", "tool"), ("c8", "rejected"), ("c10", "interrupted")]
+)
 def test_why_a_call_failed(call, reason):
     event = ended(read(LOG), call)
     assert (event["event_type"], event["data"]["reason"]) == ("error", reason)
@@ -131,7 +199,13 @@ def test_a_persons_own_command_is_no_call():
 
 def test_a_subagents_events_bear_its_id():
     events = [event for event in read(LOG) if event["data"].get("agent_id") == "agent-1"]
-    assert [event["event_type"] for event in events] == ["subagent_start", "llm_response", "tool_call", "tool_result", "subagent_stop"]
+    assert [event["event_type"] for event in events] == [
+        "subagent_start",
+        "llm_response",
+        "tool_call",
+        "tool_result",
+        "subagent_stop",
+    ]
 
 
 def test_usage_in_the_words_of_opentelemetry():
@@ -154,12 +228,32 @@ def test_totals_at_the_end_count_only_where_nothing_else_does():
 
 def test_an_id_that_comes_again_is_another_response():
     def record(sequence):
-        usage = {"model": "llama", "inputTokens": 1, "outputTokens": 1, "apiCallId": "chatcmpl-1", "accounting": {"sequence": sequence}}
-        return {"type": "session.usage_record", "data": {"usage": usage}, "id": f"r{sequence}", "timestamp": "2026-11-22T09:00:00Z", "parentId": None}
+        usage = {
+            "model": "llama",
+            "inputTokens": 1,
+            "outputTokens": 1,
+            "apiCallId": "chatcmpl-1",
+            "accounting": {"sequence": sequence},
+        }
+        return {
+            "type": "session.usage_record",
+            "data": {"usage": usage},
+            "id": f"r{sequence}",
+            "timestamp": "2026-11-22T09:00:00Z",
+            "parentId": None,
+        }
 
     translator = copilot.Translator()
-    said = [event for sequence in (1, 1, 2) for event in translator.translate(record(sequence), 0.0, str(LOG))]
-    assert [event["data"]["response_id"] for event in said] == ["chatcmpl-1", "chatcmpl-1", "chatcmpl-1#2"]
+    said = [
+        event
+        for sequence in (1, 1, 2)
+        for event in translator.translate(record(sequence), 0.0, str(LOG))
+    ]
+    assert [event["data"]["response_id"] for event in said] == [
+        "chatcmpl-1",
+        "chatcmpl-1",
+        "chatcmpl-1#2",
+    ]
 
 
 def test_an_old_log():
@@ -167,9 +261,18 @@ def test_an_old_log():
     calls = {event["event_id"]: event["data"] for event in of(events, "tool_call")}
     assert calls["o1"]["arguments"] == {"command": "wc -l missing.txt"}
     assert calls["o2"]["arguments"] == {"input": "*** Begin Patch\n*** End Patch"}
-    assert (ended(events, "o1")["data"]["reason"], ended(events, "o1")["data"]["exit_code"]) == ("exit", 1)
-    assert [event["data"]["cwd"] for event in of(events, "session_start")] == ["/home/dev/shop", "/home/dev/other"]
-    assert [event["data"]["prompt"] for event in of(events, "user_prompt")] == ["count the lines", "once more"]
+    assert (ended(events, "o1")["data"]["reason"], ended(events, "o1")["data"]["exit_code"]) == (
+        "exit",
+        1,
+    )
+    assert [event["data"]["cwd"] for event in of(events, "session_start")] == [
+        "/home/dev/shop",
+        "/home/dev/other",
+    ]
+    assert [event["data"]["prompt"] for event in of(events, "user_prompt")] == [
+        "count the lines",
+        "once more",
+    ]
 
 
 def test_on_a_pipe():
@@ -178,7 +281,13 @@ def test_on_a_pipe():
         "session_start", "user_prompt", "error", "tool_call", "error", "assistant_response", "session_end",
     ]  # fmt: skip
     assert events[0]["data"]["cannot_tell"] == ["usage"]
-    assert events[2]["data"] | {"result_digest": ""} == {"error": "transport", "result_bytes": 9, "result_digest": "", "reason": "api", "status": 503}
+    assert events[2]["data"] | {"result_digest": ""} == {
+        "error": "transport",
+        "result_bytes": 9,
+        "result_digest": "",
+        "reason": "api",
+        "status": 503,
+    }
     assert events[-1]["data"] == {"reason": "result", "exit_code": 0, "conversation_id": ID}
     assert {event["session_id"] for event in events} == {"e001"}
 
@@ -186,7 +295,10 @@ def test_on_a_pipe():
 def test_a_long_result_is_cut_and_its_digest_is_of_the_whole():
     whole, cut = ended(read(LOG), "c1")["data"], ended(read(LOG, max_result=5), "c1")["data"]
     assert cut["result"] == "1. de"
-    assert (cut["result_bytes"], cut["result_digest"]) == (whole["result_bytes"], whole["result_digest"])
+    assert (cut["result_bytes"], cut["result_digest"]) == (
+        whole["result_bytes"],
+        whole["result_digest"],
+    )
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -249,7 +361,15 @@ def check(events: list[dict]) -> None:
         event = Event(b"", fields)
         assert event.type and event.time and event.id
         assert type(fields["session_id"]) is str and type(fields["data"]) is dict
-        assert set(fields) <= {"event_type", "timestamp", "event_id", "session_id", "parent_id", "duration_ms", "data"}
+        assert set(fields) <= {
+            "event_type",
+            "timestamp",
+            "event_id",
+            "session_id",
+            "parent_id",
+            "duration_ms",
+            "data",
+        }
 
 
 @settings(deadline=None, max_examples=300)
@@ -267,7 +387,9 @@ def test_wrong_types_never_raise(records, path):
 
 
 @recorded
-@pytest.mark.parametrize("path", RECORDED, ids=lambda path: str(path.relative_to(SHARED / "sessions")))
+@pytest.mark.parametrize(
+    "path", RECORDED, ids=lambda path: str(path.relative_to(SHARED / "sessions"))
+)
 def test_nothing_of_a_recorded_session_is_lost(path):
     records = [record for line in lines_of(path) for record in objects(line)]
     began: Counter = Counter()
@@ -284,30 +406,49 @@ def test_nothing_of_a_recorded_session_is_lost(path):
                 calls += 1
             began[data["toolCallId"]] = 0
             text = (data.get("result") or {}).get("content") or ""
-            code = data.get("shellExecution", {}).get("exitCode") or int((re.findall(r"exit code (\d+)>\s*$", text) or [0])[-1])
+            code = data.get("shellExecution", {}).get("exitCode") or int(
+                (re.findall(r"exit code (\d+)>\s*$", text) or [0])[-1]
+            )
             failures += data["success"] is False or code != 0
         elif kind == "session.usage_record":
             used[data["usage"]["apiCallId"]] = data["usage"]
         elif kind == "session.shutdown":
             for model in data["modelMetrics"].values():
-                totals.update({key: model.get("usage", {}).get(key, 0) for key in ("inputTokens", "outputTokens", "cacheReadTokens")})
+                totals.update(
+                    {
+                        key: model.get("usage", {}).get(key, 0)
+                        for key in ("inputTokens", "outputTokens", "cacheReadTokens")
+                    }
+                )
     if used:
         totals = Counter()
         for usage in used.values():
-            totals.update({key: usage[key] for key in ("inputTokens", "outputTokens", "cacheReadTokens")})
+            totals.update(
+                {key: usage[key] for key in ("inputTokens", "outputTokens", "cacheReadTokens")}
+            )
     events = read(path)
     assert len(of(events, "tool_call")) == calls
-    assert len([event for event in of(events, "error") if event["data"]["reason"] in ("exit", "tool")]) == failures
-    said = {event["data"]["response_id"]: event["data"]["usage"] for event in of(events, "llm_response")}
+    assert (
+        len([event for event in of(events, "error") if event["data"]["reason"] in ("exit", "tool")])
+        == failures
+    )
+    said = {
+        event["data"]["response_id"]: event["data"]["usage"] for event in of(events, "llm_response")
+    }
     assert sum(usage["input_tokens"] for usage in said.values()) == totals["inputTokens"]
     assert sum(usage["output_tokens"] for usage in said.values()) == totals["outputTokens"]
-    assert sum(usage["cache_read_input_tokens"] for usage in said.values()) == totals["cacheReadTokens"]
+    assert (
+        sum(usage["cache_read_input_tokens"] for usage in said.values())
+        == totals["cacheReadTokens"]
+    )
     assert read(path, matters=False) == events
     check(events)
 
 
 @recorded
-@pytest.mark.parametrize("path", RECORDED, ids=lambda path: str(path.relative_to(SHARED / "sessions")))
+@pytest.mark.parametrize(
+    "path", RECORDED, ids=lambda path: str(path.relative_to(SHARED / "sessions"))
+)
 def test_a_recorded_session_is_found_by_its_content(path):
     assert choose.format_of(path).NAME == "copilot"
 
@@ -340,7 +481,9 @@ def test_sessions_are_found(home):
     (home / "empty").mkdir()
     (home / ".session-operation-locks").mkdir()
     found = {session.id: session for session in copilot.sessions()}
-    assert found["one"] == Session("copilot", "one", "/home/dev/shop", log, 1795338001.0, log.stat().st_mtime)
+    assert found["one"] == Session(
+        "copilot", "one", "/home/dev/shop", log, 1795338001.0, log.stat().st_mtime
+    )
     assert {name: session.cwd for name, session in found.items()} == {
         "one": "/home/dev/shop", "two": "/home/dev/it's here", "three": "/home/dev/it's quoted: ", "flat": "/home/dev/shop",
     }  # fmt: skip
@@ -367,7 +510,9 @@ def stand_in():
     started = []
 
     def begin(name: str) -> Identity:
-        process = subprocess.Popen([name, "-c", "read -r _"], executable=shutil.which("bash"), stdin=subprocess.PIPE)
+        process = subprocess.Popen(
+            [name, "-c", "read -r _"], executable=shutil.which("bash"), stdin=subprocess.PIPE
+        )
         started.append(process)
         until(lambda: command_line(process.pid)[:1] == [name], what="the stand-in")
         return identify(process.pid)
@@ -398,7 +543,9 @@ def test_the_process_whose_lock_it_is(home, stand_in):
 
 def test_a_lock_that_was_left_behind_is_none(home, stand_in):
     log = session_in(home, "one")
-    ended = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
+    ended = subprocess.run(
+        [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True
+    )
     lock(log, int(ended.stdout))
     identity = stand_in("/usr/lib/copilot")
     # Its number was another process's when the lock was made.
@@ -439,7 +586,10 @@ def test_a_new_session_in_the_same_process(home, stand_in):
     lock(old, identity.pid, age=1)
     new = session_in(home, "new")
     lock(new, identity.pid)
-    assert (copilot.process(the(home, "old")), copilot.process(the(home, "new"))) == (None, identity)
+    assert (copilot.process(the(home, "old")), copilot.process(the(home, "new"))) == (
+        None,
+        identity,
+    )
     assert copilot.successor(the(home, "old")) == the(home, "new")
     assert copilot.successor(the(home, "new")) is None
     # A session that is still written has not been left.

@@ -29,7 +29,13 @@ OLD = FIXTURES / "gemini" / "old.json"
 PIPE = FIXTURES / "gemini" / "stream.jsonl"
 FILES = [LOG, AGENT, OLD, PIPE]
 
-RECORDED = [*shared_files("sessions/gemini-cli/*.json", "sessions/driven/gemini/*.jsonl", "sessions/schema/gemini/*.json*")]
+RECORDED = [
+    *shared_files(
+        "sessions/gemini-cli/*.json",
+        "sessions/driven/gemini/*.jsonl",
+        "sessions/schema/gemini/*.json*",
+    )
+]
 recorded = pytest.mark.skipif(not RECORDED, reason=f"no recorded Gemini sessions in {SHARED}")
 
 
@@ -39,7 +45,14 @@ def lines_of(path: Path) -> list[bytes]:
     return content.splitlines(keepends=True) if path.suffix == ".jsonl" else [content]
 
 
-def read(path: Path, lines: list[bytes] | None = None, *, matters: bool = True, end: bool = True, translator=None) -> list[dict]:
+def read(
+    path: Path,
+    lines: list[bytes] | None = None,
+    *,
+    matters: bool = True,
+    end: bool = True,
+    translator=None,
+) -> list[dict]:
     translator = translator or gemini.Translator()
     events = []
     for line in lines_of(path) if lines is None else lines:
@@ -54,7 +67,9 @@ def of(events: list[dict], *kinds: str) -> list[dict]:
 
 
 def ended(events: list[dict], call: str) -> dict:
-    (event,) = [event for event in of(events, "tool_result", "error") if event.get("parent_id") == call]
+    (event,) = [
+        event for event in of(events, "tool_result", "error") if event.get("parent_id") == call
+    ]
     return event
 
 
@@ -72,23 +87,45 @@ def test_a_session_that_has_only_begun():
 
 
 def test_only_a_persons_prompts_are_prompts():
-    assert [event["data"]["prompt"] for event in of(read(LOG), "user_prompt")] == ["make the tests pass", "try once more"]
+    assert [event["data"]["prompt"] for event in of(read(LOG), "user_prompt")] == [
+        "make the tests pass",
+        "try once more",
+    ]
 
 
 def test_a_record_that_is_appended_again_comes_out_once():
     events = read(LOG)
     assert Counter(event["event_id"] for event in of(events, "tool_call")).most_common(1)[0][1] == 1
-    assert [event["data"]["text"] for event in of(events, "assistant_response")] == ["I look at it.", "Done."]
+    assert [event["data"]["text"] for event in of(events, "assistant_response")] == [
+        "I look at it.",
+        "Done.",
+    ]
     calls = of(events, "tool_call")
     results = of(events, "tool_result", "error")
-    assert [event["event_id"] for event in calls] == [event["parent_id"] for event in results if "parent_id" in event]
+    assert [event["event_id"] for event in calls] == [
+        event["parent_id"] for event in results if "parent_id" in event
+    ]
 
 
 def test_usage_is_corrected_when_it_changes():
-    said = [event["data"]["usage"] for event in of(read(LOG), "llm_response") if event["data"]["response_id"] == "g1"]
+    said = [
+        event["data"]["usage"]
+        for event in of(read(LOG), "llm_response")
+        if event["data"]["response_id"] == "g1"
+    ]
     assert said == [
-        {"input_tokens": 12000, "output_tokens": 200, "cache_read_input_tokens": 10800, "reasoning_output_tokens": 50},
-        {"input_tokens": 12007, "output_tokens": 230, "cache_read_input_tokens": 10800, "reasoning_output_tokens": 50},
+        {
+            "input_tokens": 12000,
+            "output_tokens": 200,
+            "cache_read_input_tokens": 10800,
+            "reasoning_output_tokens": 50,
+        },
+        {
+            "input_tokens": 12007,
+            "output_tokens": 230,
+            "cache_read_input_tokens": 10800,
+            "reasoning_output_tokens": 50,
+        },
     ]
 
 
@@ -102,12 +139,19 @@ def test_parallel_calls_share_the_response_that_made_them():
 def test_the_times_of_a_call_and_of_its_result():
     events = read(LOG)
     (call,) = [event for event in of(events, "tool_call") if event["event_id"] == "read_file__1"]
-    assert (call["timestamp"], ended(events, "read_file__1")["timestamp"]) == (1795338002.0, 1795338004.0)
+    assert (call["timestamp"], ended(events, "read_file__1")["timestamp"]) == (
+        1795338002.0,
+        1795338004.0,
+    )
 
 
 def test_a_failed_command_is_a_success_with_an_exit_code_in_its_text():
     event = ended(read(LOG), "run_shell_command__2")
-    assert (event["event_type"], event["data"]["reason"], event["data"]["exit_code"]) == ("error", "exit", 1)
+    assert (event["event_type"], event["data"]["reason"], event["data"]["exit_code"]) == (
+        "error",
+        "exit",
+        1,
+    )
 
 
 def test_a_command_that_a_signal_ended():
@@ -126,9 +170,18 @@ def test_the_same_result_in_another_process_group_is_the_same():
     ("text", "code"),
     [
         ("Output: a\nExit Code: 3\nProcess Group PGID: 7", 3),
-        ("<untrusted_context>\nOutput: a\nExit Code: 3\nBackground PIDs: 1, 2\nProcess Group PGID: 7\n</untrusted_context>", 3),
-        ("Output: a\nError: (none)\nExit Code: (none)\nSignal: SIGKILL\nBackground PIDs: (none)\nProcess Group PGID: 7", 137),
-        ("Output: a\\nError: (none)\\nExit Code: 1\\nSignal: 0\\nBackground PIDs: (none)\\nProcess Group PGID: 7", 1),
+        (
+            "<untrusted_context>\nOutput: a\nExit Code: 3\nBackground PIDs: 1, 2\nProcess Group PGID: 7\n</untrusted_context>",
+            3,
+        ),
+        (
+            "Output: a\nError: (none)\nExit Code: (none)\nSignal: SIGKILL\nBackground PIDs: (none)\nProcess Group PGID: 7",
+            137,
+        ),
+        (
+            "Output: a\\nError: (none)\\nExit Code: 1\\nSignal: 0\\nBackground PIDs: (none)\\nProcess Group PGID: 7",
+            1,
+        ),
         ("Output: Exit Code: 3\nProcess Group PGID: 7", None),
         ("Output: a\nExit Code: 3\nb\nProcess Group PGID: 7", None),
         ("Output: a\nExit Code: 0\nSignal: 0\nProcess Group PGID: 7", None),
@@ -136,33 +189,62 @@ def test_the_same_result_in_another_process_group_is_the_same():
     ],
 )
 def test_exit_codes_stand_at_the_end_of_a_text(text, code):
-    call = {"id": "c", "name": "run_shell_command", "status": "success", "result": [{"functionResponse": {"response": {"output": text}}}]}
-    record = {"id": "g", "type": "gemini", "timestamp": "2026-11-22T09:00:00Z", "content": "", "toolCalls": [call]}
+    call = {
+        "id": "c",
+        "name": "run_shell_command",
+        "status": "success",
+        "result": [{"functionResponse": {"response": {"output": text}}}],
+    }
+    record = {
+        "id": "g",
+        "type": "gemini",
+        "timestamp": "2026-11-22T09:00:00Z",
+        "content": "",
+        "toolCalls": [call],
+    }
     event = ended(list(gemini.Translator().translate(record, 0.0, "x.jsonl")), "c")
     assert (event["event_type"] == "error") == (code is not None)
     assert event["data"].get("exit_code") in (code, 0 if code is None else code)
     # A file that holds such a text is no command that failed.
     call["name"] = "read_file"
-    assert ended(list(gemini.Translator().translate(record, 0.0, "x.jsonl")), "c")["event_type"] == "tool_result"
+    assert (
+        ended(list(gemini.Translator().translate(record, 0.0, "x.jsonl")), "c")["event_type"]
+        == "tool_result"
+    )
 
 
 def test_a_command_that_was_ended_for_its_silence_has_failed():
     text = "<untrusted_context>\nCommand was automatically cancelled because it exceeded the timeout of 5.0 minutes without output."
     call = {"id": "c", "name": "run_shell_command", "status": "success", "result": text}
     record = {"id": "g", "type": "gemini", "content": "", "toolCalls": [call]}
-    assert ended(list(gemini.Translator().translate(record, 1_790_000_000.0, "x.jsonl")), "c")["data"]["reason"] == "tool"
+    assert (
+        ended(list(gemini.Translator().translate(record, 1_790_000_000.0, "x.jsonl")), "c")["data"][
+            "reason"
+        ]
+        == "tool"
+    )
 
 
 def test_a_command_in_the_background_still_runs():
     text = "Command moved to background (PID: 4711). Output hidden. Press Ctrl+B to view."
     call = {"id": "c", "name": "run_shell_command", "status": "success", "result": text}
     record = {"id": "g", "type": "gemini", "content": "", "toolCalls": [call]}
-    assert ended(list(gemini.Translator().translate(record, 1_790_000_000.0, "x.jsonl")), "c")["data"]["running"] is True
+    assert (
+        ended(list(gemini.Translator().translate(record, 1_790_000_000.0, "x.jsonl")), "c")["data"][
+            "running"
+        ]
+        is True
+    )
 
 
 @pytest.mark.parametrize(
     ("call", "reason"),
-    [("replace__6", "tool"), ("write_file__7", "tool"), ("run_shell_command__8", "rejected"), ("run_shell_command__9", "interrupted")],
+    [
+        ("replace__6", "tool"),
+        ("write_file__7", "tool"),
+        ("run_shell_command__8", "rejected"),
+        ("run_shell_command__9", "interrupted"),
+    ],
 )
 def test_why_a_call_failed(call, reason):
     event = ended(read(LOG), call)
@@ -171,23 +253,45 @@ def test_why_a_call_failed(call, reason):
 
 
 def test_a_request_that_failed():
-    assert [event["data"]["error"] for event in of(read(LOG), "error") if event["data"]["reason"] == "api"] == ["[API Error: 503 overloaded]"]
+    assert [
+        event["data"]["error"]
+        for event in of(read(LOG), "error")
+        if event["data"]["reason"] == "api"
+    ] == ["[API Error: 503 overloaded]"]
 
 
 def test_a_call_that_has_not_ended_is_told_when_it_has():
-    call = {"id": "c", "name": "run_shell_command", "args": {"command": "make"}, "status": "executing"}
+    call = {
+        "id": "c",
+        "name": "run_shell_command",
+        "args": {"command": "make"},
+        "status": "executing",
+    }
     record = {"id": "g", "type": "gemini", "content": "", "toolCalls": [call]}
     translator = gemini.Translator()
     assert of(list(translator.translate(record, 1_790_000_000.0, "x.jsonl")), "tool_call") == []
     call |= {"status": "success", "result": []}
-    assert len(of(list(translator.translate(record, 1_790_000_000.0, "x.jsonl")), "tool_call", "tool_result")) == 2
+    assert (
+        len(
+            of(
+                list(translator.translate(record, 1_790_000_000.0, "x.jsonl")),
+                "tool_call",
+                "tool_result",
+            )
+        )
+        == 2
+    )
 
 
 def test_the_same_call_id_in_another_message_is_another_call():
     translator = gemini.Translator()
     call = {"id": "call_1", "name": "ls", "status": "success", "result": []}
     said = [
-        event for name in ("g1", "g2", "g1") for event in translator.translate({"id": name, "type": "gemini", "content": "", "toolCalls": [call]}, 1.8e9, "")
+        event
+        for name in ("g1", "g2", "g1")
+        for event in translator.translate(
+            {"id": name, "type": "gemini", "content": "", "toolCalls": [call]}, 1.8e9, ""
+        )
     ]
     assert len(of(said, "tool_call")) == 2
 
@@ -229,12 +333,25 @@ def test_on_a_pipe():
         "session_start", "user_prompt", "assistant_response", "tool_call", "tool_call", "tool_result", "tool_result", "tool_call", "error",
         "tool_call", "error", "tool_call", "error", "error", "assistant_response", "llm_response", "llm_response", "session_end",
     ]  # fmt: skip
-    assert events[0]["data"] == {"agent": "gemini", "model": "auto", "path": str(PIPE), "cannot_tell": ["exit_code", "usage"]}
-    assert [event["data"]["text"] for event in of(events, "assistant_response")] == ["I look at it.", "I stop."]
+    assert events[0]["data"] == {
+        "agent": "gemini",
+        "model": "auto",
+        "path": str(PIPE),
+        "cannot_tell": ["exit_code", "usage"],
+    }
+    assert [event["data"]["text"] for event in of(events, "assistant_response")] == [
+        "I look at it.",
+        "I stop.",
+    ]
     assert [event["data"]["step"] for event in of(events, "tool_call")] == [
         "read_file__1", "read_file__1", "run_shell_command__3", "replace__4", "write_file__5",
     ]  # fmt: skip
-    assert [event["data"]["reason"] for event in of(events, "error")] == ["exit", "tool", "tool", "interrupted"]
+    assert [event["data"]["reason"] for event in of(events, "error")] == [
+        "exit",
+        "tool",
+        "tool",
+        "interrupted",
+    ]
     assert of(events, "llm_response")[1]["data"]["usage"] == {
         "input_tokens": 24292, "output_tokens": 400, "cache_read_input_tokens": 21862, "reasoning_output_tokens": 100,
     }  # fmt: skip
@@ -314,11 +431,21 @@ def check(events: list[dict]) -> None:
         event = Event(b"", fields)
         assert event.type and event.time and event.id
         assert type(fields["session_id"]) is str and type(fields["data"]) is dict
-        assert set(fields) <= {"event_type", "timestamp", "event_id", "session_id", "parent_id", "duration_ms", "data"}
+        assert set(fields) <= {
+            "event_type",
+            "timestamp",
+            "event_id",
+            "session_id",
+            "parent_id",
+            "duration_ms",
+            "data",
+        }
 
 
 @settings(deadline=None, max_examples=300)
-@given(st.lists(wrong(), max_size=12), st.sampled_from([str(LOG), str(AGENT), "standard input", ""]))
+@given(
+    st.lists(wrong(), max_size=12), st.sampled_from([str(LOG), str(AGENT), "standard input", ""])
+)
 def test_wrong_types_never_raise(records, path):
     translator = gemini.Translator()
     events = []
@@ -338,7 +465,9 @@ def messages_of(records: list[dict]):
 
 
 @recorded
-@pytest.mark.parametrize("path", RECORDED, ids=lambda path: str(path.relative_to(SHARED / "sessions")))
+@pytest.mark.parametrize(
+    "path", RECORDED, ids=lambda path: str(path.relative_to(SHARED / "sessions"))
+)
 def test_nothing_of_a_recorded_session_is_lost(path):
     records = [record for line in lines_of(path) for record in objects(line)]
     calls: dict = {}
@@ -351,13 +480,28 @@ def test_nothing_of_a_recorded_session_is_lost(path):
             code = re.search(r"Exit Code: (\d+)", text)
             calls[call["id"]] = call["status"] == "error" or bool(code and int(code[1]))
     printed = {record["tool_id"] for record in records if record.get("type") == "tool_use"}
-    failed = [record for record in records if record.get("type") == "tool_result" and record["status"] == "error"]
-    models = [model for record in records if record.get("type") == "result" for model in record["stats"]["models"].values()]
+    failed = [
+        record
+        for record in records
+        if record.get("type") == "tool_result" and record["status"] == "error"
+    ]
+    models = [
+        model
+        for record in records
+        if record.get("type") == "result"
+        for model in record["stats"]["models"].values()
+    ]
     events = read(path)
     assert len(of(events, "tool_call")) == len(calls) + len(printed)
-    assert len([event for event in of(events, "error") if event["data"]["reason"] in ("exit", "tool")]) == sum(calls.values()) + len(failed)
-    said = {event["data"]["response_id"]: event["data"]["usage"] for event in of(events, "llm_response")}
-    total = sum(each["total"] for each in tokens.values()) + sum(each["total_tokens"] for each in models)
+    assert len(
+        [event for event in of(events, "error") if event["data"]["reason"] in ("exit", "tool")]
+    ) == sum(calls.values()) + len(failed)
+    said = {
+        event["data"]["response_id"]: event["data"]["usage"] for event in of(events, "llm_response")
+    }
+    total = sum(each["total"] for each in tokens.values()) + sum(
+        each["total_tokens"] for each in models
+    )
     assert sum(usage["input_tokens"] + usage["output_tokens"] for usage in said.values()) == total
     cached = sum(each["cached"] for each in [*tokens.values(), *models])
     assert sum(usage["cache_read_input_tokens"] for usage in said.values()) == cached
@@ -366,7 +510,11 @@ def test_nothing_of_a_recorded_session_is_lost(path):
 
 
 @recorded
-@pytest.mark.parametrize("path", [path for path in RECORDED if path.suffix == ".jsonl"], ids=lambda path: str(path.relative_to(SHARED / "sessions")))
+@pytest.mark.parametrize(
+    "path",
+    [path for path in RECORDED if path.suffix == ".jsonl"],
+    ids=lambda path: str(path.relative_to(SHARED / "sessions")),
+)
 def test_a_recorded_session_is_found_by_its_content(path):
     assert choose.format_of(path).NAME == "gemini"
 
@@ -382,17 +530,38 @@ def home(tmp_path, monkeypatch):
 
 
 def iso(moment: float) -> str:
-    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return (
+        datetime.fromtimestamp(moment, UTC)
+        .isoformat(timespec="milliseconds")
+        .replace("+00:00", "Z")
+    )
 
 
-def session_in(home: Path, slug: str, name: str, *, began: float = 1795338000.0, suffix: str = ".jsonl", directory: str = "") -> Path:
+def session_in(
+    home: Path,
+    slug: str,
+    name: str,
+    *,
+    began: float = 1795338000.0,
+    suffix: str = ".jsonl",
+    directory: str = "",
+) -> Path:
     chats = home / "tmp" / slug / "chats"
     chats.mkdir(parents=True, exist_ok=True)
     if directory:
         (home / "tmp" / slug / ".project_root").write_text(directory)
     path = chats / f"session-2026-11-22T09-00-{name[:8]}{suffix}"
-    first = {"sessionId": name, "projectHash": "0" * 64, "startTime": iso(began), "lastUpdated": iso(began)}
-    path.write_text(json.dumps({**first, "messages": []}, indent=2) if suffix == ".json" else json.dumps({**first, "kind": "main"}) + "\n")
+    first = {
+        "sessionId": name,
+        "projectHash": "0" * 64,
+        "startTime": iso(began),
+        "lastUpdated": iso(began),
+    }
+    path.write_text(
+        json.dumps({**first, "messages": []}, indent=2)
+        if suffix == ".json"
+        else json.dumps({**first, "kind": "main"}) + "\n"
+    )
     return path
 
 
@@ -406,7 +575,9 @@ def test_sessions_are_found(home):
     session_in(home, "nowhere", "00000003-nowhere")
     session_in(home, "named", "00000004-both", suffix=".json")
     session_in(home, "named", "00000004-both")
-    (home / "projects.json").write_text(json.dumps({"projects": {"/home/dev/named": "named", "/home/dev/hashed": "x", "/odd": 3}}))
+    (home / "projects.json").write_text(
+        json.dumps({"projects": {"/home/dev/named": "named", "/home/dev/hashed": "x", "/odd": 3}})
+    )
     (home / "tmp" / "bin").mkdir()
     found = [*gemini.sessions()]
     assert {session.id: session.cwd for session in found} == {
@@ -456,13 +627,29 @@ def stand_in(tmp_path):
     def begin(directory: Path, *words: str, wrapped: bool = True) -> Identity:
         """The agent, below its wrapper or without one."""
         directory.mkdir(exist_ok=True)
-        env = {key: value for key, value in os.environ.items() if key != "GEMINI_CLI_NO_RELAUNCH"} | ({} if wrapped else {"GEMINI_CLI_NO_RELAUNCH": "1"})
+        env = {
+            key: value for key, value in os.environ.items() if key != "GEMINI_CLI_NO_RELAUNCH"
+        } | ({} if wrapped else {"GEMINI_CLI_NO_RELAUNCH": "1"})
         line = ["node", str(script), *words]
-        process = subprocess.Popen(line, executable=shutil.which("bash"), cwd=directory, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            line,
+            executable=shutil.which("bash"),
+            cwd=directory,
+            env=env,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
         started.append(process)
         pid = int(process.stdout.readline()) if wrapped else process.pid
         # Until it executes its own program it is its wrapper's double, with that one's command line.
-        until(lambda: command_line(pid)[:2] == line[:2] and environment_value(pid, "GEMINI_CLI_NO_RELAUNCH"), what="the stand-in")
+        until(
+            lambda: (
+                command_line(pid)[:2] == line[:2]
+                and environment_value(pid, "GEMINI_CLI_NO_RELAUNCH")
+            ),
+            what="the stand-in",
+        )
         return identify(pid)
 
     yield begin
@@ -523,7 +710,15 @@ def test_a_session_that_was_cleared_goes_on_as_another(home, stand_in, tmp_path)
     began = time.time()
     path = session_in(home, "shop", ID, began=began, directory=str(tmp_path / "shop"))
     assert (gemini.process(the(ID)), gemini.successor(the(ID))) == (agent, None)
-    typed = [{"sessionId": ID, "messageId": 0, "type": "user", "message": "/clear", "timestamp": iso(began + 59.9)}]
+    typed = [
+        {
+            "sessionId": ID,
+            "messageId": 0,
+            "type": "user",
+            "message": "/clear",
+            "timestamp": iso(began + 59.9),
+        }
+    ]
     (path.parent.parent / "logs.json").write_text(json.dumps(typed))
     session_in(home, "shop", "00000001-next", began=began + 60)
     assert (gemini.process(the(ID)), gemini.process(the("00000001-next"))) == (None, agent)

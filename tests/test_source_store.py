@@ -40,7 +40,14 @@ def found() -> dict[str, Session]:
 def test_sessions_of_the_store_here_and_of_its_workspaces() -> None:
     sessions = found()
     assert sessions.keys() == {HOOKED, DECORATED, CURSOR}
-    assert sessions[HOOKED] == Session("store", HOOKED, "/home/dev/proj", STORE / HOOKED / "events.ndjson", 1795165200.3, sessions[HOOKED].path.stat().st_mtime)
+    assert sessions[HOOKED] == Session(
+        "store",
+        HOOKED,
+        "/home/dev/proj",
+        STORE / HOOKED / "events.ndjson",
+        1795165200.3,
+        sessions[HOOKED].path.stat().st_mtime,
+    )
     assert store.files(sessions[HOOKED]) == [sessions[HOOKED].path]
 
 
@@ -48,7 +55,9 @@ def test_session_without_a_directory_works_where_its_store_lies() -> None:
     assert {session.cwd for name, session in found().items() if name != HOOKED} == {str(PROJECT)}
 
 
-def test_store_is_where_the_environment_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_store_is_where_the_environment_says(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert found() == {}
     monkeypatch.setenv("AGENT_TRACE_DIR", str(STORE))
@@ -59,8 +68,13 @@ def test_store_is_where_the_environment_says(monkeypatch: pytest.MonkeyPatch, tm
     assert found() == {}
 
 
-def test_active_session_is_the_one_that_is_marked_and_has_not_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert {name for name, session in found().items() if store.active(session)} == {DECORATED, CURSOR}
+def test_active_session_is_the_one_that_is_marked_and_has_not_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert {name for name, session in found().items() if store.active(session)} == {
+        DECORATED,
+        CURSOR,
+    }
     monkeypatch.setenv("AGENT_TRACE_DIR", str(tmp_path))
     (tmp_path / "one").mkdir()
     (tmp_path / "one" / "events.ndjson").write_text("")
@@ -71,10 +85,14 @@ def test_active_session_is_the_one_that_is_marked_and_has_not_ended(tmp_path: Pa
 
 
 @pytest.mark.parametrize("meta", ["", "{", "[]", '{"started_at": "soon"}', '{"started_at": null}'])
-def test_broken_notes_beside_a_session_raise_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, meta: str) -> None:
+def test_broken_notes_beside_a_session_raise_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, meta: str
+) -> None:
     monkeypatch.setenv("AGENT_TRACE_DIR", str(tmp_path))
     (tmp_path / "one").mkdir()
-    (tmp_path / "one" / "events.ndjson").write_bytes(b'{"event_type":"session_start","data":[]}\nnot json\n\xff\n')
+    (tmp_path / "one" / "events.ndjson").write_bytes(
+        b'{"event_type":"session_start","data":[]}\nnot json\n\xff\n'
+    )
     (tmp_path / "one" / "meta.json").write_text(meta)
     os.mkfifo(tmp_path / ".active-session")
     session = found()["one"]
@@ -88,7 +106,12 @@ def test_events_pass_as_they_are(path: Path) -> None:
     translator = store.Translator()
     lines = path.read_bytes().splitlines()
     raw = [json.loads(line) for line in lines]
-    told = [fields for line in lines for record in objects(line) for fields in translator.translate(record, 0.0, str(path))]
+    told = [
+        fields
+        for line in lines
+        for record in objects(line)
+        for fields in translator.translate(record, 0.0, str(path))
+    ]
     assert [*told, *translator.end()] == raw
     assert store.PASSES
     assert all(store.recognises(record) for record in raw)
@@ -100,8 +123,15 @@ def test_events_pass_as_they_are(path: Path) -> None:
 @pytest.mark.skipif(not REAL, reason=f"no recorded store in {SHARED}")
 def test_recorded_stores_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(SHARED / "sessions" / "agent-strace" / "proj")
-    assert found().keys() == {"3f6e2c1a-9b7d-4e", "cur-11111111-222", "nostart-aaaa-bbb", "ws-aaaa-bbbb-ccc"}
-    monkeypatch.setenv("AGENT_TRACE_DIR", str(SHARED / "sessions" / "agent-strace" / "env-dir-store"))
+    assert found().keys() == {
+        "3f6e2c1a-9b7d-4e",
+        "cur-11111111-222",
+        "nostart-aaaa-bbb",
+        "ws-aaaa-bbbb-ccc",
+    }
+    monkeypatch.setenv(
+        "AGENT_TRACE_DIR", str(SHARED / "sessions" / "agent-strace" / "env-dir-store")
+    )
     assert found()["env-dir-aaaa-bbb"].cwd == "/home/dev/proj"
 
 
@@ -122,17 +152,33 @@ def test_events_of_other_producers_are_native() -> None:
 
 def test_what_only_our_own_commands_say_is_not_the_stores() -> None:
     for kind in OURS:
-        assert not store.recognises({"event_type": kind, "timestamp": 1.0, "event_id": "0123456789ab", "session_id": "s"})
+        assert not store.recognises(
+            {"event_type": kind, "timestamp": 1.0, "event_id": "0123456789ab", "session_id": "s"}
+        )
 
 
 def test_no_agents_line_is_an_event() -> None:
-    for path in shared_files("sessions/claude-code/*.jsonl", "sessions/driven/**/*.jsonl", "sessions/schema/**/*.jsonl"):
+    for path in shared_files(
+        "sessions/claude-code/*.jsonl", "sessions/driven/**/*.jsonl", "sessions/schema/**/*.jsonl"
+    ):
         for line in path.read_bytes().splitlines()[:20]:
-            assert not any(native.recognises(record) or store.recognises(record) for record in objects(line)), path
-    assert not any(claude.recognises(record) for path in OWN for line in path.read_bytes().splitlines() for record in objects(line))
+            assert not any(
+                native.recognises(record) or store.recognises(record) for record in objects(line)
+            ), path
+    assert not any(
+        claude.recognises(record)
+        for path in OWN
+        for line in path.read_bytes().splitlines()
+        for record in objects(line)
+    )
 
 
-@given(st.dictionaries(st.sampled_from(["event_type", "timestamp", "event_id", "session_id", "data"]), st.none() | st.integers() | st.text() | st.lists(st.none())))
+@given(
+    st.dictionaries(
+        st.sampled_from(["event_type", "timestamp", "event_id", "session_id", "data"]),
+        st.none() | st.integers() | st.text() | st.lists(st.none()),
+    )
+)
 def test_wrong_types_raise_nothing(record: dict) -> None:
     assert store.recognises(record) <= native.recognises(record)
     assert list(store.Translator().translate(record, 0.0)) == [record]
@@ -146,12 +192,20 @@ def agent(tmp_path: Path) -> Iterator[Identity]:
     """A process that looks like Claude Code, works in `tmp_path`, and has registered itself for the session."""
     script = tmp_path / "claude"
     script.write_text("import time\nprint(flush=True)\ntime.sleep(60)\n")
-    process = subprocess.Popen([sys.executable, "-S", str(script)], cwd=tmp_path, stdout=subprocess.PIPE)
+    process = subprocess.Popen(
+        [sys.executable, "-S", str(script)], cwd=tmp_path, stdout=subprocess.PIPE
+    )
     assert process.stdout
     process.stdout.readline()
     identity = identify(process.pid)
     assert identity
-    entry = {"pid": identity.pid, "procStart": identity.started, "sessionId": FULL, "cwd": str(tmp_path), "startedAt": 1795165200000}
+    entry = {
+        "pid": identity.pid,
+        "procStart": identity.started,
+        "sessionId": FULL,
+        "cwd": str(tmp_path),
+        "startedAt": 1795165200000,
+    }
     registry = tmp_path / "config" / "sessions" / f"{identity.pid}.json"
     registry.parent.mkdir(parents=True)
     registry.write_text(json.dumps(entry))
@@ -163,9 +217,26 @@ def agent(tmp_path: Path) -> Iterator[Identity]:
 def stored(tmp_path: Path, name: str, **start: object) -> Session:
     path = tmp_path / "store" / name / "events.ndjson"
     path.parent.mkdir(parents=True, exist_ok=True)
-    data = {"provider": "claude", "cwd": str(tmp_path), "transcript_path": f"/h/.claude/projects/-p/{FULL}.jsonl"} | start
-    path.write_text(json.dumps({"event_type": "session_start", "timestamp": 1795165200.0, "event_id": "0" * 12, "session_id": name, "data": data}) + "\n")
-    (path.parent / "meta.json").write_text(json.dumps({"session_id": name, "attribution": {"pid": os.getpid(), "ppid": os.getppid()}}))
+    data = {
+        "provider": "claude",
+        "cwd": str(tmp_path),
+        "transcript_path": f"/h/.claude/projects/-p/{FULL}.jsonl",
+    } | start
+    path.write_text(
+        json.dumps(
+            {
+                "event_type": "session_start",
+                "timestamp": 1795165200.0,
+                "event_id": "0" * 12,
+                "session_id": name,
+                "data": data,
+            }
+        )
+        + "\n"
+    )
+    (path.parent / "meta.json").write_text(
+        json.dumps({"session_id": name, "attribution": {"pid": os.getpid(), "ppid": os.getppid()}})
+    )
     return Session("store", name, str(tmp_path), path, 0.0, 0.0)
 
 
@@ -174,7 +245,9 @@ def test_process_is_that_of_the_sessions_transcript(tmp_path: Path, agent: Ident
 
 
 def test_process_that_the_store_notes_is_never_trusted(tmp_path: Path) -> None:
-    assert store.process(stored(tmp_path, FULL[:16])) is None, "attribution names a process that lives, and it is not taken"
+    assert store.process(stored(tmp_path, FULL[:16])) is None, (
+        "attribution names a process that lives, and it is not taken"
+    )
 
 
 def test_transcript_of_another_session_names_no_process(tmp_path: Path, agent: Identity) -> None:

@@ -16,9 +16,18 @@ def lines(*args: object, stream: Stream) -> list[str]:
 def test_a_line_at_the_end_says_time_events_dollars_and_retries():
     stream = Stream()
     stream.add("session_start", {"cwd": "/"})
-    stream.add("llm_response", {"model": "m", "cost": {"usd": 0.12, "session_usd": 0.12, "estimated": False, "unpriced": False}})
+    stream.add(
+        "llm_response",
+        {
+            "model": "m",
+            "cost": {"usd": 0.12, "session_usd": 0.12, "estimated": False, "unpriced": False},
+        },
+    )
     stream.spiral(2)
-    assert lines(stream=stream) == [f"trace-status: Monitoring session {stream.session}...", "trace-status: +0:05  ✅ 6 events, $0.12, 2 retries"]
+    assert lines(stream=stream) == [
+        f"trace-status: Monitoring session {stream.session}...",
+        "trace-status: +0:05  ✅ 6 events, $0.12, 2 retries",
+    ]
 
 
 def test_a_success_or_a_prompt_starts_the_retries_over_and_a_rejection_is_none():
@@ -56,7 +65,13 @@ def test_lines_come_while_the_session_is_silent():
 
 def test_on_a_terminal_one_line_is_rewritten_and_ended():
     ours, theirs = pty.openpty()
-    done = subprocess.Popen(command("trace-status"), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=theirs, env=ENVIRONMENT)
+    done = subprocess.Popen(
+        command("trace-status"),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=theirs,
+        env=ENVIRONMENT,
+    )
     os.close(theirs)
     done.communicate((FIXTURES / "spiral.ndjson").read_bytes())
     sent = b""

@@ -20,7 +20,12 @@ from agent_pipes.hooks.store_writer import Store, Unwritable
 
 @pytest.fixture(autouse=True)
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in ("AGENT_TRACE_DIR", "AGENT_STRACE_WORKSPACE", "CLAUDE_PROJECT_DIR", "GEMINI_PROJECT_DIR"):
+    for name in (
+        "AGENT_TRACE_DIR",
+        "AGENT_STRACE_WORKSPACE",
+        "CLAUDE_PROJECT_DIR",
+        "GEMINI_PROJECT_DIR",
+    ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -57,8 +62,16 @@ def test_fifty_parallel_hooks_lose_nothing(project, monkeypatch):
         record(payload)
 
     for payloads in (
-        [call(project, "Bash", number, command=f"make {number} {'x' * 5000}") for number in range(50)],
-        [success(project, "Bash", number, f"made {number}", command=f"make {number} {'x' * 5000}") for number in range(50)],
+        [
+            call(project, "Bash", number, command=f"make {number} {'x' * 5000}")
+            for number in range(50)
+        ],
+        [
+            success(
+                project, "Bash", number, f"made {number}", command=f"make {number} {'x' * 5000}"
+            )
+            for number in range(50)
+        ],
     ):
         gate, opened = os.pipe()
         pids = [forked(lambda payload=payload: at_once(payload)) for payload in payloads]
@@ -67,18 +80,30 @@ def test_fifty_parallel_hooks_lose_nothing(project, monkeypatch):
         os.close(gate)
     found = events(project / ".agent-traces")
     assert len(found) == 101
-    calls = {event["event_id"]: event["data"]["tool_use_id"] for event in found if event["event_type"] == "tool_call"}
+    calls = {
+        event["event_id"]: event["data"]["tool_use_id"]
+        for event in found
+        if event["event_type"] == "tool_call"
+    }
     assert sorted(calls.values()) == sorted(f"toolu_{number}" for number in range(50))
     results = [event for event in found if event["event_type"] == "tool_result"]
-    assert {calls[event["parent_id"]]: event["data"]["result"] for event in results} == {f"toolu_{number}": f"made {number}" for number in range(50)}
+    assert {calls[event["parent_id"]]: event["data"]["result"] for event in results} == {
+        f"toolu_{number}": f"made {number}" for number in range(50)
+    }
     assert meta(project / ".agent-traces")["tool_calls"] == 50
     assert not list((project / ".agent-traces").glob(".pending-calls.*"))
 
 
 def test_parallel_hooks_of_a_new_store_make_it_once(project):
-    pids = [forked(lambda number=number: record(call(project, "Bash", number))) for number in range(20)]
+    pids = [
+        forked(lambda number=number: record(call(project, "Bash", number))) for number in range(20)
+    ]
     assert statuses(pids) == {0}
-    assert len(events(project / ".agent-traces")) == 20 == meta(project / ".agent-traces")["tool_calls"]
+    assert (
+        len(events(project / ".agent-traces"))
+        == 20
+        == meta(project / ".agent-traces")["tool_calls"]
+    )
 
 
 def test_lock_that_is_never_given_back_stops_no_hook(project, monkeypatch, capfd):
@@ -101,7 +126,10 @@ def test_half_a_line_that_a_killed_writer_left_spoils_no_other(project):
     record(call(project, "Bash"))
     raw = lines(project / ".agent-traces")
     assert [line.endswith(b"\n") for line in raw] == [True] * 3
-    assert raw[1] == b'{"event_type":"tool_call","timest\n' and json.loads(raw[2])["event_type"] == "tool_call"
+    assert (
+        raw[1] == b'{"event_type":"tool_call","timest\n'
+        and json.loads(raw[2])["event_type"] == "tool_call"
+    )
 
 
 RUNS = int(os.environ.get("AGENT_PIPES_RUNS", "1000"))
@@ -117,7 +145,14 @@ def test_a_hook_that_is_killed_at_any_moment_leaves_no_half_line_in_the_store(pr
 
     def write_on(run: int) -> None:
         for each in range(1000):
-            record(call(project, "Write", run * 1000 + each, content="x" * sizes[(run + each) % len(sizes)]))
+            record(
+                call(
+                    project,
+                    "Write",
+                    run * 1000 + each,
+                    content="x" * sizes[(run + each) % len(sizes)],
+                )
+            )
 
     for run in range(RUNS):
         size = path.stat().st_size
@@ -218,7 +253,11 @@ def test_nothing_is_written_through_a_link(project, name):
     link.symlink_to(elsewhere)
     done = hook(claude("SessionStart", project, source="startup"), cwd=project)
     assert done.returncode == 0 and done.stderr
-    assert list(elsewhere.iterdir()) == [] if elsewhere.is_dir() else elsewhere.read_text() == "precious"
+    assert (
+        list(elsewhere.iterdir()) == []
+        if elsewhere.is_dir()
+        else elsewhere.read_text() == "precious"
+    )
 
 
 def test_notes_are_replaced_not_written_through(project):

@@ -13,7 +13,13 @@ from support import ENVIRONMENT, ROOT, run, until
 
 from agent_pipes.subcommands import SUBCOMMANDS
 
-LOADED_LATE = {"agent_pipes.detect_retry", "agent_pipes.policy", "agent_pipes.shell", "agent_pipes.hooks.outcomes", "agent_pipes.config"}
+LOADED_LATE = {
+    "agent_pipes.detect_retry",
+    "agent_pipes.policy",
+    "agent_pipes.shell",
+    "agent_pipes.hooks.outcomes",
+    "agent_pipes.config",
+}
 """What judges a session, or a call, and reads results: only where there is one to judge, or to read."""
 
 
@@ -21,7 +27,9 @@ def loaded(*arguments: str, input: bytes = b"") -> set[str]:
     """The modules that a call loads."""
     code = "from agent_pipes.strace import main; main()"
     words = [sys.executable, "-X", "importtime", "-c", code, *arguments]
-    done = subprocess.run(words, input=input, capture_output=True, cwd=ROOT, env=ENVIRONMENT, timeout=60)
+    done = subprocess.run(
+        words, input=input, capture_output=True, cwd=ROOT, env=ENVIRONMENT, timeout=60
+    )
     lines = (line for line in done.stderr.decode().splitlines() if line.startswith("import time:"))
     return {line.rpartition("|")[2].strip() for line in lines}
 
@@ -31,7 +39,9 @@ def test_each_is_a_command_of_its_name(name):
     module, summary = SUBCOMMANDS[name]
     found = getattr(importlib.import_module(module), name)
     assert isinstance(found, click.Command) and found.name == name
-    assert found.help.startswith(summary.rstrip(".")), "the listing says what the command says of itself"
+    assert found.help.startswith(summary.rstrip(".")), (
+        "the listing says what the command says of itself"
+    )
 
 
 def test_help_names_them_all_and_loads_none():
@@ -43,11 +53,21 @@ def test_help_names_them_all_and_loads_none():
 @pytest.mark.parametrize("name", SUBCOMMANDS)
 def test_help_of_each(name):
     done = run("agent-strace", name, "--help")
-    assert (done.returncode, done.stderr) == (0, b"") and done.stdout.decode().startswith(f"Usage: agent-strace {name} ")
+    assert (done.returncode, done.stderr) == (0, b"") and done.stdout.decode().startswith(
+        f"Usage: agent-strace {name} "
+    )
 
 
-CALLED = {"hook_event_name": "PreToolUse", "tool_name": "Bash", "tool_input": {"command": "cd src && grep -rn x . > y; curl https://a.org"}}
-RETURNED = {"hook_event_name": "PostToolUse", "tool_name": "Bash", "tool_response": {"stdout": "x", "stderr": "", "interrupted": False}}
+CALLED = {
+    "hook_event_name": "PreToolUse",
+    "tool_name": "Bash",
+    "tool_input": {"command": "cd src && grep -rn x . > y; curl https://a.org"},
+}
+RETURNED = {
+    "hook_event_name": "PostToolUse",
+    "tool_name": "Bash",
+    "tool_response": {"stdout": "x", "stderr": "", "interrupted": False},
+}
 HEAVY = {
     "argparse", "asyncio", "click", "difflib", "importlib.metadata", "logging", "pathlib", "subprocess", "tempfile", "threading", "urllib.parse",
     "agent_pipes.config", "agent_pipes.detector", "agent_pipes.filter", "agent_pipes.options", "agent_pipes.process", "agent_pipes.watch",
@@ -58,8 +78,15 @@ HEAVY = {
 
 def hooked(directory: Path, payload: dict, *arguments: str) -> set[str]:
     """The modules that the hook loads while the agent waits for it."""
-    known = loaded("hook", *arguments, input=json.dumps({"session_id": "s", "cwd": str(directory), **payload}).encode())
-    assert "agent_pipes.hooks.recorder" in known and (directory / ".agent-traces" / "s" / "events.ndjson").exists()
+    known = loaded(
+        "hook",
+        *arguments,
+        input=json.dumps({"session_id": "s", "cwd": str(directory), **payload}).encode(),
+    )
+    assert (
+        "agent_pipes.hooks.recorder" in known
+        and (directory / ".agent-traces" / "s" / "events.ndjson").exists()
+    )
     return known
 
 
@@ -73,7 +100,9 @@ def test_hook_loads_nothing_that_it_does_not_need(tmp_path):
 
 
 def test_guard_loads_what_judges_a_call_and_nothing_that_reads_options(tmp_path):
-    (tmp_path / ".agent-scope.json").write_text('{"files": {"write": {"deny": ["deploy/**"]}}, "network": {"deny_all": true, "allow": ["a.org"]}}')
+    (tmp_path / ".agent-scope.json").write_text(
+        '{"files": {"write": {"deny": ["deploy/**"]}}, "network": {"deny_all": true, "allow": ["a.org"]}}'
+    )
     hooked(tmp_path, {**CALLED, "tool_use_id": "first"})
     known = hooked(tmp_path, {**CALLED, "tool_use_id": "call"}, "--guard")
     assert {"agent_pipes.policy", "agent_pipes.reach.scope", "agent_pipes.shell"} <= known
@@ -84,7 +113,10 @@ def test_guard_loads_no_detector_for_a_session_that_is_judged_already(tmp_path):
     hooked(tmp_path, {**CALLED, "tool_use_id": "first"})
     hooked(tmp_path, {**RETURNED, "tool_use_id": "first"}, "--guard")
     notes = tmp_path / ".agent-traces" / "s" / ".hook.json"
-    until(lambda: notes.exists() and json.loads(notes.read_bytes()).get("judged"), what="the judgement")
+    until(
+        lambda: notes.exists() and json.loads(notes.read_bytes()).get("judged"),
+        what="the judgement",
+    )
     assert hooked(tmp_path, {**CALLED, "tool_use_id": "call"}, "--guard") & HEAVY == set()
 
 
@@ -96,5 +128,9 @@ def test_unknown_subcommand_is_a_usage_error():
 @pytest.mark.parametrize("name", ["hook", "setup"])
 def test_the_page_of_each_documents_every_option(name):
     page = (ROOT / "man" / f"agent-strace-{name}.1").read_text()
-    for option in re.findall(r"^ +(?:-\w, )?-(-[a-z-]+)", run("agent-strace", name, "--help").stdout.decode(), re.M):
-        assert re.search(rf"^\.It .*Fl {option}\b", page, re.M) or f", {option}\n" in page, f"man/agent-strace-{name}.1 says nothing of -{option}"
+    for option in re.findall(
+        r"^ +(?:-\w, )?-(-[a-z-]+)", run("agent-strace", name, "--help").stdout.decode(), re.M
+    ):
+        assert re.search(rf"^\.It .*Fl {option}\b", page, re.M) or f", {option}\n" in page, (
+            f"man/agent-strace-{name}.1 says nothing of -{option}"
+        )

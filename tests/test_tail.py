@@ -11,7 +11,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from support import BIN, FIXTURES, SESSION, SHARED, Stream, events_of, gone, run, shared_files, start, until
+from support import (
+    BIN,
+    FIXTURES,
+    SESSION,
+    SHARED,
+    Stream,
+    events_of,
+    gone,
+    run,
+    shared_files,
+    start,
+    until,
+)
 
 from agent_pipes import choose, tailing
 from agent_pipes.stream import Waiter
@@ -26,18 +38,28 @@ def home(tmp_path, monkeypatch):
     (tmp_path / "home").mkdir()
     (tmp_path / "proj").mkdir()
     monkeypatch.chdir(tmp_path / "proj")
-    return {"HOME": str(tmp_path / "home"), "CLAUDE_CONFIG_DIR": str(tmp_path / "claude"), "CODEX_HOME": str(tmp_path / "codex")}
+    return {
+        "HOME": str(tmp_path / "home"),
+        "CLAUDE_CONFIG_DIR": str(tmp_path / "claude"),
+        "CODEX_HOME": str(tmp_path / "codex"),
+    }
 
 
 def agent(home, *args: object, **more) -> subprocess.Popen:
-    return subprocess.Popen([sys.executable, str(STANDIN), *map(str, args)], env=os.environ | home, **more)
+    return subprocess.Popen(
+        [sys.executable, str(STANDIN), *map(str, args)], env=os.environ | home, **more
+    )
 
 
-def store(path: Path, stream: Stream, session: str = "3f6e2c1a-9b7d-4e", active: bool = True) -> Path:
+def store(
+    path: Path, stream: Stream, session: str = "3f6e2c1a-9b7d-4e", active: bool = True
+) -> Path:
     """A session in an `.agent-traces` store."""
     folder = path / ".agent-traces" / session
     folder.mkdir(parents=True)
-    (folder / "meta.json").write_text(json.dumps({"session_id": session, "started_at": stream.events[0]["timestamp"]}))
+    (folder / "meta.json").write_text(
+        json.dumps({"session_id": session, "started_at": stream.events[0]["timestamp"]})
+    )
     (folder / "events.ndjson").write_bytes(stream.bytes)
     if active:
         (folder.parent / ".active-session").write_text(session)
@@ -56,23 +78,36 @@ def lines_until(process: subprocess.Popen, kind: str) -> list[dict]:
 
 def test_a_file_in_our_vocabulary_flows_byte_for_byte():
     data = (FIXTURES / "spiral.ndjson").read_bytes()
-    for done in (run("trace-tail", "--no-follow", FIXTURES / "spiral.ndjson"), run("trace-tail", "-", input=data)):
+    for done in (
+        run("trace-tail", "--no-follow", FIXTURES / "spiral.ndjson"),
+        run("trace-tail", "-", input=data),
+    ):
         assert (done.returncode, done.stdout, done.stderr) == (0, data, b"")
     with open(FIXTURES / "spiral.ndjson", "rb") as file:
         assert subprocess.run([BIN / "trace-tail"], stdin=file, capture_output=True).stdout == data
 
 
 @pytest.mark.skipif(not SHARED.exists(), reason="no recorded sessions beside the project")
-@pytest.mark.parametrize("path", shared_files("sessions/agent-strace/**/events.ndjson"), ids=lambda path: path.parent.name)
+@pytest.mark.parametrize(
+    "path",
+    shared_files("sessions/agent-strace/**/events.ndjson"),
+    ids=lambda path: path.parent.name,
+)
 def test_any_store_file_comes_through_a_detector_byte_for_byte(path):
     tail = run("trace-tail", "--no-follow", path)
     done = run("trace-detect-loop", input=tail.stdout)
-    kept = b"".join(line for line in done.stdout.splitlines(keepends=True) if b'"violation"' not in line)
+    kept = b"".join(
+        line for line in done.stdout.splitlines(keepends=True) if b'"violation"' not in line
+    )
     assert kept == path.read_bytes()
 
 
 @pytest.mark.skipif(not SHARED.exists(), reason="no recorded sessions beside the project")
-@pytest.mark.parametrize("path", shared_files("sessions/**/*.jsonl", "sessions/**/*.ndjson"), ids=lambda path: str(path.relative_to(SHARED / "sessions")))
+@pytest.mark.parametrize(
+    "path",
+    shared_files("sessions/**/*.jsonl", "sessions/**/*.ndjson"),
+    ids=lambda path: str(path.relative_to(SHARED / "sessions")),
+)
 def test_every_recorded_session_is_read_without_a_traceback(path):
     done = run("trace-tail", "--no-follow", path)
     assert done.returncode in (0, 2), done.stderr
@@ -106,7 +141,10 @@ def test_events_come_as_the_session_grows(home):
         file.write(whole[:100])
         file.flush()
         file.write(whole[100:])
-    assert [json.loads(tail.stdout.readline())["event_type"] for _ in range(2)] == ["tool_call", "error"]
+    assert [json.loads(tail.stdout.readline())["event_type"] for _ in range(2)] == [
+        "tool_call",
+        "error",
+    ]
     more = Stream(at=1_795_359_500.0)
     more.add("session_end", {"reason": "exit"})
     with path.open("ab") as file:
@@ -130,7 +168,9 @@ def test_a_session_that_begins_after_us_is_watched_from_its_first_event(home):
     assert b"waiting for one" in tail.stderr.readline()
     process = agent(home, "--scenario", "scope", "--rounds", "1", "--pause", "60")
     types = [event["event_type"] for event in lines_until(tail, "tool_call")]
-    assert types.index("history_end") < types.index("session_start") and "history_start" not in types
+    assert (
+        types.index("history_end") < types.index("session_start") and "history_start" not in types
+    )
     process.kill()
     process.wait()
     tail.kill()
@@ -156,14 +196,20 @@ def test_without_a_session_it_says_what_to_do(home):
 def test_the_beginning_of_an_id_or_an_agents_name_chooses_and_ambiguity_is_refused(home):
     for name in ("aaaa1111", "aaaa2222", "bbbb3333"):
         store(Path.cwd(), Stream(session=name).bash("ls"), name, active=False)
-    assert events_of(run("trace-tail", "--no-follow", "bbbb", env=home).stdout)[0]["session_id"] == "bbbb3333"
+    assert (
+        events_of(run("trace-tail", "--no-follow", "bbbb", env=home).stdout)[0]["session_id"]
+        == "bbbb3333"
+    )
     both = run("trace-tail", "--no-follow", "aaaa", env=home)
     assert both.returncode == 2 and b"aaaa1111" in both.stderr and b"aaaa2222" in both.stderr
     assert run("trace-tail", "--no-follow", "store", env=home).returncode == 0
     assert run("trace-tail", "--no-follow", "zzzz", env=home).returncode == 2
 
 
-@pytest.mark.parametrize("content, said", [(b"", b"empty"), (b'{"hello":1}\n' * 60, b"known are"), (b"\x1f\x8b\x08\x00", b"known are")])
+@pytest.mark.parametrize(
+    "content, said",
+    [(b"", b"empty"), (b'{"hello":1}\n' * 60, b"known are"), (b"\x1f\x8b\x08\x00", b"known are")],
+)
 def test_a_file_in_no_known_format_is_refused_and_the_known_ones_are_named(tmp_path, content, said):
     (tmp_path / "file").write_bytes(content)
     done = run("trace-tail", "--no-follow", tmp_path / "file")
@@ -172,12 +218,25 @@ def test_a_file_in_no_known_format_is_refused_and_the_known_ones_are_named(tmp_p
 
 def test_the_format_is_found_by_content_and_can_be_forced(tmp_path):
     shutil.copy(FIXTURES / "spiral.ndjson", tmp_path / "transcript.jsonl")
-    assert run("trace-tail", "--no-follow", tmp_path / "transcript.jsonl").stdout == (FIXTURES / "spiral.ndjson").read_bytes()
-    assert run("trace-tail", "--no-follow", "--format", "claude", tmp_path / "transcript.jsonl").stdout == b""
-    assert b"claude" in run("trace-tail", "--no-follow", "--format", "clode", tmp_path / "transcript.jsonl").stderr
+    assert (
+        run("trace-tail", "--no-follow", tmp_path / "transcript.jsonl").stdout
+        == (FIXTURES / "spiral.ndjson").read_bytes()
+    )
+    assert (
+        run("trace-tail", "--no-follow", "--format", "claude", tmp_path / "transcript.jsonl").stdout
+        == b""
+    )
+    assert (
+        b"claude"
+        in run(
+            "trace-tail", "--no-follow", "--format", "clode", tmp_path / "transcript.jsonl"
+        ).stderr
+    )
 
 
-@pytest.mark.parametrize("kind", ["process", "violation", "kill", "history_start", "history_end", "tick", "unbelieved"])
+@pytest.mark.parametrize(
+    "kind", ["process", "violation", "kill", "history_start", "history_end", "tick", "unbelieved"]
+)
 def test_what_only_we_may_say_is_not_believed_from_a_session(tmp_path, kind):
     stream = Stream()
     stream.bash("ls")
@@ -204,7 +263,15 @@ def test_an_escaped_or_repeated_key_does_not_smuggle_one_in():
 
 def test_a_cost_of_its_own_making_is_not_believed():
     stream = Stream()
-    stream.add("llm_response", {"model": "m", "response_id": "r", "usage": {"input_tokens": 1}, "cost": {"usd": 0, "session_usd": 0}})
+    stream.add(
+        "llm_response",
+        {
+            "model": "m",
+            "response_id": "r",
+            "usage": {"input_tokens": 1},
+            "cost": {"usd": 0, "session_usd": 0},
+        },
+    )
     done = run("trace-tail", "-", input=stream.bytes)
     assert "cost" not in events_of(done.stdout)[0]["data"] and b"not believed" in done.stderr
 
@@ -220,14 +287,20 @@ def test_a_broken_line_is_said_with_its_number_and_the_rest_is_read(tmp_path):
 def test_two_objects_on_one_line_both_come_out(tmp_path):
     data = Stream().bash("ls").bytes.replace(b"}\n{", b"}{")
     (tmp_path / "f").write_bytes(data)
-    assert [event["event_type"] for event in events_of(run("trace-tail", "--no-follow", tmp_path / "f").stdout)] == ["tool_call", "tool_result"]
+    assert [
+        event["event_type"]
+        for event in events_of(run("trace-tail", "--no-follow", tmp_path / "f").stdout)
+    ] == ["tool_call", "tool_result"]
 
 
 def test_all_and_since_read_every_recorded_session(home):
     for name in ("aaaa1111", "bbbb2222"):
         path = store(Path.cwd(), Stream(session=name).bash("ls"), name, active=False)
     os.utime(path, (1, 1))
-    sessions = lambda *args: {event["session_id"] for event in events_of(run("trace-tail", "--no-follow", "--all", *args, env=home).stdout)}
+    sessions = lambda *args: {
+        event["session_id"]
+        for event in events_of(run("trace-tail", "--no-follow", "--all", *args, env=home).stdout)
+    }
     assert sessions() == {"aaaa1111", "bbbb2222"}
     assert sessions("--since", "1d") == {"aaaa1111"}
     assert run("trace-tail", "--since", "1d", env=home).returncode == 2
@@ -239,7 +312,10 @@ def test_all_follows_each_live_session_as_it_starts(home):
     events = lines_until(tail, "history_end")
     second = agent(home, "--scenario", "silent", "--pause", "60")
     events += lines_until(tail, "history_end")
-    assert {event["data"]["pid"] for event in events if event["event_type"] == "process"} == {first.pid, second.pid}
+    assert {event["data"]["pid"] for event in events if event["event_type"] == "process"} == {
+        first.pid,
+        second.pid,
+    }
     first.kill()
     first.wait()
     assert lines_until(tail, "session_end")[-1]["session_id"] == events[0]["session_id"]
@@ -258,7 +334,14 @@ def transcript(home: dict, session: str = SAME) -> Path:
     path = Path(home["CLAUDE_CONFIG_DIR"]) / "projects" / "-proj" / f"{session}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
     message = {"role": "user", "content": "hello"}
-    line = {"type": "user", "uuid": "u1", "timestamp": "2026-11-20T10:00:00Z", "sessionId": session, "cwd": os.getcwd(), "message": message}
+    line = {
+        "type": "user",
+        "uuid": "u1",
+        "timestamp": "2026-11-20T10:00:00Z",
+        "sessionId": session,
+        "cwd": os.getcwd(),
+        "message": message,
+    }
     path.write_text(json.dumps(line) + "\n")
     return path
 
@@ -272,7 +355,9 @@ def test_a_session_that_its_hooks_write_too_is_read_once(home):
         events = events_of(run("trace-tail", "--no-follow", *chosen, env=home).stdout)
         assert {event["session_id"] for event in events} == {SAME}, "the agent's own has more"
     for chosen in ("store", path):
-        assert run("trace-tail", "--no-follow", chosen, env=home).stdout == path.read_bytes(), "unless the store is asked for"
+        assert run("trace-tail", "--no-follow", chosen, env=home).stdout == path.read_bytes(), (
+            "unless the store is asked for"
+        )
 
 
 @pytest.mark.parametrize("arguments", [["--all"], ["--wait"]])
@@ -284,17 +369,30 @@ def test_what_hooks_wrote_first_is_left_for_what_the_agent_writes(home, argument
     transcript(home)
     *events, over = lines_until(tail, "session_end")
     assert (over["session_id"], over["data"]["reason"]) == (SAME[:16], f"goes on as {SAME}")
-    assert [event["session_id"] for event in events if event["event_type"] == "user_prompt"] == [SAME]
+    assert [event["session_id"] for event in events if event["event_type"] == "user_prompt"] == [
+        SAME
+    ]
     tail.send_signal(signal.SIGTERM)
-    assert tail.wait(20) == -signal.SIGTERM and f"session {SAME[:16]} goes on as {SAME}" in tail.stderr.read().decode()
+    assert (
+        tail.wait(20) == -signal.SIGTERM
+        and f"session {SAME[:16]} goes on as {SAME}" in tail.stderr.read().decode()
+    )
 
 
 def test_what_hooks_write_is_read_while_the_agent_itself_writes_nothing(home):
     """A Claude that is told to keep no session stands in its registry all the same."""
     sleeper = agent(home, "--scenario", "silent", "--pause", "60")
-    (entry,) = until(lambda: list((Path(home["CLAUDE_CONFIG_DIR"]) / "sessions").glob("*.json")), what="the registry")
-    name = until(lambda: entry.read_text() and json.loads(entry.read_text())["sessionId"], what="the entry")
-    (path,) = until(lambda: list(Path(home["CLAUDE_CONFIG_DIR"]).glob("projects/*/*.jsonl")), what="the transcript")
+    (entry,) = until(
+        lambda: list((Path(home["CLAUDE_CONFIG_DIR"]) / "sessions").glob("*.json")),
+        what="the registry",
+    )
+    name = until(
+        lambda: entry.read_text() and json.loads(entry.read_text())["sessionId"], what="the entry"
+    )
+    (path,) = until(
+        lambda: list(Path(home["CLAUDE_CONFIG_DIR"]).glob("projects/*/*.jsonl")),
+        what="the transcript",
+    )
     path.unlink()
     tail = start("trace-tail", "--all", env=home)
     written = store(Path.cwd(), Stream(session=name[:16]).bash("ls"), name[:16])
@@ -324,7 +422,10 @@ def test_pid_is_told_and_reading_ends_with_it(home, tmp_path):
     path = store(Path.cwd(), Stream().bash("ls"))
     tail = start("trace-tail", "--pid", sleeper.pid, path, env=home)
     events = lines_until(tail, "history_end")
-    assert next(event["data"] for event in events if event["event_type"] == "process")["pid"] == sleeper.pid
+    assert (
+        next(event["data"] for event in events if event["event_type"] == "process")["pid"]
+        == sleeper.pid
+    )
     sleeper.kill()
     sleeper.wait()
     assert tail.wait(20) == 0
@@ -349,21 +450,47 @@ def test_dies_of_the_signal_that_ends_it(home, number):
 
 
 def test_a_huge_result_is_cut_and_keeps_its_digest(home):
-    message = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t", "content": "é" * 10_000, "is_error": False}]}
-    call = {"id": "m", "role": "assistant", "model": "claude-opus-4-6", "content": [{"type": "tool_use", "id": "t", "name": "Bash", "input": {"command": "x"}}]}
-    common = {"timestamp": "2026-11-22T10:00:00.000Z", "sessionId": SESSION, "cwd": "/", "version": "2.1.197"}
+    message = {
+        "role": "user",
+        "content": [
+            {"type": "tool_result", "tool_use_id": "t", "content": "é" * 10_000, "is_error": False}
+        ],
+    }
+    call = {
+        "id": "m",
+        "role": "assistant",
+        "model": "claude-opus-4-6",
+        "content": [{"type": "tool_use", "id": "t", "name": "Bash", "input": {"command": "x"}}],
+    }
+    common = {
+        "timestamp": "2026-11-22T10:00:00.000Z",
+        "sessionId": SESSION,
+        "cwd": "/",
+        "version": "2.1.197",
+    }
     data = b"".join(
         json.dumps({"type": kind, "uuid": f"u{number}", "message": body, **common}).encode() + b"\n"
         for number, (kind, body) in enumerate([("assistant", call), ("user", message)])
     )
-    result = lambda *args: next(e["data"] for e in events_of(run("trace-tail", "-", *args, input=data).stdout) if e["event_type"] == "tool_result")
+    result = lambda *args: next(
+        e["data"]
+        for e in events_of(run("trace-tail", "-", *args, input=data).stdout)
+        if e["event_type"] == "tool_result"
+    )
     assert len(result()["result"].encode()) == 4096 and result()["result_bytes"] == 20_000
     assert len(result("--max-result", "101")["result"].encode()) == 100
     assert result("--max-result", "1M")["result"] == "é" * 10_000
     assert result()["result_digest"] == result("--max-result", "10")["result_digest"]
 
 
-@pytest.mark.parametrize("place", ["{session}/subagents/agent-a1.jsonl", "{session}/subagents/workflows/wf_1/agent-a1.jsonl", "agent-a1.jsonl"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        "{session}/subagents/agent-a1.jsonl",
+        "{session}/subagents/workflows/wf_1/agent-a1.jsonl",
+        "agent-a1.jsonl",
+    ],
+)
 @pytest.mark.parametrize("poll", [False, True])
 def test_a_subagents_file_is_read_as_soon_as_it_appears(home, monkeypatch, place, poll):
     """Not with the next look for sessions, which is far off here."""
@@ -374,12 +501,32 @@ def test_a_subagents_file_is_read_as_soon_as_it_appears(home, monkeypatch, place
     session = next(each for each in choose.sessions() if each.id == SAME)
     reader = tailing.Tail(Waiter(), poll=poll, max_line=1 << 20, options={})
     reader.found = True
-    events = tailing.follow(reader, lambda tail: [] if tail.seen else [session], endless=True, given=None, how="given", wait=True)
+    events = tailing.follow(
+        reader,
+        lambda tail: [] if tail.seen else [session],
+        endless=True,
+        given=None,
+        how="given",
+        wait=True,
+    )
     next(event for event in events if event.type == "history_end")
     path = main.parent / place.format(session=SAME)
     path.parent.mkdir(parents=True, exist_ok=True)
-    message = {"role": "assistant", "id": "m", "model": "claude-opus-4-6", "content": [{"type": "text", "text": "I look."}]}
-    line = {"type": "assistant", "uuid": "s1", "timestamp": "2026-11-20T10:00:01Z", "sessionId": SAME, "agentId": "a1", "isSidechain": True, "cwd": "/x"}
+    message = {
+        "role": "assistant",
+        "id": "m",
+        "model": "claude-opus-4-6",
+        "content": [{"type": "text", "text": "I look."}],
+    }
+    line = {
+        "type": "assistant",
+        "uuid": "s1",
+        "timestamp": "2026-11-20T10:00:01Z",
+        "sessionId": SAME,
+        "agentId": "a1",
+        "isSidechain": True,
+        "cwd": "/x",
+    }
     began = time.monotonic()
     path.write_text(json.dumps({**line, "message": message}) + "\n")
     seen = next(event for event in events if event.type == "subagent_start")
@@ -401,11 +548,29 @@ def test_poll_gives_the_same(home):
 
 def rollout(home: dict, began: float, name: str = "01a20420-92c4-7e51-8096-dc1d3d96799d") -> Path:
     """A session of Codex in this directory."""
-    path = Path(home["CODEX_HOME"], "sessions", "2026", "11", "22", f"rollout-2026-11-22T10-00-00-{name}.jsonl")
+    path = Path(
+        home["CODEX_HOME"],
+        "sessions",
+        "2026",
+        "11",
+        "22",
+        f"rollout-2026-11-22T10-00-00-{name}.jsonl",
+    )
     path.parent.mkdir(parents=True)
-    said = datetime.fromtimestamp(began, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    payload = {"id": name, "timestamp": said, "cwd": os.getcwd(), "originator": "codex_exec", "cli_version": "0.169.0", "source": "exec"}
-    path.write_text(json.dumps({"timestamp": said, "type": "session_meta", "payload": payload}) + "\n")
+    said = (
+        datetime.fromtimestamp(began, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    )
+    payload = {
+        "id": name,
+        "timestamp": said,
+        "cwd": os.getcwd(),
+        "originator": "codex_exec",
+        "cli_version": "0.169.0",
+        "source": "exec",
+    }
+    path.write_text(
+        json.dumps({"timestamp": said, "type": "session_meta", "payload": payload}) + "\n"
+    )
     return path
 
 
@@ -417,7 +582,9 @@ def tailing_codex(home, monkeypatch):
     tail.follower.close()
 
 
-def test_a_run_that_was_over_before_its_process_was_known_is_left_when_nobody_has_it_open(home, tailing_codex, monkeypatch):
+def test_a_run_that_was_over_before_its_process_was_known_is_left_when_nobody_has_it_open(
+    home, tailing_codex, monkeypatch
+):
     monkeypatch.setattr(tailing, "LEFT", 0.0)
     path = rollout(home, began=time.time() + 1)
     (session,) = choose.source("codex").sessions()
@@ -429,7 +596,9 @@ def test_a_run_that_was_over_before_its_process_was_known_is_left_when_nobody_ha
     assert tailing_codex.is_left(reading)
 
 
-def test_a_session_that_nobody_works_in_is_asked_about_again_only_when_it_changes(home, tailing_codex, monkeypatch):
+def test_a_session_that_nobody_works_in_is_asked_about_again_only_when_it_changes(
+    home, tailing_codex, monkeypatch
+):
     asked = []
     monkeypatch.setattr(choose, "is_live", lambda session: asked.append(session) or False)
     path = rollout(home, began=time.time() - 7200)

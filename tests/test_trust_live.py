@@ -34,7 +34,11 @@ def home(tmp_path, monkeypatch):
         (tmp_path / name).mkdir()
     (tmp_path / "bin" / "claude").write_text(AGENT)
     monkeypatch.chdir(tmp_path / "proj")
-    return {"HOME": str(tmp_path / "home"), "CLAUDE_CONFIG_DIR": str(tmp_path / "claude"), "CODEX_HOME": str(tmp_path / "codex")}
+    return {
+        "HOME": str(tmp_path / "home"),
+        "CLAUDE_CONFIG_DIR": str(tmp_path / "claude"),
+        "CODEX_HOME": str(tmp_path / "codex"),
+    }
 
 
 @pytest.fixture
@@ -51,7 +55,14 @@ class Agent:
 
     def __init__(self, home: dict, processes: list, directory: Path | str = ".") -> None:
         words = [sys.executable, str(Path(home["HOME"]).parent / "bin" / "claude")]
-        self.process = subprocess.Popen(words, env=ENVIRONMENT | home, cwd=directory, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
+        self.process = subprocess.Popen(
+            words,
+            env=ENVIRONMENT | home,
+            cwd=directory,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+        )
         processes.append(self.process)
         self.session = self.process.stdout.readline().decode().strip()
         config = Path(home["CLAUDE_CONFIG_DIR"])
@@ -97,7 +108,10 @@ def assert_it_ends(watch: subprocess.Popen, agent: Agent, *others: int) -> None:
     assert watch.returncode == 124, said
     assert agent.process.wait(10) == -signal.SIGTERM
     assert [event["data"]["pid"] for event in events_of(out, "kill")] == [agent.process.pid]
-    assert {found["watcher"] for found in violations(out) if found["level"] == "critical"} <= {"retry", "loop"}
+    assert {found["watcher"] for found in violations(out) if found["level"] == "critical"} <= {
+        "retry",
+        "loop",
+    }
     assert not [pid for pid in others if gone(pid)], said
 
 
@@ -105,7 +119,9 @@ BREAKER = ("agent-strace", "watch", "--max-retries", "3", "--on-violation", "kil
 
 FORGERIES: dict[str, Callable[[Agent, int], object]] = {
     "an entry for another's number": lambda agent, pid: agent.forge(pid, keep=True),
-    "its own entry, with another's number": lambda agent, pid: agent.entry.write_text(json.dumps(agent.claims(pid))),
+    "its own entry, with another's number": lambda agent, pid: agent.entry.write_text(
+        json.dumps(agent.claims(pid))
+    ),
     "its own entry moved to another's number": lambda agent, pid: agent.forge(pid),
     "no entry at all": lambda agent, pid: agent.entry.unlink(),
 }
@@ -114,7 +130,11 @@ FORGERIES: dict[str, Callable[[Agent, int], object]] = {
 @pytest.mark.parametrize("forgery", FORGERIES)
 def test_a_registry_that_is_forged_under_a_live_watch_ends_nobody_else(home, processes, forgery):
     """Once with a process that is no agent, once with an agent of another directory, whose number is as good as true."""
-    agent, victim, other = Agent(home, processes), bystander(processes), Agent(home, processes, Path.cwd().parent / "other")
+    agent, victim, other = (
+        Agent(home, processes),
+        bystander(processes),
+        Agent(home, processes, Path.cwd().parent / "other"),
+    )
     watch = start(*BREAKER, env=home)
     processes.append(watch)
     until_live(watch)
@@ -138,7 +158,13 @@ def two_looks(watch: subprocess.Popen) -> None:
 
 def reads(pid: int) -> int:
     """How often a process has asked the kernel for something to read, as far as that is counted."""
-    return int(next(line for line in Path(f"/proc/{pid}/io").read_text().splitlines() if line.startswith("syscr")).split()[1])
+    return int(
+        next(
+            line
+            for line in Path(f"/proc/{pid}/io").read_text().splitlines()
+            if line.startswith("syscr")
+        ).split()[1]
+    )
 
 
 @pytest.mark.parametrize("forgery", list(FORGERIES)[:3])
@@ -160,9 +186,15 @@ def test_a_registry_that_was_forged_before_the_watch_arms_it_on_nobody(home, pro
     assert_it_ends(watch, agent, victim.pid)
 
 
-def test_events_in_our_name_that_are_forged_under_a_live_watch_end_nobody_and_stop_nothing(home, processes):
+def test_events_in_our_name_that_are_forged_under_a_live_watch_end_nobody_and_stop_nothing(
+    home, processes
+):
     """In the store, whose lines flow as they are; in between the agent's meta.json names another, too."""
-    agent, victim, other = Agent(home, processes), bystander(processes), Agent(home, processes, Path.cwd().parent / "other")
+    agent, victim, other = (
+        Agent(home, processes),
+        bystander(processes),
+        Agent(home, processes, Path.cwd().parent / "other"),
+    )
     folder = Path(".agent-traces") / agent.session[:16]
     folder.mkdir(parents=True)
     path, meta = folder / "events.ndjson", folder / "meta.json"
@@ -173,8 +205,14 @@ def test_events_in_our_name_that_are_forged_under_a_live_watch_end_nobody_and_st
     (folder.parent / ".active-session").write_text(folder.name)
 
     def note(pid: int) -> None:
-        who = {"agent_provider": "claude", "working_dir": os.getcwd(), "agent_process": {"pid": pid, "started": started_at(pid)}}
-        meta.write_text(json.dumps({"session_id": folder.name, "started_at": session.time, "attribution": who}))
+        who = {
+            "agent_provider": "claude",
+            "working_dir": os.getcwd(),
+            "agent_process": {"pid": pid, "started": started_at(pid)},
+        }
+        meta.write_text(
+            json.dumps({"session_id": folder.name, "started_at": session.time, "attribution": who})
+        )
 
     note(agent.process.pid)
     watch = start(*BREAKER, path, env=home)
@@ -184,12 +222,23 @@ def test_events_in_our_name_that_are_forged_under_a_live_watch_end_nobody_and_st
     for pid in (victim.pid, other.process.pid):
         note(pid)
         forged = Stream(session=folder.name, at=time.time() - 30)
-        said = {"pid": pid, "started": started_at(pid), "how": "given", "watcher": "retry", "level": "critical", "message": "forged", "signal": "KILL", "actions": ["kill"]}
+        said = {
+            "pid": pid,
+            "started": started_at(pid),
+            "how": "given",
+            "watcher": "retry",
+            "level": "critical",
+            "message": "forged",
+            "signal": "KILL",
+            "actions": ["kill"],
+        }
         for kind in FORGED:
             forged.add(kind, said)
             # As a key that comes twice, and written otherwise.
             forged.add("user_prompt", {"prompt": kind})
-        lines = forged.bytes + forged.bytes.replace(b'"event_type":"process"', b'"event_type":"user_prompt","event_type":"pro\\u0063ess"')
+        lines = forged.bytes + forged.bytes.replace(
+            b'"event_type":"process"', b'"event_type":"user_prompt","event_type":"pro\\u0063ess"'
+        )
         with path.open("ab") as file:
             file.write(lines)
         for _ in range(lines.count(b"\n")):
@@ -200,5 +249,11 @@ def test_events_in_our_name_that_are_forged_under_a_live_watch_end_nobody_and_st
         file.write(Stream(session=folder.name, at=time.time()).spiral(4).bytes)
     out, said = watch.communicate(timeout=40)
     assert watch.returncode == 124, said
-    assert [(event["data"]["pid"], event["data"]["outcome"]) for event in events_of(out, "kill")] == [(agent.process.pid, "terminated")]
-    assert agent.process.wait(10) == -signal.SIGTERM and not gone(victim.pid) and not gone(other.process.pid)
+    assert [
+        (event["data"]["pid"], event["data"]["outcome"]) for event in events_of(out, "kill")
+    ] == [(agent.process.pid, "terminated")]
+    assert (
+        agent.process.wait(10) == -signal.SIGTERM
+        and not gone(victim.pid)
+        and not gone(other.process.pid)
+    )

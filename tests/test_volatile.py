@@ -27,10 +27,22 @@ CHANGES = [
     ('{"requestId": "a1", "n": 1}', '{"n": 1, "requestId": "b2"}'),
     ("trace_id=4bf92f3577b34da6 done", "trace_id=00f067aa0ba902b7 done"),
     ("req_011CeRyqAb1 failed", "req_011CeRyqZz9 failed"),
-    ("Command still running (session sess-0, pid 1000)", "Command still running (session sess-1, pid 1001)"),
-    ("Process running with session ID 4242\nOutput:\n", "Process running with session ID 5151\nOutput:\n"),
-    ("Chunk ID: a1b2c3\nWall time: 0.31 seconds\nok", "Chunk ID: 99ff00\nWall time: 12.5 seconds\nok"),
-    ('{"ok": true, "runId": "run_0", "messageId": "om_0"}', '{"ok": true, "runId": "run_1", "messageId": "om_1"}'),
+    (
+        "Command still running (session sess-0, pid 1000)",
+        "Command still running (session sess-1, pid 1001)",
+    ),
+    (
+        "Process running with session ID 4242\nOutput:\n",
+        "Process running with session ID 5151\nOutput:\n",
+    ),
+    (
+        "Chunk ID: a1b2c3\nWall time: 0.31 seconds\nok",
+        "Chunk ID: 99ff00\nWall time: 12.5 seconds\nok",
+    ),
+    (
+        '{"ok": true, "runId": "run_0", "messageId": "om_0"}',
+        '{"ok": true, "runId": "run_1", "messageId": "om_1"}',
+    ),
     ("{'stdout': 'x', 'duration_ms': 12}", "{'stdout': 'x', 'duration_ms': 98}"),
     ('{"a": 1, "b": [1, 2]}', '{"b": [1, 2], "a": 1}'),
 ]
@@ -78,7 +90,9 @@ def test_numbers_lines_and_counts_are_never_put_aside(one, other):
     assert typed(one, failed=False) != typed(other, failed=False)
 
 
-@pytest.mark.parametrize("one, other", [pair for pair in SAYS if "s]" not in pair[0] and "took" not in pair[0]])
+@pytest.mark.parametrize(
+    "one, other", [pair for pair in SAYS if "s]" not in pair[0] and "took" not in pair[0]]
+)
 def test_nor_in_what_failed(one, other):
     assert typed(one, failed=True) != typed(other, failed=True)
 
@@ -110,7 +124,9 @@ def test_time_is_linear_in_hostile_text(unit):
         return time.process_time() - begun
 
     # Sixteen times the text takes far less than the 256 times as long of what is quadratic.
-    assert min(seconds(160_000) for _ in range(2)) < 80 * max(0.0005, min(seconds(10_000) for _ in range(3)))
+    assert min(seconds(160_000) for _ in range(2)) < 80 * max(
+        0.0005, min(seconds(10_000) for _ in range(3))
+    )
 
 
 def test_what_is_behind_a_megabyte_is_compared_as_it_stands():

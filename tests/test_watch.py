@@ -13,7 +13,18 @@ import sys
 from pathlib import Path
 
 import pytest
-from support import BIN, ENVIRONMENT, FIXTURES, Stream, command, events_of, gone, run, start, violations
+from support import (
+    BIN,
+    ENVIRONMENT,
+    FIXTURES,
+    Stream,
+    command,
+    events_of,
+    gone,
+    run,
+    start,
+    violations,
+)
 
 STANDIN = Path(__file__).parent / "standin" / "claude"
 
@@ -24,11 +35,18 @@ def home(tmp_path, monkeypatch):
     for name in ("home", "proj"):
         (tmp_path / name).mkdir()
     monkeypatch.chdir(tmp_path / "proj")
-    return {"HOME": str(tmp_path / "home"), "CLAUDE_CONFIG_DIR": str(tmp_path / "claude"), "CODEX_HOME": str(tmp_path / "codex"), "MARK": str(tmp_path)}
+    return {
+        "HOME": str(tmp_path / "home"),
+        "CLAUDE_CONFIG_DIR": str(tmp_path / "claude"),
+        "CODEX_HOME": str(tmp_path / "codex"),
+        "MARK": str(tmp_path),
+    }
 
 
 def agent(home: dict, *args: object, **more) -> subprocess.Popen:
-    return subprocess.Popen([sys.executable, str(STANDIN), *map(str, args)], env=ENVIRONMENT | home, **more)
+    return subprocess.Popen(
+        [sys.executable, str(STANDIN), *map(str, args)], env=ENVIRONMENT | home, **more
+    )
 
 
 def left_of(home: dict) -> list[int]:
@@ -37,7 +55,9 @@ def left_of(home: dict) -> list[int]:
     for entry in os.listdir("/proc"):
         if entry.isdigit() and int(entry) != os.getpid():
             try:
-                marked = f"MARK={home['MARK']}".encode() in Path(f"/proc/{entry}/environ").read_bytes().split(b"\0")
+                marked = f"MARK={home['MARK']}".encode() in Path(
+                    f"/proc/{entry}/environ"
+                ).read_bytes().split(b"\0")
             except OSError:
                 continue
             if marked and not gone(int(entry)):
@@ -69,7 +89,20 @@ def test_each_problem_ends_the_agent_by_the_watcher_that_is_meant_for_it(home, s
         done = run("agent-strace", "watch", *limits, "--on-violation", "kill", env=home)
         assert process.wait(20) == -signal.SIGTERM
     else:
-        done = run("agent-strace", "watch", *limits, "--on-violation", "kill", "--output", "events", "--", sys.executable, STANDIN, *words, env=home)
+        done = run(
+            "agent-strace",
+            "watch",
+            *limits,
+            "--on-violation",
+            "kill",
+            "--output",
+            "events",
+            "--",
+            sys.executable,
+            STANDIN,
+            *words,
+            env=home,
+        )
         done.stdout = Path("events").read_bytes()
     assert done.returncode == 124, done.stderr
     raised = {found["watcher"] for found in violations(done.stdout) if found["level"] == "critical"}
@@ -81,12 +114,29 @@ def test_each_problem_ends_the_agent_by_the_watcher_that_is_meant_for_it(home, s
 
 
 def test_healthy_work_is_left_alone_and_its_exit_status_passed_on(home):
-    done = run("agent-strace", "watch", "--on-violation", "kill", "--", sys.executable, STANDIN, "--scenario", "healthy", "--rounds", "6", "--pause", "0.05", env=home)
+    done = run(
+        "agent-strace",
+        "watch",
+        "--on-violation",
+        "kill",
+        "--",
+        sys.executable,
+        STANDIN,
+        "--scenario",
+        "healthy",
+        "--rounds",
+        "6",
+        "--pause",
+        "0.05",
+        env=home,
+    )
     assert done.returncode == 0 and "Watcher" not in done.stderr.decode()
     clean(home)
 
 
-@pytest.mark.parametrize("code, status", [("exit 0", 0), ("exit 7", 7), ("kill -TERM $$", 143), ("kill -KILL $$", 137)])
+@pytest.mark.parametrize(
+    "code, status", [("exit 0", 0), ("exit 7", 7), ("kill -TERM $$", 143), ("kill -KILL $$", 137)]
+)
 def test_the_commands_own_exit_status_is_passed_on(home, code, status):
     assert run("agent-strace", "watch", "--", "sh", "-c", code, env=home).returncode == status
 
@@ -99,14 +149,28 @@ def test_a_command_that_cannot_be_started(home):
 
 
 def test_the_commands_words_are_its_own(home):
-    done = run("agent-strace", "watch", "--", "printf", "%s|", "--help", "-e", "--", "a b", env=home)
+    done = run(
+        "agent-strace", "watch", "--", "printf", "%s|", "--help", "-e", "--", "a b", env=home
+    )
     assert done.stdout == b"--help|-e|--|a b|"
 
 
 def test_one_that_ignores_sigterm_is_ended_too(home):
     Path(".agent-watch.json").write_text("{}")
     words = ["--scenario", "spiral", "--pause", "0.2", "--rounds", "200", "--ignore-term"]
-    done = run("agent-strace", "watch", "--max-retries", "3", "--on-violation", "kill", "--", sys.executable, STANDIN, *words, env=home)
+    done = run(
+        "agent-strace",
+        "watch",
+        "--max-retries",
+        "3",
+        "--on-violation",
+        "kill",
+        "--",
+        sys.executable,
+        STANDIN,
+        *words,
+        env=home,
+    )
     assert done.returncode == 124 and b"SIGKILL" in done.stderr
     assert left_of(home) == []
 
@@ -114,7 +178,19 @@ def test_one_that_ignores_sigterm_is_ended_too(home):
 def test_what_a_wrapper_hides_is_ended_too(home):
     # A wrapper that swallows the signal, as some clients have one: the agent is its child.
     wrapper = f"trap '' TERM; {shlex.join([sys.executable, str(STANDIN), '--pause', '0.1', '--rounds', '200'])}; exit 0"
-    done = run("agent-strace", "watch", "--max-retries", "3", "--on-violation", "kill", "--", "bash", "-c", wrapper, env=home)
+    done = run(
+        "agent-strace",
+        "watch",
+        "--max-retries",
+        "3",
+        "--on-violation",
+        "kill",
+        "--",
+        "bash",
+        "-c",
+        wrapper,
+        env=home,
+    )
     assert done.returncode == 124 and left_of(home) == []
 
 
@@ -122,7 +198,19 @@ def test_daemons_of_the_command_that_nothing_else_could_find_are_ended_too(home)
     """Orphaned long before, in a session of its own, with an empty environment: only who was its parent's parent knows it."""
     daemon = "(env -i setsid sh -c 'echo $$ > daemon; exec sleep 300' &)"
     command = f"{daemon}; exec {shlex.join([sys.executable, str(STANDIN), '--pause', '0.1', '--rounds', '200'])}"
-    done = run("agent-strace", "watch", "--max-retries", "3", "--on-violation", "kill", "--", "bash", "-c", command, env=home)
+    done = run(
+        "agent-strace",
+        "watch",
+        "--max-retries",
+        "3",
+        "--on-violation",
+        "kill",
+        "--",
+        "bash",
+        "-c",
+        command,
+        env=home,
+    )
     assert done.returncode == 124 and gone(int(Path("daemon").read_text())), done.stderr
     assert left_of(home) == []
 
@@ -147,7 +235,18 @@ def test_a_kill_that_cannot_be_is_exit_status_125(home):
 def test_explain_is_the_same_pipeline_byte_for_byte(home, tmp_path):
     Path(".agent-scope.json").write_text('{"files": {"write": {"deny": ["deploy/**"]}}}')
     shutil.copy(FIXTURES / "spiral.ndjson", "session.ndjson")
-    flags = ["--max-retries", "3", "--max-cost", "0.10", "--max-duration", "40s", "--on-violation", "kill", "--no-follow", "session.ndjson"]
+    flags = [
+        "--max-retries",
+        "3",
+        "--max-cost",
+        "0.10",
+        "--max-duration",
+        "40s",
+        "--on-violation",
+        "kill",
+        "--no-follow",
+        "session.ndjson",
+    ]
     words = run("agent-strace", "watch", *flags, "--explain", env=home).stdout.decode()
     environment = ENVIRONMENT | home | {"PATH": f"{BIN}:{os.environ['PATH']}"}
     shell = subprocess.run(["sh", "-c", words], capture_output=True, env=environment, timeout=60)
@@ -157,11 +256,29 @@ def test_explain_is_the_same_pipeline_byte_for_byte(home, tmp_path):
 
 
 def test_what_people_see(home):
-    watch = run("agent-strace", "watch", "--no-follow", "--max-retries", "3", "--max-cost", "0.1", FIXTURES / "spiral.ndjson", env=home)
+    watch = run(
+        "agent-strace",
+        "watch",
+        "--no-follow",
+        "--max-retries",
+        "3",
+        "--max-cost",
+        "0.1",
+        FIXTURES / "spiral.ndjson",
+        env=home,
+    )
     lines = watch.stderr.decode().splitlines()
     assert "[watch] Monitoring session 3f6e2c1a-9b7d-4e10-8a52-6d1c0f9be771..." in lines
-    assert any(re.fullmatch(r'\[watch\] \+0:29  ⚠️  RetryWatcher: "python -m pytest -q" failed 3 times.*', line) for line in lines)
-    assert any(re.match(r"\[watch\] \+\d:\d\d  ⚠️  CostWatcher: \$0\.\d\d \(threshold: \$0\.10\)", line) for line in lines)
+    assert any(
+        re.fullmatch(
+            r'\[watch\] \+0:29  ⚠️  RetryWatcher: "python -m pytest -q" failed 3 times.*', line
+        )
+        for line in lines
+    )
+    assert any(
+        re.match(r"\[watch\] \+\d:\d\d  ⚠️  CostWatcher: \$0\.\d\d \(threshold: \$0\.10\)", line)
+        for line in lines
+    )
     assert re.fullmatch(r"\[watch\] \+0:56  ✅ 32 events, \$0\.\d\d, 2 retries", lines[-1])
 
 
@@ -188,7 +305,17 @@ def test_history_raises_only_what_still_holds(home):
     Path("config").write_text('{"watchers": {"loop": false}}')
     (folder / "events.ndjson").write_bytes(over.bytes)
     (folder.parent / ".active-session").write_text(folder.name)
-    watch = start("agent-strace", "watch", "--max-duration", "off", "--max-stall", "off", "--config", "config", env=home)
+    watch = start(
+        "agent-strace",
+        "watch",
+        "--max-duration",
+        "off",
+        "--max-stall",
+        "off",
+        "--config",
+        "config",
+        env=home,
+    )
     seen = []
     for line in watch.stdout:
         seen.append(line)
@@ -214,7 +341,16 @@ for each in broken:
 from agent_pipes import strace
 sys.exit(strace.main())
 """
-    command = [sys.executable, "-c", code, " ".join(methods), "watch", *options, "--no-follow", str(FIXTURES / "spiral.ndjson")]
+    command = [
+        sys.executable,
+        "-c",
+        code,
+        " ".join(methods),
+        "watch",
+        *options,
+        "--no-follow",
+        str(FIXTURES / "spiral.ndjson"),
+    ]
     return subprocess.run(command, capture_output=True, env=ENVIRONMENT, cwd=BIN.parent)
 
 
@@ -223,24 +359,43 @@ SPIRAL = (FIXTURES / "spiral.ndjson").read_bytes()
 
 def test_a_detector_that_throws_is_left_out_and_said_and_the_others_go_on():
     done = with_broken("repeats.loops.Loop.see")
-    assert done.stderr.count(b"trace-detect-loop failed (RuntimeError: oops) and watches nothing from here on") == 1
-    assert [found["watcher"] for found in violations(done.stdout)] == ["retry"] and done.returncode == 0
+    assert (
+        done.stderr.count(
+            b"trace-detect-loop failed (RuntimeError: oops) and watches nothing from here on"
+        )
+        == 1
+    )
+    assert [found["watcher"] for found in violations(done.stdout)] == [
+        "retry"
+    ] and done.returncode == 0
     passed = [line for line in done.stdout.splitlines() if b'"event_type":"violation"' not in line]
     assert len(passed) == len(SPIRAL.splitlines())
 
 
 def test_several_detectors_that_throw_are_each_left_out():
-    done = with_broken("detect_stall.Silence.see", "repeats.loops.Loop.see", "money.detector.CostDetector.see")
+    done = with_broken(
+        "detect_stall.Silence.see", "repeats.loops.Loop.see", "money.detector.CostDetector.see"
+    )
     for name in (b"stall", b"loop", b"cost"):
         assert done.stderr.count(b"trace-detect-" + name + b" failed (RuntimeError: oops)") == 1
     assert [found["watcher"] for found in violations(done.stdout)] == ["retry"]
 
 
-@pytest.mark.parametrize("method", ["detect_retry.Retries.see", "repeats.loops.Loop.see", "money.detector.CostDetector.see", "detect_duration.Age.see"])
+@pytest.mark.parametrize(
+    "method",
+    [
+        "detect_retry.Retries.see",
+        "repeats.loops.Loop.see",
+        "money.detector.CostDetector.see",
+        "detect_duration.Age.see",
+    ],
+)
 def test_strict_says_a_violation_where_a_detector_throws_wherever_it_stands(method):
     # In a recording there is nobody to end, which is a kill that did not happen.
     done = with_broken(method, options=("--strict", "-e"))
-    assert done.returncode == 125 and "internal" in [found["watcher"] for found in violations(done.stdout)]
+    assert done.returncode == 125 and "internal" in [
+        found["watcher"] for found in violations(done.stdout)
+    ]
 
 
 def test_a_reader_that_throws_is_no_watchers_fault_and_its_end_is_not_hidden():
@@ -257,12 +412,23 @@ def broken(**options):
 tail.tail.generator = broken
 sys.exit(strace.main())
 """
-    done = subprocess.run([sys.executable, "-c", code, "watch", "--no-follow", str(FIXTURES / "spiral.ndjson")], capture_output=True, env=ENVIRONMENT, cwd=BIN.parent)
-    assert done.returncode == 125 and b"internal error: RuntimeError: oops" in done.stderr and b"trace-detect" not in done.stderr
+    done = subprocess.run(
+        [sys.executable, "-c", code, "watch", "--no-follow", str(FIXTURES / "spiral.ndjson")],
+        capture_output=True,
+        env=ENVIRONMENT,
+        cwd=BIN.parent,
+    )
+    assert (
+        done.returncode == 125
+        and b"internal error: RuntimeError: oops" in done.stderr
+        and b"trace-detect" not in done.stderr
+    )
 
 
 def test_sigterm_is_passed_on_to_the_command(home):
-    watch = start("agent-strace", "watch", "--", "sh", "-c", "echo ready; sleep 60; echo never", env=home)
+    watch = start(
+        "agent-strace", "watch", "--", "sh", "-c", "echo ready; sleep 60; echo never", env=home
+    )
     assert watch.stdout.readline() == b"ready\n"
     watch.send_signal(signal.SIGTERM)
     assert watch.wait(20) == -signal.SIGTERM
@@ -303,7 +469,15 @@ signal.signal(signal.SIGTERM, end)
 sys.argv = ["claude", "--pause", "0.1", "--rounds", "100"]
 runpy.run_path({str(STANDIN)!r}, run_name="__main__")
 """
-    sent = screen([*command("agent-strace", "watch", "--max-retries", "3", "--on-violation", "kill", "--"), sys.executable, "-c", drawing], home)
+    sent = screen(
+        [
+            *command("agent-strace", "watch", "--max-retries", "3", "--on-violation", "kill", "--"),
+            sys.executable,
+            "-c",
+            drawing,
+        ],
+        home,
+    )
     inside = sent[sent.index("<screen>") : sent.index("</screen>")]
     assert inside == "<screen>", repr(inside)
     assert "RetryWatcher" in sent[sent.index("</screen>") :]
@@ -314,7 +488,10 @@ def test_usage_errors(home):
     assert run("agent-strace", "watch", "session", "--", "true", env=home).returncode == 2
     assert run("agent-strace", "watch", "--no-follow", env=home).returncode == 2
     assert run("agent-strace", "watch", "--pid", "1", "--explain", env=home).returncode in (0, 2)
-    assert b"agent-strace" in run("agent-strace", env=home).stderr + run("agent-strace", env=home).stdout
+    assert (
+        b"agent-strace"
+        in run("agent-strace", env=home).stderr + run("agent-strace", env=home).stdout
+    )
 
 
 def test_a_command_that_is_over_before_it_can_be_watched_is_said_to_have_been_watched_by_nobody():
@@ -325,5 +502,10 @@ from agent_pipes import command, strace
 command.identify = lambda pid: None
 sys.exit(strace.main())
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=ENVIRONMENT, cwd=BIN.parent)
-    assert done.returncode == 7 and b"no session of the command was seen: nothing was watched\n" in done.stderr
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, env=ENVIRONMENT, cwd=BIN.parent
+    )
+    assert (
+        done.returncode == 7
+        and b"no session of the command was seen: nothing was watched\n" in done.stderr
+    )

@@ -102,7 +102,16 @@ def test_polling_has_no_descriptor_and_a_short_interval(path):
 
 
 @linux
-@pytest.mark.parametrize("change", [append, overwrite, replace, lambda path, content: path.rename(path.with_suffix(".1")), lambda path, content: path.chmod(0)])
+@pytest.mark.parametrize(
+    "change",
+    [
+        append,
+        overwrite,
+        replace,
+        lambda path, content: path.rename(path.with_suffix(".1")),
+        lambda path, content: path.chmod(0),
+    ],
+)
 def test_every_kind_of_change_wakes(path, change):
     append(path, b"one\n")
     following = Following(path)
@@ -196,7 +205,12 @@ def test_entries_that_appear_and_vanish_are_told(poll, tmp_path):
 
     assert changed()
     assert poll or not changed()
-    for change in ((tmp_path / "a").mkdir, (tmp_path / "b").touch, lambda: (tmp_path / "b").rename(tmp_path / "c"), (tmp_path / "c").unlink):
+    for change in (
+        (tmp_path / "a").mkdir,
+        (tmp_path / "b").touch,
+        lambda: (tmp_path / "b").rename(tmp_path / "c"),
+        (tmp_path / "c").unlink,
+    ):
         change()
         # Where times are coarse a poller cannot see two changes at one time: give the directory another.
         os.utime(tmp_path, ns=(0, time.time_ns()))
@@ -211,7 +225,13 @@ def test_a_directory_that_is_listed_may_appear_later_and_go(poll, tmp_path):
     directory = tmp_path / "a" / "b"
     following = Following(poll=poll)
     following.follower.watch_directory(directory)
-    for change in (lambda: directory.mkdir(parents=True), (directory / "x").touch, (directory / "x").unlink, directory.rmdir, directory.mkdir):
+    for change in (
+        lambda: directory.mkdir(parents=True),
+        (directory / "x").touch,
+        (directory / "x").unlink,
+        directory.rmdir,
+        directory.mkdir,
+    ):
         following.later(3)
         following.later(3)
         following.follower.directories_changed = False
@@ -239,7 +259,9 @@ def test_a_directory_above_that_is_replaced_is_noticed_within_the_interval(tmp_p
 
 
 @linux
-def test_a_directory_that_appears_while_its_parent_begins_to_be_watched_is_watched_itself(tmp_path, monkeypatch):
+def test_a_directory_that_appears_while_its_parent_begins_to_be_watched_is_watched_itself(
+    tmp_path, monkeypatch
+):
     directory = tmp_path / "a" / "b"
     following = Following()
     following.follower.watch_directory(directory)
@@ -277,7 +299,9 @@ def test_what_is_written_just_before_the_file_begins_to_be_watched_comes_at_once
     following.close()
 
 
-def test_a_poller_asks_for_another_look_when_the_time_of_a_directory_is_sure_to_show_the_next_change(tmp_path):
+def test_a_poller_asks_for_another_look_when_the_time_of_a_directory_is_sure_to_show_the_next_change(
+    tmp_path,
+):
     following = Following(poll=True)
     (tmp_path / "a").touch()
     following.follower.watch_directory(tmp_path)
@@ -316,7 +340,10 @@ def failing(name: str, number: int):
 def test_without_an_instance_it_polls_and_says_so(path, monkeypatch, number):
     monkeypatch.setattr(inotify, "_libc", lambda: failing("inotify_init1", number))
     following = Following(path)
-    assert f"inotify is not to be had ({os.strerror(number)}; see fs.inotify.max_user_instances): looking at the files 20 times" in following.heard()
+    assert (
+        f"inotify is not to be had ({os.strerror(number)}; see fs.inotify.max_user_instances): looking at the files 20 times"
+        in following.heard()
+    )
     following.read()
     assert (following.follower.fileno(), following.follower.interval) == (-1, POLL)
     append(path, b"one\n")
@@ -325,19 +352,28 @@ def test_without_an_instance_it_polls_and_says_so(path, monkeypatch, number):
 
 
 @linux
-def test_when_watches_are_used_up_it_polls_what_is_not_watched_says_so_once_and_recovers(tmp_path, monkeypatch):
+def test_when_watches_are_used_up_it_polls_what_is_not_watched_says_so_once_and_recovers(
+    tmp_path, monkeypatch
+):
     paths = [tmp_path / name for name in "abc"]
     watched, *unwatched = paths
     append(watched, b"one\n")
     following = Following(watched)
     assert following.read() == [b"one\n"]
     add = following.follower._watcher._watches._libc
-    monkeypatch.setattr(following.follower._watcher._watches, "_libc", failing("inotify_add_watch", errno.ENOSPC))
+    monkeypatch.setattr(
+        following.follower._watcher._watches, "_libc", failing("inotify_add_watch", errno.ENOSPC)
+    )
     for path in unwatched:
         append(path, b"1\n")
         following.follower.add(path)
     assert following.read() == [b"1\n", b"1\n"]
-    assert following.heard().count("inotify's watches are used up (No space left on device; see fs.inotify.max_user_watches)") == 1
+    assert (
+        following.heard().count(
+            "inotify's watches are used up (No space left on device; see fs.inotify.max_user_watches)"
+        )
+        == 1
+    )
     assert following.follower.interval == POLL
     for path in unwatched:
         append(path, b"2\n")
@@ -372,7 +408,10 @@ print(following.follower.interval, following.heard())
 
 
 @linux
-@pytest.mark.parametrize(("name", "limit", "said"), [("instances", 0, "inotify is not to be had"), ("watches", 5, "inotify's watches are used up")])
+@pytest.mark.parametrize(
+    ("name", "limit", "said"),
+    [("instances", 0, "inotify is not to be had"), ("watches", 5, "inotify's watches are used up")],
+)
 def test_the_kernels_own_limits(tmp_path, name, limit, said):
     root = Path(__file__).resolve().parent.parent
     program = LIMITED.format(root=str(root), tests=str(root / "tests"), directory=str(tmp_path))
@@ -380,7 +419,12 @@ def test_the_kernels_own_limits(tmp_path, name, limit, said):
     unshare = shutil.which("unshare")
     if unshare is None:
         pytest.skip("unshare(1) is not installed")
-    done = subprocess.run([unshare, "-Ur", "sh", "-c", limited, sys.executable, program], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [unshare, "-Ur", "sh", "-c", limited, sys.executable, program],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     if done.returncode == 77 or done.stderr.startswith("unshare:"):
         pytest.skip("user namespaces are not allowed here")
     assert done.stderr == ""
@@ -403,13 +447,17 @@ def test_a_queue_that_overflows_loses_nothing(tmp_path):
     for path in paths:
         append(path, b"three\n")
     assert following.read() == [b"three\n"] * 3
-    assert following.heard().endswith("/c: inotify's queue overflowed: a file that came and went there meanwhile, if any did, was not read")
+    assert following.heard().endswith(
+        "/c: inotify's queue overflowed: a file that came and went there meanwhile, if any did, was not read"
+    )
     assert following.said == []
     following.close()
 
 
 @linux
-@pytest.mark.parametrize("away", [True, False], ids=["another is there now", "nothing is there now"])
+@pytest.mark.parametrize(
+    "away", [True, False], ids=["another is there now", "nothing is there now"]
+)
 def test_what_came_and_went_while_the_queue_overflowed_is_said(tmp_path, away):
     path = tmp_path / "a"
     path.write_bytes(b"one\n")
@@ -425,7 +473,10 @@ def test_what_came_and_went_while_the_queue_overflowed_is_said(tmp_path, away):
     else:
         path.unlink()
     assert following.read() == ([b"two\n"] if away else [])
-    assert "/a: inotify's queue overflowed: a file that came and went there meanwhile, if any did, was not read" in following.heard()
+    assert (
+        "/a: inotify's queue overflowed: a file that came and went there meanwhile, if any did, was not read"
+        in following.heard()
+    )
     following.close()
 
 
@@ -472,7 +523,9 @@ def test_network_and_fuse_file_systems_are_polled(path, monkeypatch):
 def test_a_remote_file_behind_a_local_link_is_polled(path, tmp_path, monkeypatch):
     if not os.access("/dev/shm", os.W_OK):
         pytest.skip("there is no /dev/shm, which stands for the other file system")
-    monkeypatch.setattr(inotify, "remote", lambda path: os.stat(path).st_dev == os.stat("/dev/shm").st_dev)
+    monkeypatch.setattr(
+        inotify, "remote", lambda path: os.stat(path).st_dev == os.stat("/dev/shm").st_dev
+    )
     target = Path("/dev/shm") / f"agent-pipes-{os.getpid()}"
     try:
         target.write_bytes(b"one\n")
@@ -511,12 +564,16 @@ def test_five_hundred_files_at_once(poll, tmp_path):
             append(path, b"%s %d\n" % (path.name.encode(), turn))
         pieces = following.pieces()
         assert [piece.path for piece in pieces] == paths
-        assert all(piece.lines == [b"%s %d\n" % (piece.path.name.encode(), turn)] for piece in pieces)
+        assert all(
+            piece.lines == [b"%s %d\n" % (piece.path.name.encode(), turn)] for piece in pieces
+        )
         assert {piece.number for piece in pieces} == {turn + 1}
     following.close()
 
 
-@pytest.mark.parametrize("known", [True, False], ids=["with a known limit", "with a limit found out by failing"])
+@pytest.mark.parametrize(
+    "known", [True, False], ids=["with a known limit", "with a limit found out by failing"]
+)
 def test_more_files_than_may_be_open(poll, tmp_path, monkeypatch, known):
     paths = [tmp_path / f"{number:03}" for number in range(100)]
     for path in paths:
@@ -536,7 +593,9 @@ def test_more_files_than_may_be_open(poll, tmp_path, monkeypatch, known):
 
 
 @pytest.mark.parametrize("kept", [True, False])
-def test_a_file_rotated_while_it_was_not_held_open_is_found_by_its_new_name_or_its_loss_is_said(poll, tmp_path, kept):
+def test_a_file_rotated_while_it_was_not_held_open_is_found_by_its_new_name_or_its_loss_is_said(
+    poll, tmp_path, kept
+):
     one, two = tmp_path / "one", tmp_path / "two"
     following = Following(one, two, poll=poll)
     following.follower._limit = 1
@@ -555,7 +614,9 @@ def test_a_file_rotated_while_it_was_not_held_open_is_found_by_its_new_name_or_i
     following.close()
 
 
-def test_a_file_rotated_just_when_it_was_to_be_opened_again_is_read_to_its_end(poll, tmp_path, monkeypatch):
+def test_a_file_rotated_just_when_it_was_to_be_opened_again_is_read_to_its_end(
+    poll, tmp_path, monkeypatch
+):
     one, two = tmp_path / "one", tmp_path / "two"
     following = Following(one, two, poll=poll)
     following.follower._limit = 1
@@ -583,7 +644,9 @@ def test_no_file_at_all_may_be_opened(path):
     with at_most_open(0):
         following.follower.add(path)
         assert following.later() == following.later() == []
-    assert following.heard().endswith("cannot be read (Too many open files): tried again every second")
+    assert following.heard().endswith(
+        "cannot be read (Too many open files): tried again every second"
+    )
     assert following.later() == [b"one\n"]
     following.close()
 

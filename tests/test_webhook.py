@@ -22,7 +22,9 @@ from agent_pipes.webhook import Endpoint, Sender, retry_after
 
 def post(port: int, *, secure: bool = False, within: float = 1.0) -> None:
     """One request, given `within` seconds."""
-    Endpoint(f"{'https' if secure else 'http'}://localhost:{port}/SECRET", allow_http=True).post(b"{}", time.monotonic() + within)
+    Endpoint(f"{'https' if secure else 'http'}://localhost:{port}/SECRET", allow_http=True).post(
+        b"{}", time.monotonic() + within
+    )
 
 
 def trickle(connection: socket.socket, first: bytes, then: bytes) -> None:
@@ -61,7 +63,11 @@ def test_an_answer_that_does_not_come_is_given_up_at_the_deadline(answer):
 @pytest.mark.parametrize("drip", [b"x", b"X: x\r\n"], ids=["a byte", "a header"])
 def test_headers_that_do_not_end_are_given_up_at_the_deadline_and_the_status_counts(drip):
     for status, raises in ((b"200", None), (b"500", "status 500"), (b"404", "status 404")):
-        with listener(lambda connection, status=status: trickle(connection, b"HTTP/1.1 " + status + b" So\r\nX: ", drip)) as (port, _):
+        with listener(
+            lambda connection, status=status: trickle(
+                connection, b"HTTP/1.1 " + status + b" So\r\nX: ", drip
+            )
+        ) as (port, _):
             began = time.monotonic()
             with pytest.raises(Undelivered, match=raises) if raises else nullcontext():
                 post(port, within=0.5)
@@ -84,7 +90,15 @@ def test_a_handshake_that_never_ends_is_given_up_at_the_deadline(answer):
         assert time.monotonic() - began < 3
 
 
-@pytest.mark.parametrize("body", [b"content-length: 1000000\r\n\r\nx", b"transfer-encoding: chunked\r\n\r\n", b"\r\n" + b"x" * 10_000_000], ids=["short", "chunked", "long"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"content-length: 1000000\r\n\r\nx",
+        b"transfer-encoding: chunked\r\n\r\n",
+        b"\r\n" + b"x" * 10_000_000,
+    ],
+    ids=["short", "chunked", "long"],
+)
 def test_a_status_is_an_answer_whatever_follows_it(body):
     def answer(connection):
         connection.recv(65536)
@@ -96,32 +110,75 @@ def test_a_status_is_an_answer_whatever_follows_it(body):
         assert len(came) == 1
 
 
-@pytest.mark.parametrize("answer", [reset, lambda connection: None, lambda connection: connection.sendall(b"SECRET is no HTTP\r\n\r\n")], ids=["reset", "closed", "garbage"])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        reset,
+        lambda connection: None,
+        lambda connection: connection.sendall(b"SECRET is no HTTP\r\n\r\n"),
+    ],
+    ids=["reset", "closed", "garbage"],
+)
 def test_what_is_no_answer_is_tried_three_times(answer):
     with listener(answer) as (port, came):
         done = webhook(port, violated(), "--to", "webhook")
-        assert done.returncode == 2 and b"the webhook did not take an alert" in done.stderr and b"SECRET" not in done.stderr
+        assert (
+            done.returncode == 2
+            and b"the webhook did not take an alert" in done.stderr
+            and b"SECRET" not in done.stderr
+        )
         assert len(came) == 3
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_no_redirect_is_followed(status):
-    with server(with_status(200)) as (elsewhere, stolen), server(with_status(status, headers=[("Location", f"http://localhost:{elsewhere}/")])) as (port, taken):
+    with (
+        server(with_status(200)) as (elsewhere, stolen),
+        server(with_status(status, headers=[("Location", f"http://localhost:{elsewhere}/")])) as (
+            port,
+            taken,
+        ),
+    ):
         done = webhook(port, violated(), "--to", "webhook")
-    assert len(taken) == 1 and stolen == [] and b"a redirect, which is not followed" in done.stderr and done.returncode == 2
+    assert (
+        len(taken) == 1
+        and stolen == []
+        and b"a redirect, which is not followed" in done.stderr
+        and done.returncode == 2
+    )
 
 
 def test_no_proxy_gets_the_url():
     with server(with_status(200)) as (proxy, seen), server(with_status(200)) as (port, taken):
-        environment = {name: f"http://127.0.0.1:{proxy}" for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "all_proxy")}
-        run("trace-alert", input=violated().bytes, env=environment | {"AGENT_PIPES_WEBHOOK": f"http://127.0.0.1:{port}/SECRET"})
+        environment = {
+            name: f"http://127.0.0.1:{proxy}"
+            for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "all_proxy")
+        }
+        run(
+            "trace-alert",
+            input=violated().bytes,
+            env=environment | {"AGENT_PIPES_WEBHOOK": f"http://127.0.0.1:{port}/SECRET"},
+        )
     assert len(taken) == 1 and seen == []
 
 
 # Retry-After.
 
 
-@pytest.mark.parametrize("text, seconds", [("7", 7), ("0.25", 0.25), ("", 0), ("soon", 0), ("-1", 0), ("9" * 30, 0), ("Thu, 01 Jan 1970 00:00:00 GMT", 0), ("1e9", 0), ("٣", 0)])
+@pytest.mark.parametrize(
+    "text, seconds",
+    [
+        ("7", 7),
+        ("0.25", 0.25),
+        ("", 0),
+        ("soon", 0),
+        ("-1", 0),
+        ("9" * 30, 0),
+        ("Thu, 01 Jan 1970 00:00:00 GMT", 0),
+        ("1e9", 0),
+        ("٣", 0),
+    ],
+)
 def test_what_retry_after_says(text, seconds):
     assert retry_after(text) == seconds
 
@@ -150,7 +207,10 @@ def test_a_minute_is_waited_when_we_are_asked_to_and_the_time_begins_anew():
 
 def test_an_hour_is_not():
     pauses: list[float] = []
-    with server(with_status(429, headers=[("Retry-After", "3600")])) as (port, taken), pytest.raises(Undelivered, match="status 429"):
+    with (
+        server(with_status(429, headers=[("Retry-After", "3600")])) as (port, taken),
+        pytest.raises(Undelivered, match="status 429"),
+    ):
         delivered(port, pauses)
     assert pauses == [] and len(taken) == 1
 
@@ -174,8 +234,26 @@ def certificates(tmp_path_factory):
 
     def made(host: str):
         key, certificate = folder / f"{host}.key", folder / f"{host}.pem"
-        words = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", f"/CN={host}",
-                 "-addext", f"subjectAltName=DNS:{host}", "-keyout", key, "-out", certificate]
+        words = [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            f"/CN={host}",
+            "-addext",
+            f"subjectAltName=DNS:{host}",
+            "-keyout",
+            key,
+            "-out",
+            certificate,
+        ]
         subprocess.run(words, check=True, capture_output=True)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate, key)
@@ -185,7 +263,9 @@ def certificates(tmp_path_factory):
 
 
 def over_tls(port: int, trusted: object = None):
-    environment = {"AGENT_PIPES_WEBHOOK": f"https://localhost:{port}/services/SECRET"} | ({"SSL_CERT_FILE": str(trusted)} if trusted else {})
+    environment = {"AGENT_PIPES_WEBHOOK": f"https://localhost:{port}/services/SECRET"} | (
+        {"SSL_CERT_FILE": str(trusted)} if trusted else {}
+    )
     return run("trace-alert", "--to", "webhook", input=violated().bytes, env=environment)
 
 
@@ -210,7 +290,12 @@ def test_another_hosts_is_not(certificates):
     trusted, context = certificates["other.example"]
     with server(with_status(200), tls=context) as (port, taken):
         done = over_tls(port, trusted)
-    assert done.returncode == 2 and taken == [] and b"not to be trusted (it is another host's)" in done.stderr and b"localhost" not in done.stderr
+    assert (
+        done.returncode == 2
+        and taken == []
+        and b"not to be trusted (it is another host's)" in done.stderr
+        and b"localhost" not in done.stderr
+    )
 
 
 def test_plain_http_on_the_tls_port_is_said():
@@ -225,20 +310,44 @@ def test_plain_http_on_the_tls_port_is_said():
 def served_badly(name: str):
     if name in SILENCE:
         return listener(SILENCE[name])
-    return {"reset": lambda: listener(reset), "garbage": lambda: listener(lambda connection: connection.sendall(b"SECRET\r\n\r\n")),
-            "500": lambda: server(with_status(500)), "404": lambda: server(with_status(404)), "tls": lambda: server(with_status(200)),
-            "429": lambda: server(with_status(429, headers=[("Retry-After", "SECRET")])),
-            "301": lambda: server(with_status(301, headers=[("Location", "https://SECRET.invalid/")]))}[name]()
+    return {
+        "reset": lambda: listener(reset),
+        "garbage": lambda: listener(lambda connection: connection.sendall(b"SECRET\r\n\r\n")),
+        "500": lambda: server(with_status(500)),
+        "404": lambda: server(with_status(404)),
+        "tls": lambda: server(with_status(200)),
+        "429": lambda: server(with_status(429, headers=[("Retry-After", "SECRET")])),
+        "301": lambda: server(with_status(301, headers=[("Location", "https://SECRET.invalid/")])),
+    }[name]()
 
 
 @pytest.mark.parametrize("form", ["json", "slack", "discord", "teams", "pagerduty"])
-@pytest.mark.parametrize("name", ["says nothing", "reset", "garbage", "500", "404", "429", "301", "tls"])
+@pytest.mark.parametrize(
+    "name", ["says nothing", "reset", "garbage", "500", "404", "429", "301", "tls"]
+)
 def test_no_failure_tells_the_url_or_the_key(name, form):
     with served_badly(name) as (port, _):
         scheme = "https" if name == "tls" else "http"
-        environment = {"AGENT_PIPES_WEBHOOK": f"{scheme}://127.0.0.1:{port}/services/SECRET?sig=SECRET#SECRET", "AGENT_PIPES_PAGERDUTY_KEY": "SECRET" * 5 + "xx"}
-        done = run("trace-alert", "--to", "webhook", "--format", form, "--drain", "500ms", input=violated().bytes, env=environment | {"AGENT_PIPES_TRACEBACK": "1"})
-    assert done.returncode == 2 and b"SECRET" not in done.stdout + done.stderr and b"Traceback" not in done.stderr
+        environment = {
+            "AGENT_PIPES_WEBHOOK": f"{scheme}://127.0.0.1:{port}/services/SECRET?sig=SECRET#SECRET",
+            "AGENT_PIPES_PAGERDUTY_KEY": "SECRET" * 5 + "xx",
+        }
+        done = run(
+            "trace-alert",
+            "--to",
+            "webhook",
+            "--format",
+            form,
+            "--drain",
+            "500ms",
+            input=violated().bytes,
+            env=environment | {"AGENT_PIPES_TRACEBACK": "1"},
+        )
+    assert (
+        done.returncode == 2
+        and b"SECRET" not in done.stdout + done.stderr
+        and b"Traceback" not in done.stderr
+    )
     assert b"the webhook " in done.stderr and str(port).encode() not in done.stderr
 
 
@@ -250,5 +359,7 @@ def test_ten_thousand_at_once_on_a_server_that_hangs_delay_nothing():
         assert done.stdout == violated(10_000).bytes and time.monotonic() - began < 15
         hang.set()
     told = done.stderr.decode()
-    waiting, dropped = (int(told.partition(words)[2].split()[0]) for words in ("has not taken ", "too slow for "))
+    waiting, dropped = (
+        int(told.partition(words)[2].split()[0]) for words in ("has not taken ", "too slow for ")
+    )
     assert waiting + dropped == 10_000 and done.returncode == 2

@@ -50,7 +50,9 @@ class Tree:
         """Wait until `name` is announced; its number, or what else was said of it."""
         deadline = time.monotonic() + seconds
         while name not in self.pids:
-            assert select.select([self.said], [], [], max(0.0, deadline - time.monotonic()))[0], f"{name} was not announced: {self.pids}"
+            assert select.select([self.said], [], [], max(0.0, deadline - time.monotonic()))[0], (
+                f"{name} was not announced: {self.pids}"
+            )
             chunk = os.read(self.said, 65536)
             assert chunk, f"{name} was not announced, and nobody is left to: {self.pids}"
             *lines, self._carry = (self._carry + chunk).split(b"\n")
@@ -62,7 +64,11 @@ class Tree:
     def living(self) -> list[int]:
         """Every process that came of it and runs, announced or not."""
         mark = f"STAND_IN={self.mark}".encode()
-        return [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if mark in environment(pid)]
+        return [
+            pid
+            for pid in map(int, filter(str.isdigit, os.listdir("/proc")))
+            if mark in environment(pid)
+        ]
 
     def close(self) -> None:
         """End whatever is left, also what was never announced."""
@@ -110,7 +116,11 @@ def live(fd: int, above: dict[str, int], member: dict) -> None:
         os.setpgid(0, 0)
     if "environment" in member:
         variables = {**os.environ, **member.pop("environment")}
-        os.execve(sys.executable, [sys.executable, "-I", "-S", __file__, str(fd), json.dumps(above), json.dumps(member)], variables)
+        os.execve(
+            sys.executable,
+            [sys.executable, "-I", "-S", __file__, str(fd), json.dumps(above), json.dumps(member)],
+            variables,
+        )
     if "user" in member:
         os.setresuid(*[member["user"]] * 3)
     above = {**above, member["name"]: os.getpid()}
@@ -118,7 +128,9 @@ def live(fd: int, above: dict[str, int], member: dict) -> None:
     if "exit_on" in member:
         signal.signal(signal.Signals[member["exit_on"]], lambda number, frame: leave(member))
     if "then" in member:
-        signal.signal(signal.SIGTERM, lambda number, frame: (start(fd, above, member["then"]), os._exit(0)))
+        signal.signal(
+            signal.SIGTERM, lambda number, frame: (start(fd, above, member["then"]), os._exit(0))
+        )
     if "asked" in member:
         signal.signal(signal.SIGUSR1, lambda number, frame: start(fd, above, member["asked"]))
     announce(fd, member["name"], os.getpid())

@@ -12,7 +12,18 @@ def violated(times: int = 1, **data: object) -> Stream:
     stream = Stream()
     stream.add("session_start", {"cwd": "/home/dev/proj"})
     for _ in range(times):
-        stream.add("violation", {"watcher": "retry", "level": "critical", "message": '"python -m pytest" failed 3 times', "count": 3, "limit": 3, **data}, after=65)
+        stream.add(
+            "violation",
+            {
+                "watcher": "retry",
+                "level": "critical",
+                "message": '"python -m pytest" failed 3 times',
+                "count": 3,
+                "limit": 3,
+                **data,
+            },
+            after=65,
+        )
     return stream
 
 
@@ -44,8 +55,12 @@ def server(answer, tls=None):
     running.handle_error = lambda *args: None
     if tls:
         # The handshake is the connection's thread's work: one that never ends keeps nobody else waiting.
-        running.socket = tls.wrap_socket(running.socket, server_side=True, do_handshake_on_connect=False)
-    thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        running.socket = tls.wrap_socket(
+            running.socket, server_side=True, do_handshake_on_connect=False
+        )
+    thread = threading.Thread(
+        target=running.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+    )
     thread.start()
     try:
         yield running.server_address[1], taken
@@ -68,7 +83,12 @@ def with_status(*statuses, headers=()):
 
 
 def webhook(port: int, stream: Stream, *args: object):
-    return run("trace-alert", *args, input=stream.bytes, env={"AGENT_PIPES_WEBHOOK": f"http://127.0.0.1:{port}/services/SECRET?token=SECRET"})
+    return run(
+        "trace-alert",
+        *args,
+        input=stream.bytes,
+        env={"AGENT_PIPES_WEBHOOK": f"http://127.0.0.1:{port}/services/SECRET?token=SECRET"},
+    )
 
 
 @contextmanager

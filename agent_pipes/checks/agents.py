@@ -27,7 +27,10 @@ PROGRAMS = {"cursor": "cursor-agent"}
 """What an agent's program is called, where that is not its name."""
 
 PACKAGES = {
-    "claude": "@anthropic-ai/claude-code", "codex": "@openai/codex", "copilot": "@github/copilot", "gemini": "@google/gemini-cli",
+    "claude": "@anthropic-ai/claude-code",
+    "codex": "@openai/codex",
+    "copilot": "@github/copilot",
+    "gemini": "@google/gemini-cli",
 }
 """What an agent's npm package is called."""
 
@@ -62,18 +65,41 @@ def agents(sessions: Iterable[Session]) -> Iterator[Check]:
             away.append(agent)
             continue
         known = version_of(agent, program) if program else ""
-        more: Fields = {"agent": agent, "program": program, "version": known, "homes": list(map(str, places)), "sessions": numbers[agent]}
+        more: Fields = {
+            "agent": agent,
+            "program": program,
+            "version": known,
+            "homes": list(map(str, places)),
+            "sessions": numbers[agent],
+        }
         where = f"{known or 'of an unknown version'}, {program}" if program else "not on PATH"
         closed = [str(home) for home in places if not os.access(home, os.R_OK | os.X_OK)]
         if closed:
-            yield Check("agent", "problem", f"{agent}: {where}; {', '.join(closed)} cannot be read: its sessions are not seen", more)
+            yield Check(
+                "agent",
+                "problem",
+                f"{agent}: {where}; {', '.join(closed)} cannot be read: its sessions are not seen",
+                more,
+            )
         elif agent == "cursor":
-            yield Check("agent", "ok", f"{agent}: {where}; what it does is seen by its hooks only", more)
+            yield Check(
+                "agent", "ok", f"{agent}: {where}; what it does is seen by its hooks only", more
+            )
         else:
             kept = f"in {', '.join(map(str, places))}" if places else "yet"
-            yield Check("agent", "ok", f"{agent}: {where}; {counted(numbers[agent], 'session') if numbers[agent] else 'no session'} {kept}", more)
+            yield Check(
+                "agent",
+                "ok",
+                f"{agent}: {where}; {counted(numbers[agent], 'session') if numbers[agent] else 'no session'} {kept}",
+                more,
+            )
     if len(away) == len(AGENTS):
-        yield Check("agent", "warning", "none was found, neither on PATH nor by its directory at home", {"away": away})
+        yield Check(
+            "agent",
+            "warning",
+            "none was found, neither on PATH nor by its directory at home",
+            {"away": away},
+        )
     elif away:
         yield Check("agent", "ok", f"not here: {', '.join(away)}", {"away": away})
 
@@ -114,18 +140,36 @@ def live(sessions: Iterable[Session]) -> Iterator[Check]:
             known |= {identity} if identity else set()
             yield _of_session(session, identity)
     if left:
-        yield Check("live", "ok", f"{counted(left, 'older session')} not asked about: it would take too long", {"left": left})
-    alone = {identity: agent for identity, agent in running.items() if not _related(identity, known)}
+        yield Check(
+            "live",
+            "ok",
+            f"{counted(left, 'older session')} not asked about: it would take too long",
+            {"left": left},
+        )
+    alone = {
+        identity: agent for identity, agent in running.items() if not _related(identity, known)
+    }
     # Of a wrapper and what it has started, the wrapper stands for both.
-    alone = {identity: agent for identity, agent in alone.items() if not set(alone) & set(ancestors(identity.pid))}
+    alone = {
+        identity: agent
+        for identity, agent in alone.items()
+        if not set(alone) & set(ancestors(identity.pid))
+    }
     for identity, agent in alone.items():
         if not alive(identity):
             continue
         where = cwd(identity.pid) or "a directory that is not told"
         why = reachable(identity)
         said = f"{agent} (process {identity.pid}, in {where}) runs, and which session it is in is not known"
-        ending = f"a kill would not reach it: {why}" if why else f"a kill needs --pid {identity.pid}"
-        yield Check("live", "warning", f"{said}: {ending}", {"agent": agent, "pid": identity.pid, "cwd": cwd(identity.pid), "refused": why})
+        ending = (
+            f"a kill would not reach it: {why}" if why else f"a kill needs --pid {identity.pid}"
+        )
+        yield Check(
+            "live",
+            "warning",
+            f"{said}: {ending}",
+            {"agent": agent, "pid": identity.pid, "cwd": cwd(identity.pid), "refused": why},
+        )
     if not (found or alone):
         yield Check("live", "ok", "no session is live", {"live": 0})
 
@@ -134,26 +178,52 @@ def _of_session(session: Session, identity: Identity | None) -> Check:
     control = control_of(session)
     how = getattr(choose.source(session.agent), "HOW", "registry")
     name = f"{session.agent} {session.id} in {session.cwd or 'an unknown directory'}"
-    more: Fields = {"agent": session.agent, "session_id": session.id, "cwd": session.cwd, "path": str(session.path)}
+    more: Fields = {
+        "agent": session.agent,
+        "session_id": session.id,
+        "cwd": session.cwd,
+        "path": str(session.path),
+    }
     if identity is None:
-        return Check("live", "warning", f"{name}: its process is not known; a kill would need --pid", more)
+        return Check(
+            "live", "warning", f"{name}: its process is not known; a kill would need --pid", more
+        )
     more |= {"pid": identity.pid, "process_started": identity.started, "how": how}
     if control:
-        return Check("live", "ok", f"{name}: in process {identity.pid}, which serves others too: a kill interrupts it over {control}", more)
+        return Check(
+            "live",
+            "ok",
+            f"{name}: in process {identity.pid}, which serves others too: a kill interrupts it over {control}",
+            more,
+        )
     why = reachable(identity)
     if why:
-        return Check("live", "problem", f"{name}: a kill would not reach it: {why}", more | {"refused": why})
-    return Check("live", "ok", f"{name}: process {identity.pid} ({how}), and a kill would reach it", more)
+        return Check(
+            "live", "problem", f"{name}: a kill would not reach it: {why}", more | {"refused": why}
+        )
+    return Check(
+        "live", "ok", f"{name}: process {identity.pid} ({how}), and a kill would reach it", more
+    )
 
 
 def _running() -> dict[Identity, str]:
     """The processes that are agents by their programs, whosever they are."""
     with suppress(OSError):
         table = all_processes()
-        return {row.identity: agent for row in table.values() if not row.kernel for agent in AGENTS if runs(agent, row.pid)}
+        return {
+            row.identity: agent
+            for row in table.values()
+            if not row.kernel
+            for agent in AGENTS
+            if runs(agent, row.pid)
+        }
     return {}
 
 
 def _related(identity: Identity, known: set[Identity]) -> bool:
     """Whether the process is one of those, or a wrapper of one, or something that one has started."""
-    return identity in known or bool(known & set(ancestors(identity.pid))) or any(identity in ancestors(each.pid) for each in known)
+    return (
+        identity in known
+        or bool(known & set(ancestors(identity.pid)))
+        or any(identity in ancestors(each.pid) for each in known)
+    )

@@ -37,8 +37,13 @@ def versions() -> Iterator[Check]:
             found[package] = version(package)
             if tuple(int(number) for number in re.findall(r"\d+", found[package])[:2]) < needed:
                 old.append(f"{package} is older than {'.'.join(map(str, needed))}, and not tried")
-    said = ", ".join(f"{name} {number}" for name, number in found.items()) + f", on {platform.system()} {platform.release()}"
-    yield Check("versions", "warning" if old else "ok", "; ".join([said, *old]), {"versions": found})
+    said = (
+        ", ".join(f"{name} {number}" for name, number in found.items())
+        + f", on {platform.system()} {platform.release()}"
+    )
+    yield Check(
+        "versions", "warning" if old else "ok", "; ".join([said, *old]), {"versions": found}
+    )
 
 
 def kill() -> Iterator[Check]:
@@ -57,12 +62,20 @@ def kill() -> Iterator[Check]:
     if outcome != "terminated":
         yield Check("kill", "problem", f"does not work: {reason}", more)
         return
-    notes = [] if pidfd else ["there is no pidfd here, so a process is told by its start time before each signal"]
+    notes = (
+        []
+        if pidfd
+        else ["there is no pidfd here, so a process is told by its start time before each signal"]
+    )
     if not subreaper:
-        notes.append("there is no subreaper here, so a daemon that an agent leaves behind may not be found")
+        notes.append(
+            "there is no subreaper here, so a daemon that an agent leaves behind may not be found"
+        )
     status: Status = "ok" if pidfd or sys.platform != "linux" else "warning"
     said = f"works: a process that we started was ended with the one it had started, in {milliseconds:.0f} ms"
-    yield Check("kill", status, "; ".join([said + (", by its pidfd" if pidfd else ""), *notes]), more)
+    yield Check(
+        "kill", status, "; ".join([said + (", by its pidfd" if pidfd else ""), *notes]), more
+    )
 
 
 _AGENT = ["sh", "-c", "sleep 5 & echo; wait"]
@@ -106,10 +119,21 @@ def processes(mounts: Path = Path("/proc/self/mounts")) -> Iterator[Check]:
         container = os.readlink("/proc/self/ns/pid")
     inside = bool(container) and container != _FIRST_PID_NAMESPACE
     more = {"hidepid": hidden, "container": inside}
-    said = ["those of this container (a PID namespace of its own) are seen, and none outside"] if inside else []
+    said = (
+        ["those of this container (a PID namespace of its own) are seen, and none outside"]
+        if inside
+        else []
+    )
     if hidden and os.geteuid():
-        said.append(f"/proc hides those of other users (hidepid={hidden}): an agent that runs as somebody else is not seen")
-    yield Check("processes", "warning" if hidden and os.geteuid() else "ok", "; ".join(said) or "all are seen", more)
+        said.append(
+            f"/proc hides those of other users (hidepid={hidden}): an agent that runs as somebody else is not seen"
+        )
+    yield Check(
+        "processes",
+        "warning" if hidden and os.geteuid() else "ok",
+        "; ".join(said) or "all are seen",
+        more,
+    )
 
 
 def _hidepid(mounts: Path) -> str:
@@ -143,24 +167,49 @@ def following(directories: Iterable[Path]) -> Iterator[Check]:
     if heard:
         yield Check("following", "warning", heard[0], more)
     elif not looked_at:
-        yield Check("following", "ok", f"inotify tells of each change ({limits.get('max_user_watches', 'so many')} watches a user)", more)
+        yield Check(
+            "following",
+            "ok",
+            f"inotify tells of each change ({limits.get('max_user_watches', 'so many')} watches a user)",
+            more,
+        )
     else:
         why = f"no inotify tells of changes in {', '.join(looked_at)}"
         often = f"it is looked at {1 / POLL:.0f} times a second"
-        yield Check("following", "warning" if sys.platform == "linux" else "ok", f"{why} (a network file system, say): {often}", more)
+        yield Check(
+            "following",
+            "warning" if sys.platform == "linux" else "ok",
+            f"{why} (a network file system, say): {often}",
+            more,
+        )
 
 
 def terminal() -> Iterator[Check]:
     """What people will see."""
-    kind, charset = os.environ.get("TERM", ""), next(filter(None, map(os.environ.get, ("LC_ALL", "LC_CTYPE", "LANG"))), "")
+    kind, charset = (
+        os.environ.get("TERM", ""),
+        next(filter(None, map(os.environ.get, ("LC_ALL", "LC_CTYPE", "LANG"))), ""),
+    )
     plain = re.search(r"utf-?8", charset, re.IGNORECASE) is None
     more = {"stdout": os.isatty(1), "stderr": os.isatty(2), "term": kind, "locale": charset}
     if not os.isatty(2):
-        yield Check("terminal", "ok", "standard error is none: what is said there stands line by line", more)
+        yield Check(
+            "terminal", "ok", "standard error is none: what is said there stands line by line", more
+        )
     elif plain:
-        yield Check("terminal", "warning", f"{kind or 'of an unknown kind'}, and not for UTF-8 ({charset or 'LANG is not set'}): signs may be garbled", more)
+        yield Check(
+            "terminal",
+            "warning",
+            f"{kind or 'of an unknown kind'}, and not for UTF-8 ({charset or 'LANG is not set'}): signs may be garbled",
+            more,
+        )
     else:
-        yield Check("terminal", "ok", f"{kind or 'of an unknown kind'}, {charset}{', no colours (NO_COLOR)' if os.environ.get('NO_COLOR') else ''}", more)
+        yield Check(
+            "terminal",
+            "ok",
+            f"{kind or 'of an unknown kind'}, {charset}{', no colours (NO_COLOR)' if os.environ.get('NO_COLOR') else ''}",
+            more,
+        )
 
 
 def reachable(identity: Identity) -> str:

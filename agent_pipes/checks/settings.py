@@ -51,12 +51,24 @@ def limits(found: Limits) -> Iterator[Check]:
     """The config file, read as the watch reads it."""
     more = {"path": str(found.path), "there": found.there, "off": sorted(found.off)}
     if found.wrong:
-        yield Check("config", "problem", f"{found.wrong}: agent-strace watch does not start here", more)
+        yield Check(
+            "config", "problem", f"{found.wrong}: agent-strace watch does not start here", more
+        )
     elif not found.there:
-        yield Check("config", "ok", f"no {found.path} here: the limits are the flags' and the defaults'", more)
+        yield Check(
+            "config",
+            "ok",
+            f"no {found.path} here: the limits are the flags' and the defaults'",
+            more,
+        )
     else:
         off = f", and turns off {', '.join(sorted(found.off))}" if found.off else ""
-        yield Check("config", "ok", f"{found.path} sets {counted(len(found.values), 'value')}{off}", more | {"keys": sorted(found.values)})
+        yield Check(
+            "config",
+            "ok",
+            f"{found.path} sets {counted(len(found.values), 'value')}{off}",
+            more | {"keys": sorted(found.values)},
+        )
         yield from _open_to_all("config", found.path)
         yield from _open_to_agent("config", found.path)
 
@@ -91,13 +103,23 @@ def scope(found: Limits) -> Iterator[Check]:
 
 def _open_to_all(check: str, path: Path) -> Iterator[Check]:
     if open_to_all(path):
-        yield Check(check, "warning", f"{path} can be written by other users than its owner, and so can what it allows", {"path": str(path)})
+        yield Check(
+            check,
+            "warning",
+            f"{path} can be written by other users than its owner, and so can what it allows",
+            {"path": str(path)},
+        )
 
 
 def _open_to_agent(check: str, path: Path) -> Iterator[Check]:
     if open_to_agent(path):
         why = "a script of its may change it unseen; better kept elsewhere, and named"
-        yield Check(check, "warning", f"{path} lies where the agent works, which may write it: {why}", {"path": str(path)})
+        yield Check(
+            check,
+            "warning",
+            f"{path} lies where the agent works, which may write it: {why}",
+            {"path": str(path)},
+        )
 
 
 def traces(sessions: Sequence[Session]) -> Iterator[Check]:
@@ -107,9 +129,16 @@ def traces(sessions: Sequence[Session]) -> Iterator[Check]:
     more = {"stores": list(map(str, there)), "sessions": number}
     closed = [str(place) for place in there if not os.access(place, os.R_OK | os.W_OK | os.X_OK)]
     if closed:
-        yield Check("store", "problem", f"{', '.join(closed)} cannot be read and written: hooks record nothing there", more)
+        yield Check(
+            "store",
+            "problem",
+            f"{', '.join(closed)} cannot be read and written: hooks record nothing there",
+            more,
+        )
     elif there:
-        yield Check("store", "ok", f"{counted(number, 'session')} in {', '.join(map(str, there))}", more)
+        yield Check(
+            "store", "ok", f"{counted(number, 'session')} in {', '.join(map(str, there))}", more
+        )
     else:
         yield Check("store", "ok", "none here: it is made by hooks, where these are set up", more)
 
@@ -119,20 +148,35 @@ def hooks() -> Iterator[Check]:
     without = []
     for agent in AGENTS:
         settings = settings_of(agent)
-        found = [(path, *calls_in(agent, path)) for path in (settings.home / settings.file, Path(settings.project))]
+        found = [
+            (path, *calls_in(agent, path))
+            for path in (settings.home / settings.file, Path(settings.project))
+        ]
         for path, commands, whole, wrong in found:
             if wrong:
-                yield Check("hooks", "warning", f"{agent}: {wrong.partition('; nothing is changed')[0]}", {"agent": agent, "path": str(path)})
+                yield Check(
+                    "hooks",
+                    "warning",
+                    f"{agent}: {wrong.partition('; nothing is changed')[0]}",
+                    {"agent": agent, "path": str(path)},
+                )
             elif commands:
                 yield _hook(agent, path, commands, whole)
         set_up = [path for path, commands, _, _ in found if commands]
         if len(set_up) == 2:
             twice = " and ".join(map(str, set_up))
-            yield Check("hooks", "warning", f"{agent}: both {twice} call the hook: each thing is recorded twice", {"agent": agent})
+            yield Check(
+                "hooks",
+                "warning",
+                f"{agent}: both {twice} call the hook: each thing is recorded twice",
+                {"agent": agent},
+            )
         elif not set_up:
             without.append(agent)
     if without:
-        yield Check("hooks", "ok", f"not set up (nor needed) for {', '.join(without)}", {"without": without})
+        yield Check(
+            "hooks", "ok", f"not set up (nor needed) for {', '.join(without)}", {"without": without}
+        )
 
 
 def calls_in(agent: str, path: Path) -> tuple[list[str], bool, str]:
@@ -149,11 +193,23 @@ def _hook(agent: str, path: Path, commands: list[str], whole: bool) -> Check:
     for command in commands:
         program = _program(command)
         if not shutil.which(program):
-            return Check("hooks", "problem", f"{agent}: {path} calls {program}, which cannot be executed: nothing is recorded, nothing denied", more)
+            return Check(
+                "hooks",
+                "problem",
+                f"{agent}: {path} calls {program}, which cannot be executed: nothing is recorded, nothing denied",
+                more,
+            )
     again = f"agent-strace setup --agent {agent}{' --guard' if guard else ''} --write"
     if not whole:
-        return Check("hooks", "warning", f"{agent}: {path} calls the hook for less, or otherwise, than is wanted now: {again}", more)
-    return Check("hooks", "ok", f"{agent}: {path} calls the hook{', which guards' if guard else ''}", more)
+        return Check(
+            "hooks",
+            "warning",
+            f"{agent}: {path} calls the hook for less, or otherwise, than is wanted now: {again}",
+            more,
+        )
+    return Check(
+        "hooks", "ok", f"{agent}: {path} calls the hook{', which guards' if guard else ''}", more
+    )
 
 
 def _program(command: str) -> str:
@@ -174,7 +230,12 @@ def prices(sessions: Sequence[Session], found: Limits) -> Iterator[Check]:
         age = (date.fromtimestamp(time.time()) - date.fromisoformat(day)).days
     of = f"built in, of {day}"
     if age > OLD:
-        yield Check("prices", "warning", f"{of}: older than {OLD} days, newer models may have none; a newer agent-pipes has newer ones", more)
+        yield Check(
+            "prices",
+            "warning",
+            f"{of}: older than {OLD} days, newer models may have none; a newer agent-pipes has newer ones",
+            more,
+        )
     else:
         yield Check("prices", "ok", of, more)
     paths = _newest(sessions)
@@ -186,7 +247,11 @@ def prices(sessions: Sequence[Session], found: Limits) -> Iterator[Check]:
         said = f"no price is known of {names}, {of}: it counts as $0, and a limit on dollars does not hold it (--prices, --unpriced-as)"
         yield Check("models", "warning", said, more)
     else:
-        named = f"a price is known of {', '.join(sorted(priced))}, {of}" if priced else f"none is named {of}"
+        named = (
+            f"a price is known of {', '.join(sorted(priced))}, {of}"
+            if priced
+            else f"none is named {of}"
+        )
         yield Check("models", "ok", named if paths else "no session names one yet", more)
 
 
@@ -204,7 +269,9 @@ def _newest(sessions: Sequence[Session]) -> list[Path]:
 
 def _models(paths: list[Path], found: Limits) -> tuple[set[str], set[str]]:
     """The models that these sessions name: those that have a price, and those that have none."""
-    prices, model, unpriced_as = (str(found.values.get(f"cost.{name}") or "") for name in ("prices", "model", "unpriced_as"))
+    prices, model, unpriced_as = (
+        str(found.values.get(f"cost.{name}") or "") for name in ("prices", "model", "unpriced_as")
+    )
     meter = Meter(prices, model, unpriced_as, tally=True)
     hold_back(lambda: True)
     try:

@@ -57,7 +57,9 @@ class Rewrite:
     until:  when to give up waiting for more of them.
     """
 
-    def __init__(self, how: str, before: "array[int]", count: int, older: Counter[int], half: bytes) -> None:
+    def __init__(
+        self, how: str, before: "array[int]", count: int, older: Counter[int], half: bytes
+    ) -> None:
         self.how = how
         self.before = before
         self.count = count
@@ -73,7 +75,13 @@ class Rewrite:
         if self.left is not None:
             return 0
         part = self.before[self.at : self.at + len(hashes)]
-        same = len(part) if part == hashes[: len(part)] else next(i for i, pair in enumerate(zip(part, hashes, strict=False)) if pair[0] != pair[1])
+        same = (
+            len(part)
+            if part == hashes[: len(part)]
+            else next(
+                i for i, pair in enumerate(zip(part, hashes, strict=False)) if pair[0] != pair[1]
+            )
+        )
         self.at += same
         return same
 
@@ -98,7 +106,16 @@ class Growing:
     unfinished: whether reading has stopped to let the caller in, and goes on at once.
     """
 
-    def __init__(self, path: Path, max_line: int, warn: Callable[[str], None], generations: Iterator[int], generation: int = 0, *, remember: bool = True) -> None:
+    def __init__(
+        self,
+        path: Path,
+        max_line: int,
+        warn: Callable[[str], None],
+        generations: Iterator[int],
+        generation: int = 0,
+        *,
+        remember: bool = True,
+    ) -> None:
         self.path = path
         self.fd = -1
         self.identity = (0, 0)
@@ -127,7 +144,14 @@ class Growing:
 
     def successor(self) -> "Growing":
         """Another file that stands in this one's place: it may be a copy, of which only what is new is to come."""
-        other = Growing(self.path, self._max_line, self._warn, self._generations, self._generation, remember=self._remember)
+        other = Growing(
+            self.path,
+            self._max_line,
+            self._warn,
+            self._generations,
+            self._generation,
+            remember=self._remember,
+        )
         other._now = self._now
         other._seen, other._number, other._rewrite = self._seen[:], self._number, self._rewrite
         other.anew("replaced by another file")
@@ -138,7 +162,9 @@ class Growing:
         before, count, half, last = self._seen, self._number - 1, bytes(self._half), self._rewrite
         older: Counter[int] = Counter()
         if self._too_long:
-            self._warn(f"{self.path}:{self._number}: {self._too_long} bytes of a line that was too long are gone: {how}")
+            self._warn(
+                f"{self.path}:{self._number}: {self._too_long} bytes of a line that was too long are gone: {how}"
+            )
         if last and last.left is None:
             before, count, older, half = last.before, last.count, last.older, last.half
         elif last and last.left is not None:
@@ -189,8 +215,14 @@ class Growing:
         """Nothing more will be read: say what is still unsaid."""
         self._settle(ended=True)
         if self._too_long or self._half:
-            what = f"too long, {self._too_long} bytes" if self._too_long else f"{len(self._half)} bytes"
-            self._warn(f"{self.path}:{self._number}: a line without its newline ({what}) was not given out")
+            what = (
+                f"too long, {self._too_long} bytes"
+                if self._too_long
+                else f"{len(self._half)} bytes"
+            )
+            self._warn(
+                f"{self.path}:{self._number}: a line without its newline ({what}) was not given out"
+            )
         self._half.clear()
         self._too_long = 0
 
@@ -264,7 +296,9 @@ class Growing:
             self._too_long = 0
             return []
         if self._nuls:
-            self._warn(f"{self.path}:{self._number}: {self._nuls} NUL bytes at the beginning of the line were left out")
+            self._warn(
+                f"{self.path}:{self._number}: {self._nuls} NUL bytes at the beginning of the line were left out"
+            )
             self._nuls = 0
         line = bytes(self._half)
         self._half = bytearray()
@@ -273,7 +307,9 @@ class Growing:
     def _skip(self, length: int) -> None:
         """A line that is too long is counted, remembered by its length, and said unless it was before."""
         if self._news(array("q", [length]), []):
-            self._warn(f"{self.path}:{self._number}: a line of {length} bytes is longer than {self._max_line}: skipped")
+            self._warn(
+                f"{self.path}:{self._number}: a line of {length} bytes is longer than {self._max_line}: skipped"
+            )
         self._number += 1
 
     def _give(self, whole: list[bytes]) -> None:
@@ -281,7 +317,9 @@ class Growing:
             return
         # What is read once is compared with nothing.
         told = self._remember or self._rewrite
-        for start, stop in self._news(array("q", map(hash, whole)), whole) if told else [(0, len(whole))]:
+        for start, stop in (
+            self._news(array("q", map(hash, whole)), whole) if told else [(0, len(whole))]
+        ):
             part = whole if stop - start == len(whole) else whole[start:stop]
             self._ready.append(Piece(self.path, part, self._number + start, self._generation))
         self._number += len(whole)
@@ -327,7 +365,11 @@ class Growing:
         if rewrite.at == len(rewrite.before) < rewrite.count:
             what = f"as far as line {rewrite.at} as it was, and read again from there, since more is not remembered"
         else:
-            what = f"other content from line {rewrite.at + 1} on, read from there" if rewrite.at else "other content, read from its beginning"
+            what = (
+                f"other content from line {rewrite.at + 1} on, read from there"
+                if rewrite.at
+                else "other content, read from its beginning"
+            )
         self._warn(f"{self.path}: {rewrite.how}: {what}{_gone(rewrite.half)}")
 
     def _settle(self, *, ended: bool = False) -> None:
@@ -338,13 +380,17 @@ class Growing:
         self._rewrite = None
         if rewrite.left is not None:
             if rewrite.again:
-                self._warn(f"{self.path}: {rewrite.how}: {rewrite.again} lines behind the change had been given out before, and were not given again")
+                self._warn(
+                    f"{self.path}: {rewrite.how}: {rewrite.again} lines behind the change had been given out before, and were not given again"
+                )
         elif rewrite.at < rewrite.count:
             self._generation = next(self._generations)
             what = f"of the {rewrite.count} lines given out it holds the first {rewrite.at}, which are not given again"
             if not rewrite.at:
                 what = "nothing is left of what was given out"
-            self._warn(f"{self.path}: {rewrite.how}: {what}; what follows is new{_gone(rewrite.half)}")
+            self._warn(
+                f"{self.path}: {rewrite.how}: {what}; what follows is new{_gone(rewrite.half)}"
+            )
         elif not self._half.startswith(rewrite.half):
             self._warn(f"{self.path}: {rewrite.how}{_gone(rewrite.half)}")
 

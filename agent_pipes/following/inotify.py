@@ -7,7 +7,16 @@ from collections.abc import Hashable, Iterator
 from contextlib import suppress
 from typing import Any
 
-MODIFY, ATTRIB, MOVED_FROM, MOVED_TO, CREATE, DELETE, DELETE_SELF, MOVE_SELF = 0x2, 0x4, 0x40, 0x80, 0x100, 0x200, 0x400, 0x800
+MODIFY, ATTRIB, MOVED_FROM, MOVED_TO, CREATE, DELETE, DELETE_SELF, MOVE_SELF = (
+    0x2,
+    0x4,
+    0x40,
+    0x80,
+    0x100,
+    0x200,
+    0x400,
+    0x800,
+)
 Q_OVERFLOW, IGNORED, ONLYDIR, ISDIR = 0x4000, 0x8000, 0x1000000, 0x40000000
 
 ENTRIES = CREATE | DELETE | MOVED_FROM | MOVED_TO
@@ -18,10 +27,30 @@ OF_DIRECTORY = ENTRIES | ATTRIB | DELETE_SELF | MOVE_SELF | ONLYDIR
 
 _EVENT = struct.Struct("iIII")
 
-_REMOTE = frozenset({
-    0x6969, 0x517B, 0xFE534D42, 0xFF534D42, 0x65735546, 0x01021997, 0x00C36400, 0x5346414F, 0x6B414653, 0x73757245, 0x564C,
-    0x47504653, 0x0BD00BD0, 0x7461636F, 0x01161970, 0x786F4256, 0xBACBACBC, 0x7C7C6673, 0xAAD7AAEA, 0x61636673,
-})
+_REMOTE = frozenset(
+    {
+        0x6969,
+        0x517B,
+        0xFE534D42,
+        0xFF534D42,
+        0x65735546,
+        0x01021997,
+        0x00C36400,
+        0x5346414F,
+        0x6B414653,
+        0x73757245,
+        0x564C,
+        0x47504653,
+        0x0BD00BD0,
+        0x7461636F,
+        0x01161970,
+        0x786F4256,
+        0xBACBACBC,
+        0x7C7C6673,
+        0xAAD7AAEA,
+        0x61636673,
+    }
+)
 """statfs(2) types of file systems whose files change without this kernel's knowledge: NFS, SMB, SMB2, CIFS, FUSE (and
 virtiofs), 9P, Ceph, AFS twice, Coda, NCP, GPFS, Lustre, OCFS2, GFS2, vboxsf, vmhgfs, prl_fs, PanFS, ACFS."""
 

@@ -64,7 +64,9 @@ class Watcher:
                 self._watches = inotify.Watches()
             except OSError as error:
                 often = f"looking at the files {1 / POLL:.0f} times a second instead"
-                warn(f"inotify is not to be had ({error.strerror}; see fs.inotify.max_user_instances): {often}")
+                warn(
+                    f"inotify is not to be had ({error.strerror}; see fs.inotify.max_user_instances): {often}"
+                )
 
     @property
     def fd(self) -> int:
@@ -189,7 +191,9 @@ class Watcher:
         else:
             if path := owner.paths.get(entry):
                 self.due[path] = True
-                self._appeared[path] += bool(mask & (inotify.CREATE | inotify.MOVED_TO) and not mask & inotify.ISDIR)
+                self._appeared[path] += bool(
+                    mask & (inotify.CREATE | inotify.MOVED_TO) and not mask & inotify.ISDIR
+                )
             if mask & inotify.ENTRIES:
                 self.changed |= owner.listed
 
@@ -261,13 +265,20 @@ class Watcher:
         if error.errno in _USED_UP and not self._said:
             self._said = True
             often = f"what could not be watched is looked at {1 / POLL:.0f} times a second"
-            self._warn(f"inotify's watches are used up ({error.strerror}; see fs.inotify.max_user_watches): {often}")
+            self._warn(
+                f"inotify's watches are used up ({error.strerror}; see fs.inotify.max_user_watches): {often}"
+            )
 
     def _look(self, directory: Directory, now: float) -> None:
         """Look whether a directory's entries have changed; and once more, when its time is sure to tell of it."""
         try:
             status = os.stat(directory.path)
-            signature: tuple[int, ...] = (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns)
+            signature: tuple[int, ...] = (
+                status.st_dev,
+                status.st_ino,
+                status.st_mtime_ns,
+                status.st_ctime_ns,
+            )
         except OSError:
             signature = ()
         if signature != directory.signature:

@@ -24,7 +24,9 @@ TRANSCRIPTS = 64
 """Transcripts of a session (its subagents have their own) of which it is noted how far they were read."""
 
 
-def afterwards(store: Store, folder: Folder, payload: Payload, directory: str, *, guard: bool) -> None:
+def afterwards(
+    store: Store, folder: Folder, payload: Payload, directory: str, *, guard: bool
+) -> None:
     """Do the rest in a process of our own, and do not wait for it."""
     if not guard and not _grown(folder.read(NOTES), transcript_of(payload)):
         return
@@ -48,7 +50,15 @@ def afterwards(store: Store, folder: Folder, payload: Payload, directory: str, *
         os._exit(0)
 
 
-def catch_up(store: Store, folder: Folder, payload: Payload, directory: str, *, guard: bool, patience: float = PATIENCE) -> None:
+def catch_up(
+    store: Store,
+    folder: Folder,
+    payload: Payload,
+    directory: str,
+    *,
+    guard: bool,
+    patience: float = PATIENCE,
+) -> None:
     """Append what the session's transcript tells of what was spent, and with a guard judge the session."""
     with folder.locked(LOCK, patience) as alone:
         if not alone:
@@ -91,7 +101,11 @@ def _grown(notes: Fields, path: str) -> bool:
     """Whether there is more in the transcript than was read of it."""
     read = notes.get("read")
     try:
-        return os.path.isabs(path) and os.path.isfile(path) and os.stat(path).st_size > _offset(read if type(read) is dict else {}, path)
+        return (
+            os.path.isabs(path)
+            and os.path.isfile(path)
+            and os.stat(path).st_size > _offset(read if type(read) is dict else {}, path)
+        )
     except (OSError, ValueError):
         return False
 
@@ -116,8 +130,16 @@ def _spent(payload: Payload, path: str, offset: int) -> tuple[list[Fields], int]
                 break  # It is still being written.
             at += len(line)
             if matters(line):
-                events = [event for record in _readable(line) for event in translator.translate(record, payload.time, path)]
-                found += [_ours(event, payload) for event in events if event["event_type"] == "llm_response" and at > offset]
+                events = [
+                    event
+                    for record in _readable(line)
+                    for event in translator.translate(record, payload.time, path)
+                ]
+                found += [
+                    _ours(event, payload)
+                    for event in events
+                    if event["event_type"] == "llm_response" and at > offset
+                ]
     return found, max(at, offset)
 
 
@@ -134,4 +156,10 @@ def _ours(event: Fields, payload: Payload) -> Fields:
     if not data.get("model") and (model := payload.text("model")):
         data = {**data, "model": model}
     name = digest(dumps({"id": event["event_id"], "data": data}))[:12]
-    return {"event_type": "llm_response", "timestamp": event["timestamp"], "event_id": name, "session_id": payload.session, "data": data}
+    return {
+        "event_type": "llm_response",
+        "timestamp": event["timestamp"],
+        "event_id": name,
+        "session_id": payload.session,
+        "data": data,
+    }

@@ -21,8 +21,16 @@ class Denial:
 
     def __init__(self, why: str, *, tripped: bool) -> None:
         self.tripped = tripped
-        told = "denies this call, as the circuit breaker has tripped" if tripped else "denies this call"
-        advice = "Stop, and tell the user what you have tried." if tripped else "Do it in another way, or ask the user."
+        told = (
+            "denies this call, as the circuit breaker has tripped"
+            if tripped
+            else "denies this call"
+        )
+        advice = (
+            "Stop, and tell the user what you have tried."
+            if tripped
+            else "Do it in another way, or ask the user."
+        )
         self.why = f"agent-strace {told}: {why}. {advice}"
 
 
@@ -48,14 +56,28 @@ def answer(payload: Payload, denial: Denial) -> bytes:
     form: Fields
     if payload.agent in ("claude", "codex"):
         # Nothing more: Codex takes an answer that also says `continue` for none at all, and makes the call.
-        form = {"hookSpecificOutput": {"hookEventName": "PreToolUse", "permissionDecision": "deny", "permissionDecisionReason": why}}
+        form = {
+            "hookSpecificOutput": {
+                "hookEventName": "PreToolUse",
+                "permissionDecision": "deny",
+                "permissionDecisionReason": why,
+            }
+        }
     elif payload.agent == "copilot":
         form = {"permissionDecision": "deny", "permissionDecisionReason": why}
     elif payload.agent == "gemini":
         # The one agent whose run a hook can end.
-        form = {"decision": "deny", "reason": why} | ({"continue": False, "stopReason": why} if denial.tripped else {})
+        form = {"decision": "deny", "reason": why} | (
+            {"continue": False, "stopReason": why} if denial.tripped else {}
+        )
     else:
-        form = {"permission": "deny", "decision": "deny", "reason": why, "user_message": why, "agent_message": why}
+        form = {
+            "permission": "deny",
+            "decision": "deny",
+            "reason": why,
+            "user_message": why,
+            "agent_message": why,
+        }
     return dumps(form) + b"\n"
 
 
@@ -68,7 +90,11 @@ def _out_of_scope(payload: Payload) -> str:
     from agent_pipes.reach.scope import Scope
 
     try:
-        policy = load(named) if named else Policy(POLICY, {"files": {"write": {"deny": [CONFIG, POLICY]}}})
+        policy = (
+            load(named)
+            if named
+            else Policy(POLICY, {"files": {"write": {"deny": [CONFIG, POLICY]}}})
+        )
     except PolicyError as error:
         return f"the policy cannot be read: {error}"
     data = {"tool_name": payload.tool, "arguments": payload.arguments, "cwd": payload.cwd}

@@ -47,7 +47,11 @@ def _holds(noted: Any, folder: Folder, directory: str) -> bool:
     """Whether nothing has happened since that could change the judgement. One that has tripped stays so until a person speaks."""
     if noted is None:
         noted = {"size": 0, "why": "", "config": _version(directory)}
-    if type(noted) is not dict or type(noted.get("size")) is not int or type(noted.get("why")) is not str:
+    if (
+        type(noted) is not dict
+        or type(noted.get("size")) is not int
+        or type(noted.get("why")) is not str
+    ):
         return False
     if noted.get("config") != _version(directory) or noted["size"] > folder.size():
         return False
@@ -93,11 +97,25 @@ def _violation(content: bytes, session: str, directory: str, now: float) -> str:
     for name in JUDGED:
         if name not in off:
             part = getattr(import_module(f"agent_pipes.detect_{name}"), f"detect_{name}")
-            values = {str(option.name): limits[option.key] for option in part.options if option.key in limits and not option.key.endswith(".alert")}
+            values = {
+                str(option.name): limits[option.key]
+                for option in part.options
+                if option.key in limits and not option.key.endswith(".alert")
+            }
             events = part.stage(Waiter(), **values)(events)
-    found = [event for event in events if event.type == "violation" and event.data.get("level") != "warning"]
+    found = [
+        event
+        for event in events
+        if event.type == "violation" and event.data.get("level") != "warning"
+    ]
     # How to raise the limit is for people, not for the agent.
-    return min(found, key=lambda event: JUDGED.index(event.text("watcher"))).text("message").partition("; raise ")[0] if found else ""
+    return (
+        min(found, key=lambda event: JUDGED.index(event.text("watcher")))
+        .text("message")
+        .partition("; raise ")[0]
+        if found
+        else ""
+    )
 
 
 def _limits(path: str) -> tuple[dict[str, Any], set[str]]:

@@ -25,7 +25,13 @@ def outcome(payload: Payload) -> tuple[str, Fields]:
     """The type and the data of the event that says how the call ended."""
     if payload.kind == "denied":
         return "error", {**result(payload.text("reason"), HEAD, "error"), "reason": "tool"}
-    tell = {"claude": _claudes, "codex": _codex, "gemini": _geminis, "copilot": _copilots, "cursor": _cursors}[payload.agent]
+    tell = {
+        "claude": _claudes,
+        "codex": _codex,
+        "gemini": _geminis,
+        "copilot": _copilots,
+        "cursor": _cursors,
+    }[payload.agent]
     return tell(payload)
 
 
@@ -35,10 +41,14 @@ def _claudes(payload: Payload) -> tuple[str, Fields]:
     response = payload.record.get("tool_response", payload.record.get("tool_output"))
     if payload.kind == "failure":
         text = payload.text("error") or _plain(response)[0]
-        why, code = reason(text, "interrupted" if payload.record.get("is_interrupt") is True else "")
+        why, code = reason(
+            text, "interrupted" if payload.record.get("is_interrupt") is True else ""
+        )
         return _failed(text, why, code)
     event_type, data = _told(response, payload.tool)
-    if event_type == "tool_result" and goes_on(data["result"], response if type(response) is dict else {}):
+    if event_type == "tool_result" and goes_on(
+        data["result"], response if type(response) is dict else {}
+    ):
         data["running"] = True
     return event_type, data
 
@@ -49,7 +59,9 @@ def _codex(payload: Payload) -> tuple[str, Fields]:
     from agent_pipes.sources.codex_lines import outcome as ended
 
     item = _item(payload.transcript, payload.call)
-    event_type, data = ended("", payload.record.get("tool_response"), ended_of(item) if item else None).said(payload.tool, HEAD)
+    event_type, data = ended(
+        "", payload.record.get("tool_response"), ended_of(item) if item else None
+    ).said(payload.tool, HEAD)
     return event_type, data
 
 
@@ -78,7 +90,9 @@ def _end_of(path: str) -> bytes:
         return b""
     try:
         about = os.fstat(fd)
-        return os.pread(fd, BACK, max(0, about.st_size - BACK)) if stat.S_ISREG(about.st_mode) else b""
+        return (
+            os.pread(fd, BACK, max(0, about.st_size - BACK)) if stat.S_ISREG(about.st_mode) else b""
+        )
     finally:
         os.close(fd)
 
@@ -89,9 +103,22 @@ def _geminis(payload: Payload) -> tuple[str, Fields]:
 
     response = payload.record.get("tool_response")
     said: Fields = response if type(response) is dict else {"llmContent": response}
-    call: Fields = {"id": "call", "name": payload.tool, "status": "error" if said.get("error") else "success"}
-    call |= {"result": said.get("llmContent") or text_of(said.get("error")), "resultDisplay": said.get("returnDisplay")}
-    message = {"id": "message", "type": "gemini", "timestamp": _iso(payload), "content": "", "toolCalls": [call]}
+    call: Fields = {
+        "id": "call",
+        "name": payload.tool,
+        "status": "error" if said.get("error") else "success",
+    }
+    call |= {
+        "result": said.get("llmContent") or text_of(said.get("error")),
+        "resultDisplay": said.get("returnDisplay"),
+    }
+    message = {
+        "id": "message",
+        "type": "gemini",
+        "timestamp": _iso(payload),
+        "content": "",
+        "toolCalls": [call],
+    }
     return _last(Translator(HEAD).translate(message, payload.time))
 
 
@@ -105,14 +132,24 @@ def _copilots(payload: Payload) -> tuple[str, Fields]:
     said: Fields = told if type(told) is dict else {"textResultForLlm": told}
     kind = "failure" if payload.kind == "failure" else string(said, "resultType") or "success"
     error = payload.record.get("error")
-    text = string(said, "textResultForLlm") or _plain(error.get("message") if type(error) is dict else error)[0]
-    ended: Fields = {"toolCallId": "call", "success": kind == "success", "result": {"content": text}}
+    text = (
+        string(said, "textResultForLlm")
+        or _plain(error.get("message") if type(error) is dict else error)[0]
+    )
+    ended: Fields = {
+        "toolCallId": "call",
+        "success": kind == "success",
+        "result": {"content": text},
+    }
     if kind != "success":
         ended |= {"error": {"message": text, "code": kind}}
     begun = {"toolCallId": "call", "toolName": payload.tool, "arguments": payload.arguments}
     translator = Translator(HEAD)
     lines = (("tool.execution_start", begun), ("tool.execution_complete", ended))
-    events = chain.from_iterable(translator.translate({"type": kind, "timestamp": _iso(payload), "data": data}, payload.time) for kind, data in lines)
+    events = chain.from_iterable(
+        translator.translate({"type": kind, "timestamp": _iso(payload), "data": data}, payload.time)
+        for kind, data in lines
+    )
     return _last(chain(events, translator.end()))
 
 
@@ -124,8 +161,12 @@ def _cursors(payload: Payload) -> tuple[str, Fields]:
         from agent_pipes.sources.claude_lines import reason
 
         why, code = reason(text, "")
-        return _failed(text, "rejected" if payload.text("failure_type") == "permission_denied" else why, code)
-    output = payload.record.get("tool_output", payload.record.get("result_json", payload.record.get("output")))
+        return _failed(
+            text, "rejected" if payload.text("failure_type") == "permission_denied" else why, code
+        )
+    output = payload.record.get(
+        "tool_output", payload.record.get("result_json", payload.record.get("output"))
+    )
     if type(output) is str and output[:1] in ("{", "["):
         try:
             output = orjson.loads(output)
@@ -153,11 +194,18 @@ def _told(response: Any, tool: str) -> tuple[str, Fields]:
         return _failed(text, "interrupted", code)
     if code:
         return _failed(text, "exit", code)
-    return "tool_result", {**result(text, HEAD, tool=tool), **({} if code is None else {"exit_code": code})}
+    return "tool_result", {
+        **result(text, HEAD, tool=tool),
+        **({} if code is None else {"exit_code": code}),
+    }
 
 
 def _failed(text: str, reason: str, code: int | None) -> tuple[str, Fields]:
-    return "error", {**result(text, HEAD, "error"), "reason": reason, **({} if code is None else {"exit_code": code})}
+    return "error", {
+        **result(text, HEAD, "error"),
+        "reason": reason,
+        **({} if code is None else {"exit_code": code}),
+    }
 
 
 def _plain(response: Any) -> tuple[str, int | None]:
@@ -168,9 +216,14 @@ def _plain(response: Any) -> tuple[str, int | None]:
         return text_of(response), None
     if type(response) is not dict:
         return "" if response is None else str(response), None
-    code = next((value for key in ("exit_code", "exitCode") if type(value := response.get(key)) is int), None)
+    code = next(
+        (value for key in ("exit_code", "exitCode") if type(value := response.get(key)) is int),
+        None,
+    )
     file = within(response, "file")
-    texts = [string(response, key) for key in ("stdout", "stderr", "output")] + [string(file, "content")]
+    texts = [string(response, key) for key in ("stdout", "stderr", "output")] + [
+        string(file, "content")
+    ]
     text = "\n".join(filter(None, texts)) or text_of(response.get("content"))
     if not text and not {"stdout", "output", "content"} & response.keys():
         text = written(response).decode(errors="replace")

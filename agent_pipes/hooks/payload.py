@@ -13,24 +13,62 @@ import orjson
 from agent_pipes.event import YEAR_2000, YEAR_2100, Fields, digest, dumps
 from agent_pipes.sources import stored_as
 
-AGENTS = {"claude": "claude-code", "codex": "codex", "gemini": "gemini-cli", "copilot": "copilot-cli", "cursor": "cursor-agent"}
+AGENTS = {
+    "claude": "claude-code",
+    "codex": "codex",
+    "gemini": "gemini-cli",
+    "copilot": "copilot-cli",
+    "cursor": "cursor-agent",
+}
 """The agents whose hooks are read, with the names that the store has for them."""
 
 _CLAUDES = {
-    "SessionStart": "session_start", "UserPromptSubmit": "user_prompt", "PreToolUse": "tool_call", "PostToolUse": "result",
-    "PostToolUseFailure": "failure", "PermissionDenied": "denied", "SubagentStart": "subagent_start", "SubagentStop": "subagent_stop",
-    "Stop": "assistant_response", "StopFailure": "api_error", "SessionEnd": "session_end",
+    "SessionStart": "session_start",
+    "UserPromptSubmit": "user_prompt",
+    "PreToolUse": "tool_call",
+    "PostToolUse": "result",
+    "PostToolUseFailure": "failure",
+    "PermissionDenied": "denied",
+    "SubagentStart": "subagent_start",
+    "SubagentStop": "subagent_stop",
+    "Stop": "assistant_response",
+    "StopFailure": "api_error",
+    "SessionEnd": "session_end",
 }
-_GEMINIS = {"BeforeAgent": "user_prompt", "BeforeTool": "tool_call", "AfterTool": "result", "AfterAgent": "assistant_response"}
+_GEMINIS = {
+    "BeforeAgent": "user_prompt",
+    "BeforeTool": "tool_call",
+    "AfterTool": "result",
+    "AfterAgent": "assistant_response",
+}
 _CURSORS = {
-    "sessionStart": "session_start", "sessionEnd": "session_end", "beforeSubmitPrompt": "user_prompt", "preToolUse": "tool_call",
-    "postToolUse": "result", "postToolUseFailure": "failure", "subagentStart": "subagent_start", "subagentStop": "subagent_stop",
-    "afterAgentResponse": "assistant_response", "stop": "", "beforeShellExecution": "tool_call", "afterShellExecution": "result",
-    "beforeMCPExecution": "tool_call", "afterMCPExecution": "result", "beforeReadFile": "file_read", "afterFileEdit": "file_write",
+    "sessionStart": "session_start",
+    "sessionEnd": "session_end",
+    "beforeSubmitPrompt": "user_prompt",
+    "preToolUse": "tool_call",
+    "postToolUse": "result",
+    "postToolUseFailure": "failure",
+    "subagentStart": "subagent_start",
+    "subagentStop": "subagent_stop",
+    "afterAgentResponse": "assistant_response",
+    "stop": "",
+    "beforeShellExecution": "tool_call",
+    "afterShellExecution": "result",
+    "beforeMCPExecution": "tool_call",
+    "afterMCPExecution": "result",
+    "beforeReadFile": "file_read",
+    "afterFileEdit": "file_write",
 }
 _WORDS = {
-    "session-start": "session_start", "user-prompt": "user_prompt", "pre-tool": "tool_call", "post-tool": "result", "post-tool-failure": "failure",
-    "subagent-start": "subagent_start", "subagent-stop": "subagent_stop", "stop": "assistant_response", "session-end": "session_end",
+    "session-start": "session_start",
+    "user-prompt": "user_prompt",
+    "pre-tool": "tool_call",
+    "post-tool": "result",
+    "post-tool-failure": "failure",
+    "subagent-start": "subagent_start",
+    "subagent-stop": "subagent_stop",
+    "stop": "assistant_response",
+    "session-end": "session_end",
     "after-file-edit": "file_write",
 }
 KINDS = _CLAUDES | _GEMINIS | _CURSORS | _WORDS | {"stop": "assistant_response"}
@@ -55,7 +93,19 @@ class Payload:
     tool, arguments: the call.
     """
 
-    __slots__ = ("agent", "arguments", "call", "cwd", "kind", "name", "record", "session", "time", "tool", "transcript")
+    __slots__ = (
+        "agent",
+        "arguments",
+        "call",
+        "cwd",
+        "kind",
+        "name",
+        "record",
+        "session",
+        "time",
+        "tool",
+        "transcript",
+    )
 
     def __init__(self, record: Fields, arrival: float, agent: str = "", word: str = "") -> None:
         """`agent` and `word` say what the payload itself does not. Raises Unknown."""
@@ -67,7 +117,9 @@ class Payload:
             raise Unknown(f"the payload names no session that could be one: {self.name[:60]!r}")
         self.kind = self._kind(word)
         roots = record.get("workspace_roots")
-        self.cwd = self.text("cwd") or (roots[0] if type(roots) is list and roots and type(roots[0]) is str else "")
+        self.cwd = self.text("cwd") or (
+            roots[0] if type(roots) is list and roots and type(roots[0]) is str else ""
+        )
         self.transcript = self.text("transcript_path", "transcriptPath", "agent_transcript_path")
         self.time = _time(record.get("timestamp"), arrival)
         self.call = self.text("tool_use_id")
@@ -80,7 +132,9 @@ class Payload:
 
     def text(self, *keys: str) -> str:
         """The string under the first of `keys` that has one, else ""."""
-        return next((value for key in keys if type(value := self.record.get(key)) is str and value), "")
+        return next(
+            (value for key in keys if type(value := self.record.get(key)) is str and value), ""
+        )
 
     def _kind(self, word: str) -> str:
         name = self.text("hook_event_name")
@@ -111,16 +165,28 @@ def agent_of(record: Fields) -> str:
     name = said if type(said) is str else ""
     if "sessionId" in record and not name:
         return "copilot"
-    if "conversation_id" in record or "cursor_version" in record or (name in _CURSORS and name not in _CLAUDES):
+    if (
+        "conversation_id" in record
+        or "cursor_version" in record
+        or (name in _CURSORS and name not in _CLAUDES)
+    ):
         return "cursor"
-    if name in _GEMINIS or (type(record.get("timestamp")) is str and (name in ("SessionStart", "SessionEnd") or name not in _CLAUDES)):
+    if name in _GEMINIS or (
+        type(record.get("timestamp")) is str
+        and (name in ("SessionStart", "SessionEnd") or name not in _CLAUDES)
+    ):
         return "gemini"
     transcript = record.get("transcript_path")
-    if "turn_id" in record or ("transcript_path" in record and (transcript is None or os.path.basename(str(transcript)).startswith("rollout-"))):
+    if "turn_id" in record or (
+        "transcript_path" in record
+        and (transcript is None or os.path.basename(str(transcript)).startswith("rollout-"))
+    ):
         return "codex"
     if type(record.get("session_id")) is str:
         return "claude"
-    raise Unknown("not a hook's payload of Claude Code, Codex, Gemini, Copilot or Cursor: it names no session")
+    raise Unknown(
+        "not a hook's payload of Claude Code, Codex, Gemini, Copilot or Cursor: it names no session"
+    )
 
 
 def _copilots(record: Fields) -> str:
@@ -128,8 +194,16 @@ def _copilots(record: Fields) -> str:
     if "hookName" in record:
         return ""
     if type(record.get("toolName")) is str:
-        return "result" if "toolResult" in record else "failure" if "error" in record else "tool_call"
-    kinds = {"error": "api_error", "prompt": "user_prompt", "source": "session_start", "stopReason": "", "reason": "session_end"}
+        return (
+            "result" if "toolResult" in record else "failure" if "error" in record else "tool_call"
+        )
+    kinds = {
+        "error": "api_error",
+        "prompt": "user_prompt",
+        "source": "session_start",
+        "stopReason": "",
+        "reason": "session_end",
+    }
     return next((kind for key, kind in kinds.items() if key in record), "")
 
 

@@ -46,7 +46,9 @@ def _complain(message: str) -> None:
 
 def _input() -> bytes:
     if os.isatty(0):
-        raise Unknown("standard input is a terminal; an agent's hook payload is expected there (see agent-strace setup)")
+        raise Unknown(
+            "standard input is a terminal; an agent's hook payload is expected there (see agent-strace setup)"
+        )
     content = bytearray()
     while chunk := os.read(0, 1 << 16):
         content += chunk
@@ -148,7 +150,9 @@ class Session:
         """Append the event, and after a denial that of its refusal; note in the store what it changes."""
         with self.store.locked() as alone:
             if not alone:
-                _complain(f"{self.store.path}: another hook has held the lock for too long: writing beside it")
+                _complain(
+                    f"{self.store.path}: another hook has held the lock for too long: writing beside it"
+                )
             self.meta = self.folder.read(META)
             events = self._events(event_type, data, denial)
             if not events:
@@ -158,14 +162,25 @@ class Session:
 
     def _events(self, event_type: str, data: Fields, denial: str) -> list[Fields]:
         payload = self.payload
-        event: Fields = {"event_type": event_type, "timestamp": payload.time, "event_id": os.urandom(6).hex(), "session_id": payload.session}
+        event: Fields = {
+            "event_type": event_type,
+            "timestamp": payload.time,
+            "event_id": os.urandom(6).hex(),
+            "session_id": payload.session,
+        }
         if payload.kind == "tool_call":
             if payload.cwd and payload.cwd != self.directory:
                 data = {**data, "cwd": payload.cwd}
             if not denial:
                 return [{**event, "data": data}] if self._opened(event) else []
             why = {"tool_name": payload.tool, "error": denial, "reason": "tool", **payload.about()}
-            refusal = {**event, "event_type": "error", "event_id": os.urandom(6).hex(), "parent_id": event["event_id"], "data": why}
+            refusal = {
+                **event,
+                "event_type": "error",
+                "event_id": os.urandom(6).hex(),
+                "parent_id": event["event_id"],
+                "data": why,
+            }
             return [{**event, "data": data}, refusal]
         if payload.answers:
             event |= self._closed()
@@ -179,9 +194,17 @@ class Session:
         """Note that a call waits for its result. False: it does already, and a second hook of ours tells it again."""
         payload = self.payload
         calls = self.store.read(self._file("pending-calls", ".json"))
-        if payload.call and any(type(call) is dict and call.get("tool_use_id") == payload.call for call in calls.values()):
+        if payload.call and any(
+            type(call) is dict and call.get("tool_use_id") == payload.call
+            for call in calls.values()
+        ):
             return False
-        call = {"session_id": payload.session, "tool_name": payload.tool, "tool_use_id": payload.call or payload.ticket, "timestamp": payload.time}
+        call = {
+            "session_id": payload.session,
+            "tool_name": payload.tool,
+            "tool_use_id": payload.call or payload.ticket,
+            "timestamp": payload.time,
+        }
         calls[event["event_id"]] = call
         self._wait(dict(list(calls.items())[-OPEN:]))
         return True
@@ -191,9 +214,19 @@ class Session:
         payload = self.payload
         calls = self.store.read(self._file("pending-calls", ".json"))
         ticket = payload.call or payload.ticket
-        same = [name for name, call in calls.items() if type(call) is dict and call.get("tool_use_id") == ticket]
-        like = [name for name, call in calls.items() if type(call) is dict and call.get("tool_name") == payload.tool and not payload.call]
-        said = payload.record.get("duration_ms", payload.record.get("duration") if payload.agent == "cursor" else None)
+        same = [
+            name
+            for name, call in calls.items()
+            if type(call) is dict and call.get("tool_use_id") == ticket
+        ]
+        like = [
+            name
+            for name, call in calls.items()
+            if type(call) is dict and call.get("tool_name") == payload.tool and not payload.call
+        ]
+        said = payload.record.get(
+            "duration_ms", payload.record.get("duration") if payload.agent == "cursor" else None
+        )
         took = float(said) if type(said) is int or type(said) is float else None
         for name in (*same, *like):
             call = calls.pop(name)
@@ -250,8 +283,17 @@ class Session:
     def _meta(self) -> Fields:
         payload = self.payload
         name = AGENTS[payload.agent]
-        how = (payload.text("source") or "startup") if payload.kind == "session_start" else "no session-start"
-        meta = {"session_id": payload.session, "started_at": payload.time, "agent_name": name, "command": f"{name} ({how})"}
+        how = (
+            (payload.text("source") or "startup")
+            if payload.kind == "session_start"
+            else "no session-start"
+        )
+        meta = {
+            "session_id": payload.session,
+            "started_at": payload.time,
+            "agent_name": name,
+            "command": f"{name} ({how})",
+        }
         if workspace := os.environ.get("AGENT_STRACE_WORKSPACE"):
             meta["workspace_id"] = workspace
         who = {"os_user": _user(), "hostname": os.uname().nodename, "agent_provider": payload.agent}

@@ -41,7 +41,14 @@ def place(cwd: str, session: str) -> tuple[str, str]:
         return os.path.realpath(given), workspace
     directory = cwd if os.path.isabs(cwd) and os.path.isdir(cwd) else os.getcwd()
     inner = os.path.join("workspaces", workspace) if workspace else ""
-    begun = next((each for each in _above(directory) if _is_ours(os.path.join(each, ".agent-traces", inner, session))), directory)
+    begun = next(
+        (
+            each
+            for each in _above(directory)
+            if _is_ours(os.path.join(each, ".agent-traces", inner, session))
+        ),
+        directory,
+    )
     return os.path.join(begun, ".agent-traces"), workspace
 
 
@@ -52,7 +59,9 @@ def _above(directory: str) -> Iterator[str]:
         if (outer := os.path.dirname(directory)) == directory:
             break
         directory = outer
-    yield from filter(None, (os.environ.get(name) for name in ("CLAUDE_PROJECT_DIR", "GEMINI_PROJECT_DIR")))
+    yield from filter(
+        None, (os.environ.get(name) for name in ("CLAUDE_PROJECT_DIR", "GEMINI_PROJECT_DIR"))
+    )
 
 
 def _is_ours(path: str) -> bool:
@@ -72,7 +81,9 @@ class Store:
         os.makedirs(os.path.dirname(base), exist_ok=True)
         self.fd = _made(base, None)
         with suppress(FileExistsError):
-            ignore = os.open(".gitignore", os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FILE, 0o600, dir_fd=self.fd)
+            ignore = os.open(
+                ".gitignore", os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FILE, 0o600, dir_fd=self.fd
+            )
             os.write(ignore, b"*\n")
             os.close(ignore)
         for name in ("workspaces", workspace) if workspace else ():
@@ -177,7 +188,9 @@ def _made(path: str, within: int | None) -> int:
     try:
         fd = os.open(path, _DIRECTORY, dir_fd=within)
     except OSError as error:
-        raise Unwritable(f"{path}: {'a link, or no directory' if stat.S_ISLNK(_mode(path, within)) else error.strerror}") from None
+        raise Unwritable(
+            f"{path}: {'a link, or no directory' if stat.S_ISLNK(_mode(path, within)) else error.strerror}"
+        ) from None
     if os.fstat(fd).st_uid != os.geteuid():
         os.close(fd)
         raise Unwritable(f"{path}: another user's directory")

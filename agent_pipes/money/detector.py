@@ -20,7 +20,18 @@ _NOTHING: frozenset[str] = frozenset()
 class CostDetector:
     """One session's dollars, in sum and by the hour. Limits are in picodollars, 0 for none; `warn` is a part of `most`."""
 
-    __slots__ = ("evidence", "held", "most", "rate", "recent", "spending", "spent", "total", "unseen", "warn")
+    __slots__ = (
+        "evidence",
+        "held",
+        "most",
+        "rate",
+        "recent",
+        "spending",
+        "spent",
+        "total",
+        "unseen",
+        "warn",
+    )
 
     def __init__(self, spending: Spending, most: int, rate: int = 0, warn: float = 0.0) -> None:
         self.spending = spending
@@ -71,7 +82,13 @@ class CostDetector:
         estimated = ", estimated" if self.spending.estimated else ""
         for model, (message, shown_by) in self.spending.unseen.items():
             if f"unseen {model}" in holds:
-                yield Finding(("unseen", model), message, level="warning", evidence=(shown_by,), seen={"model": model})
+                yield Finding(
+                    ("unseen", model),
+                    message,
+                    level="warning",
+                    evidence=(shown_by,),
+                    seen={"model": model},
+                )
         if "max" in holds:
             message = f"{dollars(self.total, self.most)} (threshold: {dollars(self.most)}){estimated}; raise it with --max-cost"
             yield self._finding("max", message, self.total, self.most)
@@ -84,8 +101,18 @@ class CostDetector:
             yield self._finding("rate", message, hourly, self.rate)
 
     def _finding(self, key: str, message: str, value: int, most: int) -> Finding:
-        seen = {"value": value / DOLLAR, "limit": most / DOLLAR, "estimated": self.spending.estimated}
-        return Finding(key, message, level="warning" if key == "warn" else "critical", evidence=self.evidence, seen=seen)
+        seen = {
+            "value": value / DOLLAR,
+            "limit": most / DOLLAR,
+            "estimated": self.spending.estimated,
+        }
+        return Finding(
+            key,
+            message,
+            level="warning" if key == "warn" else "critical",
+            evidence=self.evidence,
+            seen=seen,
+        )
 
 
 def dollars(amount: int, other: int = 0) -> str:

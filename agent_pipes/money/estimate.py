@@ -14,7 +14,17 @@ import orjson
 from agent_pipes.event import Event
 from agent_pipes.pricing import Usage
 
-HEARD = frozenset({"user_prompt", "assistant_response", "tool_call", "tool_result", "error", "session_end", "llm_response"})
+HEARD = frozenset(
+    {
+        "user_prompt",
+        "assistant_response",
+        "tool_call",
+        "tool_result",
+        "error",
+        "session_end",
+        "llm_response",
+    }
+)
 """The types of events that a guess is made from."""
 
 HELD = 3
@@ -91,7 +101,17 @@ class _Talk:
         """The response is complete: what it was, and the conversation goes on from there."""
         self.number += 1
         cached = self.number > 1 and self.time - self.sent <= CACHE_KEPT
-        said = Said(agent, self.number, self.time, self.trigger, self.before, self.fresh, self.output, cached, self.bare)
+        said = Said(
+            agent,
+            self.number,
+            self.time,
+            self.trigger,
+            self.before,
+            self.fresh,
+            self.output,
+            cached,
+            self.bare,
+        )
         self.before += self.fresh + self.output
         if self.before > COMPACTED_AT:
             self.before = COMPACTED_TO
@@ -144,7 +164,9 @@ class Guess:
 
     def over(self) -> list[Said]:
         """The session is over: what was held back, and what the agents had begun to say."""
-        return self._freed() + [talk.answered(agent) for agent, talk in self.talks.items() if talk.output]
+        return self._freed() + [
+            talk.answered(agent) for agent, talk in self.talks.items() if talk.output
+        ]
 
 
 def _size(data: Mapping[str, Any], *keys: str) -> int:

@@ -33,9 +33,17 @@ def pricing_options(flags: bool) -> Callable[[Any], Any]:
     def decorate(function: Any) -> Any:
         for each in (
             option("--recorded", is_flag=True, help="Recorded usage only: estimate nothing."),
-            option("--unpriced-as", metavar="MODEL", help="Count a model without a known price at this one's."),
+            option(
+                "--unpriced-as",
+                metavar="MODEL",
+                help="Count a model without a known price at this one's.",
+            ),
             option("--model", metavar="NAME", help="The model of responses that name none."),
-            option("--prices", type=PriceFile(), help="Prices that go over the built-in ones: LiteLLM's JSON, or our own."),
+            option(
+                "--prices",
+                type=PriceFile(),
+                help="Prices that go over the built-in ones: LiteLLM's JSON, or our own.",
+            ),
         ):
             function = each(function)
         return function

@@ -66,14 +66,36 @@ class Cost(NamedTuple):
 class Tally:
     """What one model has done in a session, and what it cost, in picodollars."""
 
-    __slots__ = ("estimated", "output", "prompt", "read", "reasoning", "responses", "saved", "searches", "unpriced", "usd", "written", "written_1h")
+    __slots__ = (
+        "estimated",
+        "output",
+        "prompt",
+        "read",
+        "reasoning",
+        "responses",
+        "saved",
+        "searches",
+        "unpriced",
+        "usd",
+        "written",
+        "written_1h",
+    )
 
     def __init__(self) -> None:
         self.responses = self.usd = self.saved = self.estimated = self.unpriced = 0
-        self.prompt = self.read = self.written = self.written_1h = self.output = self.reasoning = self.searches = 0
+        self.prompt = self.read = self.written = self.written_1h = self.output = self.reasoning = (
+            self.searches
+        ) = 0
 
     def add(self, charge: Charge, sign: int) -> None:
-        usd, estimated, unpriced, _, (prompt, read, written, written_1h, output, reasoning, searches), saved = charge
+        (
+            usd,
+            estimated,
+            unpriced,
+            _,
+            (prompt, read, written, written_1h, output, reasoning, searches),
+            saved,
+        ) = charge
         self.responses += sign
         self.usd += sign * usd
         self.saved += sign * saved
@@ -171,7 +193,15 @@ class Meter:
     Raises click.UsageError where the file is bad, or nobody knows a price for `unpriced_as`.
     """
 
-    def __init__(self, prices: str = "", model: str = "", unpriced_as: str = "", recorded: bool = False, *, tally: bool = False) -> None:
+    def __init__(
+        self,
+        prices: str = "",
+        model: str = "",
+        unpriced_as: str = "",
+        recorded: bool = False,
+        *,
+        tally: bool = False,
+    ) -> None:
         self.prices = prices
         self.model = model
         self.unpriced_as = unpriced_as
@@ -186,7 +216,9 @@ class Meter:
             _from_file(prices)
         if unpriced_as and not self.table.find(unpriced_as):
             near = self.table.near(unpriced_as)
-            raise click.UsageError(f"--unpriced-as {unpriced_as}: no price is known for it{f'; did you mean {near}?' if near else ''}")
+            raise click.UsageError(
+                f"--unpriced-as {unpriced_as}: no price is known for it{f'; did you mean {near}?' if near else ''}"
+            )
 
     @cached_property
     def table(self) -> Table:
@@ -213,10 +245,18 @@ class Meter:
         model = data.get("model")
         if type(model) is not str or not model:
             model = account.model or self.model
-        modes = modes_of(data["usage"] if event.type == "assistant_response" and type(data.get("usage")) is dict else data)
-        estimated = data.get("estimated") is True and not (self.recorded and "recorded_output_tokens" in data)
+        modes = modes_of(
+            data["usage"]
+            if event.type == "assistant_response" and type(data.get("usage")) is dict
+            else data
+        )
+        estimated = data.get("estimated") is True and not (
+            self.recorded and "recorded_output_tokens" in data
+        )
         charge = self.priced(model, usage, event.time, estimated, modes)
-        return self.count(event.session, identity if type(identity) is str else "", event.time, charge)
+        return self.count(
+            event.session, identity if type(identity) is str else "", event.time, charge
+        )
 
     def count(self, session: str, identity: str, time: float, charge: Charge) -> Cost:
         """Put a charge to its session's account: once for each response, whose identity it is; "" is none that comes again."""
@@ -237,7 +277,9 @@ class Meter:
             counted_in, _, times = _unpacked(responses[identity])
             if counted_in != session:
                 if time in times:
-                    return Cost(charge._replace(usd=0, saved=0), books.total, books.estimated, counted_in)
+                    return Cost(
+                        charge._replace(usd=0, saved=0), books.total, books.estimated, counted_in
+                    )
                 # Two agents that number their responses alike are not each other's copies.
                 identity = f"{session}\0{identity}"
         if identity in responses:
@@ -259,7 +301,9 @@ class Meter:
         self._responses[identity] = _packed(session, known, (*times, time)[:LINES])
         return known
 
-    def _told_otherwise(self, event: Event, account: Account, usage: Usage | None) -> tuple[str, Usage | None]:
+    def _told_otherwise(
+        self, event: Event, account: Account, usage: Usage | None
+    ) -> tuple[str, Usage | None]:
         """The identity and the usage of a response where a store has them in events of other types, or in two."""
         if event.type == "llm_request":
             account.model = event.text("model") or account.model
@@ -268,13 +312,24 @@ class Meter:
             return f"request:{event.id}", usage
         if event.parent in account.requests:
             usage = usage or Usage()
-            return f"request:{event.parent}", usage._replace(prompt=usage.prompt or account.requests[event.parent])
+            return f"request:{event.parent}", usage._replace(
+                prompt=usage.prompt or account.requests[event.parent]
+            )
         if event.type == "assistant_response" and usage and (usage.read or usage.written):
             # An imported transcript repeats a response's usage with each of its lines, and has lost its id.
-            return digest(f"{event.session}\0{event.text('context_stream')}\0{event.text('model')}\0{usage[:4]}".encode()), usage
+            return digest(
+                f"{event.session}\0{event.text('context_stream')}\0{event.text('model')}\0{usage[:4]}".encode()
+            ), usage
         return event.text("response_id"), usage
 
-    def priced(self, model: str, usage: Usage, time: float, estimated: bool = False, modes: tuple[str, ...] = ()) -> Charge:
+    def priced(
+        self,
+        model: str,
+        usage: Usage,
+        time: float,
+        estimated: bool = False,
+        modes: tuple[str, ...] = (),
+    ) -> Charge:
         """The charge for `usage` of `model` at `time`; nothing, and unpriced, where nobody knows a price for it."""
         price: Price | None = self.table.find(model, *modes) if model else None
         if price is None:
@@ -283,12 +338,23 @@ class Meter:
         if price is None:
             return Charge(0, estimated, True, model, usage, 0)
         rates = price.at(time, usage.prompt)
-        return Charge(rates.cost(usage), estimated or price.estimated, False, model, usage, rates.saved(usage) if self.tally else 0)
+        return Charge(
+            rates.cost(usage),
+            estimated or price.estimated,
+            False,
+            model,
+            usage,
+            rates.saved(usage) if self.tally else 0,
+        )
 
     def guess(self, event: Event) -> list[tuple[Said, Cost]]:
         """The responses that must have come before `event`, in a session for which no usage is recorded."""
         account = self.account(event.session)
-        return [self._guessed(account, said) for said in account.guess.hear(event)] if account.guess else []
+        return (
+            [self._guessed(account, said) for said in account.guess.hear(event)]
+            if account.guess
+            else []
+        )
 
     def names_model(self, session: str) -> bool:
         """Whether anybody has said what the session runs on."""
@@ -360,7 +426,9 @@ def _usage(event: Event, recorded: bool) -> Usage | None:
         output = _count(data["recorded_output_tokens"])
     if event.type == "assistant_response":
         details, tools = get("cache_creation"), get("server_tool_use")
-        written_1h = _count(details.get("ephemeral_1h_input_tokens")) if type(details) is dict else 0
+        written_1h = (
+            _count(details.get("ephemeral_1h_input_tokens")) if type(details) is dict else 0
+        )
         searches = tools.get("web_search_requests") if type(tools) is dict else 0
         prompt += read + written
     elif prompt < read + written:
@@ -369,7 +437,15 @@ def _usage(event: Event, recorded: bool) -> Usage | None:
         return None
     if written_1h > written:
         written_1h = written
-    return Usage(prompt, read, written, written_1h, output, _count(reasoning) if reasoning else 0, _count(searches) if searches else 0)
+    return Usage(
+        prompt,
+        read,
+        written,
+        written_1h,
+        output,
+        _count(reasoning) if reasoning else 0,
+        _count(searches) if searches else 0,
+    )
 
 
 def modes_of(data: Mapping[str, Any]) -> tuple[str, ...]:

@@ -31,7 +31,13 @@ def load(path: str) -> Prices:
         raise click.UsageError(f"{path}: {error.strerror}") from None
     except ValueError as error:
         raise click.UsageError(f"{path}: not JSON: {error}") from None
-    if isinstance(content, dict) and "models" not in content and any(isinstance(entry, dict) and "litellm_provider" in entry for entry in content.values()):
+    if (
+        isinstance(content, dict)
+        and "models" not in content
+        and any(
+            isinstance(entry, dict) and "litellm_provider" in entry for entry in content.values()
+        )
+    ):
         return _from_litellm(path, content)
     return _checked(path, content)
 
@@ -44,7 +50,9 @@ class _Checker:
 
     def fail(self, key: str, expected: str, value: object) -> NoReturn:
         found = orjson.dumps(value, default=str).decode()
-        raise click.UsageError(f"{self.path}: {key}: expected {expected}, found {found if len(found) <= 60 else found[:57] + '...'}")
+        raise click.UsageError(
+            f"{self.path}: {key}: expected {expected}, found {found if len(found) <= 60 else found[:57] + '...'}"
+        )
 
     def mapping(self, key: str, value: object, known: tuple[str, ...] = ()) -> Mapping[str, Any]:
         if not isinstance(value, dict):
@@ -59,7 +67,12 @@ class _Checker:
         return value
 
     def number(self, key: str, value: object) -> None:
-        if not isinstance(value, (int, float)) or isinstance(value, bool) or not math.isfinite(value) or not 0 <= value <= 10**6:
+        if (
+            not isinstance(value, (int, float))
+            or isinstance(value, bool)
+            or not math.isfinite(value)
+            or not 0 <= value <= 10**6
+        ):
             self.fail(key, "a number of dollars, 0 or more", value)
 
     def rates(self, key: str, value: object, known: tuple[str, ...]) -> None:
@@ -84,7 +97,9 @@ class _Checker:
         if not model.keys() & {"input", "output"}:
             self.fail(key, "a price for input and output", value)
         names = model.get("names", [])
-        if not isinstance(names, list) or not all(isinstance(name, str) and name.strip("*") for name in names):
+        if not isinstance(names, list) or not all(
+            isinstance(name, str) and name.strip("*") for name in names
+        ):
             self.fail(f"{key}.names", "an array of names", names)
         for mode in MODES:
             if mode in model:
@@ -96,7 +111,13 @@ class _Checker:
         for hour in self.array(f"{key}.hours", model.get("hours", [])):
             self.rates(f"{key}.hours", hour, (*_RATES, "above", "utc"))
             utc = hour.get("utc")
-            if not isinstance(utc, list) or len(utc) != 2 or not all(isinstance(time, str) and re.fullmatch(r"[012]\d:[0-5]\d", time) for time in utc):
+            if (
+                not isinstance(utc, list)
+                or len(utc) != 2
+                or not all(
+                    isinstance(time, str) and re.fullmatch(r"[012]\d:[0-5]\d", time) for time in utc
+                )
+            ):
                 self.fail(f"{key}.hours.utc", 'two times such as ["01:00", "04:00"]', utc)
 
     def array(self, key: str, value: object) -> list[Any]:
@@ -125,10 +146,15 @@ def _checked(path: str, content: object) -> Prices:
 
 
 _LITELLM = {
-    "input_cost_per_token": "input", "output_cost_per_token": "output", "cache_read_input_token_cost": "cache_read",
-    "cache_creation_input_token_cost": "cache_write", "cache_creation_input_token_cost_above_1hr": "cache_write_1h",
+    "input_cost_per_token": "input",
+    "output_cost_per_token": "output",
+    "cache_read_input_token_cost": "cache_read",
+    "cache_creation_input_token_cost": "cache_write",
+    "cache_creation_input_token_cost_above_1hr": "cache_write_1h",
 }
-_LITELLM_KEY = pattern(rf"({'|'.join(sorted(_LITELLM, key=len, reverse=True))})(?:_above_(\d+)k_tokens)?(?:_(priority|flex|batches))?")
+_LITELLM_KEY = pattern(
+    rf"({'|'.join(sorted(_LITELLM, key=len, reverse=True))})(?:_above_(\d+)k_tokens)?(?:_(priority|flex|batches))?"
+)
 
 
 def _from_litellm(path: str, content: Mapping[str, Any]) -> Prices:
@@ -145,7 +171,9 @@ def _from_litellm(path: str, content: Mapping[str, Any]) -> Prices:
         for key, value in entry.items():
             if (match := _LITELLM_KEY.fullmatch(key)) and value is not None:
                 kind, above, mode = match.groups()
-                _place(model, mode, above)[_LITELLM[kind]] = _per_million(check, f"{name}.{key}", value)
+                _place(model, mode, above)[_LITELLM[kind]] = _per_million(
+                    check, f"{name}.{key}", value
+                )
         model |= _litellm_extras(check, name, entry)
         if model.keys() & {"input", "output"}:
             models[name] = model
@@ -178,13 +206,24 @@ def _litellm_extras(check: _Checker, name: str, entry: Mapping[str, Any]) -> Pri
         check.number(f"{name}.search_context_cost_per_query", search["search_context_size_medium"])
         extras["web_search"] = search["search_context_size_medium"] * 1000
     ranges = entry.get("tiered_pricing")
-    if isinstance(ranges, list) and all(isinstance(each, dict) and isinstance(each.get("range"), list) and each["range"] for each in ranges):
+    if isinstance(ranges, list) and all(
+        isinstance(each, dict) and isinstance(each.get("range"), list) and each["range"]
+        for each in ranges
+    ):
         above: Prices = {}
         for each in ranges:
-            rates = {kind: _per_million(check, f"{name}.tiered_pricing.{key}", each[key]) for key, kind in _LITELLM.items() if key in each}
+            rates = {
+                kind: _per_million(check, f"{name}.tiered_pricing.{key}", each[key])
+                for key, kind in _LITELLM.items()
+                if key in each
+            }
             start = each["range"][0]
             check.number(f"{name}.tiered_pricing.range", start)
-            extras, above = (extras | rates, above) if start == 0 else (extras, above | {str(int(start)): rates})
+            extras, above = (
+                (extras | rates, above)
+                if start == 0
+                else (extras, above | {str(int(start)): rates})
+            )
         extras["above"] = above
     if "off_peak_pricing" in entry:
         extras["estimated"] = True

@@ -54,7 +54,11 @@ class Spending:
         if not self.believes or type(cost) is not dict:
             return False
         total = cost.get("session_usd")
-        if (type(total) is not float and type(total) is not int) or not math.isfinite(total) or not 0 <= total < 1e9:
+        if (
+            (type(total) is not float and type(total) is not int)
+            or not math.isfinite(total)
+            or not 0 <= total < 1e9
+        ):
             return False
         self.told = True
         know(self.known, event.session)
@@ -74,9 +78,17 @@ class Spending:
     def _guess(self, event: Event) -> None:
         account = self.meter.account(event.session)
         if not account.guess:
-            self.calls += event.type == "tool_call" and self.meter.recorded and account.recorded is None
+            self.calls += (
+                event.type == "tool_call" and self.meter.recorded and account.recorded is None
+            )
             if self.calls == HELD:
-                self.unseen.setdefault("", ("cannot see the cost: no usage is recorded, and --recorded estimates none", event.id))
+                self.unseen.setdefault(
+                    "",
+                    (
+                        "cannot see the cost: no usage is recorded, and --recorded estimates none",
+                        event.id,
+                    ),
+                )
             return
         for said, found in self.meter.guess(event):
             self._take(found, said.trigger)
@@ -93,4 +105,7 @@ class Spending:
     def _cannot_see(self, model: str, id: str) -> None:
         if model not in self.unseen and len(self.unseen) < 100:
             why = f"no price is known for {model!r}" if model else "the responses name no model"
-            self.unseen[model] = f"cannot see the cost: {why}; give a stand-in with --unpriced-as, or a price with --prices", id
+            self.unseen[model] = (
+                f"cannot see the cost: {why}; give a stand-in with --unpriced-as, or a price with --prices",
+                id,
+            )

@@ -24,7 +24,9 @@ _CODEX = pattern(
 )
 """The lines of a rollout in which no usage, no model and no thread is told of."""
 
-PICKS: dict[str, Callable[[bytes], bool]] = {"codex": lambda line: not _CODEX.match(line) or b'}{"timestamp":"' in line}
+PICKS: dict[str, Callable[[bytes], bool]] = {
+    "codex": lambda line: not _CODEX.match(line) or b'}{"timestamp":"' in line
+}
 """Whether a line can tell of costs, by source; a test that is wrong on one side only."""
 
 
@@ -41,7 +43,11 @@ def count(paths: Iterable[Path], meter: Meter) -> int:
         for path in paths:
             source = choose.format_of(path)
             content, arrival = path.read_bytes(), path.stat().st_mtime
-            bad += _claude(path, content, arrival, meter) if source.NAME == claude.NAME else _any(path, content, arrival, source, meter)
+            bad += (
+                _claude(path, content, arrival, meter)
+                if source.NAME == claude.NAME
+                else _any(path, content, arrival, source, meter)
+            )
     finally:
         if collects:
             gc.enable()
@@ -50,10 +56,14 @@ def count(paths: Iterable[Path], meter: Meter) -> int:
 
 def _any(path: Path, content: bytes, arrival: float, source: Source, meter: Meter) -> int:
     """The file's events, one by one. Where they carry no time, that of the file stands in."""
-    picks: Callable[[bytes], bool] = PICKS.get(source.NAME) or getattr(source, "matters", None) or bool
+    picks: Callable[[bytes], bool] = (
+        PICKS.get(source.NAME) or getattr(source, "matters", None) or bool
+    )
     translator = source.Translator(recorded=meter.recorded)
     bad = 0
-    for number, line in enumerate([content] if choose.is_document(path) else content.split(b"\n"), 1):
+    for number, line in enumerate(
+        [content] if choose.is_document(path) else content.split(b"\n"), 1
+    ):
         if not picks(line):
             continue
         try:
@@ -99,14 +109,30 @@ def _claude(path: Path, content: bytes, arrival: float, meter: Meter) -> int:
                 message: Any = spoken.get("message")
                 usage = message.get("usage") if type(message) is dict else None
                 if type(usage) is dict:
-                    name, model, stopped = message.get("id"), message.get("model"), message.get("stop_reason")
+                    name, model, stopped = (
+                        message.get("id"),
+                        message.get("model"),
+                        message.get("stop_reason"),
+                    )
                     old = best.get(name) if type(name) is str else None
                     if old is not None and old[1] == usage and old[2] == stopped:
                         continue
                     final = type(stopped) is str
-                    if name not in told and (final or meter.recorded or old) and name and type(model) is str and not usage.get("iterations"):
+                    if (
+                        name not in told
+                        and (final or meter.recorded or old)
+                        and name
+                        and type(model) is str
+                        and not usage.get("iterations")
+                    ):
                         session = session or record["sessionId"]
-                        rank = (not aside and spoken.get("isSidechain") is not True and "agentId" not in spoken, final, _total(usage))
+                        rank = (
+                            not aside
+                            and spoken.get("isSidechain") is not True
+                            and "agentId" not in spoken,
+                            final,
+                            _total(usage),
+                        )
                         if old is None or rank >= old[0]:
                             best[name] = (rank, usage, stopped, model, spoken)
                         continue
@@ -131,7 +157,9 @@ def _spoken(record: Fields) -> tuple[Fields, bool]:
         return record, False
     data = record.get("data")
     inner = data.get("message") if kind == "progress" and type(data) is dict else None
-    return (inner, True) if type(inner) is dict and inner.get("type") == "assistant" else ({}, False)
+    return (
+        (inner, True) if type(inner) is dict and inner.get("type") == "assistant" else ({}, False)
+    )
 
 
 def _count(name: str, best: _Best, session: str, arrival: float, meter: Meter) -> None:
@@ -142,17 +170,32 @@ def _count(name: str, best: _Best, session: str, arrival: float, meter: Meter) -
     tools = recorded.get("server_tool_use")
     searches = tools.get("web_search_requests") if type(tools) is dict else 0
     usage = Usage(
-        get("input_tokens", 0), get("cache_read_input_tokens", 0), get("cache_creation_input_tokens", 0), get("cache_creation_1h_input_tokens", 0),
-        get("output_tokens", 0), get("reasoning_output_tokens", 0), searches if type(searches) is int and searches > 0 else 0,
+        get("input_tokens", 0),
+        get("cache_read_input_tokens", 0),
+        get("cache_creation_input_tokens", 0),
+        get("cache_creation_1h_input_tokens", 0),
+        get("output_tokens", 0),
+        get("reasoning_output_tokens", 0),
+        searches if type(searches) is int and searches > 0 else 0,
     )
     time = time_of(line, arrival)
     if usage.prompt or usage.output or usage.searches:
-        meter.count(session, name, time, meter.priced(model or meter.model, usage, time, False, modes_of(recorded)))
+        meter.count(
+            session,
+            name,
+            time,
+            meter.priced(model or meter.model, usage, time, False, modes_of(recorded)),
+        )
 
 
 def _total(usage: Fields) -> int:
     get = usage.get
-    counts = (get("input_tokens"), get("cache_read_input_tokens"), get("cache_creation_input_tokens"), get("output_tokens"))
+    counts = (
+        get("input_tokens"),
+        get("cache_read_input_tokens"),
+        get("cache_creation_input_tokens"),
+        get("output_tokens"),
+    )
     return sum([count for count in counts if type(count) is int])
 
 

@@ -63,7 +63,11 @@ def interrupt(path: Path, thread: str, timeout: float = TIMEOUT) -> str:
     left in the background are ended in both cases. Raises ControlError where any of it could not be done.
     """
     with Connection(_checked(path), timeout) as daemon:
-        daemon.call("initialize", clientInfo={"name": "agent-pipes", "version": __version__}, capabilities={"experimentalApi": True})
+        daemon.call(
+            "initialize",
+            clientInfo={"name": "agent-pipes", "version": __version__},
+            capabilities={"experimentalApi": True},
+        )
         daemon.notify("initialized")
         outcome = "not_running"
         for _ in range(ROUNDS):
@@ -77,7 +81,9 @@ def interrupt(path: Path, thread: str, timeout: float = TIMEOUT) -> str:
                 break
             outcome = "interrupted"
         else:
-            raise ControlError(f"the session was interrupted {ROUNDS} times, and began another turn each time")
+            raise ControlError(
+                f"the session was interrupted {ROUNDS} times, and began another turn each time"
+            )
         daemon.call("thread/backgroundTerminals/clean", threadId=thread)
         for each in family:
             with _unless_unloaded(daemon, each):
@@ -102,14 +108,20 @@ def _stop(daemon: "Connection", thread: str) -> bool:
 def _running(daemon: "Connection", thread: str) -> str:
     """The id of the turn that the thread is in, "" between turns."""
     while True:
-        read = _object(daemon.call("thread/read", threadId=thread, includeTurns=False).get("thread"))
+        read = _object(
+            daemon.call("thread/read", threadId=thread, includeTurns=False).get("thread")
+        )
         if _object(read.get("status")).get("type") != "active":
             return ""
         try:
             # A page of one turn without its items: the whole history of a long session is many megabytes.
-            turns = daemon.call("thread/turns/list", threadId=thread, limit=1, itemsView="notLoaded").get("data")
+            turns = daemon.call(
+                "thread/turns/list", threadId=thread, limit=1, itemsView="notLoaded"
+            ).get("data")
         except Refusal:
-            turns = _object(daemon.call("thread/read", threadId=thread, includeTurns=True).get("thread")).get("turns")
+            turns = _object(
+                daemon.call("thread/read", threadId=thread, includeTurns=True).get("thread")
+            ).get("turns")
         for turn in map(_object, turns if isinstance(turns, list) else []):
             if turn.get("status") == "inProgress" and isinstance(turn.get("id"), str):
                 return str(turn["id"])
@@ -122,10 +134,14 @@ def _descendants(daemon: "Connection", thread: str) -> list[str]:
     parents: dict[str, object] = {}
     for each in _loaded(daemon)[:THREADS]:
         with suppress(Refusal):
-            parents[each] = _object(daemon.call("thread/read", threadId=each, includeTurns=False).get("thread")).get("parentThreadId")
+            parents[each] = _object(
+                daemon.call("thread/read", threadId=each, includeTurns=False).get("thread")
+            ).get("parentThreadId")
     family = [thread]
     for member in family:
-        family += [each for each, parent in parents.items() if parent == member and each not in family]
+        family += [
+            each for each, parent in parents.items() if parent == member and each not in family
+        ]
     return family[1:]
 
 
@@ -191,7 +207,12 @@ class Connection:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         with suppress(OSError, ControlError):
             self._send(_CLOSE, struct.pack("!H", 1000))
         self._socket.close()
@@ -205,12 +226,16 @@ class Connection:
             try:
                 answer = orjson.loads(self._message())
             except ValueError:
-                raise ControlError("the Codex daemon answered with something that is not JSON") from None
+                raise ControlError(
+                    "the Codex daemon answered with something that is not JSON"
+                ) from None
             # What else comes is meant for people: notifications, and requests for an approval, which are not ours to give.
             if not isinstance(answer, dict) or "method" in answer or answer.get("id") != number:
                 continue
             if "error" in answer:
-                raise Refusal(f"the Codex daemon refused {method}: {_object(answer['error']).get('message') or 'it gave no reason'}")
+                raise Refusal(
+                    f"the Codex daemon refused {method}: {_object(answer['error']).get('message') or 'it gave no reason'}"
+                )
             return _object(answer.get("result"))
 
     def notify(self, method: str) -> None:
@@ -243,7 +268,9 @@ class Connection:
     def _check_peer(self) -> None:
         """That our own user listens there, and that nobody put another socket in its place since we looked."""
         if hasattr(socket, "SO_PEERCRED"):
-            _, user, _ = struct.unpack("iII", self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+            _, user, _ = struct.unpack(
+                "iII", self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+            )
             if user != os.geteuid():
                 raise ControlError("another user answers on Codex's control socket")
 
@@ -260,10 +287,17 @@ class Connection:
             self._receive()
         status, *lines = bytes(self._buffer[:end]).decode("latin-1").split("\r\n")
         del self._buffer[: end + 4]
-        headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-        expected = base64.b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest()).decode()
+        headers = {
+            name.strip().lower(): value.strip()
+            for name, _, value in (line.partition(":") for line in lines)
+        }
+        expected = base64.b64encode(
+            hashlib.sha1(key + _GUID, usedforsecurity=False).digest()
+        ).decode()
         if status.split()[1:2] != ["101"] or headers.get("sec-websocket-accept") != expected:
-            raise ControlError(f"the answer on Codex's control socket is not a WebSocket's: {status[:80]!r}")
+            raise ControlError(
+                f"the answer on Codex's control socket is not a WebSocket's: {status[:80]!r}"
+            )
 
     def _receive(self) -> None:
         self._wait()
@@ -304,7 +338,9 @@ class Connection:
                 if opcode == _PING:
                     self._send(_PONG, payload)
                 elif opcode == _CLOSE:
-                    raise ControlError(f"the Codex daemon closed the connection{': ' + payload[2:].decode(errors='replace') if payload[2:] else ''}")
+                    raise ControlError(
+                        f"the Codex daemon closed the connection{': ' + payload[2:].decode(errors='replace') if payload[2:] else ''}"
+                    )
                 elif opcode in (_TEXT, _BINARY, _CONTINUATION):
                     if (opcode == _CONTINUATION) != bool(parts):
                         raise ControlError("the Codex daemon sent a fragment out of its order")

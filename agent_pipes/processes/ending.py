@@ -57,8 +57,15 @@ class Ending:
     """Ends one agent, once. It never waits but in `finish`, and does not close `agent`, which is the caller's."""
 
     def __init__(
-        self, agent: Held, *, signal: int = signals.SIGTERM, kill_after: float = 10.0, marker: tuple[str, str] | None = None,
-        whole_tree: bool = False, extra_roots: Collection[Identity] = (), spared: Collection[Identity] = (),
+        self,
+        agent: Held,
+        *,
+        signal: int = signals.SIGTERM,
+        kill_after: float = 10.0,
+        marker: tuple[str, str] | None = None,
+        whole_tree: bool = False,
+        extra_roots: Collection[Identity] = (),
+        spared: Collection[Identity] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """
@@ -105,7 +112,13 @@ class Ending:
             return
         self._first.update(self._beside_agent(self._offspring.living.values()))
         self._phase = "grace"
-        self._how = "not_running" if not self._first else "killed" if self.signal == signals.SIGKILL else "terminated"
+        self._how = (
+            "not_running"
+            if not self._first
+            else "killed"
+            if self.signal == signals.SIGKILL
+            else "terminated"
+        )
         self._signal(self._first.values(), self.signal)
         # The grace begins with the signal: looking for what it had started may have taken a while on a busy machine.
         self._deadline = -math.inf if self._hurried else self._clock() + self.kill_after
@@ -118,7 +131,9 @@ class Ending:
 
     def fds(self) -> list[int]:
         """What can be read when a process that is waited for has ended; another set after each step."""
-        return [held.fd for held in {**self._offspring.living, **self._first}.values() if held.fd >= 0]
+        return [
+            held.fd for held in {**self._offspring.living, **self._first}.values() if held.fd >= 0
+        ]
 
     def finish(self, hurry: bool = False) -> Outcome:
         """Go on to the end, waiting, and begin if that is still to be done. With `hurry` nothing has any grace left."""
@@ -165,7 +180,9 @@ class Ending:
         if self._hurried or self.signal == signals.SIGKILL:
             self._deadline = -math.inf
             return
-        self._deadline = now + (self.kill_after if math.isinf(self.kill_after) else min(self.kill_after, TOOL_GRACE))
+        self._deadline = now + (
+            self.kill_after if math.isinf(self.kill_after) else min(self.kill_after, TOOL_GRACE)
+        )
         self._signal(self._offspring.living.values(), signals.SIGTERM)
 
     def _sweep(self, now: float) -> None:
@@ -174,11 +191,22 @@ class Ending:
             self._give_up = min(self._give_up, now + CONFIRM)
         while self._empty < PASSES:
             if self._killing:
-                self._kill([held for identity, held in self._offspring.living.items() if identity not in self._killed])
+                self._kill(
+                    [
+                        held
+                        for identity, held in self._offspring.living.items()
+                        if identity not in self._killed
+                    ]
+                )
             newcomers = self._look(stop=self._killing)
             if not self._killing:
                 self._signal(newcomers, signals.SIGTERM)
-            if self._first or self._offspring.living or self._offspring.stirring or self._offspring.unreadable:
+            if (
+                self._first
+                or self._offspring.living
+                or self._offspring.stirring
+                or self._offspring.unreadable
+            ):
                 self._empty = 0
                 break
             self._empty += 1
@@ -198,15 +226,27 @@ class Ending:
     def _pause(self, now: float) -> None:
         if self.signal == signals.SIGSTOP:
             self._paused += (newcomers := self._look(stop=True))
-            moving = [held.identity for held in self._paused if not self._offspring.still(held.identity)]
+            moving = [
+                held.identity for held in self._paused if not self._offspring.still(held.identity)
+            ]
             if (newcomers or moving) and now < self._deadline:
                 return
             if moving:
-                self._end("failed", f"process {moving[0].pid} does not stand still" + (f" ({self._refused})" if self._refused else ""), moving)
+                self._end(
+                    "failed",
+                    f"process {moving[0].pid} does not stand still"
+                    + (f" ({self._refused})" if self._refused else ""),
+                    moving,
+                )
                 return
         then = {signals.SIGSTOP: "stand still until SIGCONT", signals.SIGCONT: "were told to go on"}
-        what = then.get(signals.Signals(self.signal), f"were sent {signals.Signals(self.signal).name}")
-        self._end("failed" if self._refused else "interrupted", self._refused or f"{self._whom(len(self._paused) - 1)} {what}")
+        what = then.get(
+            signals.Signals(self.signal), f"were sent {signals.Signals(self.signal).name}"
+        )
+        self._end(
+            "failed" if self._refused else "interrupted",
+            self._refused or f"{self._whom(len(self._paused) - 1)} {what}",
+        )
 
     # Looking and signalling.
 
@@ -214,11 +254,17 @@ class Ending:
         """Look for what is new of what the agent has started; with `stop` it starts nothing more once it is seen."""
         for identity in [identity for identity, held in self._first.items() if held.gone()]:
             del self._first[identity]
-        return self._offspring.look((lambda held: self._send(held, signals.SIGSTOP)) if stop else None)
+        return self._offspring.look(
+            (lambda held: self._send(held, signals.SIGSTOP)) if stop else None
+        )
 
     def _beside_agent(self, held: Iterable[Held]) -> dict[Identity, Held]:
         """Those that are signalled with the agent, as one of them may be the real one."""
-        return {one.identity: one for one in held if self.whole_tree and one.session == self.agent.session}
+        return {
+            one.identity: one
+            for one in held
+            if self.whole_tree and one.session == self.agent.session
+        }
 
     def _send(self, held: Held, number: int) -> None:
         try:
@@ -258,12 +304,25 @@ class Ending:
     # What came of it.
 
     def _settle(self) -> None:
-        left = [identity for identity, held in {**self._first, **self._offspring.living}.items() if not held.gone()]
+        left = [
+            identity
+            for identity, held in {**self._first, **self._offspring.living}.items()
+            if not held.gone()
+        ]
         others = self._offspring.left()
-        troubles = [f"process {identity.pid} lives on after SIGKILL{_waits(identity)}" for identity in left]
-        troubles += [f"process {identity.pid}, which it had started, is {self._owner(identity)}'s and lives on" for identity in others]
+        troubles = [
+            f"process {identity.pid} lives on after SIGKILL{_waits(identity)}" for identity in left
+        ]
+        troubles += [
+            f"process {identity.pid}, which it had started, is {self._owner(identity)}'s and lives on"
+            for identity in others
+        ]
         troubles += [self._offspring.unreadable] if self._offspring.unreadable else []
-        troubles += ["what it had started keeps starting itself anew"] if self._offspring.stirring and not left else []
+        troubles += (
+            ["what it had started keeps starting itself anew"]
+            if self._offspring.stirring and not left
+            else []
+        )
         troubles += [self._refused] if self._refused and left else []
         if troubles:
             more = f"; and {len(troubles) - 3} more" if len(troubles) > 3 else ""
@@ -272,13 +331,20 @@ class Ending:
         ended = self._offspring.ended
         first = signals.Signals(self.signal).name
         if self._how == "not_running":
-            self._end("not_running", f"process {self.agent.identity.pid} had ended before" + (f"; {ended} that it had started ended now" if ended else ""))
+            self._end(
+                "not_running",
+                f"process {self.agent.identity.pid} had ended before"
+                + (f"; {ended} that it had started ended now" if ended else ""),
+            )
         elif self._how == "terminated":
             self._end("terminated", f"{self._whom(ended)} ended on {first}")
         elif self.signal == signals.SIGKILL or self._hurried:
             self._end("killed", f"{self._whom(ended)} ended on SIGKILL")
         else:
-            self._end("killed", f"{self._whom(ended)} ended on SIGKILL: {first} had not ended it in {self.kill_after:g} s")
+            self._end(
+                "killed",
+                f"{self._whom(ended)} ended on SIGKILL: {first} had not ended it in {self.kill_after:g} s",
+            )
 
     def _end(self, outcome: Result, reason: str, left: list[Identity] | None = None) -> None:
         self._outcome = Outcome(outcome, reason, (self._clock() - self._since) * 1000, left or [])
@@ -287,7 +353,9 @@ class Ending:
         self._offspring.close()
 
     def _whom(self, others: int) -> str:
-        return f"process {self.agent.identity.pid}" + (f" and {others} that it had started" if others else "")
+        return f"process {self.agent.identity.pid}" + (
+            f" and {others} that it had started" if others else ""
+        )
 
     def _owner(self, identity: Identity) -> str:
         owner = self._offspring.others[identity]

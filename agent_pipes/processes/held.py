@@ -7,7 +7,16 @@ import select
 import signal
 import sys
 
-from agent_pipes.process import Identity, all_processes, ancestors, identify, namespaces, process_at, thread_group, user
+from agent_pipes.process import (
+    Identity,
+    all_processes,
+    ancestors,
+    identify,
+    namespaces,
+    process_at,
+    thread_group,
+    user,
+)
 from agent_pipes.processes import errands
 
 SPARE_FDS = 64
@@ -32,7 +41,9 @@ class Held:
     fd:       can be read once the process has ended; -1 where there is no pidfd.
     """
 
-    def __init__(self, process: Identity | int, *, allowed: Identity | None = None, nested: bool = False) -> None:
+    def __init__(
+        self, process: Identity | int, *, allowed: Identity | None = None, nested: bool = False
+    ) -> None:
         """Take hold of `process`, or of the one that has that number now.
 
         Our own ancestors are refused but for `allowed`: the agent that we were given, which may have started us.
@@ -113,22 +124,32 @@ def _allowed(process: Identity | int, allowed: Identity | None, nested: bool) ->
     if pid == 1:
         raise Refused("process 1 is the system's own, and everything ends with it")
     if not _own_proc():
-        raise Refused("/proc here numbers the processes of another PID namespace: none can be told by its number")
+        raise Refused(
+            "/proc here numbers the processes of another PID namespace: none can be told by its number"
+        )
     row = process_at(pid)
     if row is None:
         raise Refused(_unseen(pid))
     if thread_group(pid) not in (0, pid):
-        raise Refused(f"{pid} is the number of a thread, not of a process: it belongs to process {thread_group(pid)}")
+        raise Refused(
+            f"{pid} is the number of a thread, not of a process: it belongs to process {thread_group(pid)}"
+        )
     if isinstance(process, Identity) and row.identity != process:
         raise Refused(f"process {pid} has ended: its number is another process's now")
     if row.dead:
-        raise Refused(f"process {pid} has ended already (it is a zombie: only its parent has not noticed)")
+        raise Refused(
+            f"process {pid} has ended already (it is a zombie: only its parent has not noticed)"
+        )
     if row.kernel:
         raise Refused(f"process {pid} is a thread of the kernel")
     if not nested and namespaces(pid) > 1:
-        raise Refused(f"process {pid} is in a PID namespace of its own (a container): run the breaker in there, or name its outermost process")
+        raise Refused(
+            f"process {pid} is in a PID namespace of its own (a container): run the breaker in there, or name its outermost process"
+        )
     if row.identity != allowed and row.identity in ancestors(os.getpid()):
-        raise Refused(f"process {pid} has started this breaker (it is an ancestor of ours), and it is not the agent that was named")
+        raise Refused(
+            f"process {pid} has started this breaker (it is an ancestor of ours), and it is not the agent that was named"
+        )
     return row.identity
 
 
@@ -194,7 +215,9 @@ def self_test() -> str | None:
         return "/proc is not mounted, or numbers the processes of another PID namespace: no process can be told from another"
     try:
         if os.getpid() not in all_processes():
-            return "the process table does not show this process: no process can be told from another"
+            return (
+                "the process table does not show this process: no process can be told from another"
+            )
         ancestors(os.getpid())
     except OSError as error:
         return f"the process table cannot be read ({error}): no process can be told from another"
@@ -239,7 +262,11 @@ def reap_adopted(own: set[int]) -> list[int]:
     `own` are the children that we started ourselves, beside errands: their status belongs to whoever waits for them, and is left.
     """
     reaped = []
-    ended = [row for row in all_processes(dead=True).values() if row.dead and row.parent == os.getpid() and row.pid not in own]
+    ended = [
+        row
+        for row in all_processes(dead=True).values()
+        if row.dead and row.parent == os.getpid() and row.pid not in own
+    ]
     with errands.lock:
         for row in ended:
             if row.pid in errands.begun:

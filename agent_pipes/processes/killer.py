@@ -98,7 +98,9 @@ class Killer:
     now:     the latest time in the stream.
     """
 
-    def __init__(self, waiter: Waiter, *, pid: Identity | None, signal: int, kill_after: float, dry_run: bool) -> None:
+    def __init__(
+        self, waiter: Waiter, *, pid: Identity | None, signal: int, kill_after: float, dry_run: bool
+    ) -> None:
         self.waiter = waiter
         self.interval = waiter.interval
         self.signal = signal
@@ -138,15 +140,21 @@ class Killer:
         if guarded.ended and not guarded.held:
             yield self.told(guarded, guarded.ended.pid, "not_running", "it had ended before")
         elif not guarded.held:
-            if not guarded.refused and (guarded.history or (guarded.live_since and self.now - guarded.live_since < UNARMED)):
+            if not guarded.refused and (
+                guarded.history or (guarded.live_since and self.now - guarded.live_since < UNARMED)
+            ):
                 # An agent may pass a limit before it has registered, and its process is told when its history has been.
                 return
             reason = guarded.refused or "its process is not known; name it with --pid"
             yield self.told(guarded, 0, "refused" if guarded.refused else "failed", reason)
         elif self.dry_run:
-            yield self.told(guarded, guarded.held.identity.pid, "dry_run", guarded.trigger.text("message"))
+            yield self.told(
+                guarded, guarded.held.identity.pid, "dry_run", guarded.trigger.text("message")
+            )
         elif guarded.control and guarded.held.gone():
-            yield self.told(guarded, guarded.held.identity.pid, "not_running", "it had ended before")
+            yield self.told(
+                guarded, guarded.held.identity.pid, "not_running", "it had ended before"
+            )
         elif guarded.control:
             yield self.interrupt(guarded, guarded.held, guarded.control)
         else:
@@ -154,8 +162,12 @@ class Killer:
             # the agent, and the orphans of both come to us.
             ourselves = identify(os.getpid()) if guarded.whole_tree else None
             guarded.ending = Ending(
-                guarded.held, signal=self.signal, kill_after=self.kill_after or math.inf, marker=guarded.marker,
-                whole_tree=guarded.whole_tree, extra_roots=(ourselves,) if ourselves else (),
+                guarded.held,
+                signal=self.signal,
+                kill_after=self.kill_after or math.inf,
+                marker=guarded.marker,
+                whole_tree=guarded.whole_tree,
+                extra_roots=(ourselves,) if ourselves else (),
             )
             guarded.ending.begin()
             self.waiter.interval = STEP
@@ -165,7 +177,11 @@ class Killer:
         from agent_pipes.processes.codex_control import ControlError, interrupt
 
         try:
-            said = "its turn was interrupted" if interrupt(control, guarded.session) == "interrupted" else "nothing ran in it any more"
+            said = (
+                "its turn was interrupted"
+                if interrupt(control, guarded.session) == "interrupted"
+                else "nothing ran in it any more"
+            )
             event = self.told(guarded, held.identity.pid, "interrupted", said)
         except ControlError as error:
             return self.told(guarded, held.identity.pid, "failed", str(error))
@@ -184,7 +200,9 @@ class Killer:
                 if outcome := guarded.ending.step():
                     yield self.over(guarded, outcome)
         if self.tripped:
-            self.tripped = [each for each in self.tripped if each.unmet or (each.ending and not each.finished)]
+            self.tripped = [
+                each for each in self.tripped if each.unmet or (each.ending and not each.finished)
+            ]
 
     def over(self, guarded: Guarded, outcome: Outcome) -> Event:
         pid = guarded.held.identity.pid if guarded.held else 0
@@ -193,7 +211,9 @@ class Killer:
             self.waiter.interval = self.interval
         return said
 
-    def told(self, guarded: Guarded, pid: int, outcome: str, reason: str, waited_ms: float = 0.0) -> Event:
+    def told(
+        self, guarded: Guarded, pid: int, outcome: str, reason: str, waited_ms: float = 0.0
+    ) -> Event:
         """The kill event, for the stream; the same in a line for people; and what it means for the exit status."""
         guarded.finished = True
         trigger = guarded.trigger
@@ -205,10 +225,20 @@ class Killer:
         why = f"{trigger.text('watcher')}: {trigger.text('message')}"[:300]
         process = f"process {pid}" if pid else f"session {trigger.session}"
         head = {
-            "terminated": "", "killed": "", "interrupted": "", "not_running": f"{process} need not be ended: ", "dry_run": f"would end {process}: ",
+            "terminated": "",
+            "killed": "",
+            "interrupted": "",
+            "not_running": f"{process} need not be ended: ",
+            "dry_run": f"would end {process}: ",
         }.get(outcome, f"could NOT end {process}: ")
         warn(f"{head}{reason} ({why})" if outcome != "dry_run" else f"{head}{why}")
-        data: dict[str, Any] = {"pid": pid, "signal": signal, "outcome": outcome, "reason": reason, "waited_ms": round(waited_ms, 1)}
+        data: dict[str, Any] = {
+            "pid": pid,
+            "signal": signal,
+            "outcome": outcome,
+            "reason": reason,
+            "waited_ms": round(waited_ms, 1),
+        }
         return make("kill", max(self.now, trigger.time), trigger.session, data, parent=trigger.id)
 
     def forget(self, session: str) -> None:
@@ -224,9 +254,17 @@ class Killer:
     def say_unarmed(self) -> None:
         """A session without a process is one that nothing here can end: to be said while there is time."""
         for guarded in self.guarded():
-            if guarded.live_since and not guarded.held and not guarded.told and not guarded.trigger and self.now - guarded.live_since >= UNARMED:
+            if (
+                guarded.live_since
+                and not guarded.held
+                and not guarded.told
+                and not guarded.trigger
+                and self.now - guarded.live_since >= UNARMED
+            ):
                 guarded.told = True
-                warn(f"session {guarded.session}: its process is not known: a violation would be told, and end NOTHING; name it with --pid")
+                warn(
+                    f"session {guarded.session}: its process is not known: a violation would be told, and end NOTHING; name it with --pid"
+                )
 
     def finish(self) -> Iterator[Event]:
         """The stream is over: see through what has begun."""

@@ -35,7 +35,12 @@ class Offspring:
     """
 
     def __init__(
-        self, agent: Held, *, marker: tuple[str, str] | None = None, extra_roots: Collection[Identity] = (), spared: Collection[Identity] = ()
+        self,
+        agent: Held,
+        *,
+        marker: tuple[str, str] | None = None,
+        extra_roots: Collection[Identity] = (),
+        spared: Collection[Identity] = (),
     ) -> None:
         """The parameters are those of `Ending`."""
         self.agent = agent
@@ -161,15 +166,27 @@ class Offspring:
         """
         table = self._table
         ours = self._kept = self._ours()
-        known = {identity.pid for identity in (self.agent.identity, *self.extra_roots, *self.living) if self._row(identity)}
-        found = {row.pid: row for row in table.values() if row.pid not in ours and self._marked(row.pid)}
+        known = {
+            identity.pid
+            for identity in (self.agent.identity, *self.extra_roots, *self.living)
+            if self._row(identity)
+        }
+        found = {
+            row.pid: row for row in table.values() if row.pid not in ours and self._marked(row.pid)
+        }
         # A number that is another process's now leads nothing of the agent's.
-        leaders = {identity.pid for identity in self._seen if identity.pid not in table or self._row(identity)}
+        leaders = {
+            identity.pid
+            for identity in self._seen
+            if identity.pid not in table or self._row(identity)
+        }
         before = -1
         while before != len(found):
             before = len(found)
             leaders |= found.keys() - ours
-            members = [row for row in table.values() if row.session in leaders or row.group in leaders]
+            members = [
+                row for row in table.values() if row.session in leaders or row.group in leaders
+            ]
             for row in (*below(known | found.keys(), table), *members):
                 found.setdefault(row.pid, row)
         self._leaders = leaders
@@ -177,14 +194,29 @@ class Offspring:
 
     def _is_born(self, row: Process) -> bool:
         """Whether a process that was not there before is the agent's, by itself and by what the last look has shown."""
-        if row.pid in self._kept or errands.is_one(row) or (self._inside and row.group == os.getpgrp()):
+        if (
+            row.pid in self._kept
+            or errands.is_one(row)
+            or (self._inside and row.group == os.getpgrp())
+        ):
             return False
-        parents = {identity.pid for identity in (self.agent.identity, *self.extra_roots, *self.living)}
-        return row.parent in parents or row.session in self._leaders or row.group in self._leaders or self._marked(row.pid)
+        parents = {
+            identity.pid for identity in (self.agent.identity, *self.extra_roots, *self.living)
+        }
+        return (
+            row.parent in parents
+            or row.session in self._leaders
+            or row.group in self._leaders
+            or self._marked(row.pid)
+        )
 
     def _marked(self, pid: int) -> bool:
         # Anyone can put the marker into an environment: of another user it proves nothing.
-        return self.marker is not None and environment_value(pid, self.marker[0]) == self.marker[1] and user(pid) == self.agent.user
+        return (
+            self.marker is not None
+            and environment_value(pid, self.marker[0]) == self.marker[1]
+            and user(pid) == self.agent.user
+        )
 
     def _ours(self) -> set[int]:
         """The numbers of what is never touched, and of the agent, which is none of its offspring.
@@ -194,10 +226,16 @@ class Offspring:
         in the group that are linked with us by their pipes.
         """
         me, group = os.getpid(), os.getpgrp()
-        ours = {me, self.agent.identity.pid, *(identity.pid for identity in (*self.spared, *ancestors(me)))}
+        ours = {
+            me,
+            self.agent.identity.pid,
+            *(identity.pid for identity in (*self.spared, *ancestors(me))),
+        }
         ours.update(row.pid for row in self._table.values() if errands.is_one(row))
         if self._are_inside():
-            members = {row.pid for row in self._table.values() if row.group == group} - {self.agent.identity.pid}
+            members = {row.pid for row in self._table.values() if row.group == group} - {
+                self.agent.identity.pid
+            }
             ours |= members if group != self.agent.group else _pipeline(me, members)
             ours.update(row.pid for row in below({me}, self._table))
         return ours
@@ -235,6 +273,8 @@ def _pipeline(pid: int, group: Collection[int]) -> set[int]:
         linked.add(one)
         reads, writes = ends[one]
         for other, (its_in, its_out) in ends.items():
-            if other not in linked and ((reads and reads == its_out) or (writes and writes == its_in)):
+            if other not in linked and (
+                (reads and reads == its_out) or (writes and writes == its_in)
+            ):
                 queue.append(other)
     return linked

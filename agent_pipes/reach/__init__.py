@@ -35,9 +35,13 @@ def reach_of(event: Event) -> Reach:
     called = tool(event.text("tool_name"))
     name, short = called.name, called.short
     arguments = _arguments(event)
-    runs = called.shell or (called.runs and isinstance(arguments.get("command") or arguments.get("cmd"), (str, list)))
+    runs = called.shell or (
+        called.runs and isinstance(arguments.get("command") or arguments.get("cmd"), (str, list))
+    )
     where = event.data.get("cwd")
-    found.directory = _directory(*map(arguments.get, _DIRECTORY_KEYS), where) if runs else _directory(where)
+    found.directory = (
+        _directory(*map(arguments.get, _DIRECTORY_KEYS), where) if runs else _directory(where)
+    )
     if event.type in ("file_read", "file_write"):
         access: Access = "read" if event.type == "file_read" else "write"
         _path(event.data.get("path") or event.data.get("uri"), access, "", found)
@@ -46,7 +50,15 @@ def reach_of(event: Event) -> Reach:
         typed = arguments.get("chars") or arguments.get("input")
         if isinstance(typed, str) and typed.strip():
             found.unknown("input", name, *ALL)
-    elif short in ("powershell", "pwsh", "executecode", "runcode", "python", "javascript", "browserevaluate"):
+    elif short in (
+        "powershell",
+        "pwsh",
+        "executecode",
+        "runcode",
+        "python",
+        "javascript",
+        "browserevaluate",
+    ):
         found.unknown("script", name, *ALL)
     elif runs:
         _shell(arguments, found)
@@ -90,7 +102,14 @@ def _shell(arguments: Fields, found: Reach) -> None:
 
 
 def _patch_text(arguments: Fields) -> str:
-    return next((value for key in ("input", "patch", "diff", "patchtext", "content") if isinstance(value := arguments.get(key), str) and value), "")
+    return next(
+        (
+            value
+            for key in ("input", "patch", "diff", "patchtext", "content")
+            if isinstance(value := arguments.get(key), str) and value
+        ),
+        "",
+    )
 
 
 def _file(called: Tool, arguments: Fields, found: Reach) -> bool:
@@ -127,7 +146,11 @@ def _local(value: str) -> str:
     if not value[:7].lower().startswith("file://"):
         return value
     rest = value[7:]
-    return re.sub(r"%([0-9A-Fa-f]{2})", lambda code: chr(int(code[1], 16)), rest[rest.find("/") :] if "/" in rest else rest)
+    return re.sub(
+        r"%([0-9A-Fa-f]{2})",
+        lambda code: chr(int(code[1], 16)),
+        rest[rest.find("/") :] if "/" in rest else rest,
+    )
 
 
 def _urls(called: Tool, arguments: Fields, found: Reach) -> None:
@@ -142,7 +165,11 @@ def _urls(called: Tool, arguments: Fields, found: Reach) -> None:
 
 
 def _url(value: Any, found: Reach) -> None:
-    if isinstance(value, str) and value and not value.lower().startswith(("file:", "data:", "about:")):
+    if (
+        isinstance(value, str)
+        and value
+        and not value.lower().startswith(("file:", "data:", "about:"))
+    ):
         host = host_of(value if "://" in value else f"https://{value}")
         if host:
             found.hosts.append(host)

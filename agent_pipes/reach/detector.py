@@ -36,15 +36,38 @@ class ScopeDetector:
         if judgement.breaches:
             gaps = _gaps(judgement)
             kind, target, rule = judgement.breaches[0]
-            seen = {"kind": kind, "target": shortened(target), "rule": rule, "count": len(judgement.breaches), **({"unjudged": gaps} if gaps else {})}
-            return [Finding((key, "scope"), judgement.message, evidence=(event.id,) if event.id else (), seen=seen)]
+            seen = {
+                "kind": kind,
+                "target": shortened(target),
+                "rule": rule,
+                "count": len(judgement.breaches),
+                **({"unjudged": gaps} if gaps else {}),
+            }
+            return [
+                Finding(
+                    (key, "scope"),
+                    judgement.message,
+                    evidence=(event.id,) if event.id else (),
+                    seen=seen,
+                )
+            ]
         if judgement.unjudged and self.strict:
             gaps = _gaps(judgement)
-            return [Finding((key, "unjudged"), f"not judged: {gaps[0]}{more(len(gaps))}", level="warning", evidence=(event.id,), seen={"unjudged": gaps})]
+            return [
+                Finding(
+                    (key, "unjudged"),
+                    f"not judged: {gaps[0]}{more(len(gaps))}",
+                    level="warning",
+                    evidence=(event.id,),
+                    seen={"unjudged": gaps},
+                )
+            ]
         for gap in judgement.unjudged:
             if gap.kind not in self.said:
                 self.said.add(gap.kind)
-                warn(f"session {event.session[:12]}: not judged: {KINDS[gap.kind]} ({gap.what}); said once, it holds for all such calls")
+                warn(
+                    f"session {event.session[:12]}: not judged: {KINDS[gap.kind]} ({gap.what}); said once, it holds for all such calls"
+                )
         return ()
 
 

@@ -15,10 +15,19 @@ FILES: tuple[About, ...] = ("read", "write")
 ALL: tuple[About, ...] = ("read", "write", "command", "network")
 
 KINDS = {
-    "variable": "the value of a variable", "substitution": "what a command prints", "glob": "the names behind a pattern",
-    "input": "what comes on standard input", "script": "what a script does", "program": "what other programs do by themselves",
-    "network": "hosts that are not named", "search": "the hosts of a web search", "directory": "a directory that is not known",
-    "tree": "all that lies in a directory", "tool": "what a tool does", "deep": "what is nested too deep", "long": "what is too long",
+    "variable": "the value of a variable",
+    "substitution": "what a command prints",
+    "glob": "the names behind a pattern",
+    "input": "what comes on standard input",
+    "script": "what a script does",
+    "program": "what other programs do by themselves",
+    "network": "hosts that are not named",
+    "search": "the hosts of a web search",
+    "directory": "a directory that is not known",
+    "tree": "all that lies in a directory",
+    "tool": "what a tool does",
+    "deep": "what is nested too deep",
+    "long": "what is too long",
 }
 """What can be left untold of a call, for people."""
 
@@ -78,13 +87,20 @@ class Reach:
             if not spelled:
                 self.unknown("glob", word.raw, access)
             for text in spelled:
-                self.use(access, Word(text, word.raw, "glob" if re.search(r"[*?\[]", text) else "", word.tilde), directory, extent)
+                self.use(
+                    access,
+                    Word(text, word.raw, "glob" if re.search(r"[*?\[]", text) else "", word.tilde),
+                    directory,
+                    extent,
+                )
         elif len(self.paths) < PATHS:
             self.paths.append(Use(access, path, directory or "", extent, word.doubt == "glob"))
         else:
             self.unknown("long", f"more than {PATHS} paths", access)
 
-    def uses(self, access: Access, words: Sequence[Word], directory: str | None, extent: Extent = "") -> None:
+    def uses(
+        self, access: Access, words: Sequence[Word], directory: str | None, extent: Extent = ""
+    ) -> None:
         for word in words:
             self.use(access, word, directory, extent)
 
@@ -112,7 +128,11 @@ def _spelled_out(text: str, limit: int = 64) -> list[str]:
         return []
     found: list[str] = []
     for begin, end in pairwise([start, *commas, at]):
-        found += (rest := _spelled_out(text[:start] + text[begin + 1 : end] + text[at + 1 :], limit - len(found)))
+        found += (
+            rest := _spelled_out(
+                text[:start] + text[begin + 1 : end] + text[at + 1 :], limit - len(found)
+            )
+        )
         if not rest or len(found) > limit:
             return []
     return found
@@ -123,7 +143,9 @@ def names(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-def arguments(command: Command, values: str = "", long: frozenset[str] = frozenset(), optional: str = "") -> tuple[list[tuple[str, Word]], list[Word]]:
+def arguments(
+    command: Command, values: str = "", long: frozenset[str] = frozenset(), optional: str = ""
+) -> tuple[list[tuple[str, Word]], list[Word]]:
     """The options of a command with their values (an empty word where they have none), and its operands.
 
     `values` are the letters of the short options that take a value, `optional` of those that take one only without a

@@ -18,7 +18,9 @@ _CURL_LONG = names(
     " --cert --key --range --limit-rate --config --upload-file --referer --max-redirs --ciphers --interface --unix-socket --resolve"
     " --url --proxy --oauth2-bearer --dump-header --trace --trace-ascii --netrc-file --max-filesize --speed-limit --speed-time"
 )
-_WGET_LONG = names("--output-document --output-file --directory-prefix --header --user --password --post-data --tries --timeout")
+_WGET_LONG = names(
+    "--output-document --output-file --directory-prefix --header --user --password --post-data --tries --timeout"
+)
 
 PACKAGES = names(
     "npm npx pnpm pnpx yarn bun bunx pip pip3 pipx uv uvx poetry pdm conda mamba gem bundle bundler cargo rustup go mvn gradle sbt"
@@ -28,11 +30,25 @@ PACKAGES = names(
 """Programs that reach hosts of their own choosing."""
 
 _FIRST_OPERAND = {
-    "ssh": "BbcDEeFIiJLlmOopQRSWw", "mosh": "p", "telnet": "bekln", "ping": "cfIilmpQSstTWw", "ping6": "cIilmpQSstTWw", "nslookup": "",
-    "host": "cCmNRtTWw", "whois": "hp", "traceroute": "fgimNpqswz", "nc": "cegIiMmOpPqsTVwWXx", "ncat": "cdegGimopPswx",
-    "netcat": "cegIiMmOpPqsTVwWXx", "ftp": "NoPprs", "lftp": "cefpu", "socat": "",
+    "ssh": "BbcDEeFIiJLlmOopQRSWw",
+    "mosh": "p",
+    "telnet": "bekln",
+    "ping": "cfIilmpQSstTWw",
+    "ping6": "cIilmpQSstTWw",
+    "nslookup": "",
+    "host": "cCmNRtTWw",
+    "whois": "hp",
+    "traceroute": "fgimNpqswz",
+    "nc": "cegIiMmOpPqsTVwWXx",
+    "ncat": "cdegGimopPswx",
+    "netcat": "cegIiMmOpPqsTVwWXx",
+    "ftp": "NoPprs",
+    "lftp": "cefpu",
+    "socat": "",
 }
-NAMES = frozenset([*_FIRST_OPERAND, "curl", "wget", "http", "https", "xh", "xhs", "scp", "sftp", "rsync", "dig"])
+NAMES = frozenset(
+    [*_FIRST_OPERAND, "curl", "wget", "http", "https", "xh", "xhs", "scp", "sftp", "rsync", "dig"]
+)
 
 
 def host_of(url: str) -> str:
@@ -65,7 +81,11 @@ def reach(command: Command, found: Reach) -> None:
         _copies(command, found)
     elif name == "dig":
         _, operands = arguments(command, "bcfkmpqtxy")
-        servers = [Word(word.text[1:], word.raw, word.doubt) for word in operands if word.text.startswith("@")]
+        servers = [
+            Word(word.text[1:], word.raw, word.doubt)
+            for word in operands
+            if word.text.startswith("@")
+        ]
         asked = [word for word in operands if not word.text.startswith(("@", "+"))][:1]
         _addresses([*servers, *asked], found)
     else:
@@ -90,11 +110,23 @@ def _curl(command: Command, found: Reach) -> None:
             found.use("write", value, command.directory)
         elif option in ("-T", "--upload-file"):
             found.use("read", value, command.directory)
-        elif option in ("-d", "--data", "--data-binary", "-F", "--form", "--data-urlencode", "--json") and "@" in value.text:
-            found.use("read", Word(value.text.partition("@")[2].partition(";")[0], value.raw, value.doubt), command.directory)
+        elif (
+            option
+            in ("-d", "--data", "--data-binary", "-F", "--form", "--data-urlencode", "--json")
+            and "@" in value.text
+        ):
+            found.use(
+                "read",
+                Word(value.text.partition("@")[2].partition(";")[0], value.raw, value.doubt),
+                command.directory,
+            )
         elif option in ("-O", "--remote-name"):
             for word in operands:
-                found.use("write", Word(basename(word.text.partition("?")[0]), word.raw, word.doubt), command.directory)
+                found.use(
+                    "write",
+                    Word(basename(word.text.partition("?")[0]), word.raw, word.doubt),
+                    command.directory,
+                )
     _addresses(addresses, found)
 
 
@@ -108,7 +140,13 @@ def _wget(command: Command, found: Reach) -> None:
     else:
         for word in operands:
             name = Word(basename(word.text.partition("?")[0]) or "index.html", word.raw, word.doubt)
-            found.use("write", Word(f"{into.text}/{name.text}", into.raw, into.doubt or name.doubt, into.tilde) if into else name, command.directory)
+            found.use(
+                "write",
+                Word(f"{into.text}/{name.text}", into.raw, into.doubt or name.doubt, into.tilde)
+                if into
+                else name,
+                command.directory,
+            )
     if "-i" in given:
         found.unknown("network", f"the addresses in {given['-i'].raw}", "network")
     _addresses(operands, found)
@@ -116,7 +154,11 @@ def _wget(command: Command, found: Reach) -> None:
 
 def _copies(command: Command, found: Reach) -> None:
     """scp, sftp and rsync: an operand with a host before a colon is there, any other is here."""
-    values, long = ("cFiJloPSDX", frozenset[str]()) if command.name != "rsync" else ("efBMT", names("--exclude --include --rsh --files-from"))
+    values, long = (
+        ("cFiJloPSDX", frozenset[str]())
+        if command.name != "rsync"
+        else ("efBMT", names("--exclude --include --rsh --files-from"))
+    )
     options, operands = arguments(command, values, long)
     if command.name == "sftp":
         _addresses(operands[:1], found)
@@ -140,7 +182,9 @@ def remotes(operands: Iterable[Word], what: str, found: Reach) -> None:
     """The hosts of git addresses; a remote's name says nothing of its host."""
     named = False
     for word in operands:
-        if "://" in word.text or (_REMOTE.fullmatch(word.text) and not word.text.startswith(("/", ".", "+"))):
+        if "://" in word.text or (
+            _REMOTE.fullmatch(word.text) and not word.text.startswith(("/", ".", "+"))
+        ):
             _addresses([word], found)
             named = True
     if not named:
@@ -153,7 +197,11 @@ def _addresses(words: Iterable[Word], found: Reach) -> None:
             continue
         remote = _REMOTE.fullmatch(word.text) if "://" not in word.text else None
         port = remote is not None and re.fullmatch(r"\d+(?:[/?#].*)?", remote[2], re.S)
-        authority = remote[1] if remote and not port and "/" not in remote[1] else re.split(r"[/?#]", word.text, maxsplit=1)[0]
+        authority = (
+            remote[1]
+            if remote and not port and "/" not in remote[1]
+            else re.split(r"[/?#]", word.text, maxsplit=1)[0]
+        )
         host = host_of(word.text) if "://" in word.text else _host(authority)
         if host and "$" not in host and "`" not in host:
             found.hosts.append(host)

@@ -39,7 +39,13 @@ class _Files(NamedTuple):
     extent: Extent = ""
 
 
-_GREP = _Files("read", "efmABCdD", 1, ("-e", "-f", "--regexp", "--file"), ("-r", "-R", "--recursive", "--dereference-recursive"))
+_GREP = _Files(
+    "read",
+    "efmABCdD",
+    1,
+    ("-e", "-f", "--regexp", "--file"),
+    ("-r", "-R", "--recursive", "--dereference-recursive"),
+)
 _FILES: dict[str, _Files] = {
     **dict.fromkeys(
         names(
@@ -48,21 +54,55 @@ _FILES: dict[str, _Files] = {
         ),
         _Files("read"),
     ),
-    "head": _Files("read", "cn"), "tail": _Files("read", "cns"), "nl": _Files("read", "bdfhilnsvw"), "od": _Files("read", "AjNStw"),
-    "cut": _Files("read", "bcdf"), "strings": _Files("read", "nte"), "diff": _Files("read", "CUWFILxX", recursive=("-r", "--recursive")),
-    "cmp": _Files("read", "in"), "base64": _Files("read", "wbio"), "hexdump": _Files("read", "nsef"), "hd": _Files("read", "nsef"),
-    "file": _Files("read", "mFfeP"), "stat": _Files("read", "cft"), "jq": _Files("read", "fL", 1, ("-f", "--from-file")),
-    "grep": _GREP, "egrep": _GREP, "fgrep": _GREP, "zgrep": _GREP,
+    "head": _Files("read", "cn"),
+    "tail": _Files("read", "cns"),
+    "nl": _Files("read", "bdfhilnsvw"),
+    "od": _Files("read", "AjNStw"),
+    "cut": _Files("read", "bcdf"),
+    "strings": _Files("read", "nte"),
+    "diff": _Files("read", "CUWFILxX", recursive=("-r", "--recursive")),
+    "cmp": _Files("read", "in"),
+    "base64": _Files("read", "wbio"),
+    "hexdump": _Files("read", "nsef"),
+    "hd": _Files("read", "nsef"),
+    "file": _Files("read", "mFfeP"),
+    "stat": _Files("read", "cft"),
+    "jq": _Files("read", "fL", 1, ("-f", "--from-file")),
+    "grep": _GREP,
+    "egrep": _GREP,
+    "fgrep": _GREP,
+    "zgrep": _GREP,
     "rg": _Files("read", "efgmtTABCjMrdE", 1, ("-e", "-f", "--files", "--regexp"), ("*",)),
-    "ag": _Files("read", "ABCGmp", 1, ("-g",), ("*",)), "ack": _Files("read", "ABCgm", 1, (), ("*",)),
-    "tee": _Files("write"), "touch": _Files("write", "drt"), "truncate": _Files("write", "sr"), "shred": _Files("write", "ns"),
-    "unlink": _Files("write"), "rmdir": _Files("write"), "mkdir": _Files("write", "mZ", extent="in"), "mkfifo": _Files("write", "m"),
-    "rm": _Files("write", recursive=("-r", "-R", "-d", "--recursive")), "trash": _Files("write", recursive=("*",)),
-    "chmod": _Files("write", "", 1, ("--reference", "-r", "-w", "-x", "-X", "-s", "-t"), ("-R", "--recursive")), "chown": _Files("write", "", 1, ("--reference",), ("-R", "--recursive")),
-    "chgrp": _Files("write", "", 1, ("--reference",), ("-R", "--recursive")), "setfacl": _Files("write", "mxMXn", 0, (), ("-R",)),
-    "gzip": _Files("write", "S"), "gunzip": _Files("write", "S"), "bzip2": _Files("write"), "xz": _Files("write", "S"), "zstd": _Files("write", "o"),
-    "source": _Files("read"), ".": _Files("read"), "bash": _Files("read", "oO"), "sh": _Files("read", "o"), "zsh": _Files("read", "o"),
-    "dash": _Files("read", "o"), "ksh": _Files("read", "o"),
+    "ag": _Files("read", "ABCGmp", 1, ("-g",), ("*",)),
+    "ack": _Files("read", "ABCgm", 1, (), ("*",)),
+    "tee": _Files("write"),
+    "touch": _Files("write", "drt"),
+    "truncate": _Files("write", "sr"),
+    "shred": _Files("write", "ns"),
+    "unlink": _Files("write"),
+    "rmdir": _Files("write"),
+    "mkdir": _Files("write", "mZ", extent="in"),
+    "mkfifo": _Files("write", "m"),
+    "rm": _Files("write", recursive=("-r", "-R", "-d", "--recursive")),
+    "trash": _Files("write", recursive=("*",)),
+    "chmod": _Files(
+        "write", "", 1, ("--reference", "-r", "-w", "-x", "-X", "-s", "-t"), ("-R", "--recursive")
+    ),
+    "chown": _Files("write", "", 1, ("--reference",), ("-R", "--recursive")),
+    "chgrp": _Files("write", "", 1, ("--reference",), ("-R", "--recursive")),
+    "setfacl": _Files("write", "mxMXn", 0, (), ("-R",)),
+    "gzip": _Files("write", "S"),
+    "gunzip": _Files("write", "S"),
+    "bzip2": _Files("write"),
+    "xz": _Files("write", "S"),
+    "zstd": _Files("write", "o"),
+    "source": _Files("read"),
+    ".": _Files("read"),
+    "bash": _Files("read", "oO"),
+    "sh": _Files("read", "o"),
+    "zsh": _Files("read", "o"),
+    "dash": _Files("read", "o"),
+    "ksh": _Files("read", "o"),
 }
 
 _HARMLESS = names(
@@ -72,7 +112,9 @@ _HARMLESS = names(
     " lsblk lsof fuser yes expr bc factor tr mktemp ssh-add gpg-agent locale getconf history dirs shopt enable help logger"
     " readlink realpath time"
 )
-_INTERPRETERS = pattern(r"(?:python|pypy|node|deno|ruby|perl|php|lua|Rscript|tclsh|osascript|java|groovy|julia|swift|ts-node|tsx)[\d.]*")
+_INTERPRETERS = pattern(
+    r"(?:python|pypy|node|deno|ruby|perl|php|lua|Rscript|tclsh|osascript|java|groovy|julia|swift|ts-node|tsx)[\d.]*"
+)
 _ABOUT_ITSELF = names("-V -VV -v --version --help -h")
 _RUNNERS = names(
     "make gmake just task rake mise tox nox ninja cmake meson bazel ant npm npx pnpm yarn bun bunx cargo uv poetry pdm pipenv gradle mvn"
@@ -148,9 +190,15 @@ def _copy(command: Command, found: Reach) -> None:
         found.uses("write", operands, where, "in")
         return
     if name == "ln" and len(operands) == 1:
-        found.use("write", Word(operands[0].text.rpartition("/")[2], operands[0].raw, operands[0].doubt), where)
+        found.use(
+            "write",
+            Word(operands[0].text.rpartition("/")[2], operands[0].raw, operands[0].doubt),
+            where,
+        )
         return
-    sources, target = (operands, into) if into else (operands[:-1], operands[-1] if operands else None)
+    sources, target = (
+        (operands, into) if into else (operands[:-1], operands[-1] if operands else None)
+    )
     deep = name == "mv" or bool(given.keys() & {"-r", "-R", "-a", "--recursive", "--archive"})
     if name != "ln":
         found.uses("read", sources, where, "all" if deep else "")
@@ -158,12 +206,22 @@ def _copy(command: Command, found: Reach) -> None:
         found.uses("write", sources, where, "all")
     if target is None:
         return
-    if into or len(sources) > 1 or target.text.endswith(("/", "/.", "/..")) or target.text in (".", ".."):
+    if (
+        into
+        or len(sources) > 1
+        or target.text.endswith(("/", "/.", "/.."))
+        or target.text in (".", "..")
+    ):
         for source in sources:
             last = source.text.rstrip("/").rpartition("/")[2]
             if last not in ("", ".", ".."):
                 doubt = target.doubt or source.doubt
-                found.use("write", Word(join(target.text, last), target.raw, doubt, target.tilde), where, "all" if deep else "")
+                found.use(
+                    "write",
+                    Word(join(target.text, last), target.raw, doubt, target.tilde),
+                    where,
+                    "all" if deep else "",
+                )
     else:
         found.use("write", target, where, "in")
 
@@ -172,9 +230,15 @@ def _sed(command: Command, found: Reach) -> None:
     options, operands = arguments(command, "efl", _LONG, "i")
     given = {option for option, _ in options}
     scripts = [value.text for option, value in options if option in ("-e", "--expression")]
-    found.uses("read", [value for option, value in options if option in ("-f", "--file")], command.directory)
+    found.uses(
+        "read",
+        [value for option, value in options if option in ("-f", "--file")],
+        command.directory,
+    )
     if operands and not operands[0].text:
-        operands = operands[1:]  # BSD's sed has the suffix of -i as a word of its own, an empty one mostly.
+        operands = operands[
+            1:
+        ]  # BSD's sed has the suffix of -i as a word of its own, an empty one mostly.
     if not given & {"-e", "--expression", "-f", "--file"} and operands:
         scripts.append(operands[0].text)
         operands = operands[1:]
@@ -210,19 +274,29 @@ def _first_in_rest_out(command: Command, found: Reach) -> None:
 def _sort(command: Command, found: Reach) -> None:
     options, operands = arguments(command, "kotST", _LONG | {"--output"})
     found.uses("read", operands, command.directory)
-    found.uses("write", [value for option, value in options if option in ("-o", "--output")], command.directory)
+    found.uses(
+        "write",
+        [value for option, value in options if option in ("-o", "--output")],
+        command.directory,
+    )
 
 
 def _dd(command: Command, found: Reach) -> None:
     for word in command.words[1:]:
         key, _, value = word.text.partition("=")
         if key in ("if", "of") and not _DEVICE.fullmatch(value):
-            found.use("read" if key == "if" else "write", Word(value, word.raw, word.doubt), command.directory)
+            found.use(
+                "read" if key == "if" else "write",
+                Word(value, word.raw, word.doubt),
+                command.directory,
+            )
 
 
 def _find(command: Command, found: Reach) -> None:
     words = [word for word in command.words[1:] if word.text not in ("-L", "-H", "-P")]
-    starts = list(takewhile(lambda word: not word.text.startswith(("-", "(", "!")), words)) or [Word(".", ".")]
+    starts = list(takewhile(lambda word: not word.text.startswith(("-", "(", "!")), words)) or [
+        Word(".", ".")
+    ]
     if any(word.text == "-delete" for word in words):
         found.uses("write", starts, command.directory, "all")
     for at, word in enumerate(words[:-1]):
@@ -239,7 +313,12 @@ def _tar(command: Command, found: Reach) -> None:
         if "t" in mode:
             return
         if writes:
-            found.uses("read", [word for word in words[2:] if not word.text.startswith("-")], command.directory, "all")
+            found.uses(
+                "read",
+                [word for word in words[2:] if not word.text.startswith("-")],
+                command.directory,
+                "all",
+            )
             return
     found.unknown("program", str(command), *FILES)
 
@@ -249,11 +328,19 @@ def _git(command: Command, found: Reach) -> None:
     while at < len(words) and words[at].text.startswith("-"):
         if words[at].text == "-C" and at + 1 < len(words):
             to = words[at + 1]
-            where = None if to.doubt or where is None else to.path if to.path.startswith(("/", "~")) else join(where, to.path)
+            where = (
+                None
+                if to.doubt or where is None
+                else to.path
+                if to.path.startswith(("/", "~"))
+                else join(where, to.path)
+            )
         at += 2 if words[at].text in ("-C", "-c", "--git-dir", "--work-tree", "--namespace") else 1
     verb = words[at].text if at < len(words) else ""
     rest = Command(words[at:] or words[:1], directory=where)
-    options, operands = arguments(rest, "mbBCcs" if verb not in ("clone", "push", "pull", "fetch") else "bo", _GIT_LONG)
+    options, operands = arguments(
+        rest, "mbBCcs" if verb not in ("clone", "push", "pull", "fetch") else "bo", _GIT_LONG
+    )
     if verb in ("rm", "restore"):
         found.uses("write", operands, where, "all")
     elif verb == "mv":
@@ -266,7 +353,10 @@ def _git(command: Command, found: Reach) -> None:
         pass
     elif verb in ("apply", "am"):
         _patch(Command(rest.words, command.redirects, where), found)
-    elif verb and (verb not in _GIT_READS or (verb == "config" and any(option in ("--global", "--system") for option, _ in options))):
+    elif verb and (
+        verb not in _GIT_READS
+        or (verb == "config" and any(option in ("--global", "--system") for option, _ in options))
+    ):
         found.unknown("program", f"git {verb}", "write")
     if verb in ("clone", "fetch", "pull", "push", "ls-remote"):
         network.remotes(operands[:1] if verb == "clone" else operands, f"git {verb}", found)
@@ -276,7 +366,11 @@ def _git(command: Command, found: Reach) -> None:
 
 def _patch(command: Command, found: Reach) -> None:
     """apply_patch, patch and git apply: the files that the patch names, where it stands in the command."""
-    documents = [redirect.target.text if redirect.op == "<<<" else redirect.body for redirect in command.redirects if redirect.op.startswith("<<")]
+    documents = [
+        redirect.target.text if redirect.op == "<<<" else redirect.body
+        for redirect in command.redirects
+        if redirect.op.startswith("<<")
+    ]
     texts = [*documents, *(word.text for word in command.words[1:] if "\n" in word.text)]
     paths = [path for text in texts for path in patched(text)]
     for path in paths:
@@ -299,14 +393,36 @@ def _other(command: Command, found: Reach) -> None:
     name = command.name
     if name in network.PACKAGES:
         found.unknown("network", str(command), "network")
-    if _INTERPRETERS.fullmatch(name) or name in _RUNNERS or "/" in command.words[0].text or name.endswith((".sh", ".py")):
+    if (
+        _INTERPRETERS.fullmatch(name)
+        or name in _RUNNERS
+        or "/" in command.words[0].text
+        or name.endswith((".sh", ".py"))
+    ):
         _interpreter(command, found)
     else:
         found.unknown("program", name, "read", "write", "network")
 
 
 _SPECIAL: dict[str, Callable[[Command, Reach], None]] = {
-    "cp": _copy, "mv": _copy, "ln": _copy, "install": _copy, "sed": _sed, "gsed": _sed, "awk": _awk, "gawk": _awk, "mawk": _awk, "nawk": _awk,
-    "uniq": _first_in_rest_out, "xxd": _first_in_rest_out, "sort": _sort, "dd": _dd, "find": _find, "tar": _tar, "git": _git, "patch": _patch,
-    "apply_patch": _patch, "applypatch": _patch,
+    "cp": _copy,
+    "mv": _copy,
+    "ln": _copy,
+    "install": _copy,
+    "sed": _sed,
+    "gsed": _sed,
+    "awk": _awk,
+    "gawk": _awk,
+    "mawk": _awk,
+    "nawk": _awk,
+    "uniq": _first_in_rest_out,
+    "xxd": _first_in_rest_out,
+    "sort": _sort,
+    "dd": _dd,
+    "find": _find,
+    "tar": _tar,
+    "git": _git,
+    "patch": _patch,
+    "apply_patch": _patch,
+    "applypatch": _patch,
 }

@@ -18,7 +18,13 @@ OURS = (".agent-scope.json", ".agent-watch.json")
 JUDGED = ("tool_call", "file_read", "file_write")
 """The events that are judged."""
 
-VERBS = {"read": "read of", "write": "write to", "policy": "write to", "command": "command", "network": "connection to"}
+VERBS = {
+    "read": "read of",
+    "write": "write to",
+    "policy": "write to",
+    "command": "command",
+    "network": "connection to",
+}
 
 
 class Breach(NamedTuple):
@@ -60,7 +66,10 @@ class Scope:
     def enter(self, directory: str) -> None:
         """The session works in `directory`."""
         self.root = Names.of(absolute(directory, self.here))
-        files = {absolute(self.policy.name, self.here), *(f"{where}/{name}" for where in (self.here, self.root.path) for name in OURS)}
+        files = {
+            absolute(self.policy.name, self.here),
+            *(f"{where}/{name}" for where in (self.here, self.root.path) for name in OURS),
+        }
         self.protected = {name for file in files for name in Names.of(file)}
 
     def judge(self, event: Event) -> Judgement:
@@ -75,16 +84,33 @@ class Scope:
                 continue
             names = Names.of(absolute(use.path, base, use.directory))
             guarded = use.access == "write" and self._guards(use, names)
-            verdict = Verdict("no agent may change what it is watched by") if guarded else policy.path_verdict(use, names, self.root)
+            verdict = (
+                Verdict("no agent may change what it is watched by")
+                if guarded
+                else policy.path_verdict(use, names, self.root)
+            )
             if verdict.rule:
-                broken.append(Breach("policy" if guarded else use.access, self._named(names), verdict.rule))
+                broken.append(
+                    Breach("policy" if guarded else use.access, self._named(names), verdict.rule)
+                )
             if verdict.unjudged:
                 unjudged.append(Unjudged(verdict.unjudged, self._named(names), (use.access,)))
         if policy.covers("command"):
-            broken += [Breach("command", str(command), rule) for command in reach.commands if (rule := policy.command_verdict(command).rule)]
+            broken += [
+                Breach("command", str(command), rule)
+                for command in reach.commands
+                if (rule := policy.command_verdict(command).rule)
+            ]
         if policy.covers("network"):
-            hosts = [*reach.hosts, *("a web search" for gap in reach.unjudged if gap.kind == "search")]
-            broken += [Breach("network", host, rule) for host in hosts if (rule := policy.host_verdict(host).rule)]
+            hosts = [
+                *reach.hosts,
+                *("a web search" for gap in reach.unjudged if gap.kind == "search"),
+            ]
+            broken += [
+                Breach("network", host, rule)
+                for host in hosts
+                if (rule := policy.host_verdict(host).rule)
+            ]
         return Judgement(policy.name, broken, unjudged)
 
     def _guards(self, use: Use, names: Names) -> bool:
@@ -92,7 +118,9 @@ class Scope:
         for name in dict.fromkeys(names):
             if name in self.protected:
                 return True
-            if use.extent == "all" and any(file.startswith(name.rstrip("/") + "/") for file in self.protected):
+            if use.extent == "all" and any(
+                file.startswith(name.rstrip("/") + "/") for file in self.protected
+            ):
                 return True
             if use.glob and any(_may_name(name, file) for file in self.protected):
                 return True

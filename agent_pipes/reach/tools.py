@@ -10,27 +10,134 @@ from agent_pipes.reach.found import Access, Extent
 T = TypeVar("T")
 
 _SHELLS = frozenset(
-    ["bash", "shell", "sh", "zsh", "exec", "execute", "execcommand", "runshellcommand", "localshell", "localshellcall", "executecommand", "runcommand",
-     "runterminalcmd", "runterminalcommand", "runinterminal", "terminal", "containerexec", "shellexec", "executebash", "bashtool", "shelltool"]
+    [
+        "bash",
+        "shell",
+        "sh",
+        "zsh",
+        "exec",
+        "execute",
+        "execcommand",
+        "runshellcommand",
+        "localshell",
+        "localshellcall",
+        "executecommand",
+        "runcommand",
+        "runterminalcmd",
+        "runterminalcommand",
+        "runinterminal",
+        "terminal",
+        "containerexec",
+        "shellexec",
+        "executebash",
+        "bashtool",
+        "shelltool",
+    ]
 )
 _RUN = frozenset(["shell", "bash", "terminal", "command", "exec", "execute", "run"])
 
-_READS = frozenset(["read", "view", "open", "cat", "show", "load", "grep", "search", "rg", "fetch", "get", "download", "codebase", "parse", "peek"])
-_NAMES_ONLY = frozenset(["glob", "list", "ls", "find", "tree", "exists", "stat", "info", "directory", "dir"])
+_READS = frozenset(
+    [
+        "read",
+        "view",
+        "open",
+        "cat",
+        "show",
+        "load",
+        "grep",
+        "search",
+        "rg",
+        "fetch",
+        "get",
+        "download",
+        "codebase",
+        "parse",
+        "peek",
+    ]
+)
+_NAMES_ONLY = frozenset(
+    ["glob", "list", "ls", "find", "tree", "exists", "stat", "info", "directory", "dir"]
+)
 _WRITES = frozenset(
-    ["write", "edit", "multiedit", "notebookedit", "create", "insert", "replace", "append", "update", "delete", "remove", "rename", "move", "copy", "save",
-     "patch", "apply", "mkdir", "touch", "put", "set", "upload", "modify", "overwrite", "undo", "strreplace"]
+    [
+        "write",
+        "edit",
+        "multiedit",
+        "notebookedit",
+        "create",
+        "insert",
+        "replace",
+        "append",
+        "update",
+        "delete",
+        "remove",
+        "rename",
+        "move",
+        "copy",
+        "save",
+        "patch",
+        "apply",
+        "mkdir",
+        "touch",
+        "put",
+        "set",
+        "upload",
+        "modify",
+        "overwrite",
+        "undo",
+        "strreplace",
+    ]
 )
 _DEEP = frozenset(["delete", "remove", "move", "rename", "grep", "search", "rg", "codebase"])
 
 _PATH_KEYS = frozenset(
-    ["path", "paths", "file", "files", "filepath", "filepaths", "filename", "filenames", "notebookpath", "absolutepath", "targetfile", "relativepath",
-     "relativeworkspacepath", "dirpath", "directory", "directorypath", "dir", "folder", "uri", "fileuri", "imagepath", "outputpath"]
+    [
+        "path",
+        "paths",
+        "file",
+        "files",
+        "filepath",
+        "filepaths",
+        "filename",
+        "filenames",
+        "notebookpath",
+        "absolutepath",
+        "targetfile",
+        "relativepath",
+        "relativeworkspacepath",
+        "dirpath",
+        "directory",
+        "directorypath",
+        "dir",
+        "folder",
+        "uri",
+        "fileuri",
+        "imagepath",
+        "outputpath",
+    ]
 )
-_FROM_KEYS = frozenset(["source", "src", "from", "oldpath", "sourcepath", "oldname", "fromuri", "frompath"])
-_TO_KEYS = frozenset(["destination", "dest", "dst", "to", "newpath", "destinationpath", "destpath", "newname", "touri", "topath", "outputpath"])
+_FROM_KEYS = frozenset(
+    ["source", "src", "from", "oldpath", "sourcepath", "oldname", "fromuri", "frompath"]
+)
+_TO_KEYS = frozenset(
+    [
+        "destination",
+        "dest",
+        "dst",
+        "to",
+        "newpath",
+        "destinationpath",
+        "destpath",
+        "newname",
+        "touri",
+        "topath",
+        "outputpath",
+    ]
+)
 _KEYS = _PATH_KEYS | _FROM_KEYS | _TO_KEYS | {"include"}
-_MOVES = frozenset(["move", "rename", "copy", "link", "file", "files", "directory", "folder", "path"])
+_MOVES = frozenset(
+    ["move", "rename", "copy", "link", "file", "files", "directory", "folder", "path"]
+)
 
 
 def _kept(function: Callable[[str], T]) -> Callable[[str], T]:
@@ -63,7 +170,13 @@ class Doing:
             return ()
         found = self._uses.get(key)
         if found is None:
-            extent: Extent = "all" if self.words & _DEEP else "in" if key in _TO_KEYS or "directory" in self.words else ""
+            extent: Extent = (
+                "all"
+                if self.words & _DEEP
+                else "in"
+                if key in _TO_KEYS or "directory" in self.words
+                else ""
+            )
             found = self._uses[key] = tuple((access, extent) for access in self._accesses(key))
         return found
 

@@ -9,16 +9,30 @@ from agent_pipes.event import Event, Fields
 from agent_pipes.repeats import verbs
 from agent_pipes.shell import line
 
-BOOKKEEPING = frozenset({
-    "timeout", "timeout_ms", "yield_time_ms", "max_output_tokens", "justification", "task_progress", "run_in_background", "is_background",
-    "requires_approval", "sandbox_permissions", "with_escalated_permissions", "prefix_rule",
-})
+BOOKKEEPING = frozenset(
+    {
+        "timeout",
+        "timeout_ms",
+        "yield_time_ms",
+        "max_output_tokens",
+        "justification",
+        "task_progress",
+        "run_in_background",
+        "is_background",
+        "requires_approval",
+        "sandbox_permissions",
+        "with_escalated_permissions",
+        "prefix_rule",
+    }
+)
 """Arguments that say how a call is to be run or shown, not what it does: calls that differ in these are the same."""
 
 SPOKEN = frozenset({"description", "explanation", "instruction"})
 """Bookkeeping, too, where the call has something else to say what it does: a command, a file, a prompt."""
 
-PATHS = frozenset({"file_path", "path", "notebook_path", "filePath", "absolute_path", "target_file", "filename"})
+PATHS = frozenset(
+    {"file_path", "path", "notebook_path", "filePath", "absolute_path", "target_file", "filename"}
+)
 SEARCHES = frozenset({"pattern", "query", "regex", "glob"})
 SUBJECTS = PATHS | SEARCHES | {"command", "cmd", "prompt", "url"}
 
@@ -33,7 +47,19 @@ class Call:
     ticket: what its result has too, in stores whose results do not name their call's event; else "".
     """
 
-    __slots__ = ("_arguments", "_command", "_key", "_path", "_polls", "_target", "id", "step", "ticket", "time", "tool")
+    __slots__ = (
+        "_arguments",
+        "_command",
+        "_key",
+        "_path",
+        "_polls",
+        "_target",
+        "id",
+        "step",
+        "ticket",
+        "time",
+        "tool",
+    )
 
     def __init__(self, event: Event) -> None:
         get = event.data.get
@@ -44,7 +70,9 @@ class Call:
         self.step: str = step if type(step) is str else ""
         self.ticket = _ticket(event.data)
         arguments = get("arguments")
-        self._arguments: Fields | None = arguments if type(arguments) is dict else _arguments(arguments)
+        self._arguments: Fields | None = (
+            arguments if type(arguments) is dict else _arguments(arguments)
+        )
         self._key = self._target = 0
         self._command: str | None = None
         self._polls: bool | None = None
@@ -94,13 +122,18 @@ class Call:
             elif self.command:
                 self._polls = verbs.polls(self.command)
             else:
-                self._polls = self.tool in verbs.POLLING_TOOLS or arguments.get("action") in ("poll", "wait")
+                self._polls = self.tool in verbs.POLLING_TOOLS or arguments.get("action") in (
+                    "poll",
+                    "wait",
+                )
         return self._polls
 
     @property
     def changes(self) -> bool:
         """Whether it may change something: what is not known to look only, may."""
-        return verbs.command_changes(self.command) if self.command else verbs.tool_changes(self.tool)
+        return (
+            verbs.command_changes(self.command) if self.command else verbs.tool_changes(self.tool)
+        )
 
     @property
     def verb(self) -> str:
@@ -125,7 +158,11 @@ class Call:
             return (normpath(self.path),)
         arguments = self._arguments or {}
         patch = arguments.get("input", arguments.get("patch"))
-        return tuple(verbs.PATCHED.findall(patch, 0, 1 << 16)) if type(patch) is str and patch.startswith("*** Begin Patch") else ()
+        return (
+            tuple(verbs.PATCHED.findall(patch, 0, 1 << 16))
+            if type(patch) is str and patch.startswith("*** Begin Patch")
+            else ()
+        )
 
 
 def call_of(event: Event) -> Call:
@@ -201,7 +238,11 @@ class OpenCalls:
                 running[call.id] = call
                 if len(running) > OPEN:
                     del running[next(iter(running))]
-        elif running and type(data.get("exit_code")) is int and type(started_by := data.get("started_by")) is str:
+        elif (
+            running
+            and type(data.get("exit_code")) is int
+            and type(started_by := data.get("started_by")) is str
+        ):
             return running.pop(started_by, call)
         return call
 

@@ -7,7 +7,16 @@ from agent_pipes.detector import Finding
 from agent_pipes.event import Event, Level
 from agent_pipes.repeats.calls import Call, OpenCalls
 from agent_pipes.repeats.past import STEPS, Past
-from agent_pipes.repeats.results import FAILED, RUNNING, VOID, Failures, Result, failure_of, outcome, told
+from agent_pipes.repeats.results import (
+    FAILED,
+    RUNNING,
+    VOID,
+    Failures,
+    Result,
+    failure_of,
+    outcome,
+    told,
+)
 from agent_pipes.repeats.steps import Deed, Step
 from agent_pipes.repeats.tandem import Repeats
 from agent_pipes.repeats.volatile import progress
@@ -59,8 +68,25 @@ class Loop:
     """The steps of one agent since its user last spoke."""
 
     __slots__ = (
-        "clock", "episode", "exact", "failing", "failures", "latest", "limits", "mended", "number", "open", "over", "own", "past", "seen",
-        "since_failure", "standing", "step", "stuck", "then",
+        "clock",
+        "episode",
+        "exact",
+        "failing",
+        "failures",
+        "latest",
+        "limits",
+        "mended",
+        "number",
+        "open",
+        "over",
+        "own",
+        "past",
+        "seen",
+        "since_failure",
+        "standing",
+        "step",
+        "stuck",
+        "then",
     )
 
     def __init__(self, limits: Limits) -> None:
@@ -77,7 +103,12 @@ class Loop:
         self.exact = Repeats(STEPS)
         self.stuck = Repeats(STEPS)
         most = max(limits.repeat, limits.ceiling, 8)
-        self.past = Past(min(1000, max(64, 3 * limits.repeat, 3 * limits.ceiling, 2 * limits.max * limits.length)), most)
+        self.past = Past(
+            min(
+                1000, max(64, 3 * limits.repeat, 3 * limits.ceiling, 2 * limits.max * limits.length)
+            ),
+            most,
+        )
         self.since_failure = _NEVER
         self.failures = Failures()
         self.failing: set[int] = set()
@@ -156,7 +187,9 @@ class Loop:
                 # Neither well nor badly: whether what failed before is mended will be seen.
                 deed.stuck = hash((deed.call.target, RUNNING))
             else:
-                deed.stuck = self._went(deed.call, self.failures.way(deed.call.target, result) if failed else 0)
+                deed.stuck = self._went(
+                    deed.call, self.failures.way(deed.call.target, result) if failed else 0
+                )
             if self.limits.key == "result":
                 deed.exact = hash((deed.call.key, result.symbol))
                 self.step.done.append(deed)
@@ -211,9 +244,24 @@ class Loop:
             if self.latest < self.number - CONTIGUOUS:
                 self.episode = self.number
             self.latest = self.number
-            message = worst.message + (f"; raise the limit with {worst.option}" if worst.level == "critical" else "")
-            seen = {"count": worst.times, **({"limit": worst.limit} if worst.limit else {}), "steps": worst.steps}
-            self.standing = (Finding((self.own, self.episode), message, worst.size, worst.level, tuple(worst.ids), seen),)
+            message = worst.message + (
+                f"; raise the limit with {worst.option}" if worst.level == "critical" else ""
+            )
+            seen = {
+                "count": worst.times,
+                **({"limit": worst.limit} if worst.limit else {}),
+                "steps": worst.steps,
+            }
+            self.standing = (
+                Finding(
+                    (self.own, self.episode),
+                    message,
+                    worst.size,
+                    worst.level,
+                    tuple(worst.ids),
+                    seen,
+                ),
+            )
         return self.standing
 
     def _rules(self, exact: dict[int, int], stuck: dict[int, int]) -> Iterator[Found | None]:
@@ -241,7 +289,11 @@ class Loop:
         for period, run in runs.items():
             total = run + period
             rounds, back = total // period, min(total - 1, STEPS)
-            filled = _NEVER if period >= limits.length else self.past.deeds_in(back) + len(self.step.done)
+            filled = (
+                _NEVER
+                if period >= limits.length
+                else self.past.deeds_in(back) + len(self.step.done)
+            )
             count = min(rounds, filled // limits.length)
             level = _level(count, limits.max, limits.warn)
             if level and self._waits(period):
@@ -256,7 +308,16 @@ class Loop:
                 steps = steps[first:] + steps[:first]
                 ids = self.past.ids(self.past.deeds_in(back)) + self.step.ids
                 message = f"detected loop ({_arrows(steps)}) × {rounds}{how}"
-                warning = Found(level, _size(level, count, limits.max), message, rounds, limits.max, "--max-repeats", ids, steps)
+                warning = Found(
+                    level,
+                    _size(level, count, limits.max),
+                    message,
+                    rounds,
+                    limits.max,
+                    "--max-repeats",
+                    ids,
+                    steps,
+                )
                 if level == "critical":
                     break
         return warning
@@ -269,35 +330,77 @@ class Loop:
         before = self.past.same(deed)
         count = max(len(before) + 1, running)
         # The warning comes as much before this limit as before the other.
-        level = _level(count, limits.repeat, -(-limits.repeat * limits.warn // limits.max) if limits.max else 0)
-        if level and call.polls and before and self.past.pace(before[-1], self.clock, len(before)) >= PACED:
+        level = _level(
+            count, limits.repeat, -(-limits.repeat * limits.warn // limits.max) if limits.max else 0
+        )
+        if (
+            level
+            and call.polls
+            and before
+            and self.past.pace(before[-1], self.clock, len(before)) >= PACED
+        ):
             level = _level(count, 0, limits.repeat * PATIENCE)
         if level is None:
             return None
         message = f"detected loop ({call.verb}) × {count}, the same {'result' if limits.key == 'result' else limits.key} each time"
         size, ids = _size(level, count, limits.repeat), [*self.past.ids_at(before), call.id]
-        return Found(level, size, message, count, limits.repeat, "--repeat, or loop.repeat in the config file", ids, [call.verb])
+        return Found(
+            level,
+            size,
+            message,
+            count,
+            limits.repeat,
+            "--repeat, or loop.repeat in the config file",
+            ids,
+            [call.verb],
+        )
 
     def _two(self, deed: Deed) -> Found | None:
         """Two calls that give nothing new are all the agent does, in whatever order, but for one in ten."""
         limit = self.limits.max * self.limits.length
         last = limit + -(-limit // 10)
         count = self.past.two_of(last, deed) if limit else 0
-        if not limit or count < limit or (self._waits(4) and self.past.pace(last - 1, self.clock, last / 2) >= PACED):
+        if (
+            not limit
+            or count < limit
+            or (self._waits(4) and self.past.pace(last - 1, self.clock, last / 2) >= PACED)
+        ):
             return None
         message = f"detected loop ({deed.call.verb}) in {count} of the last {last} calls: two calls with the same results"
-        return Found("critical", 2, message, count, limit, "--max-repeats", [*self.past.ids(last - 1), deed.call.id], [deed.call.verb])
+        return Found(
+            "critical",
+            2,
+            message,
+            count,
+            limit,
+            "--max-repeats",
+            [*self.past.ids(last - 1), deed.call.id],
+            [deed.call.verb],
+        )
 
     def _ceiling(self, deed: Deed) -> Found | None:
         """The same call made very often, whatever it gives, with nothing else changed in between and nothing rising."""
         limit, call = self.limits.ceiling, deed.call
         before = self.past.made(deed) if 0 < limit <= len(deed.before) + 1 else []
         count = len(before) + 1
-        if not before or count < limit or (call.polls and self.past.pace(before[-1], self.clock, len(before)) >= PACED):
+        if (
+            not before
+            or count < limit
+            or (call.polls and self.past.pace(before[-1], self.clock, len(before)) >= PACED)
+        ):
             return None
         message = f"detected loop ({call.verb}) × {count}, the same call whatever it gives"
         ids = [*self.past.ids_at(before), call.id]
-        return Found("critical", _size("critical", count, limit), message, count, limit, "--ceiling, or loop.ceiling in the config file", ids, [call.verb])
+        return Found(
+            "critical",
+            _size("critical", count, limit),
+            message,
+            count,
+            limit,
+            "--ceiling, or loop.ceiling in the config file",
+            ids,
+            [call.verb],
+        )
 
     def _waits(self, steps: int) -> bool:
         """Whether at least half of the last steps, this one included, only waited for something."""
@@ -326,9 +429,13 @@ def _level(count: int, limit: int, warn: int) -> Level | None:
 
 
 def _size(level: Level, count: int, limit: int) -> int:
-    return 1 if level == "warning" else 2 + max(0, count.bit_length() - (2 * limit - 1).bit_length())
+    return (
+        1 if level == "warning" else 2 + max(0, count.bit_length() - (2 * limit - 1).bit_length())
+    )
 
 
 def _arrows(steps: list[str]) -> str:
     """`read→edit→test`; of a long sequence the beginning and the end."""
-    return "→".join(steps if len(steps) <= 8 else [*steps[:4], f"… {len(steps) - 6} more …", *steps[-2:]])
+    return "→".join(
+        steps if len(steps) <= 8 else [*steps[:4], f"… {len(steps) - 6} more …", *steps[-2:]]
+    )

@@ -38,13 +38,18 @@ class Strings:
 
     def keep(self, number: int) -> None:
         """Let go of all but the last `number`."""
-        del self._bytes[: -sum(self._lengths[-number:]) or len(self._bytes)], self._lengths[:-number]
+        del (
+            self._bytes[: -sum(self._lengths[-number:]) or len(self._bytes)],
+            self._lengths[:-number],
+        )
 
     def last(self, number: int) -> list[str]:
         """The last `number` strings, oldest first."""
         lengths = self._lengths[-number:] if number else ()
         ends = accumulate(lengths, initial=len(self._bytes) - sum(lengths))
-        return [self._bytes[begin:end].decode(errors="surrogatepass") for begin, end in pairwise(ends)]
+        return [
+            self._bytes[begin:end].decode(errors="surrogatepass") for begin, end in pairwise(ends)
+        ]
 
 
 class Past:
@@ -55,8 +60,20 @@ class Past:
     """
 
     __slots__ = (
-        "_apart", "_exact", "_ids", "_keys", "_most", "_names", "_number", "_rising", "_rows", "_sizes", "_times", "_waits",
-        "since_change", "since_news",
+        "_apart",
+        "_exact",
+        "_ids",
+        "_keys",
+        "_most",
+        "_names",
+        "_number",
+        "_rising",
+        "_rows",
+        "_sizes",
+        "_times",
+        "_waits",
+        "since_change",
+        "since_news",
     )
 
     def __init__(self, size: int, most: int) -> None:
@@ -103,7 +120,11 @@ class Past:
 
     def same(self, deed: Deed) -> list[int]:
         """How long ago this very deed was done since there was news, nearest first."""
-        return [distance for distance in self._exact.distances(deed.exact, self._most) if distance <= self.since_news]
+        return [
+            distance
+            for distance in self._exact.distances(deed.exact, self._most)
+            if distance <= self.since_news
+        ]
 
     def made(self, deed: Deed) -> list[int]:
         """How long ago the same call was made, whatever it gave, since anything was changed or it rose, nearest first."""
@@ -138,7 +159,11 @@ class Past:
 
     def ids_at(self, distances: Sequence[int]) -> list[str]:
         names = self._ids.last(max(distances, default=0))
-        return [name for distance in reversed(distances) if distance <= len(names) and (name := names[-distance])]
+        return [
+            name
+            for distance in reversed(distances)
+            if distance <= len(names) and (name := names[-distance])
+        ]
 
     def brings(self, deeds: list[Deed]) -> tuple[bool, bool]:
         """Whether one of `deeds` is news: its call was made before and gives something new, or it is new and changes

@@ -18,7 +18,8 @@ _STOPPED = pattern(
     r"|(?:Error: )?(?:Request )?[Aa]borted by user"
 )
 _EXIT = pattern(
-    r"""(?:Error: )?Exit code:? (-?\d+)|\{.*?['"]exit_?[cC]ode['"]: (-?\d+)|(?:Chunk ID|Wall time).{0,200}?Process exited with code (-?\d+)""", re.S
+    r"""(?:Error: )?Exit code:? (-?\d+)|\{.*?['"]exit_?[cC]ode['"]: (-?\d+)|(?:Chunk ID|Wall time).{0,200}?Process exited with code (-?\d+)""",
+    re.S,
 )
 
 
@@ -89,7 +90,11 @@ class Result:
     def __init__(self, event: Event, *, failed: bool) -> None:
         data = event.data
         text = told(event)
-        digest, like, size = data.get("result_digest"), data.get("result_like"), data.get("result_bytes")
+        digest, like, size = (
+            data.get("result_digest"),
+            data.get("result_like"),
+            data.get("result_bytes"),
+        )
         self._failed = failed
         self._exact = self.symbol = hash((failed, digest if type(digest) is str else text))
         self._size = self._head = 0

@@ -58,7 +58,11 @@ class Recent:
     def newest(self, number: int) -> list[int]:
         """The last `number` symbols, oldest first."""
         number = min(number, self.size, len(self._held) >> 3)
-        return list(memoryview(self._held)[len(self._held) - (number << 3) :].cast("q")) if number else []
+        return (
+            list(memoryview(self._held)[len(self._held) - (number << 3) :].cast("q"))
+            if number
+            else []
+        )
 
 
 class Repeats(Recent):

@@ -62,7 +62,12 @@ class TextLoop:
         chant = self._chants(text)
         if chant:
             message = f'detected loop ("{_short(chant)}") × {TIMES}, a message that repeats itself; without --text messages are not looked at'
-            found = Finding((self.own, "chant", self.number), message, evidence=(event.id,) if event.id else (), seen={"count": TIMES, "limit": TIMES})
+            found = Finding(
+                (self.own, "chant", self.number),
+                message,
+                evidence=(event.id,) if event.id else (),
+                seen={"count": TIMES, "limit": TIMES},
+            )
             self.standing = (found,)
         elif not piece:
             self.standing = self._again(event, " ".join(text.split()))
@@ -78,7 +83,16 @@ class TextLoop:
             return ()
         text = f'detected loop ("{_short(message)}") × {count}, the same message each time; raise the limit with --max-repeats'
         evidence = tuple(filter(None, self.said))
-        return (Finding((self.own, "message", self.since), text, (count // self.limit).bit_length(), "critical", evidence, {"count": count, "limit": self.limit}),)
+        return (
+            Finding(
+                (self.own, "message", self.since),
+                text,
+                (count // self.limit).bit_length(),
+                "critical",
+                evidence,
+                {"count": count, "limit": self.limit},
+            ),
+        )
 
     def _chants(self, text: str) -> str:
         """What `text`, behind what was said before of the same message, repeats; "" for nothing."""

@@ -3,7 +3,9 @@
 from agent_pipes.event import Event
 from agent_pipes.repeats.calls import OpenCalls
 
-ASKING = frozenset({"AskUserQuestion", "ExitPlanMode", "ask_user", "ask_followup_question", "request_user_input"})
+ASKING = frozenset(
+    {"AskUserQuestion", "ExitPlanMode", "ask_user", "ask_followup_question", "request_user_input"}
+)
 """Tools by which an agent asks its user: while one is open, the user is waited for."""
 
 _NOT_THE_AGENT = frozenset({"tick", "process", "history_start", "history_end"})

@@ -11,18 +11,76 @@ from agent_pipes.shell.parser import LEADS
 PATCHED = pattern(r"^\*\*\* (?:Update|Add|Delete) File: (.+?)\s*$", re.M)
 """A file in the patches that apply_patch takes."""
 
-_EDITING_TOOLS = frozenset({
-    "edit", "multiedit", "notebookedit", "apply_patch", "replace", "edit_file", "str_replace", "str_replace_editor", "str_replace_based_edit_tool",
-})
+_EDITING_TOOLS = frozenset(
+    {
+        "edit",
+        "multiedit",
+        "notebookedit",
+        "apply_patch",
+        "replace",
+        "edit_file",
+        "str_replace",
+        "str_replace_editor",
+        "str_replace_based_edit_tool",
+    }
+)
 _READING_TOOLS = frozenset({"read", "read_file", "view", "open_file"})
 _WRITING_TOOLS = frozenset({"write", "write_file", "create_file", "create"})
-_LOOKING = pattern(r"read|view|grep|glob|search|list|ls\b|get|find|fetch|show|describe|status|query|web|think|poll|todo|update_plan|bashoutput|taskoutput")
+_LOOKING = pattern(
+    r"read|view|grep|glob|search|list|ls\b|get|find|fetch|show|describe|status|query|web|think|poll|todo|update_plan|bashoutput|taskoutput"
+)
 
-_TESTERS = frozenset({"pytest", "py.test", "tox", "nox", "jest", "vitest", "mocha", "rspec", "phpunit", "ctest", "unittest", "nextest"})
-_RUNNERS = frozenset({
-    "python", "python3", "npm", "npx", "pnpm", "yarn", "bun", "deno", "uv", "poetry", "pipenv", "bundle", "cargo", "go", "make", "just", "task",
-    "mise", "mvn", "gradle", "gradlew", "dotnet", "rake", "mix", "swift", "bazel", "nx", "turbo", "php", "ruby", "node",
-})
+_TESTERS = frozenset(
+    {
+        "pytest",
+        "py.test",
+        "tox",
+        "nox",
+        "jest",
+        "vitest",
+        "mocha",
+        "rspec",
+        "phpunit",
+        "ctest",
+        "unittest",
+        "nextest",
+    }
+)
+_RUNNERS = frozenset(
+    {
+        "python",
+        "python3",
+        "npm",
+        "npx",
+        "pnpm",
+        "yarn",
+        "bun",
+        "deno",
+        "uv",
+        "poetry",
+        "pipenv",
+        "bundle",
+        "cargo",
+        "go",
+        "make",
+        "just",
+        "task",
+        "mise",
+        "mvn",
+        "gradle",
+        "gradlew",
+        "dotnet",
+        "rake",
+        "mix",
+        "swift",
+        "bazel",
+        "nx",
+        "turbo",
+        "php",
+        "ruby",
+        "node",
+    }
+)
 _TEST_SCRIPT = pattern(r"(?:run[-_]?)?tests?\.\w+|run[-_]?tests?|test_\w+\.\w+|\w+[._]test\.\w+")
 _TEST_TASK = pattern(r"tests?(?:[:_-]\S*)?")
 
@@ -33,7 +91,13 @@ def of_tool(tool: str) -> str:
     name = (tool.rpartition("__")[2] if tool.startswith("mcp__") else tool).lower()
     if name in _EDITING_TOOLS:
         return "edit"
-    return "read" if name in _READING_TOOLS else "write" if name in _WRITING_TOOLS else name[:30] or "call"
+    return (
+        "read"
+        if name in _READING_TOOLS
+        else "write"
+        if name in _WRITING_TOOLS
+        else name[:30] or "call"
+    )
 
 
 @lru_cache(maxsize=256)
@@ -42,7 +106,11 @@ def of_command(command: str) -> str:
     words = short(command[:4000]).split(maxsplit=6)[:6]
     program = basename(words[0]) if words else ""
     plain = [basename(word) for word in words[1:] if not word.startswith("-")]
-    if program in _TESTERS or _TEST_SCRIPT.fullmatch(program) or (program in _RUNNERS and any(map(_is_test, plain))):
+    if (
+        program in _TESTERS
+        or _TEST_SCRIPT.fullmatch(program)
+        or (program in _RUNNERS and any(map(_is_test, plain)))
+    ):
         return "test"
     return "edit" if _IN_PLACE.match(command) else program[:30] or "sh"
 
@@ -81,7 +149,12 @@ _MAY_WRITE = pattern(r"<<|\b(?:sed|perl)\s|\b(?:echo|printf|cat|tee)\b[^|;&\n]{0
 def subject(command: str) -> str:
     """What a command is done to, for who asks whether it was done again: the command itself, but of an edit, like the
     edit of a file by a tool, only which file. Otherwise as `short`."""
-    if _PLAIN.fullmatch(command) and not command.startswith(("sed ", "gsed ", "perl ")) and "  " not in command and command[-1] != " ":
+    if (
+        _PLAIN.fullmatch(command)
+        and not command.startswith(("sed ", "gsed ", "perl "))
+        and "  " not in command
+        and command[-1] != " "
+    ):
         return command
     if not _MAY_WRITE.search(command, 0, 4000):
         return short(command)
@@ -106,8 +179,16 @@ def _edited_files(command: Command) -> list[str]:
     if command.name in ("sed", "gsed", "perl"):
         if not any(re.match(r"-\w*i|--in-place", word) for word in argv):
             return []
-        scripts = {at + 1 for at, word in enumerate(argv) if word in ("-e", "-f", "--expression", "--file") or re.fullmatch(r"-[a-zA-Z]*e", word)}
-        operands = [word for at, word in enumerate(argv) if word and not word.startswith("-") and at not in scripts]
+        scripts = {
+            at + 1
+            for at, word in enumerate(argv)
+            if word in ("-e", "-f", "--expression", "--file") or re.fullmatch(r"-[a-zA-Z]*e", word)
+        }
+        operands = [
+            word
+            for at, word in enumerate(argv)
+            if word and not word.startswith("-") and at not in scripts
+        ]
         return operands if scripts else operands[1:]
     bodies = [redirect.body for redirect in command.redirects if redirect.body]
     if command.name in ("apply_patch", "applypatch"):
@@ -118,7 +199,19 @@ def _edited_files(command: Command) -> list[str]:
     return []
 
 
-POLLING_TOOLS = frozenset({"BashOutput", "TaskOutput", "AgentOutputTool", "AgentOutput", "read_bash", "list_bash", "wait", "wait_agent", "poll"})
+POLLING_TOOLS = frozenset(
+    {
+        "BashOutput",
+        "TaskOutput",
+        "AgentOutputTool",
+        "AgentOutput",
+        "read_bash",
+        "list_bash",
+        "wait",
+        "wait_agent",
+        "poll",
+    }
+)
 """Tools that only wait for something, or ask how far it has come."""
 
 _POLLING = pattern(
@@ -133,12 +226,78 @@ def polls(command: str) -> bool:
     return bool(_POLLING.search(command, 0, 400))
 
 
-_LOOK = frozenset({
-    "cat", "ls", "head", "tail", "grep", "egrep", "fgrep", "rg", "ag", "wc", "pwd", "echo", "printf", "which", "type", "file", "stat", "du", "df",
-    "ps", "date", "whoami", "hostname", "uname", "printenv", "tree", "diff", "cmp", "uniq", "cut", "tr", "jq", "nl", "less", "more", "sleep",
-    "true", "false", "test", "[", "basename", "dirname", "realpath", "readlink", "md5sum", "sha256sum", "id", "uptime", "free", "history", "column", "cd",
-})
-_LOOK_GIT = frozenset({"status", "log", "diff", "show", "blame", "ls-files", "rev-parse", "describe", "grep", "shortlog", "cat-file", "reflog"})
+_LOOK = frozenset(
+    {
+        "cat",
+        "ls",
+        "head",
+        "tail",
+        "grep",
+        "egrep",
+        "fgrep",
+        "rg",
+        "ag",
+        "wc",
+        "pwd",
+        "echo",
+        "printf",
+        "which",
+        "type",
+        "file",
+        "stat",
+        "du",
+        "df",
+        "ps",
+        "date",
+        "whoami",
+        "hostname",
+        "uname",
+        "printenv",
+        "tree",
+        "diff",
+        "cmp",
+        "uniq",
+        "cut",
+        "tr",
+        "jq",
+        "nl",
+        "less",
+        "more",
+        "sleep",
+        "true",
+        "false",
+        "test",
+        "[",
+        "basename",
+        "dirname",
+        "realpath",
+        "readlink",
+        "md5sum",
+        "sha256sum",
+        "id",
+        "uptime",
+        "free",
+        "history",
+        "column",
+        "cd",
+    }
+)
+_LOOK_GIT = frozenset(
+    {
+        "status",
+        "log",
+        "diff",
+        "show",
+        "blame",
+        "ls-files",
+        "rev-parse",
+        "describe",
+        "grep",
+        "shortlog",
+        "cat-file",
+        "reflog",
+    }
+)
 _PARTS = pattern(r"&&|\|\||[;|\n]")
 _MORE = pattern(r"[;&|\n>`]|\$\(")
 
@@ -154,7 +313,11 @@ def command_changes(command: str) -> bool:
 
 def _changes(part: str) -> bool:
     words = part.split(None, 2)
-    return bool(words) and words[0] not in _LOOK and not (words[0] == "git" and len(words) > 1 and words[1] in _LOOK_GIT)
+    return (
+        bool(words)
+        and words[0] not in _LOOK
+        and not (words[0] == "git" and len(words) > 1 and words[1] in _LOOK_GIT)
+    )
 
 
 def tool_changes(tool: str) -> bool:

@@ -12,7 +12,8 @@ import orjson
 from agent_pipes.pattern import pattern
 
 _PROGRESS = pattern(
-    r"(?<![0-9.])([0-9]{1,9}(?:\.[0-9]{1,9})?) ?%|\b([0-9]{1,9}) ?(?:/|of) ?([0-9]{1,9})\b|\bprogress[\"']?[:= ]{1,3}([0-9]{1,9}(?:\.[0-9]{1,9})?)", re.I
+    r"(?<![0-9.])([0-9]{1,9}(?:\.[0-9]{1,9})?) ?%|\b([0-9]{1,9}) ?(?:/|of) ?([0-9]{1,9})\b|\bprogress[\"']?[:= ]{1,3}([0-9]{1,9}(?:\.[0-9]{1,9})?)",
+    re.I,
 )
 
 
@@ -45,7 +46,8 @@ _TIMES = (
 )
 _MOVING = pattern(_TIMES + ")")
 _MOVING_IN_FAILURE = pattern(
-    _TIMES + r"|[0-9]*(?:[.,][0-9]+)?[ ]?(?:[mµun]?s|secs?|seconds?|mins?|minutes?|m(?=[ ]?[0-9]+(?:\.[0-9]+)?[ ]?s))\b)"
+    _TIMES
+    + r"|[0-9]*(?:[.,][0-9]+)?[ ]?(?:[mµun]?s|secs?|seconds?|mins?|minutes?|m(?=[ ]?[0-9]+(?:\.[0-9]+)?[ ]?s))\b)"
 )
 _RULE = pattern(r"([-=_*~#─━])\1{2,}")
 _DASHED = pattern(r"-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}")
@@ -57,10 +59,15 @@ _TEMPORARY = pattern(
 _NAMED = pattern(r"[iI][dD]s?\b[\"']?[ :=#]{1,3}[\"']?[\w-]{0,80}[0-9]")
 _ID = pattern(
     r"(\b(?:request|req|session|trace|span|correlation|message|msg|run|event|delivery|invocation|transaction|chunk|process|pg?|pp|t)[ _-]?ids?\b"
-    r"[\"']?[ :=#]{1,3}[\"']?)[\w.-]{0,80}[0-9][\w.-]{0,80}", re.I
+    r"[\"']?[ :=#]{1,3}[\"']?)[\w.-]{0,80}[0-9][\w.-]{0,80}",
+    re.I,
 )
-_SESSION = pattern(r"(\b[sS]ession )(?:(?=[\w-]{0,40}[A-Za-z_])(?=[\w-]{0,40}[0-9])[\w-]{1,80}|[0-9]{4,20})")
-_MARKED = pattern(r"\b(?:req|msg|toolu|call|chatcmpl|resp|run|sess|evt|thread|trace|span)[_-](?=[A-Za-z]{0,20}[0-9])[A-Za-z0-9]{6,80}")
+_SESSION = pattern(
+    r"(\b[sS]ession )(?:(?=[\w-]{0,40}[A-Za-z_])(?=[\w-]{0,40}[0-9])[\w-]{1,80}|[0-9]{4,20})"
+)
+_MARKED = pattern(
+    r"\b(?:req|msg|toolu|call|chatcmpl|resp|run|sess|evt|thread|trace|span)[_-](?=[A-Za-z]{0,20}[0-9])[A-Za-z0-9]{6,80}"
+)
 _UNDERSCORED = pattern(r"[_-](?=[A-Za-z]{0,20}[0-9])[A-Za-z0-9]{6,}")
 _TIMED = pattern(r"(Wall time: |[dD]uration(?:_?[mM]s|_?[sS]econds)?[\"']?[:=] ?)[0-9.]+")
 

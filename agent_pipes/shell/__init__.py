@@ -19,6 +19,7 @@ from agent_pipes.shell.words import Operator, Redirect, Token, Word
 
 __all__ = ["Command", "Redirect", "Unknown", "Word", "line", "normalised", "parse"]
 
+
 def line(value: object) -> str:
     """The command line that a shell tool was given: a string as it is, a list of arguments as a shell would be given it."""
     if isinstance(value, str):
@@ -51,7 +52,15 @@ def normalised(command: str) -> str:
     tokens = lexer.tokens()
     if lexer.deep or len(command) > LONGEST:
         return command.strip()
-    kept = _without_tail(_without_lead([token for token in tokens if not isinstance(token, Redirect) or token.raw not in _QUIET]))
+    kept = _without_tail(
+        _without_lead(
+            [
+                token
+                for token in tokens
+                if not isinstance(token, Redirect) or token.raw not in _QUIET
+            ]
+        )
+    )
     return _written(kept) or _written(tokens) or command.strip()
 
 
@@ -74,7 +83,12 @@ def _without_lead(tokens: list[Token]) -> list[Token]:
         after = tokens[at + len(words)] if at + len(words) < len(tokens) else None
         if isinstance(after, Operator) and after.text == "\n" and not words:
             at += 1
-        elif isinstance(after, Operator) and after.text in ("&&", ";", "\n") and len(words) == 2 and _raw(words[0]) == "cd":
+        elif (
+            isinstance(after, Operator)
+            and after.text in ("&&", ";", "\n")
+            and len(words) == 2
+            and _raw(words[0]) == "cd"
+        ):
             at += 3
         else:
             break
@@ -85,7 +99,15 @@ def _without_lead(tokens: list[Token]) -> list[Token]:
         follows = index + 1 < len(rest) and isinstance(rest[index + 1], Word)
         if isinstance(token, Word):
             raw = token.raw
-            if begins and follows and (ASSIGNMENT.match(raw) or raw == "time" or (raw == "env" and ASSIGNMENT.match(_raw(rest[index + 1])))):
+            if (
+                begins
+                and follows
+                and (
+                    ASSIGNMENT.match(raw)
+                    or raw == "time"
+                    or (raw == "env" and ASSIGNMENT.match(_raw(rest[index + 1])))
+                )
+            ):
                 continue
             if begins and raw == "-p" and index and _raw(rest[index - 1]) == "time":
                 continue
@@ -110,7 +132,12 @@ def _without_tail(tokens: list[Token]) -> list[Token]:
         words = [_raw(word) for word in tokens[start:end]]
         pipe = tokens[start - 1] if start else None
         plain = words[:1] in (["tail"], ["head"]) and all(map(_TAIL_ARGUMENT.fullmatch, words[1:]))
-        if not (plain or words == ["cat"]) or not isinstance(pipe, Operator) or pipe.text not in ("|", "|&") or start < 2:
+        if (
+            not (plain or words == ["cat"])
+            or not isinstance(pipe, Operator)
+            or pipe.text not in ("|", "|&")
+            or start < 2
+        ):
             break
         end = start - 1
     return tokens[:end]
@@ -126,7 +153,9 @@ def _written(tokens: list[Token]) -> str:
     documents: list[str] = []
     for token in tokens:
         if isinstance(token, Operator):
-            if token.text == "\n" and (not parts or parts[-1] in ("&&", "||", "|", "|&", ";", "&", "(", ";;")):
+            if token.text == "\n" and (
+                not parts or parts[-1] in ("&&", "||", "|", "|&", ";", "&", "(", ";;")
+            ):
                 continue
             parts.append(";" if token.text == "\n" else token.text)
         else:

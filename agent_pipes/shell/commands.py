@@ -39,8 +39,14 @@ class Command:
     __slots__ = ("carrier", "directory", "name", "outer", "piped", "redirects", "unknown", "words")
 
     def __init__(
-        self, words: tuple[Word, ...], redirects: tuple[Redirect, ...] = (), directory: str | None = "", outer: "Command | None" = None,
-        carrier: bool = False, piped: bool = False, unknown: tuple[Unknown, ...] = (),
+        self,
+        words: tuple[Word, ...],
+        redirects: tuple[Redirect, ...] = (),
+        directory: str | None = "",
+        outer: "Command | None" = None,
+        carrier: bool = False,
+        piped: bool = False,
+        unknown: tuple[Unknown, ...] = (),
     ) -> None:
         self.words = words
         self.redirects = redirects
@@ -71,7 +77,11 @@ def joined(where: str | None, word: Word) -> str | None:
 
 def moved(command: Command, where: str | None) -> str | None:
     """The directory that `command`, a `cd`, leads to from `where`."""
-    operands = [word for word in command.words[1:] if word.text == "-" or not word.text.startswith("-") or word.doubt]
+    operands = [
+        word
+        for word in command.words[1:]
+        if word.text == "-" or not word.text.startswith("-") or word.doubt
+    ]
     if command.name == "popd" or (command.name == "pushd" and not operands):
         return None
     if not operands:

@@ -22,7 +22,11 @@ class _Wrapper(NamedTuple):
 
 _WRAPPERS = {
     "env": _Wrapper("uC", frozenset(["--unset", "--chdir"])),
-    "sudo": _Wrapper("ugphCTDRrtU", frozenset(["--user", "--group", "--prompt", "--host", "--chdir", "--role", "--type"]), carrier=False),
+    "sudo": _Wrapper(
+        "ugphCTDRrtU",
+        frozenset(["--user", "--group", "--prompt", "--host", "--chdir", "--role", "--type"]),
+        carrier=False,
+    ),
     "doas": _Wrapper("uC", carrier=False),
     "time": _Wrapper("fo", frozenset(["--format", "--output"])),
     "nohup": _Wrapper(),
@@ -34,7 +38,18 @@ _WRAPPERS = {
     "gtimeout": _Wrapper("ks", frozenset(["--kill-after", "--signal"]), operands=1),
     "flock": _Wrapper("wE", frozenset(["--timeout", "--wait"]), operands=1),
     "xargs": _Wrapper(
-        "IiJLnPdaEs", frozenset(["--replace", "--max-lines", "--max-args", "--max-procs", "--delimiter", "--arg-file", "--max-chars"])
+        "IiJLnPdaEs",
+        frozenset(
+            [
+                "--replace",
+                "--max-lines",
+                "--max-args",
+                "--max-procs",
+                "--delimiter",
+                "--arg-file",
+                "--max-chars",
+            ]
+        ),
     ),
     "command": _Wrapper(),
     "builtin": _Wrapper(),
@@ -63,16 +78,26 @@ class Inner(ABC):
         """Note `command`, and whatever it runs in its turn."""
         name = command.name
         if command.words[0].doubt:
-            self.note(command, unknown=Unknown(command.words[0].doubt, f"{command.words[0].raw}, as a command"))
+            self.note(
+                command,
+                unknown=Unknown(command.words[0].doubt, f"{command.words[0].raw}, as a command"),
+            )
         elif name not in _RUNNING:
             self.note(command)
-        elif depth >= WITHIN and (name in _WRAPPERS or name in SHELLS or name in ("eval", "trap", "find")):
+        elif depth >= WITHIN and (
+            name in _WRAPPERS or name in SHELLS or name in ("eval", "trap", "find")
+        ):
             self.note(command, unknown=Unknown("deep", f"what {name} runs"))
         elif name in SHELLS:
             self._shell(command, depth)
         elif name == "eval":
             outer = self.note(command, carrier=True)
-            self.read(" ".join(word.text for word in command.words[1:]), command.directory, outer, depth + 1)
+            self.read(
+                " ".join(word.text for word in command.words[1:]),
+                command.directory,
+                outer,
+                depth + 1,
+            )
         elif name == "trap" and len(command.words) > 2 and not command.argv[1].startswith("-"):
             self.read(command.argv[1], command.directory, self.note(command), depth + 1)
         elif name in ("source", "."):
@@ -84,10 +109,18 @@ class Inner(ABC):
         else:  # A trap that sets nothing.
             self.note(command)
 
-    def note(self, command: Command, *, carrier: bool = False, unknown: Unknown | None = None) -> Command:
+    def note(
+        self, command: Command, *, carrier: bool = False, unknown: Unknown | None = None
+    ) -> Command:
         if carrier or unknown:
             command = Command(
-                command.words, command.redirects, command.directory, command.outer, carrier, command.piped, (unknown,) if unknown else ()
+                command.words,
+                command.redirects,
+                command.directory,
+                command.outer,
+                carrier,
+                command.piped,
+                (unknown,) if unknown else (),
             )
         self.found.append(command)
         return command
@@ -101,7 +134,9 @@ class Inner(ABC):
             if text == "--":
                 break
             value = words[at].text if at < len(words) else ""
-            separate = text in wrapper.long if text.startswith("--") else _takes_next(text, wrapper.values)
+            separate = (
+                text in wrapper.long if text.startswith("--") else _takes_next(text, wrapper.values)
+            )
             if name == "command" and text in ("-v", "-V"):
                 at = len(words)
                 break
@@ -109,12 +144,16 @@ class Inner(ABC):
                 piece = text.partition("=")[2] if text.startswith("--") else text[2:] or value
                 separate = text in ("-S", "--split-string")
                 piece = piece or value
-            if (name == "env" and text in ("-C", "--chdir")) or (name == "sudo" and text in ("-D", "--chdir")):
+            if (name == "env" and text in ("-C", "--chdir")) or (
+                name == "sudo" and text in ("-D", "--chdir")
+            ):
                 where = joined(where, words[at]) if at < len(words) else None
             if name == "xargs" and text[:2] in ("-I", "-J"):
                 replaced = text[2:] or value
             at += separate
-        while name in ("env", "sudo", "time") and at < len(words) and ASSIGNMENT.match(words[at].raw):
+        while (
+            name in ("env", "sudo", "time") and at < len(words) and ASSIGNMENT.match(words[at].raw)
+        ):
             at += 1
         inner = words[at + wrapper.operands :]
         if name == "flock" and len(inner) >= 2 and inner[0].text in ("-c", "--command"):
@@ -128,7 +167,9 @@ class Inner(ABC):
             return
         if name == "xargs":
             inner = _given(inner, replaced)
-        documents = tuple(redirect for redirect in command.redirects if redirect.op.startswith("<<"))
+        documents = tuple(
+            redirect for redirect in command.redirects if redirect.op.startswith("<<")
+        )
         fed = command.piped or any(redirect.op == "<" for redirect in command.redirects)
         self.run(Command(inner, documents, where, outer, piped=fed and name != "xargs"), depth + 1)
 
@@ -137,7 +178,11 @@ class Inner(ABC):
         words = command.words
         outer = self.note(command)
         starts = [word for word in words[1:] if not word.text.startswith(("-", "(", "!"))][:1]
-        below = Word(join(starts[0].text, "*"), "{}", starts[0].doubt or "glob", starts[0].tilde) if starts else Word("*", "{}", "glob")
+        below = (
+            Word(join(starts[0].text, "*"), "{}", starts[0].doubt or "glob", starts[0].tilde)
+            if starts
+            else Word("*", "{}", "glob")
+        )
         at = 0
         while at < len(words):
             at += 1
@@ -171,12 +216,27 @@ class Inner(ABC):
         elif documents:
             outer = self.note(command, carrier=True)
             last = documents[-1]
-            self.apart().read(last.target.text if last.op == "<<<" else last.body, command.directory, outer, depth + 1)
+            self.apart().read(
+                last.target.text if last.op == "<<<" else last.body,
+                command.directory,
+                outer,
+                depth + 1,
+            )
         else:
             files = [redirect.target.raw for redirect in command.redirects if redirect.op == "<"]
-            source = files[-1] if files else "what is piped into it" if command.piped else "its standard input"
+            source = (
+                files[-1]
+                if files
+                else "what is piped into it"
+                if command.piped
+                else "its standard input"
+            )
             reads = command.piped or files or script
-            self.note(command, carrier=not reads, unknown=Unknown("script", f"{command}: {source}") if reads else None)
+            self.note(
+                command,
+                carrier=not reads,
+                unknown=Unknown("script", f"{command}: {source}") if reads else None,
+            )
 
 
 def _takes_next(text: str, values: str) -> bool:
@@ -191,4 +251,7 @@ def _given(inner: tuple[Word, ...], replaced: str) -> tuple[Word, ...]:
     """The command that xargs runs, with what it reads marked: in the place of `replaced`, or at the end."""
     if not replaced:
         return (*inner, Word("…", "…", "input"))
-    return tuple(Word(word.text, word.raw, "input", word.tilde) if replaced in word.text else word for word in inner)
+    return tuple(
+        Word(word.text, word.raw, "input", word.tilde) if replaced in word.text else word
+        for word in inner
+    )

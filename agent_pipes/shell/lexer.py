@@ -19,7 +19,9 @@ _SIMPLE = r"[\w./:=@%+,^!-][\w./:=@%+,^!~#-]*+(?=[ \t\n|&;)]|\Z)"
 """A word, to its end, in which no character means anything to the shell: what most words are."""
 _SIMPLE_WORD = pattern(_SIMPLE)
 _SIMPLE_WORDS = pattern(rf"(?:[ \t]*+{_SIMPLE})++")
-_REDIRECT = pattern(r"(\d{0,9}|\{[A-Za-z_]\w*\})(<<<|<<-|<<|<>|<&|<(?!\()|>>|>\||>&|>(?!\())|()(&>>|&>)")
+_REDIRECT = pattern(
+    r"(\d{0,9}|\{[A-Za-z_]\w*\})(<<<|<<-|<<|<>|<&|<(?!\()|>>|>\||>&|>(?!\())|()(&>>|&>)"
+)
 _OPERATOR = pattern(r"&&|\|\||;;&|;;|;&|\|&|[;&|()\n]")
 _VARIABLE = pattern(r"\$(?:[A-Za-z_]\w*|[0-9@*#?$!-])")
 _HOME = pattern(r"\$(?:HOME|\{HOME\})(?=[/\s\"]|$)")
@@ -28,12 +30,42 @@ _ARRAY = pattern(r"[A-Za-z_]\w*\+?=\Z")
 _ARITHMETIC = pattern(r"\\.|'[^']*'|\"(?:[^\"\\]|\\.)*+\"|[()]", re.S)
 _QUOTED_RUN = {'"': pattern(r"[^\"\\$`]+"), "": pattern(r"[^\\$`]+"), "}": pattern(r"[^}\"\\$`]+")}
 _ESCAPED = pattern(r"\\(.)", re.S)
-_ANSI = pattern(r"\\(?:([0-7]{1,3})|x([0-9A-Fa-f]{1,2})|u([0-9A-Fa-f]{1,4})|U([0-9A-Fa-f]{1,8})|c(.)|(.))", re.S)
-_ANSI_LETTERS = {"a": "\a", "b": "\b", "e": "\x1b", "E": "\x1b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
+_ANSI = pattern(
+    r"\\(?:([0-7]{1,3})|x([0-9A-Fa-f]{1,2})|u([0-9A-Fa-f]{1,4})|U([0-9A-Fa-f]{1,8})|c(.)|(.))", re.S
+)
+_ANSI_LETTERS = {
+    "a": "\a",
+    "b": "\b",
+    "e": "\x1b",
+    "E": "\x1b",
+    "f": "\f",
+    "n": "\n",
+    "r": "\r",
+    "t": "\t",
+    "v": "\v",
+}
 _ANSI_QUOTED = pattern(r"(?:[^'\\]|\\.)*+", re.S)
 _BACKTICKED = pattern(r"(?:[^`\\]|\\.)*+", re.S)
 
-_LEAD = frozenset(["if", "then", "elif", "else", "while", "until", "do", "{", "}", "!", "fi", "done", "esac", "time", "coproc"])
+_LEAD = frozenset(
+    [
+        "if",
+        "then",
+        "elif",
+        "else",
+        "while",
+        "until",
+        "do",
+        "{",
+        "}",
+        "!",
+        "fi",
+        "done",
+        "esac",
+        "time",
+        "coproc",
+    ]
+)
 """Reserved words behind which a command begins."""
 
 _SCANS = 8
@@ -92,12 +124,16 @@ class Lexer:
                 self.at = end if end >= 0 else len(text)
                 continue
             if text.startswith("((", self.at):
-                counts = begins or (found and isinstance(found[-1], Word) and found[-1].raw == "for")
+                counts = begins or (
+                    found and isinstance(found[-1], Word) and found[-1].raw == "for"
+                )
                 if counts and self._arithmetic_end(self.at + 2) > 0:
                     found.append(self._arithmetic())
                     begins = False
                     continue
-            if (char in "<>&{" or char.isdecimal()) and (redirect := _REDIRECT.match(text, self.at)):
+            if (char in "<>&{" or char.isdecimal()) and (
+                redirect := _REDIRECT.match(text, self.at)
+            ):
                 found.append(self._redirect(redirect))
                 continue
             if operator := _OPERATOR.match(text, self.at):
@@ -172,7 +208,9 @@ class Lexer:
                 parts.text.append(char)
                 self.at += 1
         self.at = min(self.at, len(text))
-        return Word("".join(parts.text), self._raw(start, fold), parts.doubt, tilde, tuple(parts.scripts))
+        return Word(
+            "".join(parts.text), self._raw(start, fold), parts.doubt, tilde, tuple(parts.scripts)
+        )
 
     def _escaped(self, char: str) -> str:
         """What a backslash makes of `char`: itself, and nothing of a newline."""
@@ -194,7 +232,14 @@ class Lexer:
         if char == "{":
             braces = _BRACES.match(self.text, self.at)
             return braces is not None and ("," in braces[0] or ".." in braces[0])
-        return char != "[" or self.text[self.at + 1 : self.at + 2] not in ("", " ", "\t", "\n", "]", "[")
+        return char != "[" or self.text[self.at + 1 : self.at + 2] not in (
+            "",
+            " ",
+            "\t",
+            "\n",
+            "]",
+            "[",
+        )
 
     def _in_home(self, home: re.Match[str]) -> Word:
         """A word that begins with $HOME, which is what `~` says."""
@@ -208,7 +253,11 @@ class Lexer:
             head = Word("", "")
         rest = self.word(head=False)
         return Word(
-            "~" + head.text + rest.text, self._raw(start, fold), worse(head.doubt, rest.doubt), True, head.scripts + rest.scripts
+            "~" + head.text + rest.text,
+            self._raw(start, fold),
+            worse(head.doubt, rest.doubt),
+            True,
+            head.scripts + rest.scripts,
         )
 
     def _find(self, what: str, start: int) -> int:
@@ -290,7 +339,9 @@ class Lexer:
         inner = self.tokens(nested=True)
         self.depth -= 1
         if opening == 1:
-            parts.scripts += [script for token in inner if isinstance(token, Word) for script in token.scripts]
+            parts.scripts += [
+                script for token in inner if isinstance(token, Word) for script in token.scripts
+            ]
             parts.doubted("variable")
         else:
             parts.scripts.append(inner)
@@ -303,7 +354,12 @@ class Lexer:
         match = _BACKTICKED.match(self.text, self.at + 1)
         content = match[0] if match else ""
         self.at += len(content) + 2
-        inner = Lexer(_ESCAPED.sub(lambda escaped: escaped[1] if escaped[1] in "`$\\" else escaped[0], content), self.depth + 1)
+        inner = Lexer(
+            _ESCAPED.sub(
+                lambda escaped: escaped[1] if escaped[1] in "`$\\" else escaped[0], content
+            ),
+            self.depth + 1,
+        )
         parts.scripts.append(inner.tokens())
         parts.doubted("deep" if inner.deep else "substitution")
         self.deep = self.deep or inner.deep
@@ -394,4 +450,8 @@ def _ansi_char(match: re.Match[str]) -> str:
     if byte or four or eight:
         code = int(byte or four or eight, 16)
         return chr(code) if code <= 0x10FFFF else "\ufffd"
-    return chr(ord(control) & 0x1F) if control else _ANSI_LETTERS.get(char, char if char in "\\'\"?" else "\\" + char)
+    return (
+        chr(ord(control) & 0x1F)
+        if control
+        else _ANSI_LETTERS.get(char, char if char in "\\'\"?" else "\\" + char)
+    )

@@ -22,11 +22,30 @@ def parse(command: str) -> list[Command]:
     found: list[Command] = []
     _Reader(found).read(command[:LONGEST], "", None, 0)
     if len(command) > LONGEST:
-        found.append(Command((), unknown=(Unknown("long", f"what is beyond {LONGEST} characters"),)))
+        found.append(
+            Command((), unknown=(Unknown("long", f"what is beyond {LONGEST} characters"),))
+        )
     return found
 
 
-LEADS = frozenset(["if", "then", "elif", "else", "while", "until", "do", "{", "}", "!", "fi", "done", "esac", "coproc"])
+LEADS = frozenset(
+    [
+        "if",
+        "then",
+        "elif",
+        "else",
+        "while",
+        "until",
+        "do",
+        "{",
+        "}",
+        "!",
+        "fi",
+        "done",
+        "esac",
+        "coproc",
+    ]
+)
 _OPENS = frozenset(["{", "if", "while", "until"])
 _CLOSES = frozenset(["}", "fi", "done", "esac"])
 
@@ -47,7 +66,9 @@ class _Block(NamedTuple):
 class _Script:
     """One script while it is read: the command that is being put together, and the directory it will run in."""
 
-    def __init__(self, reader: "_Reader", where: str | None, outer: Command | None, depth: int) -> None:
+    def __init__(
+        self, reader: "_Reader", where: str | None, outer: Command | None, depth: int
+    ) -> None:
         self.reader = reader
         self.where = where
         self.outer = outer
@@ -122,7 +143,13 @@ class _Script:
         """A block ends. Whether it was run at all may not be known, and so not where it has left us."""
         if self.blocks:
             self.closed = block = self.blocks.pop()
-            self.where = block.where if block.piped else self.where if block.sure or self.where == block.where else None
+            self.where = (
+                block.where
+                if block.piped
+                else self.where
+                if block.sure or self.where == block.where
+                else None
+            )
 
     def _begin_case(self) -> None:
         self._open(sure=False)
@@ -139,11 +166,19 @@ class _Script:
         """Read one simple command, between the operators `before` and `after`."""
         words = self.words
         self.reader.substitutions(words, self.where, self.depth)
-        self.reader.substitutions([redirect.target for redirect in self.redirects], self.where, self.depth)
+        self.reader.substitutions(
+            [redirect.target for redirect in self.redirects], self.where, self.depth
+        )
         start = 0
         while start < len(words) and "=" in words[start].raw and ASSIGNMENT.match(words[start].raw):
             start += 1
-        command = Command(tuple(words[start:]), tuple(self.redirects), self.where, self.outer, piped=self.before in _PIPES)
+        command = Command(
+            tuple(words[start:]),
+            tuple(self.redirects),
+            self.where,
+            self.outer,
+            piped=self.before in _PIPES,
+        )
         if not command.words:
             self.reader.found += [command] if self.redirects else []
         elif command.name in self.reader.functions:
@@ -151,7 +186,11 @@ class _Script:
         else:
             self.reader.run(command, self.depth)
             before = "" if self.led else self.before
-            if command.name in ("cd", "pushd", "popd") and after not in (*_PIPES, "&") and before not in _PIPES:
+            if (
+                command.name in ("cd", "pushd", "popd")
+                and after not in (*_PIPES, "&")
+                and before not in _PIPES
+            ):
                 self.where = None if before == "||" else moved(command, self.where)
 
 
@@ -167,12 +206,16 @@ class _Reader(Inner):
         lexer = Lexer(text)
         self.script(lexer.tokens(), where, outer, depth)
         if lexer.deep:
-            self.found.append(Command((), outer=outer, unknown=(Unknown("deep", "what is nested too deep"),)))
+            self.found.append(
+                Command((), outer=outer, unknown=(Unknown("deep", "what is nested too deep"),))
+            )
 
     def apart(self) -> "_Reader":
         return _Reader(self.found)
 
-    def script(self, tokens: Sequence[Token], where: str | None, outer: Command | None, depth: int) -> None:
+    def script(
+        self, tokens: Sequence[Token], where: str | None, outer: Command | None, depth: int
+    ) -> None:
         """Read the tokens of one script, which begins in the directory `where`."""
         script = _Script(self, where, outer, depth)
         for token in tokens:

@@ -13,7 +13,14 @@ class Word:
 
     __slots__ = ("doubt", "raw", "scripts", "text", "tilde")
 
-    def __init__(self, text: str, raw: str, doubt: str = "", tilde: bool = False, scripts: "tuple[list[Token], ...]" = ()) -> None:
+    def __init__(
+        self,
+        text: str,
+        raw: str,
+        doubt: str = "",
+        tilde: bool = False,
+        scripts: "tuple[list[Token], ...]" = (),
+    ) -> None:
         self.text = text
         self.raw = raw
         self.doubt = doubt
@@ -53,7 +60,9 @@ class Redirect:
     @property
     def copies(self) -> bool:
         """It names an open descriptor (`2>&1`, `<&-`), not a file."""
-        return self.op in (">&", "<&") and (self.op == "<&" or self.target.text.rstrip("-").isdigit() or self.target.text == "-")
+        return self.op in (">&", "<&") and (
+            self.op == "<&" or self.target.text.rstrip("-").isdigit() or self.target.text == "-"
+        )
 
     @property
     def raw(self) -> str:

@@ -60,7 +60,9 @@ _FILES = frozenset({"Read", "read_file", "view"})
 """Tools whose results are files, the longest by far. In a file nothing changes by itself."""
 
 
-def result(text: str, limit: int, key: str = "result", *, tool: str = "", same: str | None = None) -> dict[str, Any]:
+def result(
+    text: str, limit: int, key: str = "result", *, tool: str = "", same: str | None = None
+) -> dict[str, Any]:
     """A result as its event says it: its head under `key` (`error` for a failure), and of the whole its size and its digest.
 
     The head is `limit` bytes at most, cut on a whole character. Two results are the same when their digests are.
@@ -76,7 +78,11 @@ def result(text: str, limit: int, key: str = "result", *, tool: str = "", same: 
     if len(content) > limit and (key == "error" or tool not in _FILES):
         from agent_pipes.repeats.volatile import typed
 
-        said["result_like"] = digest(typed(text if same is None else same, failed=key == "error").encode(errors="surrogatepass"))
+        said["result_like"] = digest(
+            typed(text if same is None else same, failed=key == "error").encode(
+                errors="surrogatepass"
+            )
+        )
     return said
 
 

@@ -53,7 +53,9 @@ def runs(agent: str, pid: int) -> bool:
 
 def is_codex(arguments: list[str]) -> bool:
     """Whether a command line is Codex's own program, running one session."""
-    return os.path.basename(arguments[0]) == "codex" and {"app-server", "mcp-server"}.isdisjoint(arguments[1:])
+    return os.path.basename(arguments[0]) == "codex" and {"app-server", "mcp-server"}.isdisjoint(
+        arguments[1:]
+    )
 
 
 _CURSOR = pattern(r"(^|/)cursor-agent(/|$)")
@@ -62,7 +64,9 @@ _CURSOR = pattern(r"(^|/)cursor-agent(/|$)")
 def is_cursor(arguments: list[str]) -> bool:
     """Whether a command line is Cursor's agent of the terminal. The editor is none: with it everything in it would end."""
     script = next((each for each in arguments[1:] if not each.startswith("-")), "")
-    return _CURSOR.search(arguments[0]) is not None or (os.path.basename(arguments[0]).startswith("node") and _CURSOR.search(script) is not None)
+    return _CURSOR.search(arguments[0]) is not None or (
+        os.path.basename(arguments[0]).startswith("node") and _CURSOR.search(script) is not None
+    )
 
 
 def _program(pid: int) -> str:

@@ -8,11 +8,32 @@ from agent_pipes.memory import remember
 from agent_pipes.pattern import pattern
 from agent_pipes.sources import result
 from agent_pipes.sources.claude_home import files, folders, process, sessions, successor
-from agent_pipes.sources.claude_lines import Line, api_error, blocks, goes_on, is_persons, reason, recognises
+from agent_pipes.sources.claude_lines import (
+    Line,
+    api_error,
+    blocks,
+    goes_on,
+    is_persons,
+    reason,
+    recognises,
+)
 from agent_pipes.sources.claude_usage import Response, Responses, size_of
 from agent_pipes.sources.fields import string, text_of
 
-__all__ = ["HOW", "MARKER", "NAME", "Costs", "Translator", "files", "folders", "matters", "process", "recognises", "sessions", "successor"]
+__all__ = [
+    "HOW",
+    "MARKER",
+    "NAME",
+    "Costs",
+    "Translator",
+    "files",
+    "folders",
+    "matters",
+    "process",
+    "recognises",
+    "sessions",
+    "successor",
+]
 
 NAME = "claude"
 
@@ -108,8 +129,21 @@ class Translator:
             yield self._end
             self._end = None
 
-    def _event(self, event_type: str, time: float, id: str, data: Fields, parent: str = "", since: float | None = None) -> Fields:
-        fields: Fields = {"event_type": event_type, "timestamp": time, "event_id": id, "session_id": self.session}
+    def _event(
+        self,
+        event_type: str,
+        time: float,
+        id: str,
+        data: Fields,
+        parent: str = "",
+        since: float | None = None,
+    ) -> Fields:
+        fields: Fields = {
+            "event_type": event_type,
+            "timestamp": time,
+            "event_id": id,
+            "session_id": self.session,
+        }
         if parent:
             fields["parent_id"] = parent
         if since is not None and time >= since:
@@ -130,14 +164,24 @@ class Translator:
             yield self._event("session_start", line.time, "session-start", data)
         if line.agent and line.agent not in self._agents:
             call = self._calls.get(line.caller)
-            yield self._agent_starts(line.agent, line.time, line.kind or (call.kind if call else ""), line.caller)
+            yield self._agent_starts(
+                line.agent, line.time, line.kind or (call.kind if call else ""), line.caller
+            )
 
     def _name(self, line: Line) -> None:
-        self.session = self.session or string(line.record, "sessionId") or string(line.record, "session_id")
+        self.session = (
+            self.session or string(line.record, "sessionId") or string(line.record, "session_id")
+        )
 
     def _agent_starts(self, agent: str, time: float, kind: str, caller: str) -> Fields:
         remember(self._agents, agent, True, OPEN)
-        return self._event("subagent_start", time, f"{agent}:start", {"agent_id": agent, **({"agent_type": kind} if kind else {})}, caller)
+        return self._event(
+            "subagent_start",
+            time,
+            f"{agent}:start",
+            {"agent_id": agent, **({"agent_type": kind} if kind else {})},
+            caller,
+        )
 
     def _agent_stops(self, agent: str, time: float) -> Iterator[Fields]:
         if self._agents.get(agent):
@@ -162,7 +206,9 @@ class Translator:
             elif kind in _CALLS:
                 yield from self._called(line, block, place)
             elif kind == "text" and not local and (text := string(block, "text")):
-                yield self._event("assistant_response", line.time, f"{line.id}:{place}", _of(line, {"text": text}))
+                yield self._event(
+                    "assistant_response", line.time, f"{line.id}:{place}", _of(line, {"text": text})
+                )
         yield from self._spent(line, response)
 
     def _response(self, line: Line) -> Response:
@@ -172,14 +218,18 @@ class Translator:
     def _measured(self, line: Line, response: Response, block: Fields, place: int) -> bool:
         """Whether the block is new in its response. While the model still speaks, its length may have to stand for a count."""
         kind = string(block, "type")
-        if kind not in _SPOKEN or not response.new((kind, string(block, _SPOKEN[kind]) or f"{line.id}:{place}")):
+        if kind not in _SPOKEN or not response.new(
+            (kind, string(block, _SPOKEN[kind]) or f"{line.id}:{place}")
+        ):
             return False
         if type(line.message.get("stop_reason")) is not str:
             response.size += size_of(block.get("input" if kind in _CALLS else _SPOKEN[kind]))
         return True
 
     def _spent(self, line: Line, response: Response) -> Iterator[Fields]:
-        told = self._responses.update(response, line.message, agent=line.agent, sidechain=line.sidechain, pipe=line.pipe)
+        told = self._responses.update(
+            response, line.message, agent=line.agent, sidechain=line.sidechain, pipe=line.pipe
+        )
         yield from self._used(line, told)
 
     def _used(self, line: Line, told: Iterable[Fields]) -> Iterator[Fields]:
@@ -192,13 +242,21 @@ class Translator:
         if not self._seen.new(("call", step, call)):
             return
         arguments = block.get("input")
-        data: Fields = {"tool_name": string(block, "name"), "arguments": arguments if type(arguments) is dict else {}}
+        data: Fields = {
+            "tool_name": string(block, "name"),
+            "arguments": arguments if type(arguments) is dict else {},
+        }
         if step:
             data["step"] = step
         if (where := string(line.record, "cwd")) and where != self._cwd:
             # Its shell has gone elsewhere, and stays there; a subagent may work in a tree of its own.
             data["cwd"] = where
-        remember(self._calls, call, _Call(data["tool_name"], line.time, string(data["arguments"], "subagent_type")), OPEN)
+        remember(
+            self._calls,
+            call,
+            _Call(data["tool_name"], line.time, string(data["arguments"], "subagent_type")),
+            OPEN,
+        )
         yield self._event("tool_call", line.time, call, _of(line, data))
 
     def _user(self, line: Line, path: str) -> Iterator[Fields]:
@@ -220,10 +278,18 @@ class Translator:
     def _attachment(self, line: Line, path: str) -> Iterator[Fields]:
         """A prompt that was typed while the agent worked, and slipped in between its steps."""
         attachment = line.record.get("attachment")
-        if type(attachment) is not dict or attachment.get("type") != "queued_command" or attachment.get("commandMode", "prompt") != "prompt":
+        if (
+            type(attachment) is not dict
+            or attachment.get("type") != "queued_command"
+            or attachment.get("commandMode", "prompt") != "prompt"
+        ):
             return
         text = text_of(attachment.get("prompt"))
-        if text and is_persons({**line.record, **attachment}, line.sidechain, text) and self._seen.new(line.id):
+        if (
+            text
+            and is_persons({**line.record, **attachment}, line.sidechain, text)
+            and self._seen.new(line.id)
+        ):
             yield from self._begin(line, path)
             yield self._event("user_prompt", line.time, line.id, {"prompt": text})
 
@@ -240,11 +306,17 @@ class Translator:
         detail = line.record.get("toolUseResult", line.record.get("tool_use_result"))
         told: Fields = detail if type(detail) is dict else {}
         stopped = told.get("interrupted") is True
-        failed = block.get("is_error") is True or (type(content) is dict and string(content, "type").endswith("_error"))
+        failed = block.get("is_error") is True or (
+            type(content) is dict and string(content, "type").endswith("_error")
+        )
         data: Fields = {"tool_name": call.name if call else string(block, "name")}
         if failed or stopped:
             data |= result(text, self._max_result, "error")
-            data["reason"], code = ("interrupted", None) if stopped else reason(text, string(line.record, "toolDenialKind"))
+            data["reason"], code = (
+                ("interrupted", None)
+                if stopped
+                else reason(text, string(line.record, "toolDenialKind"))
+            )
             if code is not None:
                 data["exit_code"] = code
         else:
@@ -252,16 +324,22 @@ class Translator:
             data |= {"running": True} if goes_on(text, told) else {}
         kind = "error" if failed or stopped else "tool_result"
         since = call.time if call else None
-        yield self._event(kind, line.time, f"{answers or line.id}:{place}:result", _of(line, data), answers, since)
+        yield self._event(
+            kind, line.time, f"{answers or line.id}:{place}:result", _of(line, data), answers, since
+        )
         yield from self._agent_ended(line, answers, call, told)
 
-    def _agent_ended(self, line: Line, id: str, call: _Call | None, told: Fields) -> Iterator[Fields]:
+    def _agent_ended(
+        self, line: Line, id: str, call: _Call | None, told: Fields
+    ) -> Iterator[Fields]:
         """A call's result also ends the subagent that it started, unless that works on in the background."""
         if told.get("isAsync") is True or told.get("status") == "async_launched":
             return
         agent = string(told, "agentId")
         if agent and agent not in self._agents:
-            yield self._agent_starts(agent, call.time if call else line.time, call.kind if call else "", id)
+            yield self._agent_starts(
+                agent, call.time if call else line.time, call.kind if call else "", id
+            )
         yield from self._agent_stops(agent or id, line.time)
 
     def _progress(self, line: Line, path: str) -> Iterator[Fields]:
@@ -285,7 +363,10 @@ class Translator:
     def _api_failed(self, line: Line, text: str) -> Fields:
         """A request failed: the service's fault or the network's, and not the agent's."""
         said, status = api_error(line.record)
-        data = {**result(text or said or "the request failed", self._max_result, "error"), "reason": "api"}
+        data = {
+            **result(text or said or "the request failed", self._max_result, "error"),
+            "reason": "api",
+        }
         if status is not None:
             data["status"] = status
         return self._event("error", line.time, f"{line.id}:api", _of(line, data))
@@ -315,7 +396,9 @@ class Translator:
         if event.get("type") == "message_start" and type(message) is dict:
             remember(self._speaking, line.caller, string(message, "id"), OPEN)
         elif event.get("type") == "message_delta" and type(usage) is dict:
-            yield from self._used(line, self._responses.finish(self._speaking.get(line.caller, ""), usage))
+            yield from self._used(
+                line, self._responses.finish(self._speaking.get(line.caller, ""), usage)
+            )
 
     _HANDLERS: ClassVar[dict[str, Callable[[Any, Line, str], Iterator[Fields]]]] = {
         "assistant": _assistant,

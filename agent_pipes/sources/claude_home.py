@@ -15,7 +15,16 @@ import orjson
 from agent_pipes.event import Fields, objects
 from agent_pipes.memory import remember
 from agent_pipes.pattern import pattern
-from agent_pipes.process import Identity, alive, all_processes, began, command_line, cwd, identify, user
+from agent_pipes.process import (
+    Identity,
+    alive,
+    all_processes,
+    began,
+    command_line,
+    cwd,
+    identify,
+    user,
+)
 from agent_pipes.sources import Session
 from agent_pipes.sources.fields import string, time_of
 from agent_pipes.sources.looking import Look, lately
@@ -50,7 +59,9 @@ def sessions() -> Iterator[Session]:
                         head = _head(Path(entry.path), about)
                         name = entry.name.removesuffix(".jsonl")
                         known.add(name)
-                        yield Session("claude", name, head.cwd, Path(entry.path), head.started, about.st_mtime)
+                        yield Session(
+                            "claude", name, head.cwd, Path(entry.path), head.started, about.st_mtime
+                        )
     for live in _registry():
         if live.session not in known:
             path = live.root / "projects" / slug(live.cwd) / f"{live.session}.jsonl"
@@ -60,7 +71,11 @@ def sessions() -> Iterator[Session]:
 def files(session: Session) -> list[Path]:
     """The session's transcript, then those of its subagents: beneath it, or beside it as version 2.0 wrote them."""
     beneath = session.path.with_suffix("") / "subagents"
-    return [session.path, *sorted(_beneath(beneath)), *(path for path, of in _beside(session.path.parent) if of == session.id)]
+    return [
+        session.path,
+        *sorted(_beneath(beneath)),
+        *(path for path, of in _beside(session.path.parent) if of == session.id),
+    ]
 
 
 def folders(session: Session) -> list[Path]:
@@ -103,7 +118,14 @@ def successor(session: Session) -> Session | None:
         if live.identity == identity and live.session != session.id:
             path = session.path.parent / f"{live.session}.jsonl"
             # A process stays with the project it began in, except where /resume was given a session of another one.
-            path = next((each for each in sorted(live.root.glob(f"projects/*/{live.session}.jsonl")) if not path.exists()), path)
+            path = next(
+                (
+                    each
+                    for each in sorted(live.root.glob(f"projects/*/{live.session}.jsonl"))
+                    if not path.exists()
+                ),
+                path,
+            )
             return Session("claude", live.session, live.cwd, path, live.started, live.modified)
     return None
 
@@ -144,8 +166,16 @@ class _Live:
 def _registry(session: str = "") -> list[_Live]:
     """What the registry says that is believed: all of it, or what it says of `session`."""
     # As long as no entry changes, only the processes can.
-    said = tuple((entry.path, about.st_ino, about.st_mtime_ns, about.st_size) for root in roots() for entry, about in _registered(root))
-    return [live for live in _entries_now(said) if (not session or live.session == session) and alive(live.identity)]
+    said = tuple(
+        (entry.path, about.st_ino, about.st_mtime_ns, about.st_size)
+        for root in roots()
+        for entry, about in _registered(root)
+    )
+    return [
+        live
+        for live in _entries_now(said)
+        if (not session or live.session == session) and alive(live.identity)
+    ]
 
 
 def _registered(root: Path) -> Iterator[tuple["os.DirEntry[str]", os.stat_result]]:
@@ -190,7 +220,11 @@ def _believed(root: Path, entry: "os.DirEntry[str]", about: os.stat_result) -> I
 def _is_claude_in(pid: int, directory: str) -> bool:
     """Whether the process is ours, Claude Code, and works in `directory`."""
     where = cwd(pid)
-    if not where or not os.path.isabs(directory) or os.path.realpath(directory) != os.path.realpath(where):
+    if (
+        not where
+        or not os.path.isabs(directory)
+        or os.path.realpath(directory) != os.path.realpath(where)
+    ):
         return False
     return user(pid) == os.getuid() and is_claude(_program(pid), command_line(pid))
 
@@ -252,7 +286,11 @@ def _started(said: Fields) -> float:
 
 def _directories() -> set[str]:
     """The directories that a Claude Code of ours works in."""
-    pids = [pid for pid in all_processes() if user(pid) == os.getuid() and is_claude(_program(pid), command_line(pid))]
+    pids = [
+        pid
+        for pid in all_processes()
+        if user(pid) == os.getuid() and is_claude(_program(pid), command_line(pid))
+    ]
     return {os.path.realpath(where) for pid in pids if (where := cwd(pid))}
 
 
@@ -264,9 +302,13 @@ def _unregistered(session: Session) -> Identity | None:
     root = next((root for root in roots() if root / "projects" == project.parent), None)
     if root is None or (root / "sessions").is_dir() or not session.cwd:
         return None
-    if not lately(session.modified) and os.path.realpath(session.cwd) not in _worked_in(tuple(roots())):
+    if not lately(session.modified) and os.path.realpath(session.cwd) not in _worked_in(
+        tuple(roots())
+    ):
         return None
-    changed = {entry.path: entry.stat().st_mtime for entry in _entries(project) if _is_transcript(entry)}
+    changed = {
+        entry.path: entry.stat().st_mtime for entry in _entries(project) if _is_transcript(entry)
+    }
     modified = changed.get(str(session.path))
     if modified is None or modified < max(changed.values()):
         return None
@@ -318,7 +360,11 @@ def _is_transcript(entry: "os.DirEntry[str]") -> bool:
 
 def _is_subagents(entry: "os.DirEntry[str]") -> bool:
     # A link there is none of the client's, and would lead the reader anywhere.
-    return entry.name.startswith("agent-") and entry.name.endswith(".jsonl") and entry.is_file(follow_symlinks=False)
+    return (
+        entry.name.startswith("agent-")
+        and entry.name.endswith(".jsonl")
+        and entry.is_file(follow_symlinks=False)
+    )
 
 
 def _beneath(folder: Path, depth: int = 4) -> Iterator[Path]:

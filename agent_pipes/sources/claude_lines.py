@@ -7,7 +7,19 @@ from agent_pipes.pattern import pattern
 from agent_pipes.sources.fields import string, time_of
 
 _CONVERSATION = frozenset({"user", "assistant", "system", "progress", "attachment"})
-_BESIDE = frozenset({"queue-operation", "last-prompt", "ai-title", "custom-title", "agent-name", "mode", "permission-mode", "atis-latch", "pr-link"})
+_BESIDE = frozenset(
+    {
+        "queue-operation",
+        "last-prompt",
+        "ai-title",
+        "custom-title",
+        "agent-name",
+        "mode",
+        "permission-mode",
+        "atis-latch",
+        "pr-link",
+    }
+)
 
 
 def recognises(record: Fields) -> bool:
@@ -27,7 +39,9 @@ def recognises(record: Fields) -> bool:
     if "systemPayload" in record or (type(message) is dict and "parts" in message):
         # Qwen Code keeps its sessions in much the same form.
         return False
-    return kind in _CONVERSATION and (type(message) is dict or "uuid" in record or type(record.get("data")) is dict)
+    return kind in _CONVERSATION and (
+        type(message) is dict or "uuid" in record or type(record.get("data")) is dict
+    )
 
 
 class Line:
@@ -59,10 +73,19 @@ class Line:
     def inlined(self) -> "Line | None":
         """The subagent's line that this one copies, as versions 2.1.0 to 2.1.6x do beside the subagent's own file."""
         data = self.record.get("data")
-        inner = data.get("message") if type(data) is dict and data.get("type") == "agent_progress" else None
+        inner = (
+            data.get("message")
+            if type(data) is dict and data.get("type") == "agent_progress"
+            else None
+        )
         if type(inner) is not dict or type(data) is not dict:
             return None
-        line = Line({"sessionId": self.record.get("sessionId"), "cwd": self.record.get("cwd"), **inner}, self.id, self.time, "")
+        line = Line(
+            {"sessionId": self.record.get("sessionId"), "cwd": self.record.get("cwd"), **inner},
+            self.id,
+            self.time,
+            "",
+        )
         line.caller = string(self.record, "parentToolUseID")
         line.agent = string(data, "agentId") or line.caller
         line.sidechain = True
@@ -70,8 +93,18 @@ class Line:
 
 
 _HARNESS = (
-    "<command-", "<local-command", "<bash-", "<task-notification", "<system-reminder", "<user-prompt-submit-hook", "<agent-message",
-    "<teammate-message", "<channel", "[Request interrupted", "Stop hook feedback", "Caveat: The messages below",
+    "<command-",
+    "<local-command",
+    "<bash-",
+    "<task-notification",
+    "<system-reminder",
+    "<user-prompt-submit-hook",
+    "<agent-message",
+    "<teammate-message",
+    "<channel",
+    "[Request interrupted",
+    "Stop hook feedback",
+    "Caveat: The messages below",
     "This session is being continued from a previous conversation",
 )
 """How texts begin that no person typed to the agent, where the line itself does not say so."""
@@ -79,16 +112,31 @@ _HARNESS = (
 
 def is_persons(record: Fields, sidechain: bool, text: str) -> bool:
     """Whether a user's line is a prompt by a person: newer versions say so themselves."""
-    if any(record.get(key) is True for key in ("isMeta", "isCompactSummary", "isVisibleInTranscriptOnly", "turnCompanion", "isSynthetic")):
+    if any(
+        record.get(key) is True
+        for key in (
+            "isMeta",
+            "isCompactSummary",
+            "isVisibleInTranscriptOnly",
+            "turnCompanion",
+            "isSynthetic",
+        )
+    ):
         return False
     origin = record.get("origin")
     if type(origin) is dict and type(origin.get("kind")) is str:
         return bool(origin["kind"] == "human")
-    return not sidechain and record.get("promptSource") != "system" and not text.lstrip().startswith(_HARNESS)
+    return (
+        not sidechain
+        and record.get("promptSource") != "system"
+        and not text.lstrip().startswith(_HARNESS)
+    )
 
 
 _REFUSED = "The user doesn't want to "
-_SIBLING = pattern(r"(?:<tool_use_error>)?(?:Sibling tool call errored|Cancelled: parallel tool call)")
+_SIBLING = pattern(
+    r"(?:<tool_use_error>)?(?:Sibling tool call errored|Cancelled: parallel tool call)"
+)
 _EXIT = pattern(r"Exit code (-?\d{1,9})\b")
 
 
@@ -106,7 +154,10 @@ def reason(text: str, denial: str) -> tuple[str, int | None]:
         return "rejected" if denial.startswith("user") else "tool", None
     if text.startswith(_REFUSED):
         return "rejected", None
-    if "[Request interrupted by user" in text or "Streaming fallback - tool execution discarded" in text[:200]:
+    if (
+        "[Request interrupted by user" in text
+        or "Streaming fallback - tool execution discarded" in text[:200]
+    ):
         return "interrupted", None
     if _SIBLING.match(text):
         return "sibling", None
@@ -116,13 +167,19 @@ def reason(text: str, denial: str) -> tuple[str, int | None]:
 
 def goes_on(text: str, told: Fields) -> bool:
     """Whether the command of a result goes on beyond it, in the background. `told` is the line's `toolUseResult`."""
-    return bool(string(told, "backgroundTaskId")) or text.startswith("Command running in background with ID")
+    return bool(string(told, "backgroundTaskId")) or text.startswith(
+        "Command running in background with ID"
+    )
 
 
 def api_error(record: Fields) -> tuple[str, int | None]:
     """The message of a failed request, which lies at several depths, and its HTTP status."""
     error: Any = record.get("error")
-    status = error.get("status") if type(error) is dict else record.get("apiErrorStatus", record.get("error_status"))
+    status = (
+        error.get("status")
+        if type(error) is dict
+        else record.get("apiErrorStatus", record.get("error_status"))
+    )
     for _ in range(4):
         if type(error) is not dict:
             break

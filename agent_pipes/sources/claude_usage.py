@@ -77,7 +77,9 @@ class Responses:
         """A response without an id of its own: each of its lines counts, under the line's."""
         return Response(id)
 
-    def update(self, response: Response, message: Fields, *, agent: str, sidechain: bool, pipe: bool) -> list[Fields]:
+    def update(
+        self, response: Response, message: Fields, *, agent: str, sidechain: bool, pipe: bool
+    ) -> list[Fields]:
         """What a line of the response tells anew: the data of its llm_response, none where nothing has changed.
 
         The main thread's line is better than a sidechain's copy of it, one with the reason why the model stopped is
@@ -88,7 +90,12 @@ class Responses:
         if type(recorded) is not dict or model == "<synthetic>":
             return []
         final = type(message.get("stop_reason")) is str
-        if final and response.final and response.rank[0] is not sidechain and written(recorded) == written(response.recorded):
+        if (
+            final
+            and response.final
+            and response.rank[0] is not sidechain
+            and written(recorded) == written(response.recorded)
+        ):
             return []
         told: list[Fields] = []
         rank = (not sidechain, final, _total(recorded))
@@ -105,7 +112,13 @@ class Responses:
             for place, iteration in enumerate(_compactions(recorded)):
                 # The request that compacted the context is billed, and the usage around it leaves it out.
                 told += self._say(response, f"{response.id}/compaction{place or ''}", iteration)
-        told += self._say(response, response.id, response.recorded, estimate=not response.final and not self._recorded, pipe=pipe)
+        told += self._say(
+            response,
+            response.id,
+            response.recorded,
+            estimate=not response.final and not self._recorded,
+            pipe=pipe,
+        )
         return told
 
     def finish(self, id: str, usage: Fields) -> list[Fields]:
@@ -113,9 +126,17 @@ class Responses:
         response = self._responses.get(id)
         if response is None or not response.recorded or response.final:
             return []
-        told = {key: value for key, value in usage.items() if key not in _COUNTS or _count(usage, key)}
-        message = {"usage": {**response.recorded, **told}, "model": response.model, "stop_reason": "told"}
-        return self.update(response, message, agent=response.agent, sidechain=not response.rank[0], pipe=True)
+        told = {
+            key: value for key, value in usage.items() if key not in _COUNTS or _count(usage, key)
+        }
+        message = {
+            "usage": {**response.recorded, **told},
+            "model": response.model,
+            "stop_reason": "told",
+        }
+        return self.update(
+            response, message, agent=response.agent, sidechain=not response.rank[0], pipe=True
+        )
 
     def settle(self, totals: object) -> Iterator[Fields]:
         """The run's totals by model (`modelUsage` of a `result` line, since the process began) correct what was estimated.
@@ -128,9 +149,14 @@ class Responses:
         for total in totals.values():
             if type(total) is not dict:
                 continue
-            prompt = tuple(_count(total, key) for key in ("inputTokens", "cacheReadInputTokens", "cacheCreationInputTokens"))
+            prompt = tuple(
+                _count(total, key)
+                for key in ("inputTokens", "cacheReadInputTokens", "cacheCreationInputTokens")
+            )
             for piped in self._piped.values():
-                if len(piped) <= SETTLED and prompt == tuple(sum(_count(each.recorded, key) for each in piped) for key in _PROMPT):
+                if len(piped) <= SETTLED and prompt == tuple(
+                    sum(_count(each.recorded, key) for each in piped) for key in _PROMPT
+                ):
                     yield from self._share(_count(total, "outputTokens"), piped)
                     break
 
@@ -148,7 +174,15 @@ class Responses:
             response.recorded = {**response.recorded, "output_tokens": share}
             yield from self._say(response, response.id, response.recorded)
 
-    def _say(self, response: Response, id: str, recorded: Fields, *, estimate: bool = False, pipe: bool = False) -> list[Fields]:
+    def _say(
+        self,
+        response: Response,
+        id: str,
+        recorded: Fields,
+        *,
+        estimate: bool = False,
+        pipe: bool = False,
+    ) -> list[Fields]:
         data: Fields = {"model": response.model, "response_id": id, "usage": usage_of(recorded)}
         for key, usual in _BILLED.items():
             value = recorded.get(key)
@@ -175,7 +209,11 @@ def _total(recorded: Fields) -> int:
     return sum([_count(recorded, key) for key in _COUNTS])
 
 
-_BILLED = {"speed": ("standard",), "service_tier": ("standard",), "inference_geo": ("not_available",)}
+_BILLED = {
+    "speed": ("standard",),
+    "service_tier": ("standard",),
+    "inference_geo": ("not_available",),
+}
 """What else the price depends on, and the values that change nothing."""
 
 
@@ -190,7 +228,10 @@ def usage_of(recorded: Fields) -> dict[str, int]:
     written = max(_count(recorded, "cache_creation_input_tokens"), hour + minutes)
     read = _count(recorded, "cache_read_input_tokens")
     details = recorded.get("output_tokens_details")
-    usage = {"input_tokens": _count(recorded, "input_tokens") + written + read, "output_tokens": _count(recorded, "output_tokens")}
+    usage = {
+        "input_tokens": _count(recorded, "input_tokens") + written + read,
+        "output_tokens": _count(recorded, "output_tokens"),
+    }
     if read:
         usage["cache_read_input_tokens"] = read
     if written:
@@ -219,7 +260,11 @@ def _stand_in(data: Fields, size: int, pipe: bool) -> None:
 
 def _compactions(recorded: Fields) -> list[Fields]:
     iterations = recorded.get("iterations")
-    return [each for each in iterations if type(each) is dict and each.get("type") == "compaction"] if type(iterations) is list else []
+    return (
+        [each for each in iterations if type(each) is dict and each.get("type") == "compaction"]
+        if type(iterations) is list
+        else []
+    )
 
 
 def _count(fields: Fields, key: str) -> int:

@@ -5,11 +5,33 @@ from collections.abc import Iterator
 from agent_pipes.event import Fields
 from agent_pipes.pattern import pattern
 from agent_pipes.sources.codex_exec import KINDS, Run
-from agent_pipes.sources.codex_home import active, closed, control, files, folders, process, sessions
+from agent_pipes.sources.codex_home import (
+    active,
+    closed,
+    control,
+    files,
+    folders,
+    process,
+    sessions,
+)
 from agent_pipes.sources.codex_thread import Thread
 from agent_pipes.sources.fields import time_of
 
-__all__ = ["HOW", "MARKER", "NAME", "Translator", "active", "closed", "control", "files", "folders", "matters", "process", "recognises", "sessions"]
+__all__ = [
+    "HOW",
+    "MARKER",
+    "NAME",
+    "Translator",
+    "active",
+    "closed",
+    "control",
+    "files",
+    "folders",
+    "matters",
+    "process",
+    "recognises",
+    "sessions",
+]
 
 NAME = "codex"
 
@@ -19,10 +41,18 @@ HOW = "fd"
 MARKER = "CODEX_SESSION_ID"
 """The variable that everything a session starts has in its environment, with the session's id."""
 
-_LINES = frozenset({
-    "session_meta", "turn_context", "response_item", "event_msg", "compacted", "world_state", "token_usage_record",
-    "inter_agent_communication_metadata",
-})
+_LINES = frozenset(
+    {
+        "session_meta",
+        "turn_context",
+        "response_item",
+        "event_msg",
+        "compacted",
+        "world_state",
+        "token_usage_record",
+        "inter_agent_communication_metadata",
+    }
+)
 
 _UNTOLD = pattern(
     rb'\{"timestamp":"[^"]*",(?:"ordinal":\d+,)?"type":"(?:'
@@ -52,7 +82,9 @@ def recognises(record: Fields) -> bool:
         return type(record.get("payload")) is dict and type(record.get("timestamp")) is str
     if kind.startswith("item."):
         return kind in KINDS and type(record.get("item")) is dict
-    return kind in ("turn.started", "turn.completed", "turn.failed") or (kind == "thread.started" and type(record.get("thread_id")) is str)
+    return kind in ("turn.started", "turn.completed", "turn.failed") or (
+        kind == "thread.started" and type(record.get("thread_id")) is str
+    )
 
 
 class Translator:

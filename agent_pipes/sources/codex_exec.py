@@ -4,13 +4,30 @@ import shlex
 from collections.abc import Iterator
 
 from agent_pipes.event import Fields
-from agent_pipes.sources.codex_lines import command_of, ended_of, event, failure, outcome, patch_of, tool_of
+from agent_pipes.sources.codex_lines import (
+    command_of,
+    ended_of,
+    event,
+    failure,
+    outcome,
+    patch_of,
+    tool_of,
+)
 from agent_pipes.sources.codex_usage import NOTHING, counts
 from agent_pipes.sources.fields import string, text_of, within
 
-KINDS = frozenset({
-    "thread.started", "turn.started", "turn.completed", "turn.failed", "item.started", "item.updated", "item.completed", "error",
-})
+KINDS = frozenset(
+    {
+        "thread.started",
+        "turn.started",
+        "turn.completed",
+        "turn.failed",
+        "item.started",
+        "item.updated",
+        "item.completed",
+        "error",
+    }
+)
 """The types of its lines."""
 
 
@@ -49,7 +66,9 @@ class Run:
         elif kind == "error":
             yield from self._failed(string(record, "message"), time)
 
-    def _event(self, event_type: str, time: float, key: str, data: Fields, parent: str = "") -> Fields:
+    def _event(
+        self, event_type: str, time: float, key: str, data: Fields, parent: str = ""
+    ) -> Fields:
         return event(event_type, time, self.session, key, data, parent)
 
     def _started(self, item: Fields, time: float) -> Iterator[Fields]:
@@ -63,7 +82,9 @@ class Run:
     def _completed(self, item: Fields, time: float) -> Iterator[Fields]:
         key = string(item, "id")
         if string(item, "type") == "agent_message":
-            yield self._event("assistant_response", time, f"{key}:{self._turn}", {"text": string(item, "text")})
+            yield self._event(
+                "assistant_response", time, f"{key}:{self._turn}", {"text": string(item, "text")}
+            )
             return
         # What is quick comes with its end alone.
         yield from self._started(item, time)
@@ -78,7 +99,10 @@ class Run:
         while self._open:
             key = next(iter(self._open))
             name = self._open.pop(key)
-            data = {"tool_name": name, **failure("the turn ended before the call did", "interrupted", self._max_result)}
+            data = {
+                "tool_name": name,
+                **failure("the turn ended before the call did", "interrupted", self._max_result),
+            }
             yield self._event("error", time, f"{key}:result", data, key)
 
     def _used(self, record: Fields, time: float) -> Iterator[Fields]:
@@ -91,14 +115,24 @@ class Run:
         if used.prompt or used.output:
             self._responses += 1
             response = f"{self.session}#{self._responses}"
-            yield self._event("llm_response", time, response, {"model": "", "response_id": response, "usage": used.usage()})
+            yield self._event(
+                "llm_response",
+                time,
+                response,
+                {"model": "", "response_id": response, "usage": used.usage()},
+            )
 
     def _failed(self, message: str, time: float) -> Iterator[Fields]:
         """A request has failed: for now, or for good, which is told twice."""
         if message and message != self._failure:
             self._failure = message
             self._failures += 1
-            yield self._event("error", time, f"{self.session}:failure:{self._failures}", failure(message, "api", self._max_result))
+            yield self._event(
+                "error",
+                time,
+                f"{self.session}:failure:{self._failures}",
+                failure(message, "api", self._max_result),
+            )
 
 
 def _call(item: Fields) -> tuple[str, Fields] | None:
@@ -108,15 +142,27 @@ def _call(item: Fields) -> tuple[str, Fields] | None:
         return "exec_command", {"cmd": _command(string(item, "command"))}
     if kind == "file_change":
         # What has changed is not told. Its item's number keeps two changes of one file apart.
-        changes = [change for change in item["changes"] if type(change) is dict] if type(item.get("changes")) is list else []
+        changes = (
+            [change for change in item["changes"] if type(change) is dict]
+            if type(item.get("changes")) is list
+            else []
+        )
         untold = f"@@ {string(item, 'id')}"
-        return "apply_patch", {"input": patch_of([(string(change, "path"), string(change, "kind"), untold) for change in changes])}
+        return "apply_patch", {
+            "input": patch_of(
+                [(string(change, "path"), string(change, "kind"), untold) for change in changes]
+            )
+        }
     if kind == "mcp_tool_call":
-        return tool_of(f"mcp__{string(item, 'server')}", string(item, "tool")), within(item, "arguments")
+        return tool_of(f"mcp__{string(item, 'server')}", string(item, "tool")), within(
+            item, "arguments"
+        )
     if kind == "web_search":
         return "web_search", within(item, "action") or {"query": string(item, "query")}
     if kind == "collab_tool_call":
-        return string(item, "tool"), {key: item[key] for key in ("prompt", "receiver_thread_ids") if key in item}
+        return string(item, "tool"), {
+            key: item[key] for key in ("prompt", "receiver_thread_ids") if key in item
+        }
     return None
 
 

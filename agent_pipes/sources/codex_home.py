@@ -58,10 +58,18 @@ class Meta:
         spawn = within(within(source, "subagent"), "thread_spawn")
         parent = string(payload, "parent_thread_id") or string(spawn, "parent_thread_id")
         own = string(payload, "id") or string(payload, "session_id")
-        child = bool(parent) or "subagent" in source or string(payload, "thread_source") == "subagent"
+        child = (
+            bool(parent) or "subagent" in source or string(payload, "thread_source") == "subagent"
+        )
         session = (string(payload, "session_id") or parent or own) if child else own
-        role = string(payload, "agent_role") or string(spawn, "agent_role") or string(spawn, "agent_nickname")
-        return Meta(own, session, parent, child, role, string(payload, "cwd"), time_of(payload, 0.0))
+        role = (
+            string(payload, "agent_role")
+            or string(spawn, "agent_role")
+            or string(spawn, "agent_nickname")
+        )
+        return Meta(
+            own, session, parent, child, role, string(payload, "cwd"), time_of(payload, 0.0)
+        )
 
 
 def sessions() -> Iterator[Session]:
@@ -84,12 +92,19 @@ def files(session: Session) -> list[Path]:
     folders = _days(session.started, modified) if session.started else []
     if session.path.parent.name == _ARCHIVE:
         folders.append(session.path.parent)
-    found = [(path, meta) for path, _ in _rollouts(*folders) if path != session.path and (meta := _meta(path)) and meta.child]
+    found = [
+        (path, meta)
+        for path, _ in _rollouts(*folders)
+        if path != session.path and (meta := _meta(path)) and meta.child
+    ]
     family = {session.id}
     for _, meta in sorted(found, key=lambda each: each[0].name):
         if meta.session == session.id or meta.parent in family:
             family.add(meta.id)
-    return [session.path, *sorted((path for path, meta in found if meta.id in family), key=lambda path: path.name)]
+    return [
+        session.path,
+        *sorted((path for path, meta in found if meta.id in family), key=lambda path: path.name),
+    ]
 
 
 def folders(session: Session) -> list[Path]:
@@ -152,7 +167,11 @@ def _may_be_open(path: Path, modified: float) -> bool:
     """Whether somebody seems to hold the file. Where that takes a look for each file, a session of old is not asked about."""
     found = _open(home())
     file = path.stat()
-    return (file.st_dev, file.st_ino) in found if found is not None else modified > time.time() - LONG_AGO
+    return (
+        (file.st_dev, file.st_ino) in found
+        if found is not None
+        else modified > time.time() - LONG_AGO
+    )
 
 
 def _is_shared(identity: Identity) -> bool:

@@ -9,9 +9,16 @@ from agent_pipes.sources import result
 from agent_pipes.sources.fields import number, string, text_of, within
 
 
-def event(event_type: str, time: float, session: str, key: str, data: Fields, parent: str = "") -> Fields:
+def event(
+    event_type: str, time: float, session: str, key: str, data: Fields, parent: str = ""
+) -> Fields:
     """An event, as the vocabulary has it, of the id `key`."""
-    fields: Fields = {"event_type": event_type, "timestamp": time, "event_id": key, "session_id": session}
+    fields: Fields = {
+        "event_type": event_type,
+        "timestamp": time,
+        "event_id": key,
+        "session_id": session,
+    }
     if parent:
         fields["parent_id"] = parent
     fields["data"] = data
@@ -51,13 +58,20 @@ def arguments_of(value: object) -> Fields:
 def command_of(command: object) -> str:
     """The command that a shell was given (`bash -lc COMMAND`), else all words of it."""
     words = [word for word in command if type(word) is str] if type(command) is list else []
-    return words[2] if len(words) == 3 and words[1] in ("-lc", "-c", "-Command", "/c") else " ".join(words)
+    return (
+        words[2]
+        if len(words) == 3 and words[1] in ("-lc", "-c", "-Command", "/c")
+        else " ".join(words)
+    )
 
 
 def patch_of(changes: list[tuple[str, str, str]]) -> str:
     """Changes of files, each a path, a kind and what changes, in the words in which the model asks for them."""
     verbs = {"add": "Add", "delete": "Delete"}
-    files = "".join(f"*** {verbs.get(kind, 'Update')} File: {path}\n{diff.rstrip()}\n" for path, kind, diff in changes)
+    files = "".join(
+        f"*** {verbs.get(kind, 'Update')} File: {path}\n{diff.rstrip()}\n"
+        for path, kind, diff in changes
+    )
     return f"*** Begin Patch\n{files}*** End Patch"
 
 
@@ -65,7 +79,11 @@ def tool_of(namespace: str, name: str) -> str:
     """A tool's name: of an MCP server's with the server's in front, as older versions wrote it."""
     if not namespace.startswith("mcp__"):
         return name
-    return f"{namespace}{name}" if namespace.endswith("_") or name.startswith("_") else f"{namespace}__{name}"
+    return (
+        f"{namespace}{name}"
+        if namespace.endswith("_") or name.startswith("_")
+        else f"{namespace}__{name}"
+    )
 
 
 @dataclass(slots=True)
@@ -90,9 +108,17 @@ def ended_of(item: Fields) -> Ended:
     status = string(item, "status")
     outcome = within(item, "result")
     reply = within(outcome, "Ok") or outcome
-    failed = status == "failed" or item.get("success") is False or "Err" in outcome or reply.get("isError") is True or bool(item.get("error"))
+    failed = (
+        status == "failed"
+        or item.get("success") is False
+        or "Err" in outcome
+        or reply.get("isError") is True
+        or bool(item.get("error"))
+    )
     declined = status == "declined"
-    return Ended(code if type(code) is int and not declined else None, failed, declined, _took(item))
+    return Ended(
+        code if type(code) is int and not declined else None, failed, declined, _took(item)
+    )
 
 
 def _took(item: Fields) -> float | None:
@@ -124,7 +150,12 @@ class Outcome:
 
     def said(self, tool: str, limit: int) -> tuple[str, Fields]:
         """The type and the data of the event that says so. The size is that of the whole; the digest is of `same`."""
-        data = {"tool_name": tool, **result(self.text, limit, "error" if self.reason else "result", tool=tool, same=self.same)}
+        data = {
+            "tool_name": tool,
+            **result(
+                self.text, limit, "error" if self.reason else "result", tool=tool, same=self.same
+            ),
+        }
         if self.code is not None:
             data["exit_code"] = self.code
         if self.running:
@@ -134,18 +165,48 @@ class Outcome:
         return ("error" if self.reason else "tool_result"), data
 
 
-_VARYING = ("Chunk ID: ", "Wall time", "Process running with session ID ", "Script running with cell ID ")
+_VARYING = (
+    "Chunk ID: ",
+    "Wall time",
+    "Process running with session ID ",
+    "Script running with cell ID ",
+)
 _CONSTANT = (
-    "Process exited with code ", "Exit code: ", "Original token count: ", "Total output lines: ",
-    "Script completed", "Script failed", "Script terminated",
+    "Process exited with code ",
+    "Exit code: ",
+    "Original token count: ",
+    "Total output lines: ",
+    "Script completed",
+    "Script failed",
+    "Script terminated",
 )
 _CODE = ("Process exited with code ", "Exit code: ")
 _RUNNING = ("Process running with session ID ", "Script running with cell ID ")
 
-_HEADED = frozenset({"exec_command", "write_stdin", "shell", "shell_command", "local_shell", "unified_exec", "apply_patch", "exec", "wait"})
+_HEADED = frozenset(
+    {
+        "exec_command",
+        "write_stdin",
+        "shell",
+        "shell_command",
+        "local_shell",
+        "unified_exec",
+        "apply_patch",
+        "exec",
+        "wait",
+    }
+)
 """The tools whose results begin with a header: one without it is a refusal to run at all."""
 
-_REFUSALS = ("unsupported ", "failed to ", "unable to ", "err: ", "error: ", "Error: ", "tool call error")
+_REFUSALS = (
+    "unsupported ",
+    "failed to ",
+    "unable to ",
+    "err: ",
+    "error: ",
+    "Error: ",
+    "tool call error",
+)
 """How results of the other tools begin that say why there is none."""
 
 
@@ -185,7 +246,11 @@ def _reason(head: list[str], body: str, code: int | None, beside: Ended, refusab
         return "tool"
     if head or code is not None or not body:
         return ""
-    return "tool" if (refusable and not body.startswith("Success.")) or body.startswith(_REFUSALS) else ""
+    return (
+        "tool"
+        if (refusable and not body.startswith("Success.")) or body.startswith(_REFUSALS)
+        else ""
+    )
 
 
 def _unwrapped(output: object) -> tuple[str, int | None]:
@@ -233,7 +298,17 @@ def _milliseconds(line: str) -> float | None:
     return round(seconds * 1000, 3) if 0 <= seconds < 1e9 and words[1:] == ["seconds"] else None
 
 
-CALLS = frozenset({"CommandExecution", "FileChange", "McpToolCall", "DynamicToolCall", "CollabAgentToolCall", "WebSearch", "Extension"})
+CALLS = frozenset(
+    {
+        "CommandExecution",
+        "FileChange",
+        "McpToolCall",
+        "DynamicToolCall",
+        "CollabAgentToolCall",
+        "WebSearch",
+        "Extension",
+    }
+)
 """The turn items that are calls."""
 
 
@@ -241,30 +316,81 @@ def call_of(item: Fields) -> tuple[str, Fields, object]:
     """The call that a turn item tells of: its tool, its arguments, and its result."""
     kind = string(item, "type")
     if kind == "CommandExecution":
-        arguments = {"cmd": command_of(item.get("command")), "workdir": string(item, "cwd").removeprefix("file://")}
+        arguments = {
+            "cmd": command_of(item.get("command")),
+            "workdir": string(item, "cwd").removeprefix("file://"),
+        }
         return "exec_command", arguments, string(item, "aggregated_output")
     if kind == "FileChange":
-        changes = [(path, change) for path, change in within(item, "changes").items() if type(change) is dict]
-        diffs = [(path, string(change, "type"), string(change, "unified_diff") or string(change, "content")) for path, change in changes]
-        return "apply_patch", {"input": patch_of(diffs)}, string(item, "stdout") or string(item, "stderr")
+        changes = [
+            (path, change)
+            for path, change in within(item, "changes").items()
+            if type(change) is dict
+        ]
+        diffs = [
+            (
+                path,
+                string(change, "type"),
+                string(change, "unified_diff") or string(change, "content"),
+            )
+            for path, change in changes
+        ]
+        return (
+            "apply_patch",
+            {"input": patch_of(diffs)},
+            string(item, "stdout") or string(item, "stderr"),
+        )
     if kind == "McpToolCall":
         outcome = within(item, "result")
         content = (within(outcome, "Ok") or outcome).get("content")
         problem = item.get("error") or outcome.get("Err")
-        said = string(problem, "message") if type(problem) is dict else problem if type(problem) is str else content
-        return tool_of(f"mcp__{string(item, 'server')}", string(item, "tool")), within(item, "arguments"), said
+        said = (
+            string(problem, "message")
+            if type(problem) is dict
+            else problem
+            if type(problem) is str
+            else content
+        )
+        return (
+            tool_of(f"mcp__{string(item, 'server')}", string(item, "tool")),
+            within(item, "arguments"),
+            said,
+        )
     if kind == "WebSearch":
         return "web_search", within(item, "action") or {"query": string(item, "query")}, ""
     if kind == "Extension":
-        return string(item, "kind") or "extension", within(item, "action") or {"query": string(item, "query")}, ""
+        return (
+            string(item, "kind") or "extension",
+            within(item, "action") or {"query": string(item, "query")},
+            "",
+        )
     if kind == "DynamicToolCall":
-        return tool_of(string(item, "namespace"), string(item, "tool")), within(item, "arguments"), item.get("content_items")
-    return string(item, "tool"), {key: item[key] for key in ("prompt", "receiver_thread_ids", "model") if key in item}, ""
+        return (
+            tool_of(string(item, "namespace"), string(item, "tool")),
+            within(item, "arguments"),
+            item.get("content_items"),
+        )
+    return (
+        string(item, "tool"),
+        {key: item[key] for key in ("prompt", "receiver_thread_ids", "model") if key in item},
+        "",
+    )
 
 
 _HARNESS = (
-    "<environment_context>", "<user_instructions>", "<INSTRUCTIONS>", "# AGENTS.md instructions", "<turn_aborted>", "<subagent_notification>",
-    "<skill>", "<user_shell_command>", "<permissions instructions>", "<user_action>", "<model_switch>", "<hook_prompt", "<collaboration_mode>",
+    "<environment_context>",
+    "<user_instructions>",
+    "<INSTRUCTIONS>",
+    "# AGENTS.md instructions",
+    "<turn_aborted>",
+    "<subagent_notification>",
+    "<skill>",
+    "<user_shell_command>",
+    "<permissions instructions>",
+    "<user_action>",
+    "<model_switch>",
+    "<hook_prompt",
+    "<collaboration_mode>",
 )
 """How texts begin that stand in the user's role and that no person typed to the agent."""
 

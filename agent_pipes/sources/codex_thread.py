@@ -76,16 +76,26 @@ class Thread:
     def ends_at(self, record: Fields) -> bool:
         """Whether another rollout begins with this line, as where several come on one pipe."""
         own = Meta.of(within(record, "payload")).id
-        return record.get("type") == "session_meta" and bool(self._id) and own != self._id and not self._copied
+        return (
+            record.get("type") == "session_meta"
+            and bool(self._id)
+            and own != self._id
+            and not self._copied
+        )
 
-    def _event(self, event_type: str, time: float, key: str, data: Fields, parent: str = "") -> Fields:
+    def _event(
+        self, event_type: str, time: float, key: str, data: Fields, parent: str = ""
+    ) -> Fields:
         if self._agent:
             data["agent_id"] = self._agent
         return lines.event(event_type, time, self.session, key, data, parent)
 
     def _named(self, payload: Fields, time: float, text: str) -> str:
         """An id for what has none of its own, the same whenever the rollout is read."""
-        return string(payload, "id") or digest(f"{self._id}\0{time}\0{text}".encode(errors="surrogatepass"))[:12]
+        return (
+            string(payload, "id")
+            or digest(f"{self._id}\0{time}\0{text}".encode(errors="surrogatepass"))[:12]
+        )
 
     def _begin(self, payload: Fields, time: float) -> Iterator[Fields]:
         # A fork's rollout may hold the heads of the threads it was copied from. Only the first is its own.
@@ -93,13 +103,22 @@ class Thread:
             return
         meta = Meta.of(payload)
         self._id = meta.id
-        self.session = self._root if meta.child and self._root and "session_id" not in payload else meta.session
+        self.session = (
+            self._root
+            if meta.child and self._root and "session_id" not in payload
+            else meta.session
+        )
         self._began = time
         created = lines.made(meta.id)
         self._born = time_of(payload, time) if created is None else created
         if meta.child:
             self._agent = meta.id
-            yield self._event("subagent_start", time, f"{meta.id}:start", {"agent_type": meta.role} if meta.role else {})
+            yield self._event(
+                "subagent_start",
+                time,
+                f"{meta.id}:start",
+                {"agent_type": meta.role} if meta.role else {},
+            )
         else:
             provenance = within(within(payload, "base_instructions"), "provenance")
             model = string(provenance, "model") if provenance.get("type") == "model" else ""
@@ -117,7 +136,10 @@ class Thread:
         """
         if not self._copied:
             return False
-        if kind in ("task_started", "turn_context") and (turn := lines.made(string(payload, "turn_id"))) is not None:
+        if (
+            kind in ("task_started", "turn_context")
+            and (turn := lines.made(string(payload, "turn_id"))) is not None
+        ):
             self._dated = True
             self._copied = turn < self._born
         elif not self._dated and time > self._began + 1.0:
@@ -139,7 +161,9 @@ class Thread:
             text = text_of(content)
             if lines.is_persons(payload, text):
                 self._prompts = [*self._prompts[-9:], text]
-                yield self._event("user_prompt", time, self._named(payload, time, text), {"prompt": text})
+                yield self._event(
+                    "user_prompt", time, self._named(payload, time, text), {"prompt": text}
+                )
 
     def _user_message(self, payload: Fields, time: float) -> Iterator[Fields]:
         """A person's prompt, which also stands in the conversation, mostly just before: there it may be another's.
@@ -156,7 +180,9 @@ class Thread:
         elif first and self._prompts:
             self._prompts.pop(0)
         else:
-            yield self._event("user_prompt", time, self._named(payload, time, text), {"prompt": text})
+            yield self._event(
+                "user_prompt", time, self._named(payload, time, text), {"prompt": text}
+            )
 
     # The calls.
 
@@ -166,33 +192,58 @@ class Thread:
 
     def _custom_tool_call(self, payload: Fields, time: float) -> Iterator[Fields]:
         content = payload.get("input")
-        yield from self._called(payload, time, string(payload, "name"), {"input": content if type(content) is str else text_of(content)})
+        yield from self._called(
+            payload,
+            time,
+            string(payload, "name"),
+            {"input": content if type(content) is str else text_of(content)},
+        )
 
     def _local_shell_call(self, payload: Fields, time: float) -> Iterator[Fields]:
         action = within(payload, "action")
-        yield from self._called(payload, time, "local_shell", {key: action[key] for key in action if key != "type"})
+        yield from self._called(
+            payload, time, "local_shell", {key: action[key] for key in action if key != "type"}
+        )
 
     def _tool_search_call(self, payload: Fields, time: float) -> Iterator[Fields]:
-        yield from self._called(payload, time, "tool_search", lines.arguments_of(payload.get("arguments")))
+        yield from self._called(
+            payload, time, "tool_search", lines.arguments_of(payload.get("arguments"))
+        )
 
     def _service_call(self, payload: Fields, time: float) -> Iterator[Fields]:
         """A call that the service carried out itself: it is over when it is told of."""
         name = string(payload, "type").removesuffix("_call")
         action = within(payload, "action")
         failed = payload.get("status") == "failed"
-        yield from self._whole(self._named(payload, time, text_of([action])), time, time, name, action, "", Ended(failed=failed))
+        yield from self._whole(
+            self._named(payload, time, text_of([action])),
+            time,
+            time,
+            name,
+            action,
+            "",
+            Ended(failed=failed),
+        )
 
-    def _called(self, payload: Fields, time: float, name: str, arguments: Fields) -> Iterator[Fields]:
+    def _called(
+        self, payload: Fields, time: float, name: str, arguments: Fields
+    ) -> Iterator[Fields]:
         key = string(payload, "call_id") or self._named(payload, time, name)
         if not self._new(key):
             return
         self._step = self._step or key
-        handle = f"cell {arguments.get('cell_id')}" if name == "wait" else str(arguments.get("session_id"))
+        handle = (
+            f"cell {arguments.get('cell_id')}"
+            if name == "wait"
+            else str(arguments.get("session_id"))
+        )
         started_by = self._running.get(handle, "")
         if len(self._open) >= OPEN:
             self._open.popitem(last=False)
         self._open[key] = _Call(name, time, self._step, started_by)
-        yield self._event("tool_call", time, key, {"tool_name": name, "arguments": arguments, "step": self._step})
+        yield self._event(
+            "tool_call", time, key, {"tool_name": name, "arguments": arguments, "step": self._step}
+        )
 
     def _new(self, key: str) -> bool:
         if key in self._seen:
@@ -210,9 +261,17 @@ class Thread:
         self._step = ""
         name = call.name if call else ""
         content = payload.get("output", payload.get("tools"))
-        yield from self._answered(key, time, name, outcome(name, content, self._ended.pop(key, None)), call.started_by if call else "")
+        yield from self._answered(
+            key,
+            time,
+            name,
+            outcome(name, content, self._ended.pop(key, None)),
+            call.started_by if call else "",
+        )
 
-    def _answered(self, key: str, time: float, name: str, what: Outcome, started_by: str = "") -> Iterator[Fields]:
+    def _answered(
+        self, key: str, time: float, name: str, what: Outcome, started_by: str = ""
+    ) -> Iterator[Fields]:
         event_type, data = what.said(name, self._max_result)
         if started_by:
             # A command that outlived its first call ends in a call that only waits for it: the failure is the first's.
@@ -226,11 +285,22 @@ class Thread:
             self._quiet = True
         yield event
 
-    def _whole(self, key: str, began: float, time: float, name: str, arguments: Fields, output: object, ended: Ended) -> Iterator[Fields]:
+    def _whole(
+        self,
+        key: str,
+        began: float,
+        time: float,
+        name: str,
+        arguments: Fields,
+        output: object,
+        ended: Ended,
+    ) -> Iterator[Fields]:
         """A call that is told of when it is over, with its result: one of the service's, or of a script's that was open then."""
         if self._new(key):
             data: Fields = {"tool_name": name, "arguments": arguments}
-            if step := next((call.step for call in reversed(self._open.values()) if call.time <= began), ""):
+            if step := next(
+                (call.step for call in reversed(self._open.values()) if call.time <= began), ""
+            ):
                 data["step"] = step
             yield self._event("tool_call", began, key, data)
             yield from self._answered(key, time, name, outcome("", output, ended))
@@ -244,12 +314,25 @@ class Thread:
             yield from self._user_message(item, time)
         elif kind in lines.CALLS and key:
             started = number(payload, "started_at_ms")
-            yield from self._over(key, item, time if started is None or not started else min(time, started / 1000), time)
+            yield from self._over(
+                key,
+                item,
+                time if started is None or not started else min(time, started / 1000),
+                time,
+            )
 
     def _call_ended(self, payload: Fields, time: float) -> Iterator[Fields]:
         """One of the older events that tell of a call's end."""
-        kind = {"exec_command_end": "CommandExecution", "patch_apply_end": "FileChange", "mcp_tool_call_end": "McpToolCall"}
-        item = {**payload, **within(payload, "invocation"), "type": kind.get(string(payload, "type"), "DynamicToolCall")}
+        kind = {
+            "exec_command_end": "CommandExecution",
+            "patch_apply_end": "FileChange",
+            "mcp_tool_call_end": "McpToolCall",
+        }
+        item = {
+            **payload,
+            **within(payload, "invocation"),
+            "type": kind.get(string(payload, "type"), "DynamicToolCall"),
+        }
         if key := string(payload, "call_id"):
             yield from self._over(key, item, time, time)
 
@@ -295,7 +378,12 @@ class Thread:
         yield from self._closed(time)
         if not open_calls and not self._quiet:
             turn = string(payload, "turn_id") or self._turn or self._id
-            yield self._event("error", time, f"{turn}:aborted:{time}", lines.failure("the turn was interrupted", "interrupted", self._max_result))
+            yield self._event(
+                "error",
+                time,
+                f"{turn}:aborted:{time}",
+                lines.failure("the turn was interrupted", "interrupted", self._max_result),
+            )
         self._quiet = True
 
     def _failed(self, payload: Fields, time: float) -> Iterator[Fields]:
@@ -303,13 +391,23 @@ class Thread:
         message = string(payload, "message")
         if message and message != self._failure:
             self._failure = message
-            yield self._event("error", time, self._named({}, time, message), lines.failure(message, "api", self._max_result))
+            yield self._event(
+                "error",
+                time,
+                self._named({}, time, message),
+                lines.failure(message, "api", self._max_result),
+            )
 
     def _closed(self, time: float) -> Iterator[Fields]:
         """The calls that will have no result any more."""
         while self._open:
             key, call = self._open.popitem(last=False)
-            data = {"tool_name": call.name, **lines.failure("the turn ended before the call did", "interrupted", self._max_result)}
+            data = {
+                "tool_name": call.name,
+                **lines.failure(
+                    "the turn ended before the call did", "interrupted", self._max_result
+                ),
+            }
             yield self._event("error", time, f"{key}:result", data, key)
 
     # The money.
@@ -326,7 +424,11 @@ class Thread:
             return
         for used in self._meter.recorded(payload):
             self._responses += 1
-            yield self._used(time, string(payload, "response_id") or f"{self._id}#{self._responses}", used.usage())
+            yield self._used(
+                time,
+                string(payload, "response_id") or f"{self._id}#{self._responses}",
+                used.usage(),
+            )
 
     def _used(self, time: float, response: str, usage: Fields) -> Fields:
         data: Fields = {"model": self._model, "response_id": response, "usage": usage}

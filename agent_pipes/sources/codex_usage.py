@@ -43,7 +43,13 @@ def counts(usage: object) -> Counts | None:
     """The counts that one of Codex's usage objects says, None where it is none."""
     if type(usage) is not dict:
         return None
-    names = ("input_tokens", "cached_input_tokens", "cache_write_input_tokens", "output_tokens", "reasoning_output_tokens")
+    names = (
+        "input_tokens",
+        "cached_input_tokens",
+        "cache_write_input_tokens",
+        "output_tokens",
+        "reasoning_output_tokens",
+    )
     return Counts(*(_count(usage.get(name)) for name in names))
 
 
@@ -94,7 +100,10 @@ class Meter:
 
     def recorded(self, payload: Fields) -> list[Counts]:
         """What the response used that a `token_usage_record` tells of."""
-        used, total = counts(payload.get("usage")) or NOTHING, counts(payload.get("thread_token_usage"))
+        used, total = (
+            counts(payload.get("usage")) or NOTHING,
+            counts(payload.get("thread_token_usage")),
+        )
         if total is None:
             total = (self._total or NOTHING) + used
         elif total == self._total:
@@ -105,4 +114,3 @@ class Meter:
 
 def _used(used: Counts | None) -> list[Counts]:
     return [used] if used is not None and (used.prompt or used.output) else []
-

@@ -12,10 +12,29 @@ from agent_pipes.memory import remember
 from agent_pipes.pattern import pattern
 from agent_pipes.sources import result
 from agent_pipes.sources.copilot_home import files, process, sessions, successor
-from agent_pipes.sources.copilot_lines import Call, Line, arguments_of, content_of, recognises, session_of, tokens_of
+from agent_pipes.sources.copilot_lines import (
+    Call,
+    Line,
+    arguments_of,
+    content_of,
+    recognises,
+    session_of,
+    tokens_of,
+)
 from agent_pipes.sources.fields import string, time_of
 
-__all__ = ["HOW", "MARKER", "NAME", "Translator", "files", "matters", "process", "recognises", "sessions", "successor"]
+__all__ = [
+    "HOW",
+    "MARKER",
+    "NAME",
+    "Translator",
+    "files",
+    "matters",
+    "process",
+    "recognises",
+    "sessions",
+    "successor",
+]
 
 NAME = "copilot"
 
@@ -67,7 +86,13 @@ class Translator:
         if (handler := _HANDLERS.get(kind)) is None:
             return
         self._number += 1
-        line = Line(record, kind, string(record, "id") or f"line-{self._number}", time_of(record, arrival), path)
+        line = Line(
+            record,
+            kind,
+            string(record, "id") or f"line-{self._number}",
+            time_of(record, arrival),
+            path,
+        )
         if not self.session:
             yield from self._begin(line)
         yield from handler(self, line)
@@ -78,11 +103,20 @@ class Translator:
         for call, text, time in running.values():
             yield self._answer(call, time, f"{call.id}:result", text)
 
-    def _event(self, event_type: str, line: Line, data: Fields, *, id: str = "", parent: str = "") -> Fields:
+    def _event(
+        self, event_type: str, line: Line, data: Fields, *, id: str = "", parent: str = ""
+    ) -> Fields:
         return self._fields(event_type, line.time, id or line.id, _of(line.agent, data), parent)
 
-    def _fields(self, event_type: str, time: float, id: str, data: Fields, parent: str = "") -> Fields:
-        fields: Fields = {"event_type": event_type, "timestamp": time, "event_id": id, "session_id": self.session}
+    def _fields(
+        self, event_type: str, time: float, id: str, data: Fields, parent: str = ""
+    ) -> Fields:
+        fields: Fields = {
+            "event_type": event_type,
+            "timestamp": time,
+            "event_id": id,
+            "session_id": self.session,
+        }
         if parent:
             fields["parent_id"] = parent
         fields["data"] = data
@@ -98,14 +132,19 @@ class Translator:
         elif name := session_of(line.path):
             self.session = name
         else:
-            self.session = string(line.record, "parentId") or string(line.record, "sessionId") or line.id
+            self.session = (
+                string(line.record, "parentId") or string(line.record, "sessionId") or line.id
+            )
             data: Fields = {"agent": NAME, "path": line.path, "cannot_tell": ["usage"]}
             yield self._fields("session_start", line.time, f"{self.session}:start", data)
 
     def _start(self, line: Line) -> Iterator[Fields]:
         context = line.data.get("context")
         self._model = string(line.data, "selectedModel") or self._model
-        data: Fields = {"agent": NAME, "cwd": string(context, "cwd") if type(context) is dict else ""}
+        data: Fields = {
+            "agent": NAME,
+            "cwd": string(context, "cwd") if type(context) is dict else "",
+        }
         if self._model:
             data["model"] = self._model
         yield self._event("session_start", line, {**data, "path": line.path})
@@ -117,7 +156,11 @@ class Translator:
     def _prompt(self, line: Line) -> Iterator[Fields]:
         # What has another source is a skill's text, another agent's message, a reminder; autopilot prompts itself.
         text = string(line.data, "content")
-        if text and line.data.get("source") in (None, "", "user") and line.data.get("isAutopilotContinuation") is not True:
+        if (
+            text
+            and line.data.get("source") in (None, "", "user")
+            and line.data.get("isAutopilotContinuation") is not True
+        ):
             yield self._event("user_prompt", line, {"prompt": text})
 
     def _message(self, line: Line) -> Iterator[Fields]:
@@ -128,7 +171,14 @@ class Translator:
         requests = data.get("toolRequests")
         for request in requests if type(requests) is list else ():
             if type(request) is dict and (key := string(request, "toolCallId")):
-                asked = Call(key, string(request, "name"), arguments_of(request.get("arguments")), step, line.agent, line.time)
+                asked = Call(
+                    key,
+                    string(request, "name"),
+                    arguments_of(request.get("arguments")),
+                    step,
+                    line.agent,
+                    line.time,
+                )
                 _remember(self._asked, key, asked)
 
     def _persons_call(self, line: Line) -> Iterator[Fields]:
@@ -145,7 +195,14 @@ class Translator:
         name = string(line.data, "toolName") or (asked.name if asked else "")
         arguments = line.data.get("arguments")
         given = asked.arguments if asked and arguments is None else arguments_of(arguments)
-        call = Call(key, name, given, asked.step if asked else "", line.agent or (asked.agent if asked else ""), line.time)
+        call = Call(
+            key,
+            name,
+            given,
+            asked.step if asked else "",
+            line.agent or (asked.agent if asked else ""),
+            line.time,
+        )
         data: Fields = {"tool_name": name, "arguments": given}
         if call.step:
             data["step"] = call.step
@@ -164,13 +221,25 @@ class Translator:
         text = (string(error, "message") if type(error) is dict else "") or content_of(output)
         if line.data.get("success") is False:
             code = string(error, "code") if type(error) is dict else ""
-            refused = code == "rejected" or text.startswith(_REFUSED) or self._denied.pop(key, False)
-            reason = "rejected" if refused else "interrupted" if text.startswith(_INTERRUPTED) else "tool"
+            refused = (
+                code == "rejected" or text.startswith(_REFUSED) or self._denied.pop(key, False)
+            )
+            reason = (
+                "rejected"
+                if refused
+                else "interrupted"
+                if text.startswith(_INTERRUPTED)
+                else "tool"
+            )
             yield self._answer(call, line.time, line.id, text, reason=reason)
             return
         shell = line.data.get("shellExecution")
         told = shell.get("exitCode") if type(shell) is dict else None
-        ended = _ENDED.search(text, max(0, len(text) - 400)) if "command" in call.arguments or "shellId" in call.arguments else None
+        ended = (
+            _ENDED.search(text, max(0, len(text) - 400))
+            if "command" in call.arguments or "shellId" in call.arguments
+            else None
+        )
         exit_code = told if type(told) is int else int(ended[2]) if ended else None
         if exit_code is None and "command" in call.arguments and (still := _RUNNING.search(text)):
             _remember(self._running, still[1], (call, text, line.time))
@@ -180,19 +249,39 @@ class Translator:
         named = ended[1] if ended and ended[1] else string(call.arguments, "shellId")
         if named in self._running and (exit_code is not None or call.name.startswith("stop_")):
             run, _, _ = self._running.pop(named)
-            yield self._answer(run, line.time, f"{run.id}:result", text, exit_code, "interrupted" if exit_code is None else "")
+            yield self._answer(
+                run,
+                line.time,
+                f"{run.id}:result",
+                text,
+                exit_code,
+                "interrupted" if exit_code is None else "",
+            )
             exit_code = None
         yield self._answer(call, line.time, line.id, text, exit_code)
 
-    def _answer(self, call: Call, time: float, id: str, text: str, exit_code: int | None = None, reason: str = "") -> Fields:
+    def _answer(
+        self,
+        call: Call,
+        time: float,
+        id: str,
+        text: str,
+        exit_code: int | None = None,
+        reason: str = "",
+    ) -> Fields:
         """The end of a call, which failed if there is a `reason`, or an exit code that is not 0."""
         reason = reason or ("exit" if exit_code else "")
-        data: Fields = {"tool_name": call.name, **result(text, self._max_result, "error" if reason else "result", tool=call.name)}
+        data: Fields = {
+            "tool_name": call.name,
+            **result(text, self._max_result, "error" if reason else "result", tool=call.name),
+        }
         if reason:
             data["reason"] = reason
         if exit_code is not None:
             data["exit_code"] = exit_code
-        fields = self._fields("error" if reason else "tool_result", time, id, _of(call.agent, data), call.id)
+        fields = self._fields(
+            "error" if reason else "tool_result", time, id, _of(call.agent, data), call.id
+        )
         if time >= call.time:
             fields["duration_ms"] = round((time - call.time) * 1000, 3)
         return fields
@@ -228,12 +317,25 @@ class Translator:
         _remember(self._responses, response, sequence)
         model = string(usage, "model") or self._model
         line.agent = line.agent or string(usage, "parentToolCallId")
-        yield self._event("llm_response", line, {"model": model, "response_id": response, "usage": tokens_of(usage)})
+        yield self._event(
+            "llm_response",
+            line,
+            {"model": model, "response_id": response, "usage": tokens_of(usage)},
+        )
 
     def _failure(self, line: Line) -> Iterator[Fields]:
         """A request to the model that failed."""
         data = line.data
-        said = next(filter(None, (string(data, key) for key in ("message", "errorMessage", "errorCode", "failureKind", "errorType"))), "")
+        said = next(
+            filter(
+                None,
+                (
+                    string(data, key)
+                    for key in ("message", "errorMessage", "errorCode", "failureKind", "errorType")
+                ),
+            ),
+            "",
+        )
         about = {**result(said or "the request failed", self._max_result, "error"), "reason": "api"}
         if type(status := data.get("statusCode")) is int:
             about["status"] = status
@@ -250,7 +352,9 @@ class Translator:
     def _subagent_stop(self, line: Line) -> Iterator[Fields]:
         call = string(line.data, "toolCallId")
         line.agent = line.agent or call
-        yield self._event("subagent_stop", line, {"agent_type": string(line.data, "agentName")}, parent=call)
+        yield self._event(
+            "subagent_stop", line, {"agent_type": string(line.data, "agentName")}, parent=call
+        )
 
     def _shutdown(self, line: Line) -> Iterator[Fields]:
         """The end of a run. Before there were usage records (1.0.72 has none) its tokens were told only here, by model."""
@@ -261,7 +365,12 @@ class Translator:
             tokens = tokens_of(usage) if type(usage) is dict else {}
             if any(tokens.values()):
                 key = f"{line.id}:{model}"
-                yield self._event("llm_response", line, {"model": model, "response_id": key, "usage": tokens}, id=key)
+                yield self._event(
+                    "llm_response",
+                    line,
+                    {"model": model, "response_id": key, "usage": tokens},
+                    id=key,
+                )
         yield self._event("session_end", line, {"reason": string(line.data, "shutdownType")})
 
     def _printed_end(self, line: Line) -> Iterator[Fields]:
@@ -300,7 +409,9 @@ _HANDLERS: dict[str, Callable[[Translator, Line], Iterator[Fields]]] = {
 
 _TYPES = frozenset(kind.encode() for kind in _HANDLERS)
 
-_ENDED = pattern(r"\n?<(?:[^<>\n]{0,40}shellId: ([^<>\n]{1,200}?) )?(?:has already )?(?:completed|exited) with exit code (-?\d{1,10})>\s*\Z")
+_ENDED = pattern(
+    r"\n?<(?:[^<>\n]{0,40}shellId: ([^<>\n]{1,200}?) )?(?:has already )?(?:completed|exited) with exit code (-?\d{1,10})>\s*\Z"
+)
 _RUNNING = pattern(r"<command with shellId: ([^<>\n]{1,200}?) is still running after ")
 _REFUSED = "The user rejected this tool call"
 _INTERRUPTED = "Tool execution was interrupted"

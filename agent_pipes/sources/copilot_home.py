@@ -38,7 +38,9 @@ def sessions() -> Iterator[Session]:
                     continue
                 stat = log.stat()
                 cwd, started = _head(log, stat)
-                yield Session("copilot", entry.name.removesuffix(".jsonl"), cwd, log, started, stat.st_mtime)
+                yield Session(
+                    "copilot", entry.name.removesuffix(".jsonl"), cwd, log, started, stat.st_mtime
+                )
 
 
 def files(session: Session) -> list[Path]:
@@ -58,7 +60,11 @@ def process(session: Session) -> Identity | None:
         if len(found) == 1:
             pid, identity = found[0]
             mine = session.path.stat().st_mtime
-            return identity if all(log.stat().st_mtime <= mine for log, _ in _also_held(session, pid)) else None
+            return (
+                identity
+                if all(log.stat().st_mtime <= mine for log, _ in _also_held(session, pid))
+                else None
+            )
     return None
 
 
@@ -70,7 +76,11 @@ def successor(session: Session) -> Session | None:
             return None
         pid, made = held[0]
         changed = session.path.stat().st_mtime
-        later = [(since, log) for log, since in _also_held(session, pid) if since > made and since >= changed]
+        later = [
+            (since, log)
+            for log, since in _also_held(session, pid)
+            if since > made and since >= changed
+        ]
         if later:
             log = max(later)[1]
             return next((each for each in sessions() if each.path == log), None)
@@ -103,7 +113,9 @@ def is_copilot(arguments: list[str]) -> bool:
     program = os.path.basename(arguments[0]).lower() if arguments else ""
     if "copilot" in program:
         return True
-    return program in ("node", "nodejs", "bun") and any("copilot" in each.lower() for each in arguments[1:4])
+    return program in ("node", "nodejs", "bun") and any(
+        "copilot" in each.lower() for each in arguments[1:4]
+    )
 
 
 def _also_held(session: Session, pid: int) -> Iterator[tuple[Path, float]]:

@@ -17,7 +17,12 @@ def recognises(record: Fields) -> bool:
         return False
     if kind == "result":
         return "sessionId" in record and "exitCode" in record
-    return ("." in kind or kind == "abort") and type(record.get("data")) is dict and "id" in record and "parentId" in record
+    return (
+        ("." in kind or kind == "abort")
+        and type(record.get("data")) is dict
+        and "id" in record
+        and "parentId" in record
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,4 +95,8 @@ _NAMES = {
 
 
 def _count(value: object) -> int:
-    return int(value) if isinstance(value, (int, float)) and type(value) is not bool and 0 <= value < 1e15 else 0
+    return (
+        int(value)
+        if isinstance(value, (int, float)) and type(value) is not bool and 0 <= value < 1e15
+        else 0
+    )

@@ -41,7 +41,10 @@ def text_of(content: object) -> str:
     if type(content) is str:
         return content
     parts = [content] if type(content) is dict else content if type(content) is list else []
-    return "\n".join(part["text"] if type(part) is dict and type(part.get("text")) is str else _named(part) for part in parts)
+    return "\n".join(
+        part["text"] if type(part) is dict and type(part.get("text")) is str else _named(part)
+        for part in parts
+    )
 
 
 def _named(part: object) -> str:

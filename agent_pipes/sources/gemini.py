@@ -17,7 +17,18 @@ from agent_pipes.sources.fields import string, text_of, time_of
 from agent_pipes.sources.gemini_home import files, folders, process, sessions, successor
 from agent_pipes.sources.gemini_stream import STREAM, Stream, count, is_stream
 
-__all__ = ["HOW", "NAME", "Translator", "files", "folders", "matters", "process", "recognises", "sessions", "successor"]
+__all__ = [
+    "HOW",
+    "NAME",
+    "Translator",
+    "files",
+    "folders",
+    "matters",
+    "process",
+    "recognises",
+    "sessions",
+    "successor",
+]
 
 NAME = "gemini"
 
@@ -47,8 +58,12 @@ def recognises(record: Fields) -> bool:
         return True
     kind = record.get("type")
     if type(kind) is not str:
-        return ("projectHash" in record and "sessionId" in record) or type(record.get("history")) is list
-    return is_stream(kind, record) or (kind in _MESSAGES and all(key in record for key in ("id", "timestamp", "content")))
+        return ("projectHash" in record and "sessionId" in record) or type(
+            record.get("history")
+        ) is list
+    return is_stream(kind, record) or (
+        kind in _MESSAGES and all(key in record for key in ("id", "timestamp", "content"))
+    )
 
 
 class Translator:
@@ -97,8 +112,21 @@ class Translator:
         yield from self._held([])
         yield from self._stream.end()
 
-    def _event(self, event_type: str, time: float, name: str, data: Fields, agent: str = "", parent: str = "") -> Fields:
-        fields: Fields = {"event_type": event_type, "timestamp": time, "event_id": name, "session_id": self.session}
+    def _event(
+        self,
+        event_type: str,
+        time: float,
+        name: str,
+        data: Fields,
+        agent: str = "",
+        parent: str = "",
+    ) -> Fields:
+        fields: Fields = {
+            "event_type": event_type,
+            "timestamp": time,
+            "event_id": name,
+            "session_id": self.session,
+        }
         if parent:
             fields["parent_id"] = parent
         fields["data"] = {**data, "agent_id": agent} if agent else data
@@ -127,11 +155,19 @@ class Translator:
         """The session's start, which waits for the line after it: that tells the directory."""
         if self._start:
             start, self._start = self._start, None
-            found = next(filter(None, (_DIRECTORY.search(_text(message.get("content"))) for message in messages[:1])), None)
+            found = next(
+                filter(
+                    None,
+                    (_DIRECTORY.search(_text(message.get("content"))) for message in messages[:1]),
+                ),
+                None,
+            )
             start["data"]["cwd"] = found[1] if found else ""
             yield start
 
-    def _message(self, message: Fields, place: int, arrival: float, agent: str, appended: bool) -> Iterator[Fields]:
+    def _message(
+        self, message: Fields, place: int, arrival: float, agent: str, appended: bool
+    ) -> Iterator[Fields]:
         kind = string(message, "type") or string(message, "role")
         name = string(message, "id") or f"message-{place}"
         time = time_of(message, arrival)
@@ -141,8 +177,14 @@ class Translator:
                 yield self._event("user_prompt", time, name, {"prompt": text})
         elif kind in ("gemini", "model"):
             tokens = message.get("tokens")
-            if type(tokens) is dict and self._changed(("usage", name), hash(usage := _usage(tokens))):
-                data = {"model": string(message, "model"), "response_id": name, "usage": dict(usage)}
+            if type(tokens) is dict and self._changed(
+                ("usage", name), hash(usage := _usage(tokens))
+            ):
+                data = {
+                    "model": string(message, "model"),
+                    "response_id": name,
+                    "usage": dict(usage),
+                }
                 yield self._event("llm_response", time, f"{name}:usage", data, agent)
             if (text := _text(content)) and self._new("text", name):
                 yield self._event("assistant_response", time, f"{name}:text", {"text": text}, agent)
@@ -151,9 +193,17 @@ class Translator:
                 if type(call) is dict:
                     yield from self._call(call, name, number, time, agent)
         elif kind == "error" and self._new("error", name):
-            yield self._event("error", time, name, {**result(_text(content), self._max_result, "error"), "reason": "api"}, agent)
+            yield self._event(
+                "error",
+                time,
+                name,
+                {**result(_text(content), self._max_result, "error"), "reason": "api"},
+                agent,
+            )
 
-    def _call(self, call: Fields, step: str, number: int, time: float, agent: str) -> Iterator[Fields]:
+    def _call(
+        self, call: Fields, step: str, number: int, time: float, agent: str
+    ) -> Iterator[Fields]:
         """A call that has ended, and its result. Both may be written again with the message, but happened once."""
         status = string(call, "status")
         key = string(call, "id") or f"{step}:{number}"
@@ -161,11 +211,20 @@ class Translator:
             return
         name = string(call, "name")
         arguments = call.get("args")
-        data: Fields = {"tool_name": name, "arguments": arguments if type(arguments) is dict else {}, "step": step}
+        data: Fields = {
+            "tool_name": name,
+            "arguments": arguments if type(arguments) is dict else {},
+            "step": step,
+        }
         yield self._event("tool_call", time, key, data, agent)
         text = _text(call.get("result")) or _text(call.get("resultDisplay"))
         stable, code, reason = _outcome(name, status, text)
-        data = {"tool_name": name, **result(text, self._max_result, "error" if reason else "result", tool=name, same=stable)}
+        data = {
+            "tool_name": name,
+            **result(
+                text, self._max_result, "error" if reason else "result", tool=name, same=stable
+            ),
+        }
         if reason:
             data["reason"] = reason
         if code is not None:
@@ -173,7 +232,9 @@ class Translator:
         elif not reason and "Command moved to background (PID: " in text[:200]:
             data["running"] = True
         ended = time_of(call, time)
-        yield self._event("error" if reason else "tool_result", ended, f"{step}:{key}:result", data, agent, key)
+        yield self._event(
+            "error" if reason else "tool_result", ended, f"{step}:{key}:result", data, agent, key
+        )
         if started := string(call, "agentId"):
             yield self._event("subagent_stop", ended, f"{started}:stop", {}, started, key)
 
@@ -189,19 +250,30 @@ class Translator:
         return True
 
 
-_CLIENTS = ("<session_context>", "<hook_context>", "<state_snapshot>", "System: Potential loop detected.", "Please continue.")
+_CLIENTS = (
+    "<session_context>",
+    "<hook_context>",
+    "<state_snapshot>",
+    "System: Potential loop detected.",
+    "Please continue.",
+)
 """How texts begin that the client says in the user's place."""
 
 
 def _prompt(content: object) -> str:
     """What a person has said, "" where nobody has: the results of calls are written as if the user had said them."""
-    if type(content) is list and any(type(part) is dict and "functionResponse" in part for part in content):
+    if type(content) is list and any(
+        type(part) is dict and "functionResponse" in part for part in content
+    ):
         return ""
     text = _text(content)
     return "" if text.startswith(_CLIENTS) else text
 
 
-_DIRECTORY = pattern(r"\A<session_context>.*?^- \*\*Workspace Directories:\*\*\n +- ([^\n]+)$", re.DOTALL | re.MULTILINE)
+_DIRECTORY = pattern(
+    r"\A<session_context>.*?^- \*\*Workspace Directories:\*\*\n +- ([^\n]+)$",
+    re.DOTALL | re.MULTILINE,
+)
 
 _NEWLINE = r"(?:\n|\\n)"
 """A newline; in some old documents a line's end was written as these two characters."""
@@ -223,7 +295,11 @@ def _outcome(tool: str, status: str, text: str) -> tuple[str, int | None, str]:
     if status == "cancelled":
         return text, None, "rejected" if "User denied execution" in text[:200] else "interrupted"
     if status == "error":
-        return text, None, next((reason for said, reason in _NOT_ITS_OWN.items() if said in text[:200]), "tool")
+        return (
+            text,
+            None,
+            next((reason for said, reason in _NOT_ITS_OWN.items() if said in text[:200]), "tool"),
+        )
     if tool != "run_shell_command":
         return text, None, ""
     begin = max(0, len(text) - 2400)
@@ -237,7 +313,13 @@ def _outcome(tool: str, status: str, text: str) -> tuple[str, int | None, str]:
     if footer["signal"] not in (None, "(none)", "0"):
         return stable, _status(footer["signal"]), "exit"
     head = text[:200].removeprefix("<untrusted_context>\n")
-    return stable, code, "tool" if head.startswith("Command was automatically cancelled because it exceeded") else ""
+    return (
+        stable,
+        code,
+        "tool"
+        if head.startswith("Command was automatically cancelled because it exceeded")
+        else "",
+    )
 
 
 _NOT_ITS_OWN = {

@@ -15,7 +15,16 @@ from agent_pipes.digests import sha256
 from agent_pipes.event import Fields
 from agent_pipes.memory import remember
 from agent_pipes.pattern import pattern
-from agent_pipes.process import Identity, all_processes, began, command_line, cwd, environment_value, process_at, user
+from agent_pipes.process import (
+    Identity,
+    all_processes,
+    began,
+    command_line,
+    cwd,
+    environment_value,
+    process_at,
+    user,
+)
 from agent_pipes.sources import Session
 from agent_pipes.sources.fields import string, time_of
 
@@ -42,7 +51,10 @@ def sessions() -> Iterator[Session]:
     names = _names()
     for project in _directories(root()):
         directory = _root_of(Path(project.path), names)
-        logs = {path.name: path for path in sorted((Path(project.path) / "chats").glob("session-*.json*"))}
+        logs = {
+            path.name: path
+            for path in sorted((Path(project.path) / "chats").glob("session-*.json*"))
+        }
         for name, path in logs.items():
             if path.suffix not in (".json", ".jsonl") or f"{name}l" in logs:
                 continue
@@ -54,7 +66,10 @@ def sessions() -> Iterator[Session]:
 
 def files(session: Session) -> list[Path]:
     """The session's file, then its subagents'."""
-    return [session.path, *sorted(path for folder in folders(session) for path in folder.glob("*.jsonl"))]
+    return [
+        session.path,
+        *sorted(path for folder in folders(session) for path in folder.glob("*.jsonl")),
+    ]
 
 
 def folders(session: Session) -> list[Path]:
@@ -90,7 +105,11 @@ def successor(session: Session) -> Session | None:
     """
     with suppress(OSError):
         identity = _ran.get(session.id)
-        paths = [path for agent, path in _look().within(session) if agent.identity == identity] if identity else []
+        paths = (
+            [path for agent, path in _look().within(session) if agent.identity == identity]
+            if identity
+            else []
+        )
         if len(paths) == 1 and paths[0] not in (None, session.path):
             return next((each for each in sessions() if each.path == paths[0]), None)
     return None
@@ -120,7 +139,13 @@ class _Look:
         if folder not in self.folders:
             here = os.path.realpath(session.cwd)
             agents = [agent for agent in self.agents if agent.cwd == here]
-            begun = sorted((_head(path, path.stat())[1], path) for path in folder.glob("session-*.json*")) if agents else []
+            begun = (
+                sorted(
+                    (_head(path, path.stat())[1], path) for path in folder.glob("session-*.json*")
+                )
+                if agents
+                else []
+            )
             self.folders[folder] = [(agent, _session_of(agent, begun)) for agent in agents]
         return self.folders[folder]
 
@@ -137,20 +162,30 @@ def _look() -> _Look:
 
 
 def _agents() -> Iterator[_Agent]:
-    lines = {pid: command_line(pid) for pid, row in all_processes().items() if not row.kernel and user(pid) == os.getuid()}
+    lines = {
+        pid: command_line(pid)
+        for pid, row in all_processes().items()
+        if not row.kernel and user(pid) == os.getuid()
+    }
     found = {pid for pid, line in lines.items() if is_gemini(line)}
     rows = {pid: row for pid in found if (row := process_at(pid))}
     # A wrapper sets it for the agent that it starts.
     variables = {pid: environment_value(pid, "GEMINI_CLI_NO_RELAUNCH") for pid in rows}
     for pid, row in list(rows.items()):
         # What an agent has forked to run a tool is its double until it executes another program.
-        if row.parent in lines and lines[pid] == lines[row.parent] and variables[pid] == variables.get(row.parent):
+        if (
+            row.parent in lines
+            and lines[pid] == lines[row.parent]
+            and variables[pid] == variables.get(row.parent)
+        ):
             del rows[pid]
     wrappers = {row.parent for row in rows.values()}
     for pid, row in rows.items():
         # A wrapper that has yet to start its agent is none.
         if pid not in wrappers and (row.parent in found or variables[pid] is not None):
-            resumes = any(each in ("-r", "--resume") or each.startswith("--resume=") for each in lines[pid])
+            resumes = any(
+                each in ("-r", "--resume") or each.startswith("--resume=") for each in lines[pid]
+            )
             if where := cwd(pid):
                 yield _Agent(row.identity, began(row.identity), os.path.realpath(where), resumes)
 
@@ -158,7 +193,11 @@ def _agents() -> Iterator[_Agent]:
 def _session_of(agent: _Agent, begun: list[tuple[float, Path]]) -> Path | None:
     """The session that the agent is in, of those in its directory, the one that began first being first."""
     if agent.resumes:
-        taken = [path for started, path in begun if started < agent.began - TOLERANCE and path.stat().st_mtime >= agent.began]
+        taken = [
+            path
+            for started, path in begun
+            if started < agent.began - TOLERANCE and path.stat().st_mtime >= agent.began
+        ]
         return taken[0] if len(taken) == 1 else None
     own = [(started, path) for started, path in begun if started >= agent.began - TOLERANCE]
     if not own:
@@ -166,7 +205,9 @@ def _session_of(agent: _Agent, begun: list[tuple[float, Path]]) -> Path | None:
     current = own[0][1]
     if len(own) > 1:
         first = _head(current, current.stat())[0]
-        cleared = [at for name, at in _cleared(current.parent.parent / "logs.json") if name == first]
+        cleared = [
+            at for name, at in _cleared(current.parent.parent / "logs.json") if name == first
+        ]
         for started, path in own[1:]:
             if any(0 <= started - at <= TOLERANCE for at in cleared):
                 current = path
@@ -179,7 +220,11 @@ def _cleared(log: Path) -> list[tuple[str, float]]:
     with suppress(OSError, ValueError):
         said = orjson.loads(log.read_bytes())
     entries = [each for each in said if type(each) is dict] if type(said) is list else []
-    return [(string(each, "sessionId"), time_of(each, 0.0)) for each in entries if string(each, "message").split(" ")[0] in ("/clear", "/new")]
+    return [
+        (string(each, "sessionId"), time_of(each, 0.0))
+        for each in entries
+        if string(each, "message").split(" ")[0] in ("/clear", "/new")
+    ]
 
 
 _SCRIPT = pattern(r"(?:^|/)(?:gemini|gemini\.[cm]?js)$|/gemini-cli/")
@@ -233,7 +278,10 @@ def _head(path: Path, stat: os.stat_result) -> tuple[str, float]:
     key = (str(path), stat.st_ino)
     if key not in _heads:
         with path.open("rb") as file:
-            said: Fields = {name.decode(): value.decode(errors="replace") for name, value in reversed(_FIELD.findall(file.read(HEAD)))}
+            said: Fields = {
+                name.decode(): value.decode(errors="replace")
+                for name, value in reversed(_FIELD.findall(file.read(HEAD)))
+            }
         head = string(said, "sessionId"), time_of({"timestamp": said.get("startTime")}, 0.0)
         if not all(head):
             return head

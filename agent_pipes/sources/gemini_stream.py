@@ -27,7 +27,12 @@ _WANTED = {
 
 def is_stream(kind: str, record: Fields) -> bool:
     """Whether `record`, of the type `kind`, is such a line."""
-    return kind in _WANTED and "timestamp" in record and "id" not in record and all(type(record.get(key)) is str for key in _WANTED[kind])
+    return (
+        kind in _WANTED
+        and "timestamp" in record
+        and "id" not in record
+        and all(type(record.get(key)) is str for key in _WANTED[kind])
+    )
 
 
 class Stream:
@@ -48,7 +53,12 @@ class Stream:
         self._number += 1
         if kind == "init":
             self.session = string(record, "session_id") or self.session
-            data = {"agent": self._agent, "model": string(record, "model"), "path": path, "cannot_tell": ["exit_code", "usage"]}
+            data = {
+                "agent": self._agent,
+                "model": string(record, "model"),
+                "path": path,
+                "cannot_tell": ["exit_code", "usage"],
+            }
             yield self._event("session_start", time, data)
         elif kind == "message" and record.get("role") == "assistant":
             # An answer comes in pieces, as it is made.
@@ -75,8 +85,15 @@ class Stream:
         if text:
             yield self._event("assistant_response", self._since, {"text": text})
 
-    def _event(self, event_type: str, time: float, data: Fields, *, name: str = "", parent: str = "") -> Fields:
-        fields: Fields = {"event_type": event_type, "timestamp": time, "event_id": name or f"{event_type}-{self._number}", "session_id": self.session}
+    def _event(
+        self, event_type: str, time: float, data: Fields, *, name: str = "", parent: str = ""
+    ) -> Fields:
+        fields: Fields = {
+            "event_type": event_type,
+            "timestamp": time,
+            "event_id": name or f"{event_type}-{self._number}",
+            "session_id": self.session,
+        }
         if parent:
             fields["parent_id"] = parent
         fields["data"] = data
@@ -89,7 +106,11 @@ class Stream:
         arguments = record.get("parameters")
         tool = string(record, "tool_name")
         remember(self._calls, name, (tool, time), OPEN)
-        data = {"tool_name": tool, "arguments": arguments if type(arguments) is dict else {}, "step": self._step}
+        data = {
+            "tool_name": tool,
+            "arguments": arguments if type(arguments) is dict else {},
+            "step": self._step,
+        }
         return self._event("tool_call", time, data, name=name)
 
     def _result(self, record: Fields, time: float) -> Fields:
@@ -107,13 +128,18 @@ class Stream:
         elif ended := _ENDED.fullmatch(output):
             failed = True
             data |= result(output, self._max_result, "error")
-            data |= {"reason": "exit", "exit_code": int(ended[2]) + (128 if ended[1] == "terminated by signal" else 0)}
+            data |= {
+                "reason": "exit",
+                "exit_code": int(ended[2]) + (128 if ended[1] == "terminated by signal" else 0),
+            }
         elif output or tool == "run_shell_command":
             data |= result(output, self._max_result, tool=tool)
         else:
             # What other tools return is not printed: it may be another thing each time.
             data["result"] = ""
-        event = self._event("error" if failed else "tool_result", time, data, name=f"{name}:result", parent=name)
+        event = self._event(
+            "error" if failed else "tool_result", time, data, name=f"{name}:result", parent=name
+        )
         if time >= began:
             event["duration_ms"] = round((time - began) * 1000, 3)
         return event
@@ -121,7 +147,11 @@ class Stream:
     def _error(self, record: Fields, time: float) -> Fields:
         """A request that failed; or a warning that the client ends the run, for its own reasons."""
         reason = "interrupted" if record.get("severity") == "warning" else "api"
-        return self._event("error", time, {**result(string(record, "message"), self._max_result, "error"), "reason": reason})
+        return self._event(
+            "error",
+            time,
+            {**result(string(record, "message"), self._max_result, "error"), "reason": reason},
+        )
 
     def _over(self, record: Fields, time: float) -> Iterator[Fields]:
         """The end of the run, and what it has used, by model."""
@@ -130,10 +160,19 @@ class Stream:
         for model, used in models.items() if type(models) is dict else ():
             if type(used) is dict:
                 name = f"{self.session}:{model}"
-                yield self._event("llm_response", time, {"model": model, "response_id": name, "usage": _usage(used)}, name=name)
+                yield self._event(
+                    "llm_response",
+                    time,
+                    {"model": model, "response_id": name, "usage": _usage(used)},
+                    name=name,
+                )
         error: Any = record.get("error")
         if type(error) is dict:
-            yield self._event("error", time, {**result(string(error, "message"), self._max_result, "error"), "reason": "api"})
+            yield self._event(
+                "error",
+                time,
+                {**result(string(error, "message"), self._max_result, "error"), "reason": "api"},
+            )
         yield self._event("session_end", time, {"reason": string(record, "status")})
 
 
@@ -146,7 +185,9 @@ _NOT_ITS_OWN = {"stop_execution": "interrupted"}
 
 def _usage(used: Fields) -> dict[str, int]:
     """Counts of tokens by their names in OpenTelemetry. Thoughts are told only as what the total has beyond the others."""
-    thoughts = max(0, count(used, "total_tokens") - count(used, "input_tokens") - count(used, "output_tokens"))
+    thoughts = max(
+        0, count(used, "total_tokens") - count(used, "input_tokens") - count(used, "output_tokens")
+    )
     return {
         "input_tokens": count(used, "input_tokens"),
         "output_tokens": count(used, "output_tokens") + thoughts,
@@ -158,4 +199,8 @@ def _usage(used: Fields) -> dict[str, int]:
 def count(fields: Fields, key: str) -> int:
     """The number of tokens under `key`, 0 where there is none."""
     value = fields.get(key)
-    return int(value) if isinstance(value, (int, float)) and type(value) is not bool and 0 <= value < 1e15 else 0
+    return (
+        int(value)
+        if isinstance(value, (int, float)) and type(value) is not bool and 0 <= value < 1e15
+        else 0
+    )

@@ -20,7 +20,19 @@ from agent_pipes.sources.native import PASSES, Translator, files
 if TYPE_CHECKING:
     from agent_pipes.process import Identity
 
-__all__ = ["HOW", "NAME", "PASSES", "Translator", "active", "files", "process", "provider", "recognises", "sessions", "stores"]
+__all__ = [
+    "HOW",
+    "NAME",
+    "PASSES",
+    "Translator",
+    "active",
+    "files",
+    "process",
+    "provider",
+    "recognises",
+    "sessions",
+    "stores",
+]
 
 NAME = "store"
 
@@ -40,7 +52,11 @@ _ID = pattern(r"[0-9a-f]{12}")
 
 def recognises(record: Fields) -> bool:
     """Whether this is an event as the store has them."""
-    return native.recognises(record) and record["event_type"] not in OURS and _ID.fullmatch(string(record, "event_id")) is not None
+    return (
+        native.recognises(record)
+        and record["event_type"] not in OURS
+        and _ID.fullmatch(string(record, "event_id")) is not None
+    )
 
 
 def stores() -> list[Path]:
@@ -59,7 +75,9 @@ def sessions() -> Iterator[Session]:
                 about = path.stat()
                 if stat.S_ISREG(about.st_mode):
                     cwd, started = _begun(path, about.st_ino)
-                    yield Session(NAME, folder.name, cwd or _directory(store), path, started, about.st_mtime)
+                    yield Session(
+                        NAME, folder.name, cwd or _directory(store), path, started, about.st_mtime
+                    )
 
 
 def active(session: Session) -> bool:
@@ -67,7 +85,10 @@ def active(session: Session) -> bool:
     folder = session.path.parent
     if "ended_at" in _object(folder / META):
         return False
-    return any(_head(folder.parent / mark).strip() == os.fsencode(folder.name) for mark in _marks(folder.parent))
+    return any(
+        _head(folder.parent / mark).strip() == os.fsencode(folder.name)
+        for mark in _marks(folder.parent)
+    )
 
 
 _marked: dict[Path, tuple[int, list[str]]] = {}
@@ -80,7 +101,11 @@ def _marks(store: Path) -> list[str]:
     except OSError:
         return []
     if store not in _marked or _marked[store][0] != changed:
-        names = [name for name in _names(store) if name == ".active-session" or name.startswith(".active-session.v2.")]
+        names = [
+            name
+            for name in _names(store)
+            if name == ".active-session" or name.startswith(".active-session.v2.")
+        ]
         if lately(changed / 1e9):
             return names  # It may change again within the same tick of its clock.
         _marked[store] = changed, names
@@ -98,8 +123,13 @@ def process(session: Session) -> "Identity | None":
 
     start = _start(session.path)
     transcript = Path(string(start, "transcript_path"))
-    if transcript.stem.startswith(session.path.parent.name) and start.get("provider", "claude") == "claude":
-        registered = Session("claude", transcript.stem, string(start, "cwd"), transcript, 0.0, session.modified)
+    if (
+        transcript.stem.startswith(session.path.parent.name)
+        and start.get("provider", "claude") == "claude"
+    ):
+        registered = Session(
+            "claude", transcript.stem, string(start, "cwd"), transcript, 0.0, session.modified
+        )
         if identity := claude_home.process(registered):
             return identity
     said = _noted(session.path)
@@ -109,12 +139,20 @@ def process(session: Session) -> "Identity | None":
         attribution = within(_object(session.path.parent / META), "attribution")
         agent = string(start, "provider") or string(attribution, "agent_provider")
         # Where the store lies nobody can write into it; where it stands apart its own word has to do.
-        directory = _directory(session.path.parent.parent) or string(start, "cwd") or string(attribution, "working_dir")
+        directory = (
+            _directory(session.path.parent.parent)
+            or string(start, "cwd")
+            or string(attribution, "working_dir")
+        )
         identity = agent_process.noted(agent, said, directory)
         if identity is None:
             return None
         modified = session.path.stat().st_mtime_ns
-        others = (folder / EVENTS for folder in _folders(session.path.parent.parent) if folder != session.path.parent)
+        others = (
+            folder / EVENTS
+            for folder in _folders(session.path.parent.parent)
+            if folder != session.path.parent
+        )
         if all(path.stat().st_mtime_ns <= modified for path in others if _noted(path) == said):
             return identity
     return None
@@ -122,7 +160,9 @@ def process(session: Session) -> "Identity | None":
 
 def provider(session: Session) -> str:
     """The agent whose session it is, by the name that its source has; "" where the store does not tell."""
-    return string(_start(session.path), "provider") or string(within(_object(session.path.parent / META), "attribution"), "agent_provider")
+    return string(_start(session.path), "provider") or string(
+        within(_object(session.path.parent / META), "attribution"), "agent_provider"
+    )
 
 
 _heads: dict[tuple[str, int], tuple[str, float]] = {}
@@ -133,7 +173,10 @@ def _begun(path: Path, inode: int) -> tuple[str, float]:
     key = (str(path), inode)
     if key not in _heads:
         started = _object(path.parent / META).get("started_at")
-        head = string(_start(path), "cwd"), float(started) if isinstance(started, (int, float)) else 0.0
+        head = (
+            string(_start(path), "cwd"),
+            float(started) if isinstance(started, (int, float)) else 0.0,
+        )
         if not all(head):
             return head
         remember(_heads, key, head, REMEMBERED)
@@ -174,14 +217,20 @@ def _object(path: Path) -> Fields:
 def _head(path: Path) -> bytes:
     """The beginning of a file. Whoever writes in the store could put a pipe there: that is not waited for."""
     try:
-        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        with open(
+            path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)
+        ) as file:
             return file.read(HEAD) or b""
     except OSError:
         return b""
 
 
 def _folders(folder: Path) -> list[Path]:
-    return [folder / name for name in sorted(_names(folder)) if not name.startswith(".") and (folder / name).is_dir()]
+    return [
+        folder / name
+        for name in sorted(_names(folder))
+        if not name.startswith(".") and (folder / name).is_dir()
+    ]
 
 
 def _names(folder: Path) -> list[str]:

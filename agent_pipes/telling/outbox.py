@@ -31,7 +31,13 @@ class Outbox:
     """
 
     def __init__(
-        self, name: str, deliver: Callable[[Batch], None], *, waiting: Waiting | None = None, workers: int = 1, abandon: Callable[[], None] = lambda: None,
+        self,
+        name: str,
+        deliver: Callable[[Batch], None],
+        *,
+        waiting: Waiting | None = None,
+        workers: int = 1,
+        abandon: Callable[[], None] = lambda: None,
     ) -> None:
         self.name = name
         self.deliver = deliver
@@ -74,7 +80,9 @@ class Outbox:
         if self.failed > SAID:
             warn(f"{self.name} did not take {self.failed} alerts in all")
         if left_over:
-            warn(f"{self.name} has not taken {left_over} {'alert' if left_over == 1 else 'alerts'} in time")
+            warn(
+                f"{self.name} has not taken {left_over} {'alert' if left_over == 1 else 'alerts'} in time"
+            )
         if dropped:
             warn(f"{self.name} was too slow for {dropped} more, which were dropped")
         return not (left_over or dropped or self.failed)
@@ -83,7 +91,10 @@ class Outbox:
         while True:
             with self._changed:
                 self._idle += 1
-                while self._over or (batch := self.waiting.take(time.monotonic(), self._closing)) is None:
+                while (
+                    self._over
+                    or (batch := self.waiting.take(time.monotonic(), self._closing)) is None
+                ):
                     if self._closing or self._over:
                         return
                     self._changed.wait(self.waiting.due(time.monotonic()))
@@ -108,7 +119,10 @@ class Outbox:
             told = before < SAID and not self._over
         if told:
             what = "an alert" if batch.count == 1 else f"{batch.count} alerts"
-            warn(f"{self.name} did not take {what}: {why}" + ("; further ones are counted" if after >= SAID else ""))
+            warn(
+                f"{self.name} did not take {what}: {why}"
+                + ("; further ones are counted" if after >= SAID else "")
+            )
 
 
 def close_all(outboxes: Iterable[Outbox], drain: float) -> bool:

@@ -51,10 +51,16 @@ def json_body(batch: Batch) -> bytes:
     """The alert's own fields, and `text`, which Slack and what understands Slack show; a burst as a list of them."""
     if batch.count == 1:
         return _bounded(_fields(batch.alerts[0]))
-    return _bounded({
-        "text": _slack_text(batch.lines), "source": "agent-pipes", "event_type": "alerts", "count": batch.count, "watchers": dict(batch.counts),
-        "alerts": [_bare(_fields(alert)) for alert in batch.alerts],
-    })
+    return _bounded(
+        {
+            "text": _slack_text(batch.lines),
+            "source": "agent-pipes",
+            "event_type": "alerts",
+            "count": batch.count,
+            "watchers": dict(batch.counts),
+            "alerts": [_bare(_fields(alert)) for alert in batch.alerts],
+        }
+    )
 
 
 def slack(batch: Batch) -> bytes:
@@ -63,11 +69,19 @@ def slack(batch: Batch) -> bytes:
     https://docs.slack.dev/reference/block-kit/blocks/rich-text-block
     """
     lines = _with_session(batch)
-    section = {"type": "rich_text_section", "elements": [{"type": "text", "text": "\n".join(lines)}]}
-    return dumps({
-        "text": _slack_text(lines), "mrkdwn": False, "unfurl_links": False, "unfurl_media": False,
-        "blocks": [{"type": "rich_text", "elements": [section]}],
-    })
+    section = {
+        "type": "rich_text_section",
+        "elements": [{"type": "text", "text": "\n".join(lines)}],
+    }
+    return dumps(
+        {
+            "text": _slack_text(lines),
+            "mrkdwn": False,
+            "unfurl_links": False,
+            "unfurl_media": False,
+            "blocks": [{"type": "rich_text", "elements": [section]}],
+        }
+    )
 
 
 def discord(batch: Batch) -> bytes:
@@ -89,12 +103,27 @@ def teams(batch: Batch) -> bytes:
     https://learn.microsoft.com/en-us/adaptive-cards/schema-explorer/text-run
     """
     # What is left of markup in a run are functions such as {{DATE(…)}}.
-    runs = [{"type": "TextRun", "text": line.replace("{{", "{\u200b{")} for line in _with_session(batch)]
+    runs = [
+        {"type": "TextRun", "text": line.replace("{{", "{\u200b{")} for line in _with_session(batch)
+    ]
     card = {
-        "$schema": "http://adaptivecards.io/schemas/adaptive-card.json", "type": "AdaptiveCard", "version": "1.4",
+        "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
+        "type": "AdaptiveCard",
+        "version": "1.4",
         "body": [{"type": "RichTextBlock", "inlines": [run]} for run in runs],
     }
-    return dumps({"type": "message", "attachments": [{"contentType": "application/vnd.microsoft.card.adaptive", "contentUrl": None, "content": card}]})
+    return dumps(
+        {
+            "type": "message",
+            "attachments": [
+                {
+                    "contentType": "application/vnd.microsoft.card.adaptive",
+                    "contentUrl": None,
+                    "content": card,
+                }
+            ],
+        }
+    )
 
 
 class PagerDuty:
@@ -114,7 +143,11 @@ class PagerDuty:
         event = alert.event
         if event.type == "kill" and event.text("outcome") in DONE:
             told = self.told.get(event.parent)
-            return dumps({"routing_key": self.key, "event_action": "resolve", "dedup_key": told}) if told else None
+            return (
+                dumps({"routing_key": self.key, "event_action": "resolve", "dedup_key": told})
+                if told
+                else None
+            )
         if event.type == "kill" and event.text("outcome") == "dry_run":
             return None
         dedup = _dedup_key(event.session, alert.name)
@@ -128,12 +161,21 @@ class PagerDuty:
         event = alert.event
         # What an agent wrote stands in the summary, in a form in which it can be read.
         seen = {key: value for key, value in event.data.items() if key not in ("message", "reason")}
-        details = _bare({"event_type": event.type, "event_id": event.id, "session_id": event.session, **seen})
+        details = _bare(
+            {"event_type": event.type, "event_id": event.id, "session_id": event.session, **seen}
+        )
         fields: Fields = {
-            "routing_key": self.key, "event_action": "trigger", "dedup_key": dedup, "client": "agent-pipes",
+            "routing_key": self.key,
+            "event_action": "trigger",
+            "dedup_key": dedup,
+            "client": "agent-pipes",
             "payload": {
-                "summary": cut(alert.text, 1024), "source": socket.gethostname() or "agent-pipes", "class": alert.name, "group": cut(event.session, 255),
-                "severity": "warning" if alert.rank == WARNING else "critical", "custom_details": details,
+                "summary": cut(alert.text, 1024),
+                "source": socket.gethostname() or "agent-pipes",
+                "class": alert.name,
+                "group": cut(event.session, 255),
+                "severity": "warning" if alert.rank == WARNING else "critical",
+                "custom_details": details,
             },
         }
         if event.time:
@@ -141,7 +183,12 @@ class PagerDuty:
         return dumps(fields)
 
 
-_PAYLOADS: dict[str, Payload] = {"json": json_body, "slack": slack, "discord": discord, "teams": teams}
+_PAYLOADS: dict[str, Payload] = {
+    "json": json_body,
+    "slack": slack,
+    "discord": discord,
+    "teams": teams,
+}
 
 FORMS = (*_PAYLOADS, "pagerduty")
 
@@ -154,7 +201,10 @@ def _dedup_key(session: str, name: str) -> str:
 def _with_session(batch: Batch) -> list[str]:
     """The lines, and for a single alert which session it is of."""
     session = batch.alerts[0].event.session if batch.count == 1 else ""
-    return [*batch.lines, *([f"session {cut(session, 64)}"] if session.isprintable() and session else [])]
+    return [
+        *batch.lines,
+        *([f"session {cut(session, 64)}"] if session.isprintable() and session else []),
+    ]
 
 
 def _slack_text(lines: list[str]) -> str:
@@ -167,20 +217,45 @@ def _slack_text(lines: list[str]) -> str:
 def _fields(alert: Alert) -> Fields:
     event: Event = alert.event
     return {
-        **event.data, "text": _slack_text([cut(alert.text, LONGEST)]), "source": "agent-pipes", "event_type": event.type, "event_id": event.id,
-        "session_id": event.session, "timestamp": event.time,
+        **event.data,
+        "text": _slack_text([cut(alert.text, LONGEST)]),
+        "source": "agent-pipes",
+        "event_type": event.type,
+        "event_id": event.id,
+        "session_id": event.session,
+        "timestamp": event.time,
     }
 
 
-_KEPT = frozenset({
-    "text", "source", "event_type", "event_id", "session_id", "timestamp", "watcher", "level", "message", "count", "value", "limit",
-    "pid", "signal", "outcome", "reason",
-})
+_KEPT = frozenset(
+    {
+        "text",
+        "source",
+        "event_type",
+        "event_id",
+        "session_id",
+        "timestamp",
+        "watcher",
+        "level",
+        "message",
+        "count",
+        "value",
+        "limit",
+        "pid",
+        "signal",
+        "outcome",
+        "reason",
+    }
+)
 
 
 def _bare(fields: Fields) -> Fields:
     """Of the fields those that say most, and nothing in them that is long."""
-    short = {key: cut(value, 1000) if isinstance(value, str) else value for key, value in fields.items() if key in _KEPT}
+    short = {
+        key: cut(value, 1000) if isinstance(value, str) else value
+        for key, value in fields.items()
+        if key in _KEPT
+    }
     return {key: value for key, value in short.items() if not isinstance(value, (dict, list))}
 
 

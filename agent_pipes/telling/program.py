@@ -61,10 +61,17 @@ class Program:
         (alert,) = batch.alerts
         environment = {name: value for name, value in os.environ.items() if name not in SECRETS}
         try:
-            child = errands.begin(lambda: subprocess.Popen(
-                self.words, executable=self.path, env=environment, start_new_session=True,
-                stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-            ))
+            child = errands.begin(
+                lambda: subprocess.Popen(
+                    self.words,
+                    executable=self.path,
+                    env=environment,
+                    start_new_session=True,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.PIPE,
+                )
+            )
         except OSError as error:
             raise Undelivered(f"it could not be run: {error.strerror}") from None
         said = bytearray()
@@ -84,9 +91,15 @@ class Program:
         if status is None:
             raise Undelivered(f"it had not ended after {self.timeout:g} s, and was killed")
         if status:
-            raise Undelivered(f"it was ended by {signal.Signals(-status).name}" if status < 0 else f"it ended with status {status}")
+            raise Undelivered(
+                f"it was ended by {signal.Signals(-status).name}"
+                if status < 0
+                else f"it ended with status {status}"
+            )
 
-    def _see_through(self, child: "subprocess.Popen[bytes]", line: bytes, said: bytearray) -> int | None:
+    def _see_through(
+        self, child: "subprocess.Popen[bytes]", line: bytes, said: bytearray
+    ) -> int | None:
         """Give it the line, gather what it says on standard error, and wait. Its exit status, or None: it took too long."""
         assert child.stdin is not None
         assert child.stderr is not None

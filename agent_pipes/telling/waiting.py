@@ -45,7 +45,11 @@ class Alert:
     @property
     def name(self) -> str:
         """What it is counted under: the watcher, or `kill`."""
-        return self.event.type if self.event.type == "kill" else self.event.text("watcher")[:40] or "unknown"
+        return (
+            self.event.type
+            if self.event.type == "kill"
+            else self.event.text("watcher")[:40] or "unknown"
+        )
 
 
 @dataclass(slots=True)
@@ -65,7 +69,9 @@ class Batch:
     def add(self, alert: Alert) -> None:
         if len(self.alerts) < LINES:
             self.alerts.append(alert)
-        self.counts[alert.name if alert.name in self.counts or len(self.counts) < NAMED else OTHERS] += 1
+        self.counts[
+            alert.name if alert.name in self.counts or len(self.counts) < NAMED else OTHERS
+        ] += 1
         self.worst = max(self.worst, alert.rank)
 
     @property
@@ -80,7 +86,11 @@ class Batch:
         each = ", ".join(f"{name} {number}" for name, number in self.counts.most_common())
         rest = self.count - len(self.alerts)
         head = f"{self.count} more in {written(self.within)}: {each}"
-        return [head, *(cut(alert.text, LONGEST_OF_MANY) for alert in self.alerts), *([f"… and {rest} more"] if rest else [])]
+        return [
+            head,
+            *(cut(alert.text, LONGEST_OF_MANY) for alert in self.alerts),
+            *([f"… and {rest} more"] if rest else []),
+        ]
 
 
 def cut(text: str, limit: int) -> str:

@@ -62,8 +62,12 @@ WHY = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--megabytes", type=float, default=300.0, help="size of the transcripts to measure with")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--megabytes", type=float, default=300.0, help="size of the transcripts to measure with"
+    )
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--rollouts", action="store_true", help="measure Codex's rollouts too")
     options = parser.parse_args()
@@ -84,13 +88,29 @@ def installed() -> bool:
         return False
     package = NPM / "node_modules" / "ccusage" / "package.json"
     if not package.exists() or json.loads(package.read_text())["version"] != VERSION:
-        subprocess.run(["npm", "install", "--prefix", str(NPM), "--no-fund", "--no-audit", "--silent", f"ccusage@{VERSION}"], check=False)
+        subprocess.run(
+            [
+                "npm",
+                "install",
+                "--prefix",
+                str(NPM),
+                "--no-fund",
+                "--no-audit",
+                "--silent",
+                f"ccusage@{VERSION}",
+            ],
+            check=False,
+        )
     return package.exists()
 
 
 def layout(agent: str, home: Path, name: str) -> Path:
     """Where ccusage looks for a session of this name."""
-    path = home / ("projects/p" if agent == "claude" else "sessions/2026/05/01") / f"{name if agent == 'claude' else f'rollout-2026-05-01T00-00-00-{name}'}.jsonl"
+    path = (
+        home
+        / ("projects/p" if agent == "claude" else "sessions/2026/05/01")
+        / f"{name if agent == 'claude' else f'rollout-2026-05-01T00-00-00-{name}'}.jsonl"
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
 
@@ -117,10 +137,20 @@ def fill(agent: str, home: Path, megabytes: float) -> int:
 def commands(agent: str, home: Path) -> dict[str, tuple[list[str], dict[str, str]]]:
     """The two programs as they are run over what lies in `home`."""
     variable = {"claude": "CLAUDE_CONFIG_DIR", "codex": "CODEX_HOME"}[agent]
-    options = ["--offline", "--json", "--single-thread", *(["--mode", "calculate"] if agent == "claude" else [])]
+    options = [
+        "--offline",
+        "--json",
+        "--single-thread",
+        *(["--mode", "calculate"] if agent == "claude" else []),
+    ]
     # Its daily report counts subagents, as the bill does; its session report leaves some of them out.
     theirs = [str(NPM / "node_modules" / ".bin" / "ccusage"), agent, "daily", *options]
-    mine = [sys.executable, str(ROOT / "bin" / "trace-cost"), "--recorded", *map(str, sorted(home.rglob("*.jsonl")))]
+    mine = [
+        sys.executable,
+        str(ROOT / "bin" / "trace-cost"),
+        "--recorded",
+        *map(str, sorted(home.rglob("*.jsonl"))),
+    ]
     return {"ccusage": (theirs, {variable: str(home)}), "ours": (mine, {})}
 
 
@@ -128,7 +158,13 @@ def timed(command: list[str], variables: dict[str, str]) -> tuple[float, float, 
     """Seconds by the wall clock and of the processor, and what it printed."""
     began = time.perf_counter()
     with tempfile.TemporaryFile() as said:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said, env=os.environ | variables)
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=said,
+            env=os.environ | variables,
+        )
         assert process.stdout
         printed = process.stdout.read()
         _, status, usage = os.wait4(process.pid, 0)
@@ -159,29 +195,53 @@ def measure(agent: str, scratch: Path, megabytes: float, runs: int) -> None:
             if run:
                 times[name].append((wall, cpu, wall - start))
     print(f"{agent}: {size:.0f} MB, median of {runs} runs")
-    print(f"  {'':8} {'dollars':>12} {'seconds':>8} {'CPU s':>8} {'MB/s':>8} {'MB/s without start':>20}")
-    medians = {name: [median(column) for column in zip(*each, strict=True)] for name, each in times.items()}
+    print(
+        f"  {'':8} {'dollars':>12} {'seconds':>8} {'CPU s':>8} {'MB/s':>8} {'MB/s without start':>20}"
+    )
+    medians = {
+        name: [median(column) for column in zip(*each, strict=True)] for name, each in times.items()
+    }
     for name, (wall, cpu, net) in medians.items():
-        print(f"  {name:8} {usd[name]:12.6f} {wall:8.3f} {cpu:8.3f} {size / wall:8.0f} {size / net:20.0f}")
-    wall, cpu, net = (theirs / mine for theirs, mine in zip(medians["ccusage"], medians["ours"], strict=True))
-    print(f"  ours is {wall:.2f} times as fast ({cpu:.2f} by processor time, {net:.2f} without start)\n")
+        print(
+            f"  {name:8} {usd[name]:12.6f} {wall:8.3f} {cpu:8.3f} {size / wall:8.0f} {size / net:20.0f}"
+        )
+    wall, cpu, net = (
+        theirs / mine for theirs, mine in zip(medians["ccusage"], medians["ours"], strict=True)
+    )
+    print(
+        f"  ours is {wall:.2f} times as fast ({cpu:.2f} by processor time, {net:.2f} without start)\n"
+    )
 
 
 def compare(agent: str, scratch: Path) -> None:
     """Each session and each case for itself: where the two differ."""
     cases = SHARED / "cases" / f"cost-{agent}"
-    right = {name: case["usd"] for name, case in json.loads((cases / "expected.json").read_text()).items()} if cases.exists() else {}
-    paths = [*sorted((SHARED / "sessions" / FOLDERS[agent]).glob("*.jsonl")), *sorted(cases.glob("*.jsonl"))]
+    right = (
+        {
+            name: case["usd"]
+            for name, case in json.loads((cases / "expected.json").read_text()).items()
+        }
+        if cases.exists()
+        else {}
+    )
+    paths = [
+        *sorted((SHARED / "sessions" / FOLDERS[agent]).glob("*.jsonl")),
+        *sorted(cases.glob("*.jsonl")),
+    ]
     same, differ = 0, []
     for path in paths:
         home = scratch / agent / path.stem
         shutil.copyfile(path, layout(agent, home, path.stem))
-        theirs, mine = (dollars(name, timed(*command)[2]) for name, command in commands(agent, home).items())
+        theirs, mine = (
+            dollars(name, timed(*command)[2]) for name, command in commands(agent, home).items()
+        )
         if abs(theirs - mine) < 1e-6:
             same += 1
         elif right.get(path.stem, mine) is not None:
             differ.append((path.stem, theirs, mine, right.get(path.stem)))
-    print(f"{agent}: {len(paths)} sessions and cases, {same} alike to a millionth of a dollar; where ccusage and ours differ:")
+    print(
+        f"{agent}: {len(paths)} sessions and cases, {same} alike to a millionth of a dollar; where ccusage and ours differ:"
+    )
     for name, theirs, mine, usd in differ:
         mark = "" if usd is None or abs(mine - usd) < 1e-6 else f"  EXPECTED {usd:.6f}"
         print(f"  {name:32} {theirs:10.6f} {mine:10.6f}  {WHY.get(name, 'NOT EXPLAINED')}{mark}")

@@ -20,8 +20,8 @@ os.write(1, b"%d\\n" % time.monotonic_ns())
 
 OURS = "trace-tail --pid {pid} {file} 2>/dev/null | trace-detect-retry --max 3 | trace-kill >/dev/null 2>&1"
 PEER = (
-    "tail -n +1 -F {file} 2>/dev/null | jq -cn --unbuffered 'foreach inputs as $e ({{}}; if $e.event_type == \"tool_call\" then"
-    " .calls[$e.event_id] = $e.data.arguments.command elif $e.event_type == \"error\" then .failed[.calls[$e.parent_id]] += 1 else . end;"
+    'tail -n +1 -F {file} 2>/dev/null | jq -cn --unbuffered \'foreach inputs as $e ({{}}; if $e.event_type == "tool_call" then'
+    ' .calls[$e.event_id] = $e.data.arguments.command elif $e.event_type == "error" then .failed[.calls[$e.parent_id]] += 1 else . end;'
     " select((.failed[.calls[$e.parent_id]] // 0) >= 3) | 1)' | while read -r line; do kill {pid}; done"
 )
 SETTLED = 1.5
@@ -46,7 +46,12 @@ def _one(pipeline: str, env: dict[str, str], cwd: Path, number: int) -> float:
     victim = subprocess.Popen([sys.executable, "-c", VICTIM], stdout=subprocess.PIPE)
     assert victim.stdout
     victim.stdout.readline()
-    breaker = subprocess.Popen(["bash", "-c", pipeline.format(pid=victim.pid, file=file)], env=env, cwd=cwd, start_new_session=True)
+    breaker = subprocess.Popen(
+        ["bash", "-c", pipeline.format(pid=victim.pid, file=file)],
+        env=env,
+        cwd=cwd,
+        start_new_session=True,
+    )
     try:
         time.sleep(SETTLED)
         with file.open("ab") as out:
@@ -70,7 +75,13 @@ def stages(env: dict[str, str], cwd: Path, rounds: int = 9) -> dict[str, float]:
     found: dict[str, list[float]] = {"trace-tail": [], "trace-detect-retry": []}
     for _ in range(rounds):
         file.write_bytes(b"".join(lines[:-1]))
-        with subprocess.Popen(["trace-tail", str(file)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=env, cwd=cwd) as tail:
+        with subprocess.Popen(
+            ["trace-tail", str(file)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=env,
+            cwd=cwd,
+        ) as tail:
             time.sleep(SETTLED)
             os.read(tail.stdout.fileno(), 1 << 16)  # type: ignore[union-attr]
             begin = time.monotonic()
@@ -80,7 +91,15 @@ def stages(env: dict[str, str], cwd: Path, rounds: int = 9) -> dict[str, float]:
             found["trace-tail"].append(time.monotonic() - begin)
             tail.kill()
         command = ["trace-detect-retry", "--max", "3"]
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=env, cwd=cwd, bufsize=0) as detect:
+        with subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=env,
+            cwd=cwd,
+            bufsize=0,
+        ) as detect:
             detect.stdin.write(b"".join(lines[:-1]))  # type: ignore[union-attr]
             time.sleep(SETTLED)
             os.read(detect.stdout.fileno(), 1 << 16)  # type: ignore[union-attr]
@@ -95,6 +114,17 @@ def stages(env: dict[str, str], cwd: Path, rounds: int = 9) -> dict[str, float]:
 
 def _line(at: int, kind: str) -> bytes:
     """The failing command, made or answered, for the `at`th time."""
-    data: dict[str, object] = {"tool_name": "Bash", "arguments": {"command": "make test"}} if kind == "tool_call" else {"tool_name": "Bash", "error": "Exit code 2", "exit_code": 2}
-    event = {"event_type": kind, "timestamp": time.time() - 60 + at, "event_id": f"{kind}{at}", "session_id": "bench", "parent_id": f"tool_call{at}", "data": data}
+    data: dict[str, object] = (
+        {"tool_name": "Bash", "arguments": {"command": "make test"}}
+        if kind == "tool_call"
+        else {"tool_name": "Bash", "error": "Exit code 2", "exit_code": 2}
+    )
+    event = {
+        "event_type": kind,
+        "timestamp": time.time() - 60 + at,
+        "event_id": f"{kind}{at}",
+        "session_id": "bench",
+        "parent_id": f"tool_call{at}",
+        "data": data,
+    }
     return json.dumps(event).encode() + b"\n"

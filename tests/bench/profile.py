@@ -27,8 +27,14 @@ INTERVAL = 0.001
 SHOWN = 12
 
 COMMANDS = {
-    **{f"trace-detect-{name}": f"agent_pipes.detect_{name}" for name in ("retry", "loop", "cost", "duration", "stall", "scope")},
-    "trace-cost": "agent_pipes.cost", "trace-kill": "agent_pipes.kill", "trace-alert": "agent_pipes.alert", "trace-tail": "agent_pipes.tail",
+    **{
+        f"trace-detect-{name}": f"agent_pipes.detect_{name}"
+        for name in ("retry", "loop", "cost", "duration", "stall", "scope")
+    },
+    "trace-cost": "agent_pipes.cost",
+    "trace-kill": "agent_pipes.kill",
+    "trace-alert": "agent_pipes.alert",
+    "trace-tail": "agent_pipes.tail",
     "agent-strace watch": "agent_pipes.strace",
 }
 
@@ -41,7 +47,11 @@ def sampled(command: str, module: str, file: str) -> None:
     def sample(number: int, frame: FrameType | None) -> None:
         while frame and not frame.f_code.co_filename.startswith(ours):
             frame = frame.f_back
-        seen["the interpreter" if frame is None else f"{Path(frame.f_code.co_filename).relative_to(ours)} {frame.f_code.co_qualname}"] += 1
+        seen[
+            "the interpreter"
+            if frame is None
+            else f"{Path(frame.f_code.co_filename).relative_to(ours)} {frame.f_code.co_qualname}"
+        ] += 1
 
     sys.argv = [*command.split()]
     if command in ("trace-tail", "agent-strace watch"):
@@ -73,11 +83,20 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="agent-pipes-profile-") as folder:
         file = Path(folder) / "trace.ndjson"
         with file.open("wb") as out:
-            subprocess.run([sys.executable, str(Path(__file__).with_name("trace.py")), str(EVENTS)], stdout=out, check=True)
+            subprocess.run(
+                [sys.executable, str(Path(__file__).with_name("trace.py")), str(EVENTS)],
+                stdout=out,
+                check=True,
+            )
         (Path(folder) / ".agent-scope.json").write_text(POLICY)
         for command, module in COMMANDS.items():
             env = {**os.environ, "PYTHONPATH": str(ROOT), "HOME": folder}
-            subprocess.run([sys.executable, __file__, command, module, str(file)], env=env, cwd=folder, check=False)
+            subprocess.run(
+                [sys.executable, __file__, command, module, str(file)],
+                env=env,
+                cwd=folder,
+                check=False,
+            )
 
 
 if __name__ == "__main__":

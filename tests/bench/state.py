@@ -1,6 +1,6 @@
 """What the preset holds of a session, in bytes, and which of its stages how much of it.
 
-    python tests/bench/state.py
+python tests/bench/state.py
 """
 
 import functools
@@ -96,7 +96,9 @@ def main() -> None:
     sessions, each = 20, 1000
     for part in PRESET:
         print(f"{of_a_session([part], sessions, each) / 1024:6.1f} KB  {part.name} alone")
-    print(f"{of_a_session(PRESET, sessions, each) / 1024:6.1f} KB  all of them in one process, which share what they work out")
+    print(
+        f"{of_a_session(PRESET, sessions, each) / 1024:6.1f} KB  all of them in one process, which share what they work out"
+    )
 
 
 if __name__ == "__main__":

@@ -15,13 +15,20 @@ IDLE = 20.0
 """Seconds for which a follower is watched that has nothing to do."""
 
 
-def resident(env: dict[str, str], cwd: Path, count: int, sessions: int) -> tuple[int, list[tuple[int, int]]]:
+def resident(
+    env: dict[str, str], cwd: Path, count: int, sessions: int
+) -> tuple[int, list[tuple[int, int]]]:
     """Bytes that `agent-strace watch` holds after `count` events, and what it held on its way: after how many, how much."""
     file = cwd / "long.ndjson"
     with file.open("wb") as out:
         out.writelines(events(count, sessions))
     watch = subprocess.Popen(
-        ["agent-strace", "watch", "--no-follow", str(file)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=env, cwd=cwd, bufsize=1 << 20
+        ["agent-strace", "watch", "--no-follow", str(file)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=env,
+        cwd=cwd,
+        bufsize=1 << 20,
     )
     assert watch.stdout
     seen, samples = 0, []
@@ -48,7 +55,9 @@ def idle(env: dict[str, str], cwd: Path) -> tuple[float, float]:
     file.write_bytes(b"".join(events(100)))
     found = []
     for command in (["trace-tail", str(file)], ["tail", "-n", "+1", "-F", str(file)]):
-        follower = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=env, cwd=cwd)
+        follower = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=env, cwd=cwd
+        )
         assert follower.stdout
         for _ in range(100):
             follower.stdout.readline()
@@ -63,4 +72,10 @@ def idle(env: dict[str, str], cwd: Path) -> tuple[float, float]:
 
 def _used(pid: int) -> float:
     """Seconds of processor time of all its threads."""
-    return sum(int((task / "schedstat").read_text().split()[0]) for task in Path(f"/proc/{pid}/task").iterdir()) / 1e9
+    return (
+        sum(
+            int((task / "schedstat").read_text().split()[0])
+            for task in Path(f"/proc/{pid}/task").iterdir()
+        )
+        / 1e9
+    )

@@ -13,7 +13,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if not any(HERE in (path, *path.parents) for path in asked):
         for item in items:
             if HERE in item.path.parents:
-                item.add_marker(pytest.mark.skip(reason="the real clients are driven by `make real`"))
+                item.add_marker(
+                    pytest.mark.skip(reason="the real clients are driven by `make real`")
+                )
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +26,9 @@ def _patience():
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """What was measured, a line for each run."""
-    reports = [each for outcome in ("passed", "failed") for each in terminalreporter.stats.get(outcome, ())]
+    reports = [
+        each for outcome in ("passed", "failed") for each in terminalreporter.stats.get(outcome, ())
+    ]
     rows = [value for report in reports for name, value in report.user_properties if name == "row"]
     if rows:
         terminalreporter.section("the real clients")

@@ -30,7 +30,9 @@ CLIENTS = ("claude", "codex", "gemini", "copilot")
 
 RUN_AGENT = SHARED / "real" / "run-agent"
 
-MISSING = [name for name in ("npm", "node", "unshare", "ip", "git") if not shutil.which(name)] + ([] if RUN_AGENT.exists() else ["run-agent beside the project"])
+MISSING = [name for name in ("npm", "node", "unshare", "ip", "git") if not shutil.which(name)] + (
+    [] if RUN_AGENT.exists() else ["run-agent beside the project"]
+)
 
 needs_a_client = pytest.mark.skipif(bool(MISSING), reason=f"not here: {', '.join(MISSING)}")
 
@@ -138,7 +140,9 @@ class Driven:
 
     @property
     def raised(self) -> list[dict]:
-        return [event["data"] for event in self.of("violation") if event["data"]["level"] == "critical"]
+        return [
+            event["data"] for event in self.of("violation") if event["data"]["level"] == "critical"
+        ]
 
     @property
     def kill(self) -> dict:
@@ -160,7 +164,10 @@ class Driven:
     @property
     def took(self) -> float:
         """Milliseconds from the time that the violating line bears to the end of the process; where there is none, from the violation's."""
-        line = next((event for event in self.events if event["event_id"] == self.trigger.get("parent_id")), self.trigger)
+        line = next(
+            (event for event in self.events if event["event_id"] == self.trigger.get("parent_id")),
+            self.trigger,
+        )
         return (self.gone - line["timestamp"]) * 1000
 
     @property
@@ -172,7 +179,15 @@ class Driven:
         return f"exit {self.exit}, breaker {self.status}, {len(self.requests)} requests, left {self.left}\n{self.said}"
 
 
-def drive(client: str, scenario: str, directory: Path, *, around: bool, limits: Sequence[str] = (), after: int = 0) -> Driven:
+def drive(
+    client: str,
+    scenario: str,
+    directory: Path,
+    *,
+    around: bool,
+    limits: Sequence[str] = (),
+    after: int = 0,
+) -> Driven:
     """Let the client play the scenario in `directory`, with the breaker around it, or beside it.
 
     limits: what the breaker is told beside `--on-violation kill`.
@@ -183,7 +198,9 @@ def drive(client: str, scenario: str, directory: Path, *, around: bool, limits: 
     (directory / "proj" / ".agent-scope.json").write_text(json.dumps(POLICY))
     if Path(__file__).with_name(f"{scenario}.json").exists():
         # The scenarios that the harness knows lie beside it; ours are named from there.
-        scenario = os.path.relpath(Path(__file__).with_name(scenario), RUN_AGENT.parent / "scenarios")
+        scenario = os.path.relpath(
+            Path(__file__).with_name(scenario), RUN_AGENT.parent / "scenarios"
+        )
     events, said, status = directory / "events.ndjson", directory / "said.txt", directory / "status"
     watch = shlex.join([str(BIN / "agent-strace"), "watch", *limits, "--on-violation", "kill"])
     # Each waits to be let go by a line in its own pipe.
@@ -194,18 +211,31 @@ def drive(client: str, scenario: str, directory: Path, *, around: bool, limits: 
         hooked = {"WRAP": _script(directory / "breaker", f'exec {watch} --output {events} -- "$@"')}
     else:
         beside = f'cd "$proj"; read -r _ <{pipes["breaker"]}; timeout -s KILL {LIMIT + 30} {watch} >{events} 2>{said}; echo $? >{status}'
-        hooked = {"DURING": _script(directory / "breaker", beside), "WRAP": _script(directory / "gate", f'read -r _ <{pipes["gate"]}; exec "$@"')}
+        hooked = {
+            "DURING": _script(directory / "breaker", beside),
+            "WRAP": _script(directory / "gate", f'read -r _ <{pipes["gate"]}; exec "$@"'),
+        }
     witness = Witness(directory / "home")
     witness.start()
-    running = subprocess.Popen([RUN_AGENT, client, scenario, directory, "--", *ARGUMENTS.get(client, ())], env=ENVIRONMENT | hooked | {"LIMIT": str(LIMIT)}, stdout=subprocess.DEVNULL)
+    running = subprocess.Popen(
+        [RUN_AGENT, client, scenario, directory, "--", *ARGUMENTS.get(client, ())],
+        env=ENVIRONMENT | hooked | {"LIMIT": str(LIMIT)},
+        stdout=subprocess.DEVNULL,
+    )
     try:
         if after and not around:
             _let_go(pipes["gate"])
-            until(lambda: len(_requests(directory)) >= after or running.poll() is not None, PATIENCE, "the client's first requests")
+            until(
+                lambda: len(_requests(directory)) >= after or running.poll() is not None,
+                PATIENCE,
+                "the client's first requests",
+            )
             _let_go(pipes["breaker"])
         elif not around:
             _let_go(pipes["breaker"])
-            until(lambda: said.exists() and "waiting for one" in said.read_text(), 30, "the breaker")
+            until(
+                lambda: said.exists() and "waiting for one" in said.read_text(), 30, "the breaker"
+            )
             _let_go(pipes["gate"])
         running.wait(PATIENCE)
         with suppress(AssertionError):
@@ -222,9 +252,21 @@ def drive(client: str, scenario: str, directory: Path, *, around: bool, limits: 
             running.wait()
     own = int((directory / "exit").read_text())
     output = events.read_bytes() if events.exists() else b""
-    people = said.read_text() if said.exists() else (directory / "stderr.txt").read_text(errors="replace")
+    people = (
+        said.read_text()
+        if said.exists()
+        else (directory / "stderr.txt").read_text(errors="replace")
+    )
     seen = [each for each in witness.seen if _is_clients(each)]
-    return Driven(own, own if around else int(status.read_text()), events_of(output), people, _requests(directory), seen, left)
+    return Driven(
+        own,
+        own if around else int(status.read_text()),
+        events_of(output),
+        people,
+        _requests(directory),
+        seen,
+        left,
+    )
 
 
 def _script(path: Path, words: str) -> str:

@@ -23,10 +23,22 @@ def play(tmp_path, record_property):
 
     def play(client: str, scenario: str, way: str, *limits: str, after: int = 0) -> Driven:
         run = drive(client, scenario, tmp_path, around=way == "around", limits=limits, after=after)
-        row = {"client": client, "scenario": scenario, "way": "late" if after else way, "ended by": "-", "status": run.status, "outcome": "-"}
+        row = {
+            "client": client,
+            "scenario": scenario,
+            "way": "late" if after else way,
+            "ended by": "-",
+            "status": run.status,
+            "outcome": "-",
+        }
         row |= {"ms": "-", "in flight": "-", "requests": len(run.requests), "left": len(run.left)}
         if run.of("kill"):
-            row |= {"ended by": run.raised[0]["watcher"], "outcome": run.kill["data"]["outcome"], "ms": round(run.took), "in flight": len(run.in_flight)}
+            row |= {
+                "ended by": run.raised[0]["watcher"],
+                "outcome": run.kill["data"]["outcome"],
+                "ms": round(run.took),
+                "in flight": len(run.in_flight),
+            }
         record_property("row", row)
         return run
 
@@ -48,7 +60,9 @@ def is_ended(run: Driven, *watchers: str) -> None:
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("scenario", PROBLEMS)
 @pytest.mark.parametrize("client", CLIENTS)
-def test_each_problem_ends_the_client_by_the_watcher_that_is_meant_for_it(play, client, scenario, way):
+def test_each_problem_ends_the_client_by_the_watcher_that_is_meant_for_it(
+    play, client, scenario, way
+):
     watcher, limits = PROBLEMS[scenario]
     is_ended(play(client, scenario, way, *limits), watcher)
 
@@ -58,7 +72,9 @@ def test_each_problem_ends_the_client_by_the_watcher_that_is_meant_for_it(play, 
 @pytest.mark.parametrize("client", CLIENTS)
 def test_no_limit_need_be_named(play, client, scenario, way):
     # What fails in the same way five times in a row is both.
-    is_ended(play(client, scenario, way), *({"retry", "loop"} if scenario == "spiral" else {"loop"}))
+    is_ended(
+        play(client, scenario, way), *({"retry", "loop"} if scenario == "spiral" else {"loop"})
+    )
 
 
 @pytest.mark.parametrize("client", CLIENTS)
@@ -80,7 +96,9 @@ def test_a_tool_that_runs_is_ended_with_its_client(play, client, way):
 @pytest.mark.parametrize("client", CLIENTS)
 def test_what_a_tool_has_left_behind_is_ended_too(play, client, way):
     if (client, way) == ("gemini", "beside"):
-        pytest.skip("Gemini marks nothing that it starts: what has left its tree can only be known to whoever started Gemini")
+        pytest.skip(
+            "Gemini marks nothing that it starts: what has left its tree can only be known to whoever started Gemini"
+        )
     run = play(client, "stray", way, "--max-retries", "3")
     is_ended(run, "retry")
     assert sum(seen.line[:2] == ["sleep", "300"] for seen in run.seen) == 2, run

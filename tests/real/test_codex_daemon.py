@@ -38,11 +38,18 @@ QUESTIONS = {"Trust this folder?": ["Enter"], "Use existing model": ["Down", "En
 @pytest.mark.parametrize("check", ["interruption", "breaker"])
 def test_one_session_of_the_daemon_is_ended_and_the_other_goes_on(tmp_path, check):
     # The scenarios that run-agent knows lie beside it; ours is named from there.
-    ours = os.path.relpath(Path(__file__).with_name("daemon-spiral"), RUN_AGENT.parent / "scenarios")
+    ours = os.path.relpath(
+        Path(__file__).with_name("daemon-spiral"), RUN_AGENT.parent / "scenarios"
+    )
     during = f"'{sys.executable}' '{Path(__file__).resolve()}' {check}"
     environment = {**os.environ, "DURING": during, "LIMIT": "20"}
     scenario = {"interruption": "slow", "breaker": ours}[check]
-    subprocess.run([RUN_AGENT, "codex", scenario, tmp_path, "--", "--help"], env=environment, stdout=subprocess.DEVNULL, timeout=400)
+    subprocess.run(
+        [RUN_AGENT, "codex", scenario, tmp_path, "--", "--help"],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        timeout=400,
+    )
     told = (tmp_path / "during.txt").read_text(errors="replace")
     assert told.rstrip().endswith("all as it should be"), told
 
@@ -54,7 +61,12 @@ class Terminal:
         self.name = name
         client = Path(os.environ["REAL_NPM"], "codex/node_modules/.bin/codex")
         begin = ["new-session", "-d", "-s", name, "-x", "120", "-y", "40"]
-        tmux(*begin, str(client), "--dangerously-bypass-approvals-and-sandbox", f"{name}: fix the failing test")
+        tmux(
+            *begin,
+            str(client),
+            "--dangerously-bypass-approvals-and-sandbox",
+            f"{name}: fix the failing test",
+        )
 
     def answer(self) -> None:
         screen = tmux("capture-pane", "-p", "-t", self.name)
@@ -64,9 +76,17 @@ class Terminal:
 
 
 def tmux(*words: str) -> str:
-    environment = {name: value for name, value in os.environ.items() if name != "TMUX"} | {"TERM": "xterm-256color"}
+    environment = {name: value for name, value in os.environ.items() if name != "TMUX"} | {
+        "TERM": "xterm-256color"
+    }
     socket = f"{os.environ['HOME']}/tmux"
-    return subprocess.run(["tmux", "-S", socket, "-f", "/dev/null", *words], env=environment, capture_output=True, text=True, check=True).stdout
+    return subprocess.run(
+        ["tmux", "-S", socket, "-f", "/dev/null", *words],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
 
 
 def whole_lines(path: Path) -> list[bytes]:
@@ -75,7 +95,10 @@ def whole_lines(path: Path) -> list[bytes]:
 
 def kinds(session: Session) -> list[str]:
     """The types of the lines of the session's rollout."""
-    return [record["payload"].get("type", record["type"]) for record in map(json.loads, whole_lines(session.path))]
+    return [
+        record["payload"].get("type", record["type"])
+        for record in map(json.loads, whole_lines(session.path))
+    ]
 
 
 def answered(session: Session) -> int:
@@ -92,7 +115,11 @@ def calling(terminal: Terminal, count: int) -> list[Session]:
 
 def tools(session: Session, holder: process.Identity) -> list[process.Identity]:
     """The processes that the session has started, by what stands in their environment."""
-    return [each for each in process.descendants(holder.pid) if process.environment_value(each.pid, codex.MARKER) == session.id]
+    return [
+        each
+        for each in process.descendants(holder.pid)
+        if process.environment_value(each.pid, codex.MARKER) == session.id
+    ]
 
 
 def two_sessions() -> tuple[Session, Session, process.Identity]:
@@ -104,7 +131,9 @@ def two_sessions() -> tuple[Session, Session, process.Identity]:
     assert first.id == alone.id
     holder = codex.process(first)
     assert holder and holder == codex.process(second), "one process holds both"
-    assert codex.control(first) == codex_control.socket_path(), "it is reached over its socket, not by a signal"
+    assert codex.control(first) == codex_control.socket_path(), (
+        "it is reached over its socket, not by a signal"
+    )
     return first, second, holder
 
 
@@ -112,7 +141,11 @@ def goes_on(ended: Session, other: Session, holder: process.Identity) -> None:
     """That nothing more happens in the one, and all in the other as if nothing had happened."""
     until(lambda: "turn_aborted" in kinds(ended), 2, "the rollout's word of it")
     answers, others = answered(ended), answered(other)
-    until(lambda: answered(other) >= others + 2, 30, "two more answers of the model to the other session")
+    until(
+        lambda: answered(other) >= others + 2,
+        30,
+        "two more answers of the model to the other session",
+    )
     assert answered(ended) == answers, "the first session has done nothing since"
     assert "turn_aborted" not in kinds(other)
     assert process.alive(holder)
@@ -137,9 +170,15 @@ def breaker() -> str:
     environment = {**os.environ, "PATH": f"{ROOT / 'bin'}:{os.environ['PATH']}"}
     said = codex_control.home().parent / "breaker.ndjson"
     with said.open("wb") as file:
-        running = subprocess.Popen(["bash", "-c", pipeline], env=environment, stdout=file, start_new_session=True)
+        running = subprocess.Popen(
+            ["bash", "-c", pipeline], env=environment, stdout=file, start_new_session=True
+        )
     try:
-        killed = lambda: [event["data"] for event in map(json.loads, whole_lines(said)) if event["event_type"] == "kill"]
+        killed = lambda: [
+            event["data"]
+            for event in map(json.loads, whole_lines(said))
+            if event["event_type"] == "kill"
+        ]
         (kill,) = until(killed, 60, "the breaker's word of it")
         assert (kill["outcome"], kill["pid"]) == ("interrupted", holder.pid), kill
         goes_on(first, second, holder)
@@ -162,6 +201,9 @@ def clean_up() -> None:
 
 if __name__ == "__main__":
     try:
-        print({"interruption": interruption, "breaker": breaker}[sys.argv[1]]() + "; the other session goes on: all as it should be")
+        print(
+            {"interruption": interruption, "breaker": breaker}[sys.argv[1]]()
+            + "; the other session goes on: all as it should be"
+        )
     finally:
         clean_up()

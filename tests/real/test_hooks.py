@@ -20,9 +20,14 @@ from support import BIN, SHARED  # noqa: E402
 
 RUN_AGENT = SHARED / "real" / "run-agent"
 
-MISSING = [name for name in ("npm", "node", "unshare", "ip", "git") if not shutil.which(name)] + ([] if RUN_AGENT.exists() else ["run-agent beside the project"])
+MISSING = [name for name in ("npm", "node", "unshare", "ip", "git") if not shutil.which(name)] + (
+    [] if RUN_AGENT.exists() else ["run-agent beside the project"]
+)
 
-pytestmark = [pytest.mark.skipif(bool(MISSING), reason=f"not here: {', '.join(MISSING)}"), pytest.mark.usefixtures("patience")]
+pytestmark = [
+    pytest.mark.skipif(bool(MISSING), reason=f"not here: {', '.join(MISSING)}"),
+    pytest.mark.usefixtures("patience"),
+]
 
 CLIENTS = ("claude", "codex", "gemini", "copilot")
 
@@ -41,7 +46,9 @@ def patience():
 def driven(client: str, scenario: str, folder: Path, policy: str = "") -> tuple[Path, list[dict]]:
     """The client's project after a run with the hooks in place, and what they have recorded."""
     wrapper = folder / "wrapper"
-    wrapper.write_text(f'#!/bin/sh\n"{BIN}/agent-strace" setup --agent {client} --guard --write || exit 1\nexec "$@"\n')
+    wrapper.write_text(
+        f'#!/bin/sh\n"{BIN}/agent-strace" setup --agent {client} --guard --write || exit 1\nexec "$@"\n'
+    )
     wrapper.chmod(0o755)
     project = folder / "run" / "proj"
     project.mkdir(parents=True)
@@ -49,7 +56,13 @@ def driven(client: str, scenario: str, folder: Path, policy: str = "") -> tuple[
         (project / ".agent-scope.json").write_text(policy)
     words = ["--", *TRUST[client]] if client in TRUST else []
     environment = {**os.environ, "WRAP": str(wrapper), "LIMIT": "90"}
-    subprocess.run([RUN_AGENT, client, scenario, folder / "run", *words], env=environment, check=True, stdout=subprocess.DEVNULL, timeout=250)
+    subprocess.run(
+        [RUN_AGENT, client, scenario, folder / "run", *words],
+        env=environment,
+        check=True,
+        stdout=subprocess.DEVNULL,
+        timeout=250,
+    )
     store = project / ".agent-traces"
     assert store.is_dir(), (folder / "run" / "stderr.txt").read_text(errors="replace")
     (session,) = [each.name for each in store.iterdir() if each.is_dir()]
@@ -64,10 +77,17 @@ def requests(project: Path) -> int:
 
 @pytest.mark.parametrize("client", CLIENTS)
 def test_guard_denies_what_is_out_of_scope_before_it_is_done(client, tmp_path):
-    project, found = driven(client, "scope", tmp_path, '{"files": {"write": {"deny": ["deploy/**"]}}}')
-    assert list((project / "deploy").iterdir()) == [], "nothing was written where nothing may be written"
+    project, found = driven(
+        client, "scope", tmp_path, '{"files": {"write": {"deny": ["deploy/**"]}}}'
+    )
+    assert list((project / "deploy").iterdir()) == [], (
+        "nothing was written where nothing may be written"
+    )
     denied = [event for event in found if event["event_type"] == "error"]
-    assert len(denied) == 2 and all("deploy/prod.yml" in event["data"]["error"] and event["data"]["reason"] == "tool" for event in denied)
+    assert len(denied) == 2 and all(
+        "deploy/prod.yml" in event["data"]["error"] and event["data"]["reason"] == "tool"
+        for event in denied
+    )
     process = found[0]["data"]["process"]
     assert process["pid"] > 1 and process["started"]
 
@@ -75,10 +95,18 @@ def test_guard_denies_what_is_out_of_scope_before_it_is_done(client, tmp_path):
 @pytest.mark.parametrize("client", CLIENTS)
 def test_guard_denies_all_once_the_breaker_has_tripped(client, tmp_path):
     project, found = driven(client, "spiral", tmp_path)
-    failed = [event["data"] for event in found if event["event_type"] == "error" and event["data"]["reason"] == "exit"]
+    failed = [
+        event["data"]
+        for event in found
+        if event["event_type"] == "error" and event["data"]["reason"] == "exit"
+    ]
     assert [data["exit_code"] for data in failed] == [1] * 5, "the sixth is not made"
     assert len({data["result_digest"] for data in failed}) == 1
-    denied = [event["data"] for event in found if event["event_type"] == "error" and event["data"]["reason"] == "tool"]
+    denied = [
+        event["data"]
+        for event in found
+        if event["event_type"] == "error" and event["data"]["reason"] == "tool"
+    ]
     assert denied and all('"python3 t.py" failed 5 times' in data["error"] for data in denied)
     if client == "gemini":
         assert requests(project) == 6, "its run is ended with the first denial"
@@ -92,15 +120,29 @@ def test_healthy_session_is_recorded_whole_and_nothing_is_denied(client, tmp_pat
     calls = [event["event_id"] for event in found if event["event_type"] == "tool_call"]
     answers = [event["parent_id"] for event in found if "parent_id" in event]
     assert calls and sorted(answers) == sorted(calls), "each call has its result"
-    assert not [event for event in found if event["event_type"] == "error" and "agent-strace" in event["data"]["error"]]
-    responses = {event["data"]["response_id"] for event in found if event["event_type"] == "llm_response"}
+    assert not [
+        event
+        for event in found
+        if event["event_type"] == "error" and "agent-strace" in event["data"]["error"]
+    ]
+    responses = {
+        event["data"]["response_id"] for event in found if event["event_type"] == "llm_response"
+    }
     assert len(responses) == requests(project), "each of the model's responses is there once"
 
 
 @pytest.mark.parametrize("client", CLIENTS)
 def test_parallel_calls_are_paired_with_their_results(client, tmp_path):
     _, found = driven(client, "parallel", tmp_path)
-    calls = {event["event_id"]: json.dumps(event["data"]["arguments"]) for event in found if event["event_type"] == "tool_call"}
+    calls = {
+        event["event_id"]: json.dumps(event["data"]["arguments"])
+        for event in found
+        if event["event_type"] == "tool_call"
+    }
     assert len(calls) == 3
-    ends = {event["event_type"]: calls[event["parent_id"]] for event in found if "exit_code" in event["data"] and event["data"]["exit_code"] == 1}
+    ends = {
+        event["event_type"]: calls[event["parent_id"]]
+        for event in found
+        if "exit_code" in event["data"] and event["data"]["exit_code"] == 1
+    }
     assert list(ends) == ["error"] and "t.py" in ends["error"]
