@@ -41,12 +41,12 @@ man:
 real: $(VENV)/.made
 	$(PY) -m pytest tests/real -rs
 
-# make prices      agent_pipes/prices.json anew, from the newest genai-prices
+# make prices      agent_pipes/data/prices.json anew, from the newest genai-prices
 prices: $(VENV)/.made
 	$(PY) -m pip install -q --disable-pip-version-check --upgrade genai-prices
 	$(PY) tests/make_prices.py
 
-# make completions agent_pipes/completions anew, from the commands
+# make completions agent_pipes/data/completions anew, from the commands
 completions: $(VENV)/.made
 	$(PY) tests/make_completions.py
 

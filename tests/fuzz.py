@@ -21,14 +21,17 @@ import click
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
-from agent_pipes import choose, config, policy
-from agent_pipes.event import Event, dumps, objects
-from agent_pipes.globs import CommandPatterns, HostPatterns, PathPatterns, place
-from agent_pipes.options import COUNT, DOLLARS, DURATION, SIZE, written
-from agent_pipes.people import shown
-from agent_pipes.policy import absolute
+from agent_pipes.commands.watch import preset_options
+from agent_pipes.core import config
+from agent_pipes.core.event import Event, dumps, objects
+from agent_pipes.core.options import COUNT, DOLLARS, DURATION, SIZE, written
+from agent_pipes.core.stderr import shown
+from agent_pipes.detect.registry import DETECTORS
+from agent_pipes.scope import policy
+from agent_pipes.scope.globs import CommandPatterns, HostPatterns, PathPatterns, place
+from agent_pipes.scope.policy import absolute
+from agent_pipes.sessions import discovery
 from agent_pipes.shell import line, normalised, parse
-from agent_pipes.watch import WATCHERS, preset_options
 
 FIXTURES = Path(__file__).resolve().parent / "fixtures"
 
@@ -124,10 +127,10 @@ def parser(line: bytes) -> None:
 
 def translator(name: str) -> Callable[[list[dict[str, Any]]], None]:
     def translate(records: list[dict[str, Any]]) -> None:
-        translator = choose.source(name).Translator()
+        translator = discovery.source(name).Translator()
         # As its line is read: not every number that Python has gets so far.
         for record in (found for each in records for found in objects(json.dumps(each).encode())):
-            choose.recognised(record)
+            discovery.recognised(record)
             for fields in translator.translate(record, 1_795_359_278.0, "session.jsonl"):
                 assert isinstance(fields["event_type"], str) and b"\n" not in dumps(fields)
         for fields in translator.end():
@@ -139,8 +142,8 @@ def translator(name: str) -> Callable[[list[dict[str, Any]]], None]:
 def config_file(content: bytes) -> None:
     PLACE.write_bytes(content)
     with contextlib.suppress(click.UsageError):
-        values, off = config.load(PLACE, OPTIONS, WATCHERS)
-        assert off <= set(WATCHERS) and set(values) <= {option.key for option in OPTIONS}
+        values, off = config.load(PLACE, OPTIONS, DETECTORS)
+        assert off <= set(DETECTORS) and set(values) <= {option.key for option in OPTIONS}
 
 
 def policy_file(content: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Writes agent_pipes/completions/ anew: what a wheel installs for each shell, made by the commands themselves.
+"""Writes agent_pipes/data/completions/ anew: what a wheel installs for each shell, made by the commands themselves.
 
 A shell loads the completion of a command by the command's name. bash and fish look for a file of that name: all but one
 of those only load the one.
@@ -10,9 +10,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from agent_pipes.completion import Bash, Fish, Zsh, names
+from agent_pipes.commands.completion import Bash, Fish, Zsh, names
 
-COMPLETIONS = Path(__file__).parent.parent / "agent_pipes" / "completions"
+COMPLETIONS = Path(__file__).parent.parent / "agent_pipes" / "data" / "completions"
 
 
 def files() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Make agent_pipes/prices.json anew from the installed genai-prices, and print what has changed.
+"""Make agent_pipes/data/prices.json anew from the installed genai-prices, and print what has changed.
 
 Kept are the makers of models and the clouds that agents reach them through; left out is what no agent works with
 (speech, pictures, embeddings) and what another entry says already.
@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from genai_prices import data, types
 
-from agent_pipes.pricing import BUILT_IN, spellings
+from agent_pipes.cost.prices import BUILT_IN, spellings
 
 PROVIDERS = (
     "anthropic",

@@ -23,7 +23,7 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
-from agent_pipes.follow import Follower
+from agent_pipes.sessions.files.file_follower import Follower
 
 FILES, WRITERS = 200, 20
 

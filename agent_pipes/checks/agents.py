@@ -11,17 +11,18 @@ from pathlib import Path
 
 import orjson
 
-from agent_pipes import choose
+from agent_pipes.agents import Session
+from agent_pipes.agents.claude import sessions as claude_sessions
+from agent_pipes.agents.fields import string
+from agent_pipes.agents.processes import runs
 from agent_pipes.checks import Check, counted
 from agent_pipes.checks.machine import reachable
-from agent_pipes.event import Fields
+from agent_pipes.commands.setup import settings_of
+from agent_pipes.core.event import Fields
 from agent_pipes.hooks.payload import AGENTS
-from agent_pipes.process import Identity, alive, all_processes, ancestors, cwd
-from agent_pipes.setup_hooks import settings_of
-from agent_pipes.sources import Session, claude_home
-from agent_pipes.sources.agent_process import runs
-from agent_pipes.sources.fields import string
-from agent_pipes.tailing import control_of
+from agent_pipes.process.table import Identity, alive, all_processes, ancestors, cwd
+from agent_pipes.sessions import discovery
+from agent_pipes.sessions.session_follower import control_of
 
 PROGRAMS = {"cursor": "cursor-agent"}
 """What an agent's program is called, where that is not its name."""
@@ -50,7 +51,7 @@ _NUMBERED = re.compile(r"/(?:versions|Cellar/[^/]+)/(v?\d[\w.+-]*)(?:/|$)")
 def homes(agent: str) -> list[Path]:
     """The directories in which the agent keeps its sessions and settings."""
     with suppress(OSError):
-        return claude_home.roots() if agent == "claude" else [settings_of(agent).home]
+        return claude_sessions.roots() if agent == "claude" else [settings_of(agent).home]
     return [settings_of(agent).home]
 
 
@@ -123,7 +124,7 @@ def live(sessions: Iterable[Session]) -> Iterator[Check]:
     running = _running()
     known: set[Identity] = set()
     found = left = 0
-    spent = dict.fromkeys(choose.NAMES, 0.0)
+    spent = dict.fromkeys(discovery.NAMES, 0.0)
     for session in sessions:
         # The other two are known by something else than their program: a mark, and the file that a process has open.
         if session.agent in PROCESSED and session.agent not in running.values():
@@ -132,8 +133,8 @@ def live(sessions: Iterable[Session]) -> Iterator[Check]:
             left += 1
             continue
         began = time.monotonic()
-        identity = choose.process_of(session)
-        is_live = identity not in known if identity else choose.is_active(session)
+        identity = discovery.process_of(session)
+        is_live = identity not in known if identity else discovery.is_active(session)
         spent[session.agent] += time.monotonic() - began
         if is_live:
             found += 1
@@ -176,7 +177,7 @@ def live(sessions: Iterable[Session]) -> Iterator[Check]:
 
 def _of_session(session: Session, identity: Identity | None) -> Check:
     control = control_of(session)
-    how = getattr(choose.source(session.agent), "HOW", "registry")
+    how = getattr(discovery.source(session.agent), "HOW", "registry")
     name = f"{session.agent} {session.id} in {session.cwd or 'an unknown directory'}"
     more: Fields = {
         "agent": session.agent,

@@ -14,10 +14,10 @@ from subprocess import DEVNULL, PIPE, Popen
 
 from agent_pipes import __version__
 from agent_pipes.checks import Check, Status
-from agent_pipes.following.watching import POLL, Watcher
-from agent_pipes.process import Identity
-from agent_pipes.processes.ending import Ending
-from agent_pipes.processes.held import Held, Refused, become_subreaper, reap_adopted, self_test
+from agent_pipes.process.handle import Held, Refused, become_subreaper, reap_adopted, self_test
+from agent_pipes.process.table import Identity
+from agent_pipes.process.terminator import Ending
+from agent_pipes.sessions.files.path_watcher import POLL, Watcher
 
 NEEDED = {"click": (8, 1), "orjson": (3, 9)}
 """The oldest versions of other packages that are tried."""

@@ -12,17 +12,20 @@ from typing import Any
 
 import click
 
-from agent_pipes import config, policy
+from agent_pipes.agents import Session
+from agent_pipes.agents.store import sessions as store_sessions
 from agent_pipes.checks import Check, counted
+from agent_pipes.commands.setup import calls, settings_of
+from agent_pipes.commands.watch import POLICY, preset_options
+from agent_pipes.core import config
+from agent_pipes.core.config_monitor import open_to_agent, open_to_all
+from agent_pipes.core.stderr import hold_back
+from agent_pipes.cost import file_totals
+from agent_pipes.cost.meter import Meter
+from agent_pipes.cost.prices import built_in
+from agent_pipes.detect.registry import DETECTORS
 from agent_pipes.hooks.payload import AGENTS
-from agent_pipes.money import spent
-from agent_pipes.money.metering import Meter
-from agent_pipes.orders import open_to_agent, open_to_all
-from agent_pipes.people import hold_back
-from agent_pipes.pricing import built_in
-from agent_pipes.setup_hooks import calls, settings_of
-from agent_pipes.sources import Session, store
-from agent_pipes.watch import POLICY, WATCHERS, preset_options
+from agent_pipes.scope import policy
 
 NEWEST, BYTES = 20, 16 << 20
 """Of so many sessions, the newest, the models are looked up; and of so many bytes of them at most."""
@@ -42,7 +45,7 @@ class Limits:
         self.wrong = ""
         if self.there:
             try:
-                self.values, self.off = config.load(self.path, preset_options(), WATCHERS)
+                self.values, self.off = config.load(self.path, preset_options(), DETECTORS)
             except click.UsageError as error:
                 self.wrong = error.message
 
@@ -124,8 +127,8 @@ def _open_to_agent(check: str, path: Path) -> Iterator[Check]:
 
 def traces(sessions: Sequence[Session]) -> Iterator[Check]:
     """The store that hooks write."""
-    there = [place for place in store.stores() if place.is_dir()]
-    number = sum(session.agent == store.NAME for session in sessions)
+    there = [place for place in store_sessions.stores() if place.is_dir()]
+    number = sum(session.agent == store_sessions.NAME for session in sessions)
     more = {"stores": list(map(str, there)), "sessions": number}
     closed = [str(place) for place in there if not os.access(place, os.R_OK | os.W_OK | os.X_OK)]
     if closed:
@@ -278,7 +281,7 @@ def _models(paths: list[Path], found: Limits) -> tuple[set[str], set[str]]:
         for path in paths:
             # One that cannot be read, or is in no known form, is not what is looked for here.
             with suppress(click.UsageError, OSError):
-                spent.count([path], meter)
+                file_totals.count([path], meter)
     finally:
         hold_back(None)
     priced: set[str] = set()

@@ -1,6 +1,6 @@
 """The event that a hook's payload comes to."""
 
-from agent_pipes.event import Fields, digest
+from agent_pipes.core.event import Fields, digest
 from agent_pipes.hooks.payload import AGENTS, Payload
 
 LONGEST = 64 << 10
@@ -69,7 +69,7 @@ def event_of(payload: Payload) -> tuple[str, Fields]:
 def _is_persons(payload: Payload, prompt: str) -> bool:
     if payload.agent != "claude":
         return bool(prompt)
-    from agent_pipes.sources.claude_lines import is_persons
+    from agent_pipes.agents.claude.lines import is_persons
 
     return is_persons({}, False, prompt)
 

@@ -8,10 +8,10 @@ import os
 
 import orjson
 
-from agent_pipes.event import Fields, dumps, make
-from agent_pipes.hooks.judging import CONFIG, tripped
+from agent_pipes.agents.store.writer import Folder
+from agent_pipes.core.event import Fields, dumps, make
 from agent_pipes.hooks.payload import Payload
-from agent_pipes.hooks.store_writer import Folder
+from agent_pipes.hooks.verdict import CONFIG, tripped
 
 POLICY = ".agent-scope.json"
 
@@ -86,8 +86,8 @@ def _out_of_scope(payload: Payload) -> str:
     named = _policy()
     if not named and b".agent" not in dumps(payload.arguments):
         return ""
-    from agent_pipes.policy import Policy, PolicyError, load
-    from agent_pipes.reach.scope import Scope
+    from agent_pipes.scope.evaluate import Scope
+    from agent_pipes.scope.policy import Policy, PolicyError, load
 
     try:
         policy = (

@@ -9,10 +9,10 @@ from typing import Any
 
 import orjson
 
-from agent_pipes.event import Fields, objects
+from agent_pipes.agents import result
+from agent_pipes.agents.fields import string, text_of, within, written
+from agent_pipes.core.event import Fields, objects
 from agent_pipes.hooks.payload import Payload
-from agent_pipes.sources import result
-from agent_pipes.sources.fields import string, text_of, within, written
 
 HEAD = 4096
 """Bytes of a result that an event carries."""
@@ -36,7 +36,7 @@ def outcome(payload: Payload) -> tuple[str, Fields]:
 
 
 def _claudes(payload: Payload) -> tuple[str, Fields]:
-    from agent_pipes.sources.claude_lines import goes_on, reason
+    from agent_pipes.agents.claude.lines import goes_on, reason
 
     response = payload.record.get("tool_response", payload.record.get("tool_output"))
     if payload.kind == "failure":
@@ -55,8 +55,8 @@ def _claudes(payload: Payload) -> tuple[str, Fields]:
 
 def _codex(payload: Payload) -> tuple[str, Fields]:
     """The result alone is the command's output. How it ended stands in the rollout, which is written before the hook runs."""
-    from agent_pipes.sources.codex_lines import ended_of
-    from agent_pipes.sources.codex_lines import outcome as ended
+    from agent_pipes.agents.codex.lines import ended_of
+    from agent_pipes.agents.codex.lines import outcome as ended
 
     item = _item(payload.transcript, payload.call)
     event_type, data = ended(
@@ -99,7 +99,7 @@ def _end_of(path: str) -> bytes:
 
 def _geminis(payload: Payload) -> tuple[str, Fields]:
     """As its chat log would tell the call."""
-    from agent_pipes.sources.gemini import Translator
+    from agent_pipes.agents.gemini.translate import Translator
 
     response = payload.record.get("tool_response")
     said: Fields = response if type(response) is dict else {"llmContent": response}
@@ -126,7 +126,7 @@ def _copilots(payload: Payload) -> tuple[str, Fields]:
     """As its log would tell the call."""
     if "toolResult" not in payload.record and payload.kind == "result":
         return _told(payload.record.get("tool_response"), payload.tool)
-    from agent_pipes.sources.copilot import Translator
+    from agent_pipes.agents.copilot.translate import Translator
 
     told = payload.record.get("toolResult")
     said: Fields = told if type(told) is dict else {"textResultForLlm": told}
@@ -158,7 +158,7 @@ def _cursors(payload: Payload) -> tuple[str, Fields]:
         text = payload.text("error_message", "error")
         if payload.record.get("is_interrupt") is True:
             return _failed(text, "interrupted", None)
-        from agent_pipes.sources.claude_lines import reason
+        from agent_pipes.agents.claude.lines import reason
 
         why, code = reason(text, "")
         return _failed(

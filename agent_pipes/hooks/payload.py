@@ -10,8 +10,8 @@ from typing import Any
 
 import orjson
 
-from agent_pipes.event import YEAR_2000, YEAR_2100, Fields, digest, dumps
-from agent_pipes.sources import stored_as
+from agent_pipes.agents import stored_as
+from agent_pipes.core.event import YEAR_2000, YEAR_2100, Fields, digest, dumps
 
 AGENTS = {
     "claude": "claude-code",

@@ -7,11 +7,11 @@ on stderr, and the exit status is 0.
 import os
 import time
 
-from agent_pipes.digests import sha256
-from agent_pipes.event import Fields, dumps, objects
+from agent_pipes.agents.store.writer import META, Store, Unwritable, place
+from agent_pipes.core.digests import sha256
+from agent_pipes.core.event import Fields, dumps, objects
 from agent_pipes.hooks.events import event_of
 from agent_pipes.hooks.payload import AGENTS, Payload, Unknown
-from agent_pipes.hooks.store_writer import META, Store, Unwritable, place
 
 LARGEST = 64 << 20
 """Bytes of the largest payload that is read."""
@@ -39,7 +39,7 @@ def run(*, guard: bool, agent: str = "", word: str = "") -> int:
 
 
 def _complain(message: str) -> None:
-    from agent_pipes.people import warn
+    from agent_pipes.core.stderr import warn
 
     warn(message)
 
@@ -78,12 +78,12 @@ def record(content: bytes, *, guard: bool = False, agent: str = "", word: str = 
         if guards and (answer := _denied(session, event_type, data)):
             return answer
         if payload.kind == "session_end":
-            from agent_pipes.hooks.afterwards import catch_up
+            from agent_pipes.hooks.background import catch_up
 
             catch_up(session.store, session.folder, payload, session.directory, guard=False)
         session.record(event_type, data)
         if payload.answers or payload.kind in ("assistant_response", "subagent_stop"):
-            from agent_pipes.hooks.afterwards import afterwards
+            from agent_pipes.hooks.background import afterwards
 
             afterwards(session.store, session.folder, payload, session.directory, guard=guard)
     return b""
@@ -306,7 +306,7 @@ def _directory(payload: Payload) -> str:
 
 def _process(payload: Payload) -> Fields:
     """The agent's process, by its number and its start time; {} where none of our ancestors is it."""
-    from agent_pipes.sources.agent_process import nearest
+    from agent_pipes.agents.processes import nearest
 
     try:
         found = nearest(payload.agent)

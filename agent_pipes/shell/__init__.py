@@ -10,12 +10,12 @@ import re
 import shlex
 from posixpath import basename
 
-from agent_pipes.pattern import pattern
+from agent_pipes.core.lazy_regex import pattern
 from agent_pipes.shell.commands import ASSIGNMENT, SHELLS, Command, Unknown
-from agent_pipes.shell.inner import WITHIN
 from agent_pipes.shell.lexer import Lexer
 from agent_pipes.shell.parser import LEADS, LONGEST, parse
 from agent_pipes.shell.words import Operator, Redirect, Token, Word
+from agent_pipes.shell.wrappers import WITHIN
 
 __all__ = ["Command", "Redirect", "Unknown", "Word", "line", "normalised", "parse"]
 

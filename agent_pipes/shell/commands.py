@@ -3,7 +3,7 @@
 from posixpath import join
 from typing import NamedTuple
 
-from agent_pipes.pattern import pattern
+from agent_pipes.core.lazy_regex import pattern
 from agent_pipes.shell.words import Redirect, Word
 
 PATH_MAX = 4096

@@ -7,7 +7,7 @@ Each character is looked at a bounded number of times.
 
 import re
 
-from agent_pipes.pattern import pattern
+from agent_pipes.core.lazy_regex import pattern
 from agent_pipes.shell.words import Operator, Redirect, Token, Word, worse
 
 DEPTH = 24

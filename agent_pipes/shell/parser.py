@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from agent_pipes.shell.commands import ASSIGNMENT, Command, Unknown, moved
-from agent_pipes.shell.inner import WITHIN, Inner
 from agent_pipes.shell.lexer import Lexer
 from agent_pipes.shell.words import Redirect, Token, Word
+from agent_pipes.shell.wrappers import WITHIN, Inner
 
 LONGEST = 1 << 20
 """Characters of a command that are read; what is beyond is said not to have been."""

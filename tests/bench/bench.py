@@ -307,7 +307,7 @@ def why(missed: set[str], env: dict[str, str], cwd: Path, file: Path) -> Iterabl
         yield f"From append to signal: {told}; the rest is trace-kill, and three wakings.\n"
     if missed & {"start", "first"}:
         said = subprocess.run(
-            [sys.executable, "-X", "importtime", "-c", "import agent_pipes.watch"],
+            [sys.executable, "-X", "importtime", "-c", "import agent_pipes.commands.watch"],
             env=env,
             capture_output=True,
             text=True,

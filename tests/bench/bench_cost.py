@@ -24,7 +24,7 @@ from statistics import median
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from support import SHARED  # noqa: E402
+from tests.helpers.support import SHARED  # noqa: E402
 
 VERSION = "20.0.24"
 NPM = Path(os.environ.get("BENCH_NPM") or Path(tempfile.gettempdir()) / "agent-pipes-bench-npm")

@@ -31,11 +31,11 @@ COMMANDS = {
         f"trace-detect-{name}": f"agent_pipes.detect_{name}"
         for name in ("retry", "loop", "cost", "duration", "stall", "scope")
     },
-    "trace-cost": "agent_pipes.cost",
-    "trace-kill": "agent_pipes.kill",
-    "trace-alert": "agent_pipes.alert",
-    "trace-tail": "agent_pipes.tail",
-    "agent-strace watch": "agent_pipes.strace",
+    "trace-cost": "agent_pipes.commands.cost",
+    "trace-kill": "agent_pipes.commands.kill",
+    "trace-alert": "agent_pipes.commands.alert",
+    "trace-tail": "agent_pipes.commands.tail",
+    "agent-strace watch": "agent_pipes.commands.strace",
 }
 
 

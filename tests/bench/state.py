@@ -14,18 +14,18 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
-from agent_pipes.alert import alert
-from agent_pipes.cost import cost
-from agent_pipes.event import Event, objects
-from agent_pipes.filter import Filter
-from agent_pipes.money import metering
-from agent_pipes.repeats import results
-from agent_pipes.status import status
-from agent_pipes.stream import Waiter
-from agent_pipes.watch import WATCHERS
+from agent_pipes.commands.alert import alert
+from agent_pipes.commands.cost import cost
+from agent_pipes.commands.status import status
+from agent_pipes.core.event import Event, objects
+from agent_pipes.core.filter import Filter
+from agent_pipes.core.stream import Waiter
+from agent_pipes.cost import meter
+from agent_pipes.detect import results
+from agent_pipes.detect.registry import DETECTORS
 from tests.bench.trace import events
 
-PRESET: tuple[Filter, ...] = (cost, *WATCHERS.values(), alert, status)
+PRESET: tuple[Filter, ...] = (cost, *DETECTORS.values(), alert, status)
 """The stages of the preset that remember something, in their order. The policy is that of the working directory."""
 
 START = 40
@@ -84,12 +84,12 @@ def _held() -> int:
 @contextmanager
 def _spread(sessions: int) -> Iterator[None]:
     """Of what is remembered of all sessions together, these have their share."""
-    before = results.BUDGET, metering.RESPONSES
-    results.BUDGET, metering.RESPONSES = (each * sessions // SESSIONS for each in before)
+    before = results.BUDGET, meter.RESPONSES
+    results.BUDGET, meter.RESPONSES = (each * sessions // SESSIONS for each in before)
     try:
         yield
     finally:
-        results.BUDGET, metering.RESPONSES = before
+        results.BUDGET, meter.RESPONSES = before
 
 
 def main() -> None:

@@ -24,7 +24,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from support import BIN, ENVIRONMENT, SHARED, events_of, until  # noqa: E402
+from tests.helpers.support import BIN, ENVIRONMENT, SHARED, events_of, until  # noqa: E402
 
 CLIENTS = ("claude", "codex", "gemini", "copilot")
 

@@ -19,11 +19,11 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from support import SHARED, until  # noqa: E402
-
-from agent_pipes import process  # noqa: E402
-from agent_pipes.processes import codex_control  # noqa: E402
-from agent_pipes.sources import Session, codex  # noqa: E402
+from agent_pipes.agents import Session  # noqa: E402
+from agent_pipes.agents.codex import control_socket  # noqa: E402
+from agent_pipes.agents.codex import translate as codex_translate  # noqa: E402
+from agent_pipes.process import table  # noqa: E402
+from tests.helpers.support import SHARED, until  # noqa: E402
 
 RUN_AGENT = SHARED / "real" / "run-agent"
 
@@ -109,35 +109,35 @@ def answered(session: Session) -> int:
 def calling(terminal: Terminal, count: int) -> list[Session]:
     """The sessions that have called a tool, the one that began first in front, once there are `count`."""
     terminal.answer()
-    found = [session for session in codex.sessions() if "function_call" in kinds(session)]
+    found = [session for session in codex_translate.sessions() if "function_call" in kinds(session)]
     return sorted(found, key=lambda session: session.started) if len(found) >= count else []
 
 
-def tools(session: Session, holder: process.Identity) -> list[process.Identity]:
+def tools(session: Session, holder: table.Identity) -> list[table.Identity]:
     """The processes that the session has started, by what stands in their environment."""
     return [
         each
-        for each in process.descendants(holder.pid)
-        if process.environment_value(each.pid, codex.MARKER) == session.id
+        for each in table.descendants(holder.pid)
+        if table.environment_value(each.pid, codex_translate.MARKER) == session.id
     ]
 
 
-def two_sessions() -> tuple[Session, Session, process.Identity]:
+def two_sessions() -> tuple[Session, Session, table.Identity]:
     """Two sessions that call tools, and the one process that runs both."""
     terminal = Terminal("first")
     (alone,) = until(lambda: calling(terminal, 1), 90, "a call of the first session")
     terminal = Terminal("second")
     first, second = until(lambda: calling(terminal, 2), 90, "a call of the second session")
     assert first.id == alone.id
-    holder = codex.process(first)
-    assert holder and holder == codex.process(second), "one process holds both"
-    assert codex.control(first) == codex_control.socket_path(), (
+    holder = codex_translate.process(first)
+    assert holder and holder == codex_translate.process(second), "one process holds both"
+    assert codex_translate.control(first) == control_socket.socket_path(), (
         "it is reached over its socket, not by a signal"
     )
     return first, second, holder
 
 
-def goes_on(ended: Session, other: Session, holder: process.Identity) -> None:
+def goes_on(ended: Session, other: Session, holder: table.Identity) -> None:
     """That nothing more happens in the one, and all in the other as if nothing had happened."""
     until(lambda: "turn_aborted" in kinds(ended), 2, "the rollout's word of it")
     answers, others = answered(ended), answered(other)
@@ -148,18 +148,18 @@ def goes_on(ended: Session, other: Session, holder: process.Identity) -> None:
     )
     assert answered(ended) == answers, "the first session has done nothing since"
     assert "turn_aborted" not in kinds(other)
-    assert process.alive(holder)
+    assert table.alive(holder)
 
 
 def interruption() -> str:
     first, second, holder = two_sessions()
     started = until(lambda: tools(first, holder), 20, "a command of the first session")
     before = time.monotonic()
-    assert codex_control.interrupt(codex_control.socket_path(), first.id) == "interrupted"
+    assert control_socket.interrupt(control_socket.socket_path(), first.id) == "interrupted"
     took = (time.monotonic() - before) * 1000
-    until(lambda: not any(map(process.alive, started)), 5, "the end of its command")
+    until(lambda: not any(map(table.alive, started)), 5, "the end of its command")
     goes_on(first, second, holder)
-    assert codex_control.interrupt(codex_control.socket_path(), first.id) == "not_running"
+    assert control_socket.interrupt(control_socket.socket_path(), first.id) == "not_running"
     return f"interrupted in {took:.0f} ms"
 
 
@@ -168,7 +168,7 @@ def breaker() -> str:
     first, second, holder = two_sessions()
     pipeline = f"trace-tail {first.id} | trace-detect-retry --max 3 | trace-kill"
     environment = {**os.environ, "PATH": f"{ROOT / 'bin'}:{os.environ['PATH']}"}
-    said = codex_control.home().parent / "breaker.ndjson"
+    said = control_socket.home().parent / "breaker.ndjson"
     with said.open("wb") as file:
         running = subprocess.Popen(
             ["bash", "-c", pipeline], env=environment, stdout=file, start_new_session=True
@@ -192,9 +192,9 @@ def clean_up() -> None:
     """End the terminals, and what runs from the client's own packages: the daemon, and its updater."""
     with suppress(subprocess.CalledProcessError):
         tmux("kill-server")
-    packages = str(codex_control.home() / "packages")
-    for pid in process.all_processes():
-        if any(word.startswith(packages) for word in process.command_line(pid)[:1]):
+    packages = str(control_socket.home() / "packages")
+    for pid in table.all_processes():
+        if any(word.startswith(packages) for word in table.command_line(pid)[:1]):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 

@@ -15,8 +15,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from hooked import events, meta  # noqa: E402
-from support import BIN, SHARED  # noqa: E402
+from tests.helpers.hooked import events, meta  # noqa: E402
+from tests.helpers.support import BIN, SHARED  # noqa: E402
 
 RUN_AGENT = SHARED / "real" / "run-agent"
 

@@ -1,0 +1,181 @@
+"""A run of `codex exec --json`, from its standard output. It tells no times, no model, no prompt and no directory."""
+
+import shlex
+from collections.abc import Iterator
+
+from agent_pipes.agents.codex.lines import (
+    command_of,
+    ended_of,
+    event,
+    failure,
+    outcome,
+    patch_of,
+    tool_of,
+)
+from agent_pipes.agents.codex.usage import NOTHING, counts
+from agent_pipes.agents.fields import string, text_of, within
+from agent_pipes.core.event import Fields
+
+KINDS = frozenset(
+    {
+        "thread.started",
+        "turn.started",
+        "turn.completed",
+        "turn.failed",
+        "item.started",
+        "item.updated",
+        "item.completed",
+        "error",
+    }
+)
+"""The types of its lines."""
+
+
+class Run:
+    """One run. What a call's item says when it has ended is its result; a patch that does not fit is never told of."""
+
+    def __init__(self, max_result: int) -> None:
+        self.session = ""
+        self._max_result = max_result
+        self._total = NOTHING
+        self._responses = 0
+        self._turn = 0
+        self._open: dict[str, str] = {}
+        self._failures = 0
+        self._failure = ""
+
+    def translate(self, record: Fields, time: float, path: str) -> Iterator[Fields]:
+        kind = string(record, "type")
+        if kind == "thread.started":
+            self.session = string(record, "thread_id")
+            data = {"agent": "codex", "cwd": "", "model": "", "path": path}
+            yield self._event("session_start", time, f"{self.session}:start", data)
+        elif kind == "turn.started":
+            self._turn += 1
+            self._failure = ""
+        elif kind == "item.started":
+            yield from self._started(within(record, "item"), time)
+        elif kind == "item.completed":
+            yield from self._completed(within(record, "item"), time)
+        elif kind == "turn.completed":
+            yield from self._closed(time)
+            yield from self._used(record, time)
+        elif kind == "turn.failed":
+            yield from self._closed(time)
+            yield from self._failed(string(within(record, "error"), "message"), time)
+        elif kind == "error":
+            yield from self._failed(string(record, "message"), time)
+
+    def _event(
+        self, event_type: str, time: float, key: str, data: Fields, parent: str = ""
+    ) -> Fields:
+        return event(event_type, time, self.session, key, data, parent)
+
+    def _started(self, item: Fields, time: float) -> Iterator[Fields]:
+        call = _call(item)
+        key = string(item, "id")
+        if call and key and key not in self._open:
+            name, arguments = call
+            self._open[key] = name
+            yield self._event("tool_call", time, key, {"tool_name": name, "arguments": arguments})
+
+    def _completed(self, item: Fields, time: float) -> Iterator[Fields]:
+        key = string(item, "id")
+        if string(item, "type") == "agent_message":
+            yield self._event(
+                "assistant_response", time, f"{key}:{self._turn}", {"text": string(item, "text")}
+            )
+            return
+        # What is quick comes with its end alone.
+        yield from self._started(item, time)
+        name = self._open.pop(key, "")
+        if name:
+            what = outcome(name, _output(item), ended_of(item))
+            event_type, data = what.said(name, self._max_result)
+            yield self._event(event_type, time, f"{key}:result", data, key)
+
+    def _closed(self, time: float) -> Iterator[Fields]:
+        """The turn is over, and with it the calls that were not told the end of."""
+        while self._open:
+            key = next(iter(self._open))
+            name = self._open.pop(key)
+            data = {
+                "tool_name": name,
+                **failure("the turn ended before the call did", "interrupted", self._max_result),
+            }
+            yield self._event("error", time, f"{key}:result", data, key)
+
+    def _used(self, record: Fields, time: float) -> Iterator[Fields]:
+        """The usage of a turn is the thread's total, from its first run on; what is new of it was used since."""
+        total = counts(record.get("usage"))
+        if total is None:
+            return
+        used = total - self._total if total.spans(self._total) else total
+        self._total = total
+        if used.prompt or used.output:
+            self._responses += 1
+            response = f"{self.session}#{self._responses}"
+            yield self._event(
+                "llm_response",
+                time,
+                response,
+                {"model": "", "response_id": response, "usage": used.usage()},
+            )
+
+    def _failed(self, message: str, time: float) -> Iterator[Fields]:
+        """A request has failed: for now, or for good, which is told twice."""
+        if message and message != self._failure:
+            self._failure = message
+            self._failures += 1
+            yield self._event(
+                "error",
+                time,
+                f"{self.session}:failure:{self._failures}",
+                failure(message, "api", self._max_result),
+            )
+
+
+def _call(item: Fields) -> tuple[str, Fields] | None:
+    """The tool and the arguments that an item tells of, in the words of a rollout; None where it is no call."""
+    kind = string(item, "type")
+    if kind == "command_execution":
+        return "exec_command", {"cmd": _command(string(item, "command"))}
+    if kind == "file_change":
+        # What has changed is not told. Its item's number keeps two changes of one file apart.
+        changes = (
+            [change for change in item["changes"] if type(change) is dict]
+            if type(item.get("changes")) is list
+            else []
+        )
+        untold = f"@@ {string(item, 'id')}"
+        return "apply_patch", {
+            "input": patch_of(
+                [(string(change, "path"), string(change, "kind"), untold) for change in changes]
+            )
+        }
+    if kind == "mcp_tool_call":
+        return tool_of(f"mcp__{string(item, 'server')}", string(item, "tool")), within(
+            item, "arguments"
+        )
+    if kind == "web_search":
+        return "web_search", within(item, "action") or {"query": string(item, "query")}
+    if kind == "collab_tool_call":
+        return string(item, "tool"), {
+            key: item[key] for key in ("prompt", "receiver_thread_ids") if key in item
+        }
+    return None
+
+
+def _command(command: str) -> str:
+    try:
+        return command_of(shlex.split(command))
+    except ValueError:
+        return command
+
+
+def _output(item: Fields) -> object:
+    error = item.get("error")
+    if type(error) is dict and string(error, "message"):
+        return string(error, "message")
+    content = within(item, "result").get("content")
+    return string(item, "aggregated_output") if content is None else text_of(content)

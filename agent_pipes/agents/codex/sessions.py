@@ -1,0 +1,233 @@
+"""Where Codex's sessions lie, and which process runs one."""
+
+import os
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from agent_pipes.agents import Session
+from agent_pipes.agents.codex.control_socket import home, socket_path
+from agent_pipes.agents.fields import string, time_of, within
+from agent_pipes.agents.ttl_cache import Look, lately
+from agent_pipes.core.bounded import remember
+from agent_pipes.core.event import Fields, objects
+from agent_pipes.core.lazy_regex import pattern
+from agent_pipes.process.table import Identity, command_line, holders, open_files
+
+HEAD = 4 << 20
+"""Bytes of a rollout's first line that are read: it holds the instructions and the tools, mostly 30 kB."""
+
+REMEMBERED = 20_000
+"""Rollouts whose first line is not read again."""
+
+LONG_AGO = 86_400.0
+"""Seconds after its last change from which on a session is not asked about, where asking takes long."""
+
+_ARCHIVE = "archived_sessions"
+_NAME = pattern(r"rollout-.*\.jsonl")
+
+
+@dataclass(frozen=True, slots=True)
+class Meta:
+    """What the head of a rollout says.
+
+    id:      the thread's own.
+    session: the id of the session: the thread's own, or that of the thread that a subagent works for.
+    parent:  the thread that spawned it, "" for none.
+    child:   it is a subagent's.
+    role:    what kind of subagent, "" where that is not said.
+    started: seconds since the epoch, 0.0 where unknown.
+    """
+
+    id: str
+    session: str
+    parent: str
+    child: bool
+    role: str
+    cwd: str
+    started: float
+
+    @staticmethod
+    def of(payload: Fields) -> "Meta":
+        """The payload of a `session_meta`."""
+        source = within(payload, "source")
+        spawn = within(within(source, "subagent"), "thread_spawn")
+        parent = string(payload, "parent_thread_id") or string(spawn, "parent_thread_id")
+        own = string(payload, "id") or string(payload, "session_id")
+        child = (
+            bool(parent) or "subagent" in source or string(payload, "thread_source") == "subagent"
+        )
+        session = (string(payload, "session_id") or parent or own) if child else own
+        role = (
+            string(payload, "agent_role")
+            or string(spawn, "agent_role")
+            or string(spawn, "agent_nickname")
+        )
+        return Meta(
+            own, session, parent, child, role, string(payload, "cwd"), time_of(payload, 0.0)
+        )
+
+
+def sessions() -> Iterator[Session]:
+    """Every session there is a rollout of, the one that changed last first; subagents are part of theirs."""
+    for path, modified in _rollouts(home() / "sessions", home() / _ARCHIVE):
+        meta = _meta(path)
+        if meta and not meta.child:
+            yield Session("codex", meta.id, meta.cwd, path, meta.started, modified)
+
+
+def files(session: Session) -> list[Path]:
+    """The session's rollout, then those of its subagents, in the order in which they were spawned.
+
+    They lie in the folders of the days on which they were spawned, which are days on which the session was worked in.
+    """
+    try:
+        modified = max(session.modified, session.path.stat().st_mtime)
+    except OSError:
+        modified = session.modified
+    folders = _days(session.started, modified) if session.started else []
+    if session.path.parent.name == _ARCHIVE:
+        folders.append(session.path.parent)
+    found = [
+        (path, meta)
+        for path, _ in _rollouts(*folders)
+        if path != session.path and (meta := _meta(path)) and meta.child
+    ]
+    family = {session.id}
+    for _, meta in sorted(found, key=lambda each: each[0].name):
+        if meta.session == session.id or meta.parent in family:
+            family.add(meta.id)
+    return [
+        session.path,
+        *sorted((path for path, meta in found if meta.id in family), key=lambda path: path.name),
+    ]
+
+
+def folders(session: Session) -> list[Path]:
+    """Where rollouts of its subagents may appear: in the folder of the day."""
+    return [home() / "sessions" / datetime.now().strftime("%Y/%m/%d")]
+
+
+def process(session: Session) -> Identity | None:
+    """The process that has the session's rollout, or its writer's lock, open to write: the agent, not its wrapper.
+
+    None where there is not exactly one, and where it is one that serves several sessions and cannot be told to end
+    one of them: a signal would end them all.
+    """
+    identity = _holder(session)
+    if identity and _is_shared(identity) and not _daemons_socket():
+        return None
+    return identity
+
+
+def control(session: Session) -> Path | None:
+    """The control socket, where the session's process is the daemon that serves several: it is never sent a signal."""
+    identity = _holder(session)
+    return _daemons_socket() if identity and _is_shared(identity) else None
+
+
+def active(session: Session) -> bool:
+    """Whether somebody works in the session, also where it cannot be ended."""
+    return _holder(session) is not None
+
+
+def closed(session: Session) -> bool:
+    """Whether it is sure that nobody works in the session: a thread that is loaded has its rollout open.
+
+    A run closes it when its turn is over. Its process goes on for some seconds, and nothing tells any more that it is its.
+    """
+    with suppress(OSError):
+        return not any(holders(path, writing=True) for path in _held(session))
+    return False
+
+
+def _held(session: Session) -> tuple[Path, Path]:
+    return session.path, home() / "thread-writer-locks" / f"{session.id}.lock"
+
+
+_open = Look(open_files)
+
+
+def _holder(session: Session) -> Identity | None:
+    for path in _held(session):
+        with suppress(OSError):
+            if not lately(session.modified) and not _may_be_open(path, session.modified):
+                continue
+            found = holders(path, writing=True)
+            if found:
+                return found[0] if len(found) == 1 else None
+    return None
+
+
+def _may_be_open(path: Path, modified: float) -> bool:
+    """Whether somebody seems to hold the file. Where that takes a look for each file, a session of old is not asked about."""
+    found = _open(home())
+    file = path.stat()
+    return (
+        (file.st_dev, file.st_ino) in found
+        if found is not None
+        else modified > time.time() - LONG_AGO
+    )
+
+
+def _is_shared(identity: Identity) -> bool:
+    return not {"app-server", "mcp-server"}.isdisjoint(command_line(identity.pid)[1:])
+
+
+def _daemons_socket() -> Path | None:
+    path = socket_path()
+    with suppress(OSError):
+        if stat.S_ISSOCK(os.stat(path).st_mode):
+            return path
+    return None
+
+
+def _rollouts(*folders: Path) -> list[tuple[Path, float]]:
+    """The rollouts in these folders and the folders in them, with the times of their last changes, newest first."""
+    found: list[tuple[Path, float]] = []
+    queue = [os.fspath(folder) for folder in folders]
+    for folder in queue:
+        with suppress(OSError), os.scandir(folder) as entries:
+            for entry in entries:
+                with suppress(OSError):
+                    if entry.is_dir(follow_symlinks=False):
+                        queue.append(entry.path)
+                    elif _NAME.fullmatch(entry.name) and entry.is_file():
+                        found.append((Path(entry.path), entry.stat().st_mtime))
+    return sorted(found, key=lambda each: (-each[1], each[0]))
+
+
+def _days(first: float, last: float) -> list[Path]:
+    """The folders of the days from `first` to `last`. They are named in local time, which may since have changed."""
+    day = datetime.fromtimestamp(first) - timedelta(days=1)
+    end = datetime.fromtimestamp(max(first, last)) + timedelta(days=1)
+    folders: list[Path] = []
+    while day.date() <= end.date() and len(folders) < 1000:
+        folders.append(home() / "sessions" / day.strftime("%Y/%m/%d"))
+        day += timedelta(days=1)
+    return folders
+
+
+_metas: dict[Path, Meta] = {}
+
+
+def _meta(path: Path) -> Meta | None:
+    """What the first line says, which is written once and never again. None while it is not whole, or of another kind."""
+    meta = _metas.get(path)
+    if meta is None:
+        try:
+            with path.open("rb") as file:
+                line = file.readline(HEAD)
+            record = next(objects(line), {}) if line.endswith(b"\n") else {}
+        except (OSError, ValueError):
+            return None
+        payload = record.get("payload")
+        if record.get("type") != "session_meta" or type(payload) is not dict:
+            return None
+        meta = Meta.of(payload)
+        remember(_metas, path, meta, REMEMBERED)
+    return meta

@@ -1,0 +1,121 @@
+"""Codex: its rollouts, those of its subagents (versions 0.66 to 0.169), and `codex exec --json`."""
+
+from collections.abc import Iterator
+
+from agent_pipes.agents.codex.exec_json import KINDS, Run
+from agent_pipes.agents.codex.rollout import Thread
+from agent_pipes.agents.codex.sessions import (
+    active,
+    closed,
+    control,
+    files,
+    folders,
+    process,
+    sessions,
+)
+from agent_pipes.agents.fields import time_of
+from agent_pipes.core.event import Fields
+from agent_pipes.core.lazy_regex import pattern
+
+__all__ = [
+    "HOW",
+    "MARKER",
+    "NAME",
+    "Translator",
+    "active",
+    "closed",
+    "control",
+    "files",
+    "folders",
+    "matters",
+    "process",
+    "recognises",
+    "sessions",
+]
+
+NAME = "codex"
+
+HOW = "fd"
+"""How its process becomes known: it holds the rollout open."""
+
+MARKER = "CODEX_SESSION_ID"
+"""The variable that everything a session starts has in its environment, with the session's id."""
+
+_LINES = frozenset(
+    {
+        "session_meta",
+        "turn_context",
+        "response_item",
+        "event_msg",
+        "compacted",
+        "world_state",
+        "token_usage_record",
+        "inter_agent_communication_metadata",
+    }
+)
+
+_UNTOLD = pattern(
+    rb'\{"timestamp":"[^"]*",(?:"ordinal":\d+,)?"type":"(?:'
+    rb"world_state|compacted|inter_agent_communication_metadata"
+    rb'|response_item","payload":\{"type":"(?:reasoning|additional_tools|ghost_snapshot|compaction|agent_message)'
+    rb'|event_msg","payload":\{"type":"(?:agent_message|agent_reasoning|agent_reasoning_raw_content|thread_goal_updated|web_search_end)'
+    rb'|event_msg","payload":\{"type":"item_completed","thread_id":"[^"]*","turn_id":"[^"]*","item":\{"type":"'
+    rb"(?:AgentMessage|Reasoning|Plan|ContextCompaction|HookPrompt)"
+    rb')"'
+)
+
+
+def matters(line: bytes) -> bool:
+    """Whether the line can come to an event: a test before it is parsed, wrong on one side only.
+
+    What Codex writes begins with these keys in this order, and nothing an agent says stands before them.
+    """
+    return not _UNTOLD.match(line) or b'}{"timestamp":"' in line
+
+
+def recognises(record: Fields) -> bool:
+    """Whether this is a line of a rollout, or of `codex exec --json`."""
+    kind = record.get("type")
+    if type(kind) is not str:
+        return False
+    if kind in _LINES:
+        return type(record.get("payload")) is dict and type(record.get("timestamp")) is str
+    if kind.startswith("item."):
+        return kind in KINDS and type(record.get("item")) is dict
+    return kind in ("turn.started", "turn.completed", "turn.failed") or (
+        kind == "thread.started" and type(record.get("thread_id")) is str
+    )
+
+
+class Translator:
+    """Turns the lines of one session, its subagents' rollouts among them, into events; or those of a run on a pipe.
+
+    `recorded` changes nothing here: what Codex counts is what was used.
+    """
+
+    def __init__(self, max_result: int = 4096, recorded: bool = False) -> None:
+        self.session = ""
+        self._max_result = max_result
+        self._threads: dict[str, Thread] = {}
+        self._run: Run | None = None
+
+    def translate(self, record: Fields, arrival: float, path: str = "") -> Iterator[Fields]:
+        """The events that one line comes to, none for most. `arrival` is used on a pipe, where lines carry no time."""
+        kind = record.get("type")
+        if type(kind) is not str:
+            return
+        if kind in KINDS:
+            if kind == "thread.started" or self._run is None:
+                self._run = Run(self._max_result)
+            yield from self._run.translate(record, time_of(record, arrival), path)
+            self.session = self._run.session
+        elif type(record.get("payload")) is dict:
+            thread = self._threads.get(path)
+            if thread is None or (kind == "session_meta" and thread.ends_at(record)):
+                thread = self._threads[path] = Thread(self._max_result, path, self.session)
+            yield from thread.translate(record, time_of(record, arrival))
+            self.session = thread.session or self.session
+
+    def end(self) -> Iterator[Fields]:
+        """Nothing is held back. A rollout never says that its session is over: it may be resumed."""
+        return iter(())

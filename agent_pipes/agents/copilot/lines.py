@@ -1,0 +1,102 @@
+"""What stands in a line of GitHub Copilot CLI's: of a session's log, or of what it prints."""
+
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any
+
+import orjson
+
+from agent_pipes.agents.fields import string, text_of
+from agent_pipes.core.event import Fields
+
+
+def recognises(record: Fields) -> bool:
+    """Whether this is a line of a session log, or of `--output-format json`."""
+    kind = record.get("type")
+    if type(kind) is not str or "timestamp" not in record:
+        return False
+    if kind == "result":
+        return "sessionId" in record and "exitCode" in record
+    return (
+        ("." in kind or kind == "abort")
+        and type(record.get("data")) is dict
+        and "id" in record
+        and "parentId" in record
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call that was asked for, or has begun."""
+
+    id: str
+    name: str
+    arguments: Fields
+    step: str
+    agent: str
+    time: float
+
+
+class Line:
+    """A line, and what every event that it comes to takes from it."""
+
+    __slots__ = ("record", "data", "type", "id", "time", "agent", "path")
+
+    def __init__(self, record: Fields, kind: str, id: str, time: float, path: str) -> None:
+        data = record.get("data")
+        self.record = record
+        self.data: Fields = data if type(data) is dict else {}
+        self.type = kind
+        self.id = id
+        self.time = time
+        self.agent = string(record, "agentId") or string(self.data, "parentToolCallId")
+        self.path = path
+
+
+def session_of(path: str) -> str:
+    """The session whose log lies at `path`, "" where that is none of the client's names for it."""
+    file = PurePath(path)
+    return file.parent.name if file.name == "events.jsonl" else ""
+
+
+def arguments_of(value: object) -> Fields:
+    """A call's arguments as an object: they may stand as its JSON, or be a text (a patch)."""
+    if type(value) is dict:
+        return value
+    if type(value) is not str:
+        return {}
+    try:
+        parsed: Any = orjson.loads(value)
+    except ValueError:
+        parsed = None
+    return parsed if type(parsed) is dict else {"input": value}
+
+
+def content_of(output: object) -> str:
+    """A result's text. What is no text is told by its digest, so that another one differs."""
+    if type(output) is not dict:
+        return output if type(output) is str else ""
+    content = output.get("content")
+    return content if type(content) is str else text_of([output])
+
+
+def tokens_of(usage: Fields) -> dict[str, int]:
+    """Counts of tokens by their names in OpenTelemetry. Copilot's input holds the cached parts, its output the reasoning."""
+    return {name: _count(usage.get(key)) for name, key in _NAMES.items()}
+
+
+_NAMES = {
+    "input_tokens": "inputTokens",
+    "output_tokens": "outputTokens",
+    "cache_read_input_tokens": "cacheReadTokens",
+    "cache_creation_input_tokens": "cacheWriteTokens",
+    "reasoning_output_tokens": "reasoningTokens",
+}
+
+
+def _count(value: object) -> int:
+    return (
+        int(value)
+        if isinstance(value, (int, float)) and type(value) is not bool and 0 <= value < 1e15
+        else 0
+    )

@@ -1,0 +1,170 @@
+"""Where Copilot CLI's sessions lie, and which process runs one."""
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from agent_pipes.agents import Session
+from agent_pipes.agents.fields import string, time_of
+from agent_pipes.core.bounded import remember
+from agent_pipes.core.event import Fields, objects
+from agent_pipes.process.table import Identity, began, command_line, identify, user
+
+HEAD = 64 << 10
+"""Bytes of a session's first line, and of its workspace.yaml, that are read to learn where it works."""
+
+REMEMBERED = 20_000
+"""Sessions of which it is remembered where they work."""
+
+TOLERANCE = 2.0
+"""Seconds by which a process may seem to have begun after it took its lock: the two clocks tick differently."""
+
+
+def root() -> Path:
+    """The directory in which Copilot keeps its sessions: $COPILOT_HOME, else ~/.copilot, and there session-state."""
+    given = os.environ.get("COPILOT_HOME")
+    return (Path(given) if given else Path(os.path.expanduser("~")) / ".copilot") / "session-state"
+
+
+def sessions() -> Iterator[Session]:
+    """Every session that has written something: a directory with its log, or a log alone as old versions wrote it."""
+    with suppress(OSError), os.scandir(root()) as entries:
+        for entry in entries:
+            with suppress(OSError):
+                log = Path(entry.path) / "events.jsonl" if entry.is_dir() else Path(entry.path)
+                if log.suffix != ".jsonl":
+                    continue
+                stat = log.stat()
+                cwd, started = _head(log, stat)
+                yield Session(
+                    "copilot", entry.name.removesuffix(".jsonl"), cwd, log, started, stat.st_mtime
+                )
+
+
+def files(session: Session) -> list[Path]:
+    """The session's log; its subagents write in it too."""
+    return [session.path]
+
+
+def process(session: Session) -> Identity | None:
+    """The live process of the session: the one whose lock, `inuse.PID.lock`, lies beside its log.
+
+    Locks outlive their processes, so one counts only when the process of its number runs, had begun when the lock
+    was made, is ours and is Copilot by its command line. A process that holds several sessions (/new leaves the old
+    one's lock) runs the one that it wrote last. Two that fit are none.
+    """
+    with suppress(OSError):
+        found = [(pid, identity) for pid, identity, _ in _holders(session.path.parent)]
+        if len(found) == 1:
+            pid, identity = found[0]
+            mine = session.path.stat().st_mtime
+            return (
+                identity
+                if all(log.stat().st_mtime <= mine for log, _ in _also_held(session, pid))
+                else None
+            )
+    return None
+
+
+def successor(session: Session) -> Session | None:
+    """The session that the same process has opened since (/new), once this one is written no more; else None."""
+    with suppress(OSError):
+        held = [(pid, made) for pid, _, made in _holders(session.path.parent)]
+        if len(held) != 1:
+            return None
+        pid, made = held[0]
+        changed = session.path.stat().st_mtime
+        later = [
+            (since, log)
+            for log, since in _also_held(session, pid)
+            if since > made and since >= changed
+        ]
+        if later:
+            log = max(later)[1]
+            return next((each for each in sessions() if each.path == log), None)
+    return None
+
+
+def _holders(folder: Path) -> Iterator[tuple[int, Identity, float]]:
+    """The processes that hold the session in `folder`, and since when."""
+    if folder == root():
+        return
+    for lock in folder.glob("inuse.*.lock"):
+        number = lock.name.removeprefix("inuse.").removesuffix(".lock")
+        if re.fullmatch(r"[1-9][0-9]{0,9}", number):
+            with suppress(OSError):
+                made = lock.stat(follow_symlinks=False).st_mtime
+                if identity := _believed(int(number), made):
+                    yield int(number), identity, made
+
+
+def _believed(pid: int, made: float) -> Identity | None:
+    if user(pid) != os.getuid() or not is_copilot(command_line(pid)):
+        return None
+    # Looked up last: what was found above is then of the process that still runs, as its start time does not change.
+    identity = identify(pid)
+    return identity if identity and began(identity) <= made + TOLERANCE else None
+
+
+def is_copilot(arguments: list[str]) -> bool:
+    """Whether a process is Copilot, by its command line: the program, or the script that a JavaScript runtime runs."""
+    program = os.path.basename(arguments[0]).lower() if arguments else ""
+    if "copilot" in program:
+        return True
+    return program in ("node", "nodejs", "bun") and any(
+        "copilot" in each.lower() for each in arguments[1:4]
+    )
+
+
+def _also_held(session: Session, pid: int) -> Iterator[tuple[Path, float]]:
+    """The logs of the other sessions that the process holds, and since when."""
+    for lock in root().glob(f"*/inuse.{pid}.lock"):
+        log = lock.parent / "events.jsonl"
+        if lock.parent != session.path.parent and log.exists():
+            made = lock.stat(follow_symlinks=False).st_mtime
+            if _believed(pid, made):
+                yield log, made
+
+
+_heads: dict[tuple[str, int, int], tuple[str, float]] = {}
+
+
+def _head(log: Path, stat: os.stat_result) -> tuple[str, float]:
+    """Where a session works, and when it began."""
+    workspace = log.parent / "workspace.yaml"
+    try:
+        changed = workspace.stat().st_mtime_ns if log.name == "events.jsonl" else 0
+    except OSError:
+        changed = 0
+    key = (str(log), stat.st_ino, changed)
+    if key not in _heads:
+        first = _first(log)
+        context = first.get("data")
+        context = context.get("context") if type(context) is dict else None
+        cwd = string(context, "cwd") if type(context) is dict else ""
+        # A session that is resumed elsewhere works there from then on.
+        head = (changed and _cwd_of(workspace)) or cwd, time_of(first, 0.0)
+        if not head[1]:
+            return head
+        remember(_heads, key, head, REMEMBERED)
+    return _heads[key]
+
+
+def _first(log: Path) -> Fields:
+    with suppress(OSError, ValueError), log.open("rb") as file:
+        for record in objects(file.readline(HEAD)):
+            return record
+    return {}
+
+
+def _cwd_of(workspace: Path) -> str:
+    """The `cwd` of a workspace.yaml: a plain scalar, or one in quotes."""
+    with suppress(OSError), workspace.open("rb") as file:
+        if found := re.search(rb"^cwd: *(.+?) *$", file.read(HEAD), re.MULTILINE):
+            value = os.fsdecode(found[1])
+            if value.startswith("'"):
+                return value.strip("'").replace("''", "'")
+            return "" if value.startswith(('"', "|", ">", "&", "!")) else value
+    return ""

@@ -1,0 +1,426 @@
+"""GitHub Copilot CLI: its session logs (to 1.0.102), and `copilot -p … --output-format json`.
+
+Both hold the same lines, `{type, data, id, timestamp, parentId}`. On a pipe there are many more, which pass and are
+kept nowhere (`ephemeral`), and there are no counts of tokens.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from agent_pipes.agents import result
+from agent_pipes.agents.copilot.lines import (
+    Call,
+    Line,
+    arguments_of,
+    content_of,
+    recognises,
+    session_of,
+    tokens_of,
+)
+from agent_pipes.agents.copilot.sessions import files, process, sessions, successor
+from agent_pipes.agents.fields import string, time_of
+from agent_pipes.core.bounded import remember
+from agent_pipes.core.event import Fields
+from agent_pipes.core.lazy_regex import pattern
+
+__all__ = [
+    "HOW",
+    "MARKER",
+    "NAME",
+    "Translator",
+    "files",
+    "matters",
+    "process",
+    "recognises",
+    "sessions",
+    "successor",
+]
+
+NAME = "copilot"
+
+HOW = "registry"
+"""How its process becomes known."""
+
+MARKER = "COPILOT_AGENT_SESSION_ID"
+"""The variable that every command a session runs has in its environment, with the session's id."""
+
+OPEN = 10_000
+"""Calls, denials and commands that a session's state holds, each kind for itself: the oldest is forgotten first."""
+
+
+def matters(line: bytes) -> bool:
+    """Whether the line can come to an event: a test before it is parsed, wrong on one side only.
+
+    The client writes the type first, and most lines are of a type that says nothing here. A line may hold two objects.
+    """
+    if not line.startswith(b'{"type":"'):
+        return True
+    return line[9 : line.find(b'"', 9, 64)] in _TYPES or b'}{"type":"' in line
+
+
+class Translator:
+    """Turns the lines of one session into events.
+
+    A command that outlives the time its call waits for it (30 s, unless told otherwise) is answered at first with a
+    success that tells nothing. The call stays open here, and is answered when a later one reads how the command ended:
+    a test suite of a minute that fails is a failure of the command that ran it.
+    """
+
+    def __init__(self, max_result: int = 4096, recorded: bool = False) -> None:
+        self.session = ""
+        self._max_result = max_result
+        self._model = ""
+        self._number = 0
+        self._metered = False
+        self._responses: dict[str, object] = {}
+        self._asked: dict[str, Call] = {}
+        self._open: dict[str, Call] = {}
+        self._running: dict[str, tuple[Call, str, float]] = {}
+        self._aborted: dict[str, bool] = {}
+        self._denied: dict[str, bool] = {}
+        self._persons: dict[str, bool] = {}
+
+    def translate(self, record: Fields, arrival: float, path: str = "") -> Iterator[Fields]:
+        """The events that one line comes to, none for most."""
+        kind = string(record, "type")
+        if (handler := _HANDLERS.get(kind)) is None:
+            return
+        self._number += 1
+        line = Line(
+            record,
+            kind,
+            string(record, "id") or f"line-{self._number}",
+            time_of(record, arrival),
+            path,
+        )
+        if not self.session:
+            yield from self._begin(line)
+        yield from handler(self, line)
+
+    def end(self) -> Iterator[Fields]:
+        """The commands of which nothing more was heard: their calls are answered as the client did."""
+        running, self._running = self._running, {}
+        for call, text, time in running.values():
+            yield self._answer(call, time, f"{call.id}:result", text)
+
+    def _event(
+        self, event_type: str, line: Line, data: Fields, *, id: str = "", parent: str = ""
+    ) -> Fields:
+        return self._fields(event_type, line.time, id or line.id, _of(line.agent, data), parent)
+
+    def _fields(
+        self, event_type: str, time: float, id: str, data: Fields, parent: str = ""
+    ) -> Fields:
+        fields: Fields = {
+            "event_type": event_type,
+            "timestamp": time,
+            "event_id": id,
+            "session_id": self.session,
+        }
+        if parent:
+            fields["parent_id"] = parent
+        fields["data"] = data
+        return fields
+
+    def _begin(self, line: Line) -> Iterator[Fields]:
+        """The session's id, before its first event.
+
+        A pipe tells it only in its last line; there it goes by the id of its first event, which others refer to.
+        """
+        if line.type == "session.start":
+            self.session = string(line.data, "sessionId") or session_of(line.path) or line.id
+        elif name := session_of(line.path):
+            self.session = name
+        else:
+            self.session = (
+                string(line.record, "parentId") or string(line.record, "sessionId") or line.id
+            )
+            data: Fields = {"agent": NAME, "path": line.path, "cannot_tell": ["usage"]}
+            yield self._fields("session_start", line.time, f"{self.session}:start", data)
+
+    def _start(self, line: Line) -> Iterator[Fields]:
+        context = line.data.get("context")
+        self._model = string(line.data, "selectedModel") or self._model
+        data: Fields = {
+            "agent": NAME,
+            "cwd": string(context, "cwd") if type(context) is dict else "",
+        }
+        if self._model:
+            data["model"] = self._model
+        yield self._event("session_start", line, {**data, "path": line.path})
+
+    def _model_change(self, line: Line) -> Iterator[Fields]:
+        self._model = string(line.data, "newModel") or self._model
+        yield from ()
+
+    def _prompt(self, line: Line) -> Iterator[Fields]:
+        # What has another source is a skill's text, another agent's message, a reminder; autopilot prompts itself.
+        text = string(line.data, "content")
+        if (
+            text
+            and line.data.get("source") in (None, "", "user")
+            and line.data.get("isAutopilotContinuation") is not True
+        ):
+            yield self._event("user_prompt", line, {"prompt": text})
+
+    def _message(self, line: Line) -> Iterator[Fields]:
+        data = line.data
+        step = string(data, "apiCallId") or string(data, "messageId") or line.id
+        if text := string(data, "content"):
+            yield self._event("assistant_response", line, {"text": text})
+        requests = data.get("toolRequests")
+        for request in requests if type(requests) is list else ():
+            if type(request) is dict and (key := string(request, "toolCallId")):
+                asked = Call(
+                    key,
+                    string(request, "name"),
+                    arguments_of(request.get("arguments")),
+                    step,
+                    line.agent,
+                    line.time,
+                )
+                _remember(self._asked, key, asked)
+
+    def _persons_call(self, line: Line) -> Iterator[Fields]:
+        """A command that the person typed behind `!`: none of the agent's calls, and its failure none of its failures."""
+        if key := string(line.data, "toolCallId"):
+            _remember(self._persons, key, True)
+        yield from ()
+
+    def _call(self, line: Line) -> Iterator[Fields]:
+        key = string(line.data, "toolCallId") or line.id
+        if key in self._persons:
+            return
+        asked = self._asked.pop(key, None)
+        name = string(line.data, "toolName") or (asked.name if asked else "")
+        arguments = line.data.get("arguments")
+        given = asked.arguments if asked and arguments is None else arguments_of(arguments)
+        call = Call(
+            key,
+            name,
+            given,
+            asked.step if asked else "",
+            line.agent or (asked.agent if asked else ""),
+            line.time,
+        )
+        data: Fields = {"tool_name": name, "arguments": given}
+        if call.step:
+            data["step"] = call.step
+        _remember(self._open, key, call)
+        yield self._fields("tool_call", line.time, key, _of(call.agent, data))
+
+    def _result(self, line: Line) -> Iterator[Fields]:
+        key = string(line.data, "toolCallId") or line.id
+        if key in self._persons or self._aborted.pop(key, False):
+            return
+        if key not in self._open:
+            # Old logs do not say that a call begins.
+            yield from self._call(line)
+        call = self._open.pop(key)
+        output, error = line.data.get("result"), line.data.get("error")
+        text = (string(error, "message") if type(error) is dict else "") or content_of(output)
+        if line.data.get("success") is False:
+            code = string(error, "code") if type(error) is dict else ""
+            refused = (
+                code == "rejected" or text.startswith(_REFUSED) or self._denied.pop(key, False)
+            )
+            reason = (
+                "rejected"
+                if refused
+                else "interrupted"
+                if text.startswith(_INTERRUPTED)
+                else "tool"
+            )
+            yield self._answer(call, line.time, line.id, text, reason=reason)
+            return
+        shell = line.data.get("shellExecution")
+        told = shell.get("exitCode") if type(shell) is dict else None
+        ended = (
+            _ENDED.search(text, max(0, len(text) - 400))
+            if "command" in call.arguments or "shellId" in call.arguments
+            else None
+        )
+        exit_code = told if type(told) is int else int(ended[2]) if ended else None
+        if exit_code is None and "command" in call.arguments and (still := _RUNNING.search(text)):
+            _remember(self._running, still[1], (call, text, line.time))
+            return
+        # The client's last line names the shell, which is another one for each command, and repeats the exit code.
+        text = text[: ended.start()] if ended else text
+        named = ended[1] if ended and ended[1] else string(call.arguments, "shellId")
+        if named in self._running and (exit_code is not None or call.name.startswith("stop_")):
+            run, _, _ = self._running.pop(named)
+            yield self._answer(
+                run,
+                line.time,
+                f"{run.id}:result",
+                text,
+                exit_code,
+                "interrupted" if exit_code is None else "",
+            )
+            exit_code = None
+        yield self._answer(call, line.time, line.id, text, exit_code)
+
+    def _answer(
+        self,
+        call: Call,
+        time: float,
+        id: str,
+        text: str,
+        exit_code: int | None = None,
+        reason: str = "",
+    ) -> Fields:
+        """The end of a call, which failed if there is a `reason`, or an exit code that is not 0."""
+        reason = reason or ("exit" if exit_code else "")
+        data: Fields = {
+            "tool_name": call.name,
+            **result(text, self._max_result, "error" if reason else "result", tool=call.name),
+        }
+        if reason:
+            data["reason"] = reason
+        if exit_code is not None:
+            data["exit_code"] = exit_code
+        fields = self._fields(
+            "error" if reason else "tool_result", time, id, _of(call.agent, data), call.id
+        )
+        if time >= call.time:
+            fields["duration_ms"] = round((time - call.time) * 1000, 3)
+        return fields
+
+    def _permission(self, line: Line) -> Iterator[Fields]:
+        outcome = line.data.get("result")
+        kind = string(outcome, "kind") if type(outcome) is dict else ""
+        key = string(line.data, "toolCallId")
+        # What a rule or a hook denies is the tool's refusal.
+        if key and (kind.endswith("by-user") or kind.startswith("cancelled")):
+            _remember(self._denied, key, True)
+        yield from ()
+
+    def _abort(self, line: Line) -> Iterator[Fields]:
+        calls, self._open = self._open, {}
+        text = f"aborted: {string(line.data, 'reason') or 'no reason is told'}"
+        for call in calls.values():
+            _remember(self._aborted, call.id, True)
+            yield self._answer(call, line.time, f"{call.id}:result", text, reason="interrupted")
+
+    def _usage(self, line: Line) -> Iterator[Fields]:
+        self._metered = True
+        usage = line.data.get("usage", line.data)
+        if type(usage) is not dict:
+            return
+        identity = usage.get("accounting")
+        accounting: Fields = identity if type(identity) is dict else {}
+        response = string(usage, "apiCallId") or string(accounting, "usageId") or line.id
+        # Local models may count their ids from 1 in every run, or draw them from a few hundred.
+        sequence = accounting.get("sequence")
+        if response in self._responses and self._responses[response] != sequence:
+            response = f"{response}#{sequence}"
+        _remember(self._responses, response, sequence)
+        model = string(usage, "model") or self._model
+        line.agent = line.agent or string(usage, "parentToolCallId")
+        yield self._event(
+            "llm_response",
+            line,
+            {"model": model, "response_id": response, "usage": tokens_of(usage)},
+        )
+
+    def _failure(self, line: Line) -> Iterator[Fields]:
+        """A request to the model that failed."""
+        data = line.data
+        said = next(
+            filter(
+                None,
+                (
+                    string(data, key)
+                    for key in ("message", "errorMessage", "errorCode", "failureKind", "errorType")
+                ),
+            ),
+            "",
+        )
+        about = {**result(said or "the request failed", self._max_result, "error"), "reason": "api"}
+        if type(status := data.get("statusCode")) is int:
+            about["status"] = status
+        yield self._event("error", line, about)
+
+    def _subagent_start(self, line: Line) -> Iterator[Fields]:
+        call = string(line.data, "toolCallId")
+        line.agent = line.agent or call
+        data: Fields = {"agent_type": string(line.data, "agentName")}
+        if model := string(line.data, "model"):
+            data["model"] = model
+        yield self._event("subagent_start", line, data, parent=call)
+
+    def _subagent_stop(self, line: Line) -> Iterator[Fields]:
+        call = string(line.data, "toolCallId")
+        line.agent = line.agent or call
+        yield self._event(
+            "subagent_stop", line, {"agent_type": string(line.data, "agentName")}, parent=call
+        )
+
+    def _shutdown(self, line: Line) -> Iterator[Fields]:
+        """The end of a run. Before there were usage records (1.0.72 has none) its tokens were told only here, by model."""
+        yield from self.end()
+        models = line.data.get("modelMetrics")
+        for model, metrics in models.items() if type(models) is dict and not self._metered else ():
+            usage = metrics.get("usage") if type(metrics) is dict else None
+            tokens = tokens_of(usage) if type(usage) is dict else {}
+            if any(tokens.values()):
+                key = f"{line.id}:{model}"
+                yield self._event(
+                    "llm_response",
+                    line,
+                    {"model": model, "response_id": key, "usage": tokens},
+                    id=key,
+                )
+        yield self._event("session_end", line, {"reason": string(line.data, "shutdownType")})
+
+    def _printed_end(self, line: Line) -> Iterator[Fields]:
+        """The last line on a pipe."""
+        yield from self.end()
+        data: Fields = {"reason": "result"}
+        if type(code := line.record.get("exitCode")) is int:
+            data["exit_code"] = code
+        if name := string(line.record, "sessionId"):
+            data["conversation_id"] = name
+        yield self._event("session_end", line, data)
+
+
+_HANDLERS: dict[str, Callable[[Translator, Line], Iterator[Fields]]] = {
+    "session.start": Translator._start,
+    "session.resume": Translator._start,
+    "session.model_change": Translator._model_change,
+    "session.usage_record": Translator._usage,
+    "assistant.usage": Translator._usage,
+    "session.error": Translator._failure,
+    "model.call_failure": Translator._failure,
+    "session.shutdown": Translator._shutdown,
+    "result": Translator._printed_end,
+    "user.message": Translator._prompt,
+    "assistant.message": Translator._message,
+    "tool.user_requested": Translator._persons_call,
+    "tool.execution_start": Translator._call,
+    "tool.execution_complete": Translator._result,
+    "permission.completed": Translator._permission,
+    "abort": Translator._abort,
+    "subagent.started": Translator._subagent_start,
+    "subagent.completed": Translator._subagent_stop,
+    "subagent.failed": Translator._subagent_stop,
+}
+"""What is not here says nothing that others do not: `hook.start` repeats a call's arguments, the ephemeral lines a result."""
+
+_TYPES = frozenset(kind.encode() for kind in _HANDLERS)
+
+_ENDED = pattern(
+    r"\n?<(?:[^<>\n]{0,40}shellId: ([^<>\n]{1,200}?) )?(?:has already )?(?:completed|exited) with exit code (-?\d{1,10})>\s*\Z"
+)
+_RUNNING = pattern(r"<command with shellId: ([^<>\n]{1,200}?) is still running after ")
+_REFUSED = "The user rejected this tool call"
+_INTERRUPTED = "Tool execution was interrupted"
+
+
+def _of(agent: str, data: Fields) -> Fields:
+    return {**data, "agent_id": agent} if agent else data
+
+
+def _remember(memory: dict[str, Any], key: str, value: object) -> None:
+    memory.pop(key, None)
+    remember(memory, key, value, OPEN)

@@ -1,0 +1,63 @@
+"""What every source reads from a line of an agent's (a value of its type or an empty one, a time, a text)."""
+
+from contextlib import suppress
+from datetime import UTC, datetime
+
+import orjson
+
+from agent_pipes.core.event import YEAR_2000, YEAR_2100, Fields, digest
+
+
+def string(fields: Fields, key: str) -> str:
+    """The string that `fields` has under `key`, or ""."""
+    value = fields.get(key)
+    return value if type(value) is str else ""
+
+
+def within(fields: Fields, key: str) -> Fields:
+    """The object that `fields` has under `key`, or {}."""
+    value = fields.get(key)
+    return value if type(value) is dict else {}
+
+
+def number(fields: Fields, key: str) -> float | None:
+    """The number that `fields` has under `key`, None for anything else."""
+    value = fields.get(key)
+    return value if type(value) is int or type(value) is float else None
+
+
+def time_of(fields: Fields, fallback: float) -> float:
+    """The ISO time that `fields` has, in seconds since the epoch; `fallback` where it has none or an absurd one."""
+    try:
+        moment = datetime.fromisoformat(string(fields, "timestamp"))
+        seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return fallback
+    return seconds if YEAR_2000 <= seconds < YEAR_2100 else fallback
+
+
+def text_of(content: object) -> str:
+    """A content as the model sees it. What is no text is named by its kind and its digest, so that another one differs."""
+    if type(content) is str:
+        return content
+    parts = [content] if type(content) is dict else content if type(content) is list else []
+    return "\n".join(
+        part["text"] if type(part) is dict and type(part.get("text")) is str else _named(part)
+        for part in parts
+    )
+
+
+def _named(part: object) -> str:
+    kind = part.get("type") if type(part) is dict else None
+    return f"[{kind if type(kind) is str else 'content'} {digest(written(part))}]"
+
+
+def written(value: object) -> bytes:
+    """A value of a line in bytes, the same for the same value. What is nested too deep to be looked into is all one."""
+    try:
+        return orjson.dumps(value)
+    except (TypeError, ValueError):
+        # Lone surrogates, integers beyond 64 bits, nesting beyond 254.
+        with suppress(RecursionError):
+            return repr(value).encode(errors="surrogatepass")
+    return b"nested too deep"

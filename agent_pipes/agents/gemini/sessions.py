@@ -1,0 +1,289 @@
+"""Where Gemini CLI's sessions lie, and which process runs one."""
+
+import os
+import re
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from agent_pipes.agents import Session
+from agent_pipes.agents.fields import string, time_of
+from agent_pipes.core.bounded import remember
+from agent_pipes.core.digests import sha256
+from agent_pipes.core.event import Fields
+from agent_pipes.core.lazy_regex import pattern
+from agent_pipes.process.table import (
+    Identity,
+    all_processes,
+    began,
+    command_line,
+    cwd,
+    environment_value,
+    process_at,
+    user,
+)
+
+HEAD = 4 << 10
+"""Bytes of a session's file that are read to learn its id and when it began."""
+
+REMEMBERED = 20_000
+"""Files of which it is remembered what their first lines said."""
+
+MOMENT = 0.5
+"""Seconds for which a look at the machine holds."""
+
+TOLERANCE = 1.0
+"""Seconds by which two times of one moment may differ: those of files, processes and logs are told by several clocks."""
+
+
+def root() -> Path:
+    """The directory in which Gemini keeps its sessions: .gemini/tmp in $GEMINI_CLI_HOME, else in the home directory."""
+    return Path(os.environ.get("GEMINI_CLI_HOME") or os.path.expanduser("~")) / ".gemini" / "tmp"
+
+
+def sessions() -> Iterator[Session]:
+    """Every session, but not its subagents'. A log that took over from a document of an old version stands for both."""
+    names = _names()
+    for project in _directories(root()):
+        directory = _root_of(Path(project.path), names)
+        logs = {
+            path.name: path
+            for path in sorted((Path(project.path) / "chats").glob("session-*.json*"))
+        }
+        for name, path in logs.items():
+            if path.suffix not in (".json", ".jsonl") or f"{name}l" in logs:
+                continue
+            with suppress(OSError):
+                stat = path.stat()
+                name, started = _head(path, stat)
+                yield Session("gemini", name or path.stem, directory, path, started, stat.st_mtime)
+
+
+def files(session: Session) -> list[Path]:
+    """The session's file, then its subagents'."""
+    return [
+        session.path,
+        *sorted(path for folder in folders(session) for path in folder.glob("*.jsonl")),
+    ]
+
+
+def folders(session: Session) -> list[Path]:
+    """Where files of its subagents may appear."""
+    return [session.path.parent / re.sub(r"[^A-Za-z0-9_-]", "_", session.id)]
+
+
+def process(session: Session) -> Identity | None:
+    """The live process of the session: the node process that writes its file, below the wrapper that people started.
+
+    No file names it. It is found by its directory and by its time: a Gemini of ours that works in the session's
+    directory is in the first session that began there after it, or in the one that a /clear has made of that; or in
+    the only older one that was written since, if it was started to take one up. Where two fit there is none.
+    """
+    if not session.cwd:
+        return None
+    with suppress(OSError):
+        fit = [agent.identity for agent, path in _look().within(session) if path == session.path]
+        if len(fit) == 1:
+            remember(_ran, session.id, fit[0], REMEMBERED)
+            return fit[0]
+    return None
+
+
+_ran: dict[str, Identity] = {}
+"""The process that was last seen to run a session: what tells, later, that it runs another one now."""
+
+
+def successor(session: Session) -> Session | None:
+    """The session that the same process has opened since (/clear); None while it runs this one.
+
+    It is known only of a session whose process was: `process` must have found it.
+    """
+    with suppress(OSError):
+        identity = _ran.get(session.id)
+        paths = (
+            [path for agent, path in _look().within(session) if agent.identity == identity]
+            if identity
+            else []
+        )
+        if len(paths) == 1 and paths[0] not in (None, session.path):
+            return next((each for each in sessions() if each.path == paths[0]), None)
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Agent:
+    """A Gemini of ours that is no wrapper. `resumes`: it was started to take up an older session."""
+
+    identity: Identity
+    began: float
+    cwd: str
+    resumes: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What a look at the machine has shown. Asked for one session after the other, it is taken once."""
+
+    at: float
+    agents: list[_Agent]
+    folders: dict[Path, list[tuple[_Agent, Path | None]]]
+
+    def within(self, session: Session) -> list[tuple[_Agent, Path | None]]:
+        """The agents in the session's directory, each with the session that it is in."""
+        folder = session.path.parent
+        if folder not in self.folders:
+            here = os.path.realpath(session.cwd)
+            agents = [agent for agent in self.agents if agent.cwd == here]
+            begun = (
+                sorted(
+                    (_head(path, path.stat())[1], path) for path in folder.glob("session-*.json*")
+                )
+                if agents
+                else []
+            )
+            self.folders[folder] = [(agent, _session_of(agent, begun)) for agent in agents]
+        return self.folders[folder]
+
+
+_last: _Look | None = None
+
+
+def _look() -> _Look:
+    global _last
+    now = time.monotonic()
+    if _last is None or now - _last.at > MOMENT:
+        _last = _Look(now, list(_agents()), {})
+    return _last
+
+
+def _agents() -> Iterator[_Agent]:
+    lines = {
+        pid: command_line(pid)
+        for pid, row in all_processes().items()
+        if not row.kernel and user(pid) == os.getuid()
+    }
+    found = {pid for pid, line in lines.items() if is_gemini(line)}
+    rows = {pid: row for pid in found if (row := process_at(pid))}
+    # A wrapper sets it for the agent that it starts.
+    variables = {pid: environment_value(pid, "GEMINI_CLI_NO_RELAUNCH") for pid in rows}
+    for pid, row in list(rows.items()):
+        # What an agent has forked to run a tool is its double until it executes another program.
+        if (
+            row.parent in lines
+            and lines[pid] == lines[row.parent]
+            and variables[pid] == variables.get(row.parent)
+        ):
+            del rows[pid]
+    wrappers = {row.parent for row in rows.values()}
+    for pid, row in rows.items():
+        # A wrapper that has yet to start its agent is none.
+        if pid not in wrappers and (row.parent in found or variables[pid] is not None):
+            resumes = any(
+                each in ("-r", "--resume") or each.startswith("--resume=") for each in lines[pid]
+            )
+            if where := cwd(pid):
+                yield _Agent(row.identity, began(row.identity), os.path.realpath(where), resumes)
+
+
+def _session_of(agent: _Agent, begun: list[tuple[float, Path]]) -> Path | None:
+    """The session that the agent is in, of those in its directory, the one that began first being first."""
+    if agent.resumes:
+        taken = [
+            path
+            for started, path in begun
+            if started < agent.began - TOLERANCE and path.stat().st_mtime >= agent.began
+        ]
+        return taken[0] if len(taken) == 1 else None
+    own = [(started, path) for started, path in begun if started >= agent.began - TOLERANCE]
+    if not own:
+        return None
+    current = own[0][1]
+    if len(own) > 1:
+        first = _head(current, current.stat())[0]
+        cleared = [
+            at for name, at in _cleared(current.parent.parent / "logs.json") if name == first
+        ]
+        for started, path in own[1:]:
+            if any(0 <= started - at <= TOLERANCE for at in cleared):
+                current = path
+    return current
+
+
+def _cleared(log: Path) -> list[tuple[str, float]]:
+    """When sessions were cleared by hand: the log of what people typed has the id of the first session of their process."""
+    said: Any = None
+    with suppress(OSError, ValueError):
+        said = orjson.loads(log.read_bytes())
+    entries = [each for each in said if type(each) is dict] if type(said) is list else []
+    return [
+        (string(each, "sessionId"), time_of(each, 0.0))
+        for each in entries
+        if string(each, "message").split(" ")[0] in ("/clear", "/new")
+    ]
+
+
+_SCRIPT = pattern(r"(?:^|/)(?:gemini|gemini\.[cm]?js)$|/gemini-cli/")
+
+
+def is_gemini(arguments: list[str]) -> bool:
+    """Whether a process is Gemini CLI, by its command line: a JavaScript runtime that runs its script."""
+    program = os.path.basename(arguments[0]) if arguments else ""
+    if program not in ("node", "nodejs", "bun"):
+        return program == "gemini"
+    script = next((each for each in arguments[1:] if not each.startswith("-")), "")
+    return _SCRIPT.search(script) is not None
+
+
+def _directories(folder: Path) -> list["os.DirEntry[str]"]:
+    try:
+        with os.scandir(folder) as entries:
+            return [entry for entry in entries if entry.is_dir()]
+    except OSError:
+        return []
+
+
+def _names() -> dict[str, str]:
+    """The directories that the client has worked in, by the names of their folders: a short one, before that a digest."""
+    said: Any = None
+    with suppress(OSError, ValueError):
+        said = orjson.loads((root().parent / "projects.json").read_bytes())
+    projects = said.get("projects") if type(said) is dict else None
+    names = {}
+    for directory, name in projects.items() if type(projects) is dict else ():
+        names[sha256(directory.encode(errors="surrogatepass")).hexdigest()] = directory
+        if type(name) is str:
+            names[name] = directory
+    return names
+
+
+def _root_of(project: Path, names: dict[str, str]) -> str:
+    """The directory that a project's folder is about."""
+    with suppress(OSError), (project / ".project_root").open("rb") as file:
+        if said := os.fsdecode(file.read(HEAD)).strip("\n"):
+            return said
+    return names.get(project.name, "")
+
+
+_heads: dict[tuple[str, int], tuple[str, float]] = {}
+_FIELD = pattern(rb'"(sessionId|startTime)": ?"([^"\\]{1,200})"')
+
+
+def _head(path: Path, stat: os.stat_result) -> tuple[str, float]:
+    """The id that a session's first line, or an old document's first lines, tell, and when it began."""
+    key = (str(path), stat.st_ino)
+    if key not in _heads:
+        with path.open("rb") as file:
+            said: Fields = {
+                name.decode(): value.decode(errors="replace")
+                for name, value in reversed(_FIELD.findall(file.read(HEAD)))
+            }
+        head = string(said, "sessionId"), time_of({"timestamp": said.get("startTime")}, 0.0)
+        if not all(head):
+            return head
+        remember(_heads, key, head, REMEMBERED)
+    return _heads[key]

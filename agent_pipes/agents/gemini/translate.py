@@ -1,0 +1,372 @@
+"""Gemini CLI: its chat logs (0.40 to 0.61), the documents of older versions, and `--output-format stream-json`.
+
+A chat log is changed by appending: a message's record comes once more, with the same id, whenever it has changed, and
+`$set` may bring all of them. Whatever was seen of a message comes out once.
+"""
+
+import re
+import signal
+from collections.abc import Hashable, Iterator
+from pathlib import PurePath
+
+from agent_pipes.agents import result
+from agent_pipes.agents.fields import string, text_of, time_of
+from agent_pipes.agents.gemini.sessions import files, folders, process, sessions, successor
+from agent_pipes.agents.gemini.stream_json import STREAM, Stream, count, is_stream
+from agent_pipes.core.bounded import remember
+from agent_pipes.core.event import Fields
+from agent_pipes.core.lazy_regex import pattern
+
+__all__ = [
+    "HOW",
+    "NAME",
+    "Translator",
+    "files",
+    "folders",
+    "matters",
+    "process",
+    "recognises",
+    "sessions",
+    "successor",
+]
+
+NAME = "gemini"
+
+HOW = "cwd"
+"""How its process becomes known: by the directory it works in."""
+
+REMEMBERED = 200_000
+"""Messages, calls and counts of a session that are known again when they are written once more."""
+
+
+def matters(line: bytes) -> bool:
+    """Whether the line can come to an event: a test before it is parsed, wrong on one side only.
+
+    A line in three only says when the log was written last, and one in six repeats the results of calls.
+    """
+    if line.startswith(b'{"$set":{"lastUpdated":'):
+        return b'"messages"' in line or b'}{"' in line
+    return b'"type":"user","content":[{"functionResponse":' not in line[:200] or b'}{"' in line
+
+
+_MESSAGES = frozenset({"user", "gemini", "info", "warning", "error"})
+
+
+def recognises(record: Fields) -> bool:
+    """Whether this is a line of a chat log, a document of an older version, or a line of `--output-format stream-json`."""
+    if type(record.get("$set")) is dict or type(record.get("$rewindTo")) is str:
+        return True
+    kind = record.get("type")
+    if type(kind) is not str:
+        return ("projectHash" in record and "sessionId" in record) or type(
+            record.get("history")
+        ) is list
+    return is_stream(kind, record) or (
+        kind in _MESSAGES and all(key in record for key in ("id", "timestamp", "content"))
+    )
+
+
+class Translator:
+    """Turns the lines of one session, those of its subagents' files among them, into events.
+
+    A call is written only when it has ended, together with its result; both come out then. The result, which the log
+    holds a second time as if the user had said it, comes out once. What a rewind takes back has happened all the same.
+    """
+
+    def __init__(self, max_result: int = 4096, recorded: bool = False) -> None:
+        self.session = ""
+        self._max_result = max_result
+        self._stream = Stream(NAME, max_result)
+        self._agents: dict[str, str] = {}
+        self._said: dict[int, int] = {}
+        self._start: Fields | None = None
+
+    def translate(self, record: Fields, arrival: float, path: str = "") -> Iterator[Fields]:
+        """The events that one line comes to, none for most."""
+        kind = record.get("type")
+        if type(kind) is str and kind in STREAM and "id" not in record:
+            yield from self._stream.translate(kind, record, time_of(record, arrival), path)
+            self.session = self._stream.session
+            return
+        update = record.get("$set")
+        changed = update if type(update) is dict else record
+        listed = changed.get("messages", changed.get("history"))
+        messages = [each for each in listed if type(each) is dict] if type(listed) is list else []
+        if type(kind) is not str and type(record.get("sessionId")) is str:
+            yield from self._begin(record, arrival, path)
+            if not messages:
+                return
+        elif type(kind) is str:
+            messages = [record]
+        if not self.session:
+            self.session = PurePath(path).stem or NAME
+            self._start = self._started(arrival, path)
+        yield from self._held(messages)
+        agent = self._agents.get(path, "")
+        for place, message in enumerate(messages):
+            # A prompt is appended when it is given. What a list of all messages adds to them later is the client's own.
+            yield from self._message(message, place, arrival, agent, appended=update is None)
+
+    def end(self) -> Iterator[Fields]:
+        """The start of a session that has nothing else yet, and on a pipe what was said and not known to be all."""
+        yield from self._held([])
+        yield from self._stream.end()
+
+    def _event(
+        self,
+        event_type: str,
+        time: float,
+        name: str,
+        data: Fields,
+        agent: str = "",
+        parent: str = "",
+    ) -> Fields:
+        fields: Fields = {
+            "event_type": event_type,
+            "timestamp": time,
+            "event_id": name,
+            "session_id": self.session,
+        }
+        if parent:
+            fields["parent_id"] = parent
+        fields["data"] = {**data, "agent_id": agent} if agent else data
+        return fields
+
+    def _begin(self, record: Fields, arrival: float, path: str) -> Iterator[Fields]:
+        """The first line of a file, or the whole of an old one."""
+        name = string(record, "sessionId")
+        time = time_of({"timestamp": record.get("startTime")}, arrival)
+        if record.get("kind") == "subagent":
+            yield from self._held([])
+            self.session = self.session or PurePath(path).parent.name or name
+            self._agents[path] = name
+            if self._new("start", name):
+                yield self._event("subagent_start", time, f"{name}:start", {}, name)
+        elif self._new("start", name):
+            self.session = self.session or name
+            self._start = self._started(time, path)
+
+    def _started(self, time: float, path: str) -> Fields:
+        # A call that runs is in no file: silence may be work.
+        data = {"agent": NAME, "cwd": "", "path": path, "cannot_tell": ["in_flight"]}
+        return self._event("session_start", time, f"{self.session}:start", data)
+
+    def _held(self, messages: list[Fields]) -> Iterator[Fields]:
+        """The session's start, which waits for the line after it: that tells the directory."""
+        if self._start:
+            start, self._start = self._start, None
+            found = next(
+                filter(
+                    None,
+                    (_DIRECTORY.search(_text(message.get("content"))) for message in messages[:1]),
+                ),
+                None,
+            )
+            start["data"]["cwd"] = found[1] if found else ""
+            yield start
+
+    def _message(
+        self, message: Fields, place: int, arrival: float, agent: str, appended: bool
+    ) -> Iterator[Fields]:
+        kind = string(message, "type") or string(message, "role")
+        name = string(message, "id") or f"message-{place}"
+        time = time_of(message, arrival)
+        content = message.get("content", message.get("parts"))
+        if kind == "user":
+            if self._new("user", name) and appended and not agent and (text := _prompt(content)):
+                yield self._event("user_prompt", time, name, {"prompt": text})
+        elif kind in ("gemini", "model"):
+            tokens = message.get("tokens")
+            if type(tokens) is dict and self._changed(
+                ("usage", name), hash(usage := _usage(tokens))
+            ):
+                data = {
+                    "model": string(message, "model"),
+                    "response_id": name,
+                    "usage": dict(usage),
+                }
+                yield self._event("llm_response", time, f"{name}:usage", data, agent)
+            if (text := _text(content)) and self._new("text", name):
+                yield self._event("assistant_response", time, f"{name}:text", {"text": text}, agent)
+            calls = message.get("toolCalls")
+            for number, call in enumerate(calls if type(calls) is list else ()):
+                if type(call) is dict:
+                    yield from self._call(call, name, number, time, agent)
+        elif kind == "error" and self._new("error", name):
+            yield self._event(
+                "error",
+                time,
+                name,
+                {**result(_text(content), self._max_result, "error"), "reason": "api"},
+                agent,
+            )
+
+    def _call(
+        self, call: Fields, step: str, number: int, time: float, agent: str
+    ) -> Iterator[Fields]:
+        """A call that has ended, and its result. Both may be written again with the message, but happened once."""
+        status = string(call, "status")
+        key = string(call, "id") or f"{step}:{number}"
+        if status not in ("success", "error", "cancelled") or not self._new("call", step, key):
+            return
+        name = string(call, "name")
+        arguments = call.get("args")
+        data: Fields = {
+            "tool_name": name,
+            "arguments": arguments if type(arguments) is dict else {},
+            "step": step,
+        }
+        yield self._event("tool_call", time, key, data, agent)
+        text = _text(call.get("result")) or _text(call.get("resultDisplay"))
+        stable, code, reason = _outcome(name, status, text)
+        data = {
+            "tool_name": name,
+            **result(
+                text, self._max_result, "error" if reason else "result", tool=name, same=stable
+            ),
+        }
+        if reason:
+            data["reason"] = reason
+        if code is not None:
+            data["exit_code"] = code
+        elif not reason and "Command moved to background (PID: " in text[:200]:
+            data["running"] = True
+        ended = time_of(call, time)
+        yield self._event(
+            "error" if reason else "tool_result", ended, f"{step}:{key}:result", data, agent, key
+        )
+        if started := string(call, "agentId"):
+            yield self._event("subagent_stop", ended, f"{started}:stop", {}, started, key)
+
+    def _new(self, *key: Hashable) -> bool:
+        return self._changed(key, 0)
+
+    def _changed(self, key: Hashable, value: int) -> bool:
+        """Whether `value` is not what was last seen under `key`. Keys are kept as 64-bit hashes."""
+        hashed = hash(key)
+        if self._said.get(hashed) == value:
+            return False
+        remember(self._said, hashed, value, REMEMBERED)
+        return True
+
+
+_CLIENTS = (
+    "<session_context>",
+    "<hook_context>",
+    "<state_snapshot>",
+    "System: Potential loop detected.",
+    "Please continue.",
+)
+"""How texts begin that the client says in the user's place."""
+
+
+def _prompt(content: object) -> str:
+    """What a person has said, "" where nobody has: the results of calls are written as if the user had said them."""
+    if type(content) is list and any(
+        type(part) is dict and "functionResponse" in part for part in content
+    ):
+        return ""
+    text = _text(content)
+    return "" if text.startswith(_CLIENTS) else text
+
+
+_DIRECTORY = pattern(
+    r"\A<session_context>.*?^- \*\*Workspace Directories:\*\*\n +- ([^\n]+)$",
+    re.DOTALL | re.MULTILINE,
+)
+
+_NEWLINE = r"(?:\n|\\n)"
+"""A newline; in some old documents a line's end was written as these two characters."""
+
+_FOOTER = pattern(
+    rf"(?:{_NEWLINE}Exit Code: (?P<exit>-?\d{{1,10}}|\(none\)))?(?:{_NEWLINE}Signal: (?P<signal>\w{{1,20}}|\(none\)))?"
+    rf"(?P<processes>(?:{_NEWLINE}Background PIDs: [^\n\\]{{1,2000}})?(?:{_NEWLINE}Process Group PGID: [^\n\\]{{1,20}})?)"
+    r"(?:\s*</untrusted_context>)?\s*\Z"
+)
+"""How the result of a shell command ends. The numbers of its processes are other ones each time: where nothing else
+differs the same has happened, so the digest of the result leaves them out."""
+
+
+def _outcome(tool: str, status: str, text: str) -> tuple[str, int | None, str]:
+    """How a call ended: what of its text stays the same when the same happens again, its exit code, why it failed.
+
+    A command's failure is a success here, and told only in the text that the model reads.
+    """
+    if status == "cancelled":
+        return text, None, "rejected" if "User denied execution" in text[:200] else "interrupted"
+    if status == "error":
+        return (
+            text,
+            None,
+            next((reason for said, reason in _NOT_ITS_OWN.items() if said in text[:200]), "tool"),
+        )
+    if tool != "run_shell_command":
+        return text, None, ""
+    begin = max(0, len(text) - 2400)
+    footer = _FOOTER.search(text, begin)
+    if footer is None:
+        return text, None, ""
+    stable = text[: footer.start("processes")] + text[footer.end("processes") :]
+    code = int(footer["exit"]) if footer["exit"] not in (None, "(none)") else None
+    if code:
+        return stable, code, "exit"
+    if footer["signal"] not in (None, "(none)", "0"):
+        return stable, _status(footer["signal"]), "exit"
+    head = text[:200].removeprefix("<untrusted_context>\n")
+    return (
+        stable,
+        code,
+        "tool"
+        if head.startswith("Command was automatically cancelled because it exceeded")
+        else "",
+    )
+
+
+_NOT_ITS_OWN = {
+    "Agent execution stopped by hook": "interrupted",
+}
+"""What errors say that are no failures of the agent: a hook ended the run. What a hook or a rule forbids is one."""
+
+
+def _status(name: str) -> int | None:
+    """The exit status by which a shell tells that a signal ended a command."""
+    if name.isascii() and name.isdigit():
+        return 128 + int(name)
+    return 128 + signal.Signals[name] if name in signal.Signals.__members__ else None
+
+
+def _text(content: object) -> str:
+    """What a message says, or a call's result: a string, or parts, of which thoughts and calls say nothing.
+
+    A part that is no text is told by its digest, so that another one differs.
+    """
+    if type(content) is str:
+        return content
+    parts = content if type(content) is list else [content]
+    return "\n".join(filter(None, (_part(part) for part in parts)))
+
+
+def _part(part: object) -> str:
+    if type(part) is str:
+        return part
+    if type(part) is not dict or part.get("thought") is True or "functionCall" in part:
+        return ""
+    if type(part.get("text")) is str:
+        return string(part, "text")
+    answer = part.get("functionResponse")
+    response = answer.get("response") if type(answer) is dict else None
+    if type(response) is dict:
+        said = response.get("output", response.get("error"))
+        if type(said) is str:
+            return said
+    return text_of([part]) if part else ""
+
+
+def _usage(tokens: Fields) -> tuple[tuple[str, int], ...]:
+    """Counts of tokens by their names in OpenTelemetry: here thoughts stand beside the output, tools beside the input."""
+    return (
+        ("input_tokens", count(tokens, "input") + count(tokens, "tool")),
+        ("output_tokens", count(tokens, "output") + count(tokens, "thoughts")),
+        ("cache_read_input_tokens", count(tokens, "cached")),
+        ("reasoning_output_tokens", count(tokens, "thoughts")),
+    )

@@ -1,0 +1,1 @@
+"""Streams that are in the vocabulary already."""

@@ -1,0 +1,242 @@
+"""The `.agent-traces` store that hooks of agent-strace write: `<id>/events.ndjson`, events as they are."""
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import orjson
+
+from agent_pipes.agents import Session
+from agent_pipes.agents.fields import string, within
+from agent_pipes.agents.native import translate as native_translate
+from agent_pipes.agents.native.translate import PASSES, Translator, files
+from agent_pipes.agents.ttl_cache import lately
+from agent_pipes.core.bounded import remember
+from agent_pipes.core.event import OURS, Fields, objects
+from agent_pipes.core.lazy_regex import pattern
+
+if TYPE_CHECKING:
+    from agent_pipes.process.table import Identity
+
+__all__ = [
+    "HOW",
+    "NAME",
+    "PASSES",
+    "Translator",
+    "active",
+    "files",
+    "process",
+    "provider",
+    "recognises",
+    "sessions",
+    "stores",
+]
+
+NAME = "store"
+
+HOW = "hook"
+"""How a session's process becomes known: by what its hooks have noted, as far as that is borne out."""
+
+EVENTS, META = "events.ndjson", "meta.json"
+
+HEAD = 16 << 10
+"""Bytes of a session's file, or of what lies beside it, that are read to learn where it was written."""
+
+REMEMBERED = 20_000
+"""Sessions of which it is remembered where and when they began."""
+
+_ID = pattern(r"[0-9a-f]{12}")
+
+
+def recognises(record: Fields) -> bool:
+    """Whether this is an event as the store has them."""
+    return (
+        native_translate.recognises(record)
+        and record["event_type"] not in OURS
+        and _ID.fullmatch(string(record, "event_id")) is not None
+    )
+
+
+def stores() -> list[Path]:
+    """The folders that hold sessions: $AGENT_TRACE_DIR, else `.agent-traces` here; in it $AGENT_STRACE_WORKSPACE, else all."""
+    base = Path(os.environ.get("AGENT_TRACE_DIR") or ".agent-traces").absolute()
+    if name := os.environ.get("AGENT_STRACE_WORKSPACE"):
+        return [base / "workspaces" / name]
+    return [base, *_folders(base / "workspaces")]
+
+
+def sessions() -> Iterator[Session]:
+    for store in stores():
+        for folder in _folders(store):
+            path = folder / EVENTS
+            with suppress(OSError):
+                about = path.stat()
+                if stat.S_ISREG(about.st_mode):
+                    cwd, started = _begun(path, about.st_ino)
+                    yield Session(
+                        NAME, folder.name, cwd or _directory(store), path, started, about.st_mtime
+                    )
+
+
+def active(session: Session) -> bool:
+    """Whether the store says that the session goes on: it is marked so, and no end of it is noted."""
+    folder = session.path.parent
+    if "ended_at" in _object(folder / META):
+        return False
+    return any(
+        _head(folder.parent / mark).strip() == os.fsencode(folder.name)
+        for mark in _marks(folder.parent)
+    )
+
+
+_marked: dict[Path, tuple[int, list[str]]] = {}
+
+
+def _marks(store: Path) -> list[str]:
+    """The names of the files that mark a session as active. They are found anew when something comes or goes in the store."""
+    try:
+        changed = store.stat().st_mtime_ns
+    except OSError:
+        return []
+    if store not in _marked or _marked[store][0] != changed:
+        names = [
+            name
+            for name in _names(store)
+            if name == ".active-session" or name.startswith(".active-session.v2.")
+        ]
+        if lately(changed / 1e9):
+            return names  # It may change again within the same tick of its clock.
+        _marked[store] = changed, names
+    return _marked[store][1]
+
+
+def process(session: Session) -> "Identity | None":
+    """The live process of the session: for Claude Code by that one's own registry, else the agent that its hook has noted.
+
+    Of the two notes in a store `attribution.pid` is that of a hook, and over. `attribution.agent_process`, which
+    `agent-strace hook` writes, is the agent, and believed as `processes.noted` says. A process that several
+    sessions name runs the one that was written last.
+    """
+    from agent_pipes.agents import processes
+    from agent_pipes.agents.claude import sessions as claude_sessions
+
+    start = _start(session.path)
+    transcript = Path(string(start, "transcript_path"))
+    if (
+        transcript.stem.startswith(session.path.parent.name)
+        and start.get("provider", "claude") == "claude"
+    ):
+        registered = Session(
+            "claude", transcript.stem, string(start, "cwd"), transcript, 0.0, session.modified
+        )
+        if identity := claude_sessions.process(registered):
+            return identity
+    said = _noted(session.path)
+    if not said:
+        return None
+    with suppress(OSError):
+        attribution = within(_object(session.path.parent / META), "attribution")
+        agent = string(start, "provider") or string(attribution, "agent_provider")
+        # Where the store lies nobody can write into it; where it stands apart its own word has to do.
+        directory = (
+            _directory(session.path.parent.parent)
+            or string(start, "cwd")
+            or string(attribution, "working_dir")
+        )
+        identity = processes.noted(agent, said, directory)
+        if identity is None:
+            return None
+        modified = session.path.stat().st_mtime_ns
+        others = (
+            folder / EVENTS
+            for folder in _folders(session.path.parent.parent)
+            if folder != session.path.parent
+        )
+        if all(path.stat().st_mtime_ns <= modified for path in others if _noted(path) == said):
+            return identity
+    return None
+
+
+def provider(session: Session) -> str:
+    """The agent whose session it is, by the name that its source has; "" where the store does not tell."""
+    return string(_start(session.path), "provider") or string(
+        within(_object(session.path.parent / META), "attribution"), "agent_provider"
+    )
+
+
+_heads: dict[tuple[str, int], tuple[str, float]] = {}
+
+
+def _begun(path: Path, inode: int) -> tuple[str, float]:
+    """In which directory the session began, "" where it does not tell, and when."""
+    key = (str(path), inode)
+    if key not in _heads:
+        started = _object(path.parent / META).get("started_at")
+        head = (
+            string(_start(path), "cwd"),
+            float(started) if isinstance(started, (int, float)) else 0.0,
+        )
+        if not all(head):
+            return head
+        remember(_heads, key, head, REMEMBERED)
+    return _heads[key]
+
+
+def _noted(path: Path) -> Fields:
+    """The agent's process as the session's meta.json has it, {} where it has none or the session has ended."""
+    meta = _object(path.parent / META)
+    return {} if "ended_at" in meta else within(within(meta, "attribution"), "agent_process")
+
+
+def _start(path: Path) -> Fields:
+    """What the session's start tells, {} where its file does not begin with one."""
+    for line in _head(path).splitlines()[:10]:
+        with suppress(ValueError):
+            for record in objects(line):
+                data = record.get("data")
+                if record.get("event_type") == "session_start" and type(data) is dict:
+                    return data
+    return {}
+
+
+def _directory(store: Path) -> str:
+    """The directory that a store belongs to, where it stands in its usual place."""
+    place = store.parent.parent if store.parent.name == "workspaces" else store
+    return str(place.parent) if place.name == ".agent-traces" else ""
+
+
+def _object(path: Path) -> Fields:
+    try:
+        said = orjson.loads(_head(path))
+    except ValueError:
+        return {}
+    return said if type(said) is dict else {}
+
+
+def _head(path: Path) -> bytes:
+    """The beginning of a file. Whoever writes in the store could put a pipe there: that is not waited for."""
+    try:
+        with open(
+            path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)
+        ) as file:
+            return file.read(HEAD) or b""
+    except OSError:
+        return b""
+
+
+def _folders(folder: Path) -> list[Path]:
+    return [
+        folder / name
+        for name in sorted(_names(folder))
+        if not name.startswith(".") and (folder / name).is_dir()
+    ]
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []

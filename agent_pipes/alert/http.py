@@ -1,0 +1,201 @@
+"""Delivering alerts over HTTP: within a deadline, and never saying where to.
+
+A webhook's URL is a secret: whoever has it can write where it leads. It is in no message, no error and no traceback.
+"""
+
+import http.client
+import random
+import re
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from email.utils import parsedate_to_datetime
+from urllib.parse import urlsplit
+
+import click
+
+from agent_pipes.alert.batching import Batch
+from agent_pipes.alert.delivery import Undelivered
+from agent_pipes.alert.formats import Payload
+
+CONNECT, TOTAL = 3.0, 10.0
+"""Seconds to connect, and for one alert in all, its tries included."""
+
+TRIES = 3
+
+PATIENCE = 60.0
+"""Seconds that a taker may ask us to wait (Retry-After); the alert's own time begins anew then."""
+
+AGAIN = frozenset({408, 425, 429})
+"""Statuses besides 5xx after which a later try may succeed. A redirect is none: it would carry the alert elsewhere."""
+
+LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+class Endpoint:
+    """Where alerts go. Raises click.UsageError, without the URL in it, for one that cannot be used."""
+
+    def __init__(self, url: str, *, allow_http: bool) -> None:
+        text = url.strip()
+        if not text:
+            raise click.UsageError("the webhook's URL is empty")
+        if not text.isascii() or not text.isprintable() or " " in text:
+            raise click.UsageError("the webhook's URL holds characters that no URL has")
+        try:
+            parts = urlsplit(text)
+            self.host, self.port = parts.hostname or "", parts.port
+        except ValueError:
+            raise click.UsageError(
+                "the webhook's URL is not one: expected https://host/path"
+            ) from None
+        if parts.scheme not in ("https", "http") or not self.host:
+            raise click.UsageError("the webhook's URL is not one: expected https://host/path")
+        if parts.username or parts.password:
+            raise click.UsageError(
+                "the webhook's URL holds a user's name or password, which would not be sent"
+            )
+        if parts.scheme == "http" and self.host not in LOCAL and not allow_http:
+            raise click.UsageError(
+                "the webhook's URL is http:, which sends the alert and the URL in the clear; use https:, or --allow-http"
+            )
+        self.tls = ssl.create_default_context() if parts.scheme == "https" else None
+        self.path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+
+    def post(self, body: bytes, deadline: float) -> None:
+        """Send `body` once. Raises Undelivered; ends at `deadline` (monotonic seconds), however slowly they answer."""
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise Undelivered("no answer in time")
+        lines: list[socket.socket] = []
+        expired = threading.Event()
+
+        def expire() -> None:
+            expired.set()
+            for line in lines:
+                with suppress(OSError):
+                    line.shutdown(socket.SHUT_RDWR)
+
+        # The timeout of a socket is for each operation; a server that sends a byte now and then would never meet it.
+        timer = threading.Timer(left, expire)
+        timer.daemon = True
+        timer.start()
+        connection = self._connection()
+        try:
+            plain = socket.create_connection(
+                (self.host, self.port or connection.default_port), timeout=min(CONNECT, left)
+            )
+            lines.append(plain.dup())
+            if expired.is_set():
+                raise TimeoutError
+            plain.settimeout(left)
+            connection.sock = (
+                self.tls.wrap_socket(plain, server_hostname=self.host) if self.tls else plain
+            )
+            connection.request(
+                "POST",
+                self.path,
+                body,
+                {"Content-Type": "application/json", "User-Agent": "agent-pipes"},
+            )
+            # What else they have to say may take as long as it likes: the status is the answer.
+            self._judge(connection.getresponse())
+        except Undelivered:
+            raise
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            why = (
+                "no answer in time"
+                if expired.is_set() or isinstance(error, TimeoutError)
+                else self._reason(error)
+            )
+            raise Undelivered(
+                why, again=not isinstance(error, ssl.SSLCertVerificationError)
+            ) from None
+        finally:
+            timer.cancel()
+            connection.close()
+            for line in lines:
+                line.close()
+
+    def _connection(self) -> http.client.HTTPConnection:
+        if self.tls:
+            return http.client.HTTPSConnection(self.host, self.port, context=self.tls)
+        return http.client.HTTPConnection(self.host, self.port)
+
+    def _judge(self, answer: http.client.HTTPResponse) -> None:
+        if 200 <= answer.status < 300:
+            return
+        if answer.status in AGAIN or answer.status >= 500:
+            raise Undelivered(
+                f"status {answer.status}",
+                again=True,
+                after=retry_after(answer.headers.get("Retry-After") or ""),
+            )
+        raise Undelivered(
+            f"status {answer.status}"
+            + (", a redirect, which is not followed" if 300 <= answer.status < 400 else "")
+        )
+
+    def _reason(self, error: Exception) -> str:
+        """What kind of error it is; of its text only what cannot hold the URL."""
+        if isinstance(error, ssl.SSLCertVerificationError):
+            message = error.verify_message
+            return "its certificate is not to be trusted" + (
+                f" ({message})" if self.host not in message else " (it is another host's)"
+            )
+        if isinstance(error, ssl.SSLError):
+            return (
+                f"TLS failed ({(error.reason or type(error).__name__).lower().replace('_', ' ')})"
+            )
+        number, strerror = getattr(error, "errno", None), getattr(error, "strerror", None)
+        return type(error).__name__ + (
+            f" ({strerror})"
+            if number and isinstance(strerror, str) and self.host not in strerror
+            else ""
+        )
+
+
+def retry_after(text: str) -> float:
+    """The seconds that a Retry-After header asks for, written as a number or as a date; 0.0 where it says nothing."""
+    if re.fullmatch(r"\d{1,6}(\.\d{1,6})?", text, re.ASCII):
+        return float(text)
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
+    except (ValueError, TypeError, OverflowError):
+        return 0.0
+
+
+class Sender:
+    """Posts messages to an endpoint: what an Outbox delivers with."""
+
+    def __init__(
+        self, endpoint: Endpoint, payload: Payload, *, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
+        self.endpoint = endpoint
+        self.payload = payload
+        self.sleep = sleep
+
+    def __call__(self, batch: Batch) -> None:
+        """Tell of the batch, in one message. Raises Undelivered."""
+        body = self.payload(batch)
+        if body is None:
+            return
+        deadline = time.monotonic() + TOTAL
+        for attempt in range(1, TRIES + 1):
+            try:
+                return self.endpoint.post(body, deadline)
+            except Undelivered as why:
+                # Full jitter: of many breakers that one outage has woken, not all come back in the same moment.
+                pause = max(why.after, random.uniform(0.2, 1.0) * 2 ** (attempt - 1))  # noqa: S311
+                if why.after:
+                    deadline = time.monotonic() + pause + TOTAL
+                if (
+                    not why.again
+                    or attempt == TRIES
+                    or why.after > PATIENCE
+                    or time.monotonic() + pause >= deadline
+                ):
+                    raise
+            self.sleep(pause)

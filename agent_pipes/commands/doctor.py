@@ -1,0 +1,111 @@
+"""agent-strace doctor: says whether a breaker would work here, and why not."""
+
+import json
+import os
+import shutil
+import textwrap
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from pathlib import Path
+
+import click
+
+from agent_pipes.checks import Check
+from agent_pipes.core.filter import Command, version_option
+from agent_pipes.core.stderr import shown
+
+COLOURS = {"ok": "green", "warning": "yellow", "problem": "red"}
+
+
+def examined() -> Iterator[Check]:
+    """Every check, one after the other. One that fails is a problem, and does not cost the others."""
+    from agent_pipes.agents import Session
+    from agent_pipes.agents.store import sessions as store_sessions
+    from agent_pipes.checks import agents, machine, settings
+    from agent_pipes.hooks.payload import AGENTS
+    from agent_pipes.sessions import discovery
+
+    sessions: list[Session] = []
+    try:
+        sessions = discovery.sessions()
+    except OSError as error:
+        yield Check("sessions", "problem", f"cannot be listed: {error}")
+    limits = settings.Limits()
+    homes = [home for agent in AGENTS for home in agents.homes(agent)]
+    directories = [*filter(os.path.isdir, [*homes, *store_sessions.stores()]), Path.cwd()]
+    checks: dict[str, Callable[[], Iterator[Check]]] = {
+        "versions": machine.versions,
+        "kill": machine.kill,
+        "processes": machine.processes,
+        "following": partial(machine.following, directories),
+        "agent": partial(agents.agents, sessions),
+        "live": partial(agents.live, sessions),
+        "config": partial(settings.limits, limits),
+        "policy": partial(settings.scope, limits),
+        "store": partial(settings.traces, sessions),
+        "hooks": settings.hooks,
+        "prices": partial(settings.prices, sessions, limits),
+        "terminal": machine.terminal,
+    }
+    for name, check in checks.items():
+        try:
+            yield from check()
+        except Exception as error:
+            yield Check(name, "problem", f"could not be looked at: {type(error).__name__}: {error}")
+
+
+def lines(checks: Iterable[Check], width: int) -> Iterator[str]:
+    """The checks for people, in columns; what is said is wrapped to `width` columns."""
+    for each in checks:
+        head = f"{each.status:8} {each.check:10} "
+        first, *rest = textwrap.wrap(
+            shown(each.said), max(40, width - len(head)), break_on_hyphens=False
+        ) or [""]
+        yield click.style(head, fg=COLOURS[each.status]) + first
+        yield from (" " * len(head) + line for line in rest)
+
+
+def summary(checks: list[Check]) -> str:
+    problems, warnings = (
+        sum(each.status == status for each in checks) for status in ("problem", "warning")
+    )
+    return ", ".join(
+        f"{number or 'no'} {what}{'' if number == 1 else 's'}"
+        for number, what in ((problems, "problem"), (warnings, "warning"))
+    )
+
+
+@click.command("doctor", cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--json",
+    "objects",
+    is_flag=True,
+    help="One JSON object a line for each check, instead of a table for people.",
+)
+def doctor(objects: bool) -> int:
+    """Say what was found here, and whether a breaker would work.
+
+    Agents and their sessions, whether a kill would reach what is live, config, policy, hooks and prices. Nothing is
+    changed, and no agent is started. Exits with 1 if there is a problem.
+    """
+    checks = []
+    terminal = os.isatty(1)
+    width = shutil.get_terminal_size().columns if terminal else 1 << 16
+    for check in examined():
+        checks.append(check)
+        if objects:
+            # In ASCII: what stands in it is not ours, and may be looked at in a terminal.
+            click.echo(
+                json.dumps(
+                    {"check": check.check, "status": check.status, "said": check.said, **check.more}
+                )
+            )
+        else:
+            for line in lines([check], width):
+                click.echo(line, color=terminal and not os.environ.get("NO_COLOR"))
+    if not objects:
+        click.echo(summary(checks))
+    return 1 if any(each.status == "problem" for each in checks) else 0
+
+
+doctor.params.append(version_option())

@@ -1,0 +1,32 @@
+"""agent-strace hook: what an agent says through its hooks goes into the store, and with a guard it is answered."""
+
+import click
+
+from agent_pipes.core.filter import Command, version_option
+from agent_pipes.hooks.payload import AGENTS
+
+
+@click.command("hook", cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("event", required=False)
+@click.option(
+    "--guard",
+    is_flag=True,
+    help="Answer a call that is out of scope, or comes after the breaker has tripped, with a denial.",
+)
+@click.option(
+    "--provider",
+    type=click.Choice(list(AGENTS)),
+    help="The agent, where its payload does not tell.",
+)
+def hook(event: str | None, guard: bool, provider: str | None) -> int:
+    """Write down what an agent says through its hooks, in the .agent-traces store.
+
+    Reads one payload of a hook of Claude Code, Codex, Gemini, Copilot or Cursor on standard input. EVENT says what has
+    happened, in the words of older settings, where the payload does not. Whatever goes wrong, the exit status is 0.
+    """
+    from agent_pipes.hooks.recorder import run
+
+    return run(guard=guard, agent=provider or "", word=event or "")
+
+
+hook.params.append(version_option())

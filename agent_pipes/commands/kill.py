@@ -1,0 +1,145 @@
+"""trace-kill: ends the agent's process, and every process it has started, on a violation."""
+
+import signal as signals
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from agent_pipes.commands.alert import ends
+from agent_pipes.core.event import Event
+from agent_pipes.core.filter import BROKE_OFF, ENDED, Events, filter_command, worst
+from agent_pipes.core.options import DURATION, Option
+from agent_pipes.core.stderr import warn
+from agent_pipes.core.stream import Waiter
+
+if TYPE_CHECKING:
+    from agent_pipes.process.table import Identity
+
+
+class SignalName(click.ParamType):  # type: ignore[type-arg]
+    """A signal, by name (`TERM`, `SIGINT`) or number."""
+
+    name = "SIGNAL"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        text = str(value).upper()
+        try:
+            return (
+                signals.Signals(int(text))
+                if text.isdigit()
+                else signals.Signals["SIG" + text.removeprefix("SIG")]
+            )
+        except (KeyError, ValueError):
+            self.fail(f"expected a signal such as TERM, INT or 9, not {value!r}.", param, ctx)
+
+
+SEES = frozenset({"violation", "process", "history_start", "history_end", "session_end", "tick"})
+
+
+@filter_command("trace-kill", must_run=True, sees=SEES)
+@click.option(
+    "--pid",
+    cls=Option,
+    type=int,
+    help="The agent's process, where the stream cannot tell, or should not be asked.",
+)
+@click.option(
+    "--signal",
+    cls=Option,
+    type=SignalName(),
+    default="TERM",
+    show_default=True,
+    help="The signal that asks the agent to end; STOP pauses it.",
+)
+@click.option(
+    "--kill-after",
+    cls=Option,
+    type=DURATION,
+    default="10s",
+    show_default=True,
+    help="Time until SIGKILL follows it; 'off' for never.",
+)
+@click.option(
+    "--dry-run",
+    cls=Option,
+    is_flag=True,
+    flag="--dry-run",
+    help="Say what would be ended, and end nothing.",
+)
+def kill(
+    events: Iterable[Event],
+    waiter: Waiter,
+    pid: int | None = None,
+    signal: int = signals.SIGTERM,
+    kill_after: float = 10.0,
+    dry_run: bool = False,
+) -> Events:
+    """End the agent's process, and every process it has started, when a violation comes.
+
+    The process is the one that the stream names in `process` events, or --pid. It is asked to end, then killed, and
+    it is confirmed that it is gone. Exit status 124: the agent was ended. 125: it should have been, and was not.
+    """
+    from agent_pipes.process.handle import self_test
+    from agent_pipes.process.killer import Killer
+
+    if problem := self_test():
+        warn(f"processes may not be ended here, and a kill will fail: {problem}")
+    killer = Killer(waiter, pid=_given(pid), signal=signal, kill_after=kill_after, dry_run=dry_run)
+    try:
+        for event in events:
+            kind = event.type
+            # Asked for once: of lines that were passed on together it is read when it is asked for.
+            killer.now = max(killer.now, event.time)
+            said: list[Event] = []
+            if kind == "violation":
+                if event.data.get("level") != "warning" and ends(event, kills=True):
+                    said += killer.trip(event)
+            elif kind == "process":
+                killer.of(event.session).arm(event) if not killer.given else None
+            elif kind == "history_start":
+                killer.of(event.session).history = True
+            elif kind == "history_end":
+                live = killer.of(event.session)
+                live.live_since, live.history = event.time, False
+            elif kind == "tick":
+                killer.say_unarmed()
+            elif kind == "session_end":
+                ended = killer.of(event.session)
+                ended.live_since, ended.history = 0.0, False
+            if killer.tripped:
+                said += killer.step()
+            yield event
+            yield from said
+            if kind == "session_end":
+                killer.forget(event.session)
+            if killer.given and killer.given.finished:
+                break
+        yield from killer.finish()
+    finally:
+        for _ in killer.hurry():
+            pass
+    broke_off = [each for each in killer.guarded() if each.at_risk]
+    for each in broke_off:
+        warn(
+            f"the stream has ended and process {each.held.identity.pid if each.held else 0} has not: nothing watches it now"
+        )
+    return worst((killer.status, BROKE_OFF if broke_off else ENDED))
+
+
+def _given(pid: int | None) -> "Identity | None":
+    from agent_pipes.process.table import identify
+
+    if pid is None:
+        return None
+    if pid <= 1:
+        raise click.UsageError(
+            f"--pid {pid}: expected the number of the agent's process, which is none below 2"
+        )
+    identity = identify(pid)
+    if identity is None:
+        raise click.UsageError(f"--pid {pid}: no such process")
+    return identity
+
+
+main = kill.main

@@ -1,0 +1,65 @@
+"""trace-list: the sessions that can be read here, newest first, and which of them are live."""
+
+import os
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from agent_pipes.agents import Session
+from agent_pipes.core.event import Event, make
+from agent_pipes.core.filter import filter_command
+from agent_pipes.core.options import written
+from agent_pipes.core.stderr import shown
+from agent_pipes.sessions import discovery
+
+
+def entry(session: Session) -> Event:
+    """The session as an event: the time is that of its last change."""
+    source = discovery.source(session.agent)
+    process = source.process(session)
+    data: dict[str, Any] = {
+        "agent": session.agent,
+        "cwd": session.cwd,
+        "path": str(session.path),
+        "started": session.started,
+        "modified": session.modified,
+        "live": process is not None or discovery.is_active(session),
+    }
+    if process:
+        data |= {
+            "pid": process.pid,
+            "process_started": process.started,
+            "how": getattr(source, "HOW", "registry"),
+        }
+    return make("session", session.modified, session.id, data)
+
+
+def row(event: Event, now: float) -> str:
+    """The session as a line for people."""
+    pid = event.data.get("pid")
+    age = written(max(0, round(now - event.time)))
+    live = f"live, {pid}" if pid else "live" if event.data.get("live") else ""
+    return f"{event.text('agent'):8} {event.session[:36]:36} {age:>10} ago  {live:14} {shown(event.text('cwd'))}"
+
+
+@filter_command("trace-list", reads=False)
+@click.option("--live", is_flag=True, help="Only sessions that somebody works in now.")
+@click.option("--all-dirs", is_flag=True, help="Those of every directory, not only of this one.")
+def list_sessions(live: bool = False, all_dirs: bool = False) -> Iterator[Event]:
+    """List the sessions that can be read here, newest first: a line for each on a terminal, else an object."""
+    terminal, now, here = os.isatty(1), time.time(), os.getcwd()
+    for session in discovery.sessions():
+        if not all_dirs and not discovery.here(session, here):
+            continue
+        event = entry(session)
+        if live and not event.data["live"]:
+            continue
+        if terminal:
+            click.echo(row(event, now))
+        else:
+            yield event
+
+
+main = list_sessions.main

@@ -1,0 +1,75 @@
+"""The subcommands of agent-strace, by name: which module each is in, and a word on what it does."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, cast
+
+import click
+
+from agent_pipes.core.filter import version_option
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+SUBCOMMANDS = {
+    "backtest": (
+        "agent_pipes.commands.backtest",
+        "Try limits on the past: what would have been raised in every session recorded on this machine.",
+    ),
+    "doctor": (
+        "agent_pipes.commands.doctor",
+        "Say what was found here, and whether a breaker would work.",
+    ),
+    "hook": (
+        "agent_pipes.commands.hook",
+        "Write down what an agent says through its hooks, in the .agent-traces store.",
+    ),
+    "setup": (
+        "agent_pipes.commands.setup",
+        "Print the settings by which an agent calls the hook, or add them with --write.",
+    ),
+    "watch": (
+        "agent_pipes.commands.watch",
+        "Watch an agent's session, tell of every limit that is passed, and end the agent if asked to.",
+    ),
+}
+"""Where each is, and its summary: the listing of all loads none of them."""
+
+
+class Subcommands(click.Group):
+    """A group whose commands are loaded one by one, when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(SUBCOMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in SUBCOMMANDS:
+            return None
+        return cast(click.Command, getattr(import_module(SUBCOMMANDS[cmd_name][0]), cmd_name))
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        limit = formatter.width - 6 - max(map(len, SUBCOMMANDS))
+        with formatter.section("Commands"):
+            formatter.write_dl(
+                [
+                    (name, click.Command(name, help=summary).get_short_help_str(limit))
+                    for name, (_, summary) in SUBCOMMANDS.items()
+                ]
+            )
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem[str]]":
+        from click.shell_completion import CompletionItem
+
+        found = [
+            CompletionItem(name, help=summary)
+            for name, (_, summary) in SUBCOMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+        return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
+
+
+strace = Subcommands(
+    "agent-strace",
+    help="Circuit breakers for AI coding agents.",
+    params=[version_option()],
+    context_settings={"help_option_names": ["-h", "--help"]},
+)

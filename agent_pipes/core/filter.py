@@ -1,0 +1,357 @@
+"""A filter is a generator, `(events, **options) -> events`, that is both a command and a stage.
+
+    @filter_command("trace-detect-retry")
+    @limit("--max", type=COUNT, flag="--max-retries", key="retry.max", default=5, help="Failures of one command to allow.")
+    def detect_retry(events, max):
+        ...
+
+As a command it reads stdin and writes stdout (`detect_retry.main()`); as a stage it is put behind another generator
+in the same process (`detect_retry.stage(max=3)(events)`). What it returns, if anything, is its exit status.
+"""
+
+import errno
+import gc
+import os
+import signal
+import sys
+from collections.abc import Callable, Generator, Iterable, Iterator
+from typing import Any, NoReturn
+
+import click
+
+from agent_pipes import __version__
+from agent_pipes.core.event import Event
+from agent_pipes.core.options import Option
+from agent_pipes.core.stderr import say, warn
+from agent_pipes.core.stream import Output, Reader, ReaderGone, Waiter, die_of
+
+ENDED, VIOLATION, UNREADABLE, BROKE_OFF, KILLED, NOT_KILLED = 0, 1, 2, 3, 124, 125
+"""The exit statuses of agent-pipes(7): end of input, -e and a violation, usage or bad input, the stream broke off
+while a breaker was armed, the breaker ended the agent, a kill was called for and did not happen."""
+
+_WEIGHT = (ENDED, UNREADABLE, VIOLATION, BROKE_OFF, KILLED, NOT_KILLED)
+
+Events = Generator[Event, None, int | None]
+
+
+Shield = Callable[[str, Exception, Event], Iterable[Event]]
+"""What becomes of a detector's failure: its name, the error and the event at which it failed; what is to be said of it downstream."""
+
+
+class Joint:
+    """What a stage may be made of that can be one with its neighbour, when that is one, too: then there is one loop, not two.
+
+    shield: answers for what fails in it; None: nobody does.
+    """
+
+    shield: Shield | None = None
+
+    def join(self, later: Any) -> None:
+        raise NotImplementedError
+
+    def __iter__(self) -> Iterator[Event]:
+        raise NotImplementedError
+
+
+class Stage:
+    """A generator in a pipeline of one process, which remembers what it returned."""
+
+    def __init__(self, events: Events | Joint) -> None:
+        self.events: Any = events
+        self.status = ENDED
+
+    def __iter__(self) -> Iterator[Event]:
+        self.status = (yield from self.events) or ENDED
+
+    def joins(self, before: "Stage | None", shield: Shield | None) -> bool:
+        """Whether the stage `before` does its work from now on, too."""
+        if not isinstance(self.events, Joint):
+            return False
+        self.events.shield = shield
+        if before is None or not isinstance(before.events, Joint):
+            return False
+        before.events.join(self.events)
+        return True
+
+
+def worst(statuses: Iterable[int]) -> int:
+    """Of several exit statuses the one that matters most to whoever reads one."""
+    return max(statuses, key=_WEIGHT.index, default=ENDED)
+
+
+class Command(click.Command):
+    """A click command with the manners of agent-pipes(7): its exit status means what the table there says."""
+
+    def main(self, args: Any = None, prog_name: str | None = None, **extra: Any) -> NoReturn:  # type: ignore[override]
+        sys.exit(
+            exit_status(
+                lambda: super(Command, self).main(
+                    args, prog_name or self.name, standalone_mode=False, **extra
+                )
+            )
+        )
+
+
+def exit_status(run: Callable[[], object]) -> int:
+    """What `run` comes to, in the exit statuses of this suite; an error is said to people first."""
+    try:
+        status = run()
+        return _flushed(status if type(status) is int else ENDED)
+    except click.exceptions.Exit as leave:
+        return _flushed(leave.exit_code)
+    except click.Abort:
+        return UNREADABLE
+    except click.ClickException as error:
+        context = getattr(error, "ctx", None)
+        warn(f"{error.format_message()}")
+        if context is not None:
+            say(f"Try '{context.command_path} --help'.")
+        return UNREADABLE
+    except OSError as error:
+        if error.errno not in FULL:
+            return _crashed(error)
+        return _unwritable(error)
+    except Exception as error:
+        return _crashed(error)
+    finally:
+        # The process ends, and its memory with it: it does not look first for what could be freed.
+        gc.freeze()
+
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def _crashed(error: Exception) -> int:
+    """A crash must not look like "a violation was seen" (1), nor like a stream that ended well."""
+    if os.environ.get("AGENT_PIPES_TRACEBACK"):
+        raise error
+    at = error.__traceback__
+    while at and at.tb_next:
+        at = at.tb_next
+    where = f" ({os.path.basename(at.tb_frame.f_code.co_filename)}:{at.tb_lineno})" if at else ""
+    warn(f"internal error: {type(error).__name__}: {error}{where}; nothing is watched now")
+    return NOT_KILLED
+
+
+def _flushed(status: int) -> int:
+    """The status, once what click has printed is really written."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        die_of(signal.SIGPIPE)
+    except OSError as error:
+        return _unwritable(error)
+    return status
+
+
+def _unwritable(error: OSError) -> int:
+    warn(f"standard output: {error.strerror}")
+    # What could not be written would be tried again, and reported again, at the interpreter's end.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return UNREADABLE
+
+
+class Filter(Command):
+    """A filter: the generator, its options, and how to run it as a command of its own."""
+
+    def __init__(
+        self,
+        name: str,
+        generator: Callable[..., Events],
+        reads: bool,
+        must_run: bool,
+        sees: frozenset[str],
+        **extra: Any,
+    ) -> None:
+        super().__init__(name, callback=self._run, **extra)
+        self.generator = generator
+        self.reads = reads
+        self.must_run = must_run
+        self.sees = sees
+        self.params += [
+            click.Option(
+                ["-e", "--exit-status", "exit_status"],
+                is_flag=True,
+                help="Exit with 1 if a violation was seen.",
+            ),
+        ]
+        parameters = generator.__code__.co_varnames[: generator.__code__.co_argcount]
+        self.wants_waiter = "waiter" in parameters
+        self.wants_known = "known" in parameters
+
+    @property
+    def options(self) -> list[Option]:
+        """The filter's own options, in the order in which they were declared."""
+        return [param for param in self.params if isinstance(param, Option)]
+
+    def stage(self, waiter: Waiter, **options: Any) -> Callable[[Iterable[Event]], Stage]:
+        """This filter in a pipeline of one process; an option that is not named has its default."""
+        values = {option.name: option.fallback() for option in self.options} | options
+        if self.wants_waiter:
+            values["waiter"] = waiter
+        return lambda events: Stage(
+            self.generator(events, **values) if self.reads else self.generator(**values)
+        )
+
+    def command_line(self, **values: Any) -> list[str]:
+        """The words that people would type for a stage with these options."""
+        words, arguments = [str(self.name)], []
+        for param in self.params:
+            value = values.get(param.name or "")
+            if (
+                value is None
+                or value is False
+                or value == ()
+                or (isinstance(param, Option) and value == param.fallback())
+            ):
+                continue
+            if isinstance(param, click.Argument):
+                arguments.append(str(value))
+            elif isinstance(param, click.Option) and param.is_flag:
+                words.append(param.opts[0])
+            else:
+                for each in value if isinstance(value, tuple) else (value,):
+                    words += [param.opts[0], f"{each:g}" if isinstance(each, float) else str(each)]
+        return words + arguments
+
+    def _run(self, exit_status: bool, **options: Any) -> int:
+        if self.reads and sys.stdin is not None and sys.stdin.isatty():
+            raise click.UsageError(
+                f"standard input is a terminal; events are expected there: trace-tail | {self.name}"
+            )
+        return run_pipeline([(self, options)], exit_status=exit_status)
+
+
+def run_pipeline(
+    parts: list[tuple[Filter, dict[str, Any]]],
+    *,
+    exit_status: bool = False,
+    fd: int | None = 1,
+    waiter: Waiter | None = None,
+    shield: Shield | None = None,
+) -> int:
+    """Run filters one behind the other in this process, to the end of the input; the result is the exit status.
+
+    The first reads stdin unless it is a source. Events go to `fd`, or nowhere (None). `shield` answers for detectors
+    that fail. Ends the process by the signal where there was one, and by SIGPIPE where our reader has gone, once
+    every stage has cleaned up.
+    """
+    if fd == 1:
+        require_stdout()
+    output = (
+        Output(fd, must_run=any(part.must_run for part, _ in parts)) if fd is not None else None
+    )
+    waiter = waiter or Waiter()
+    waiter.output = output
+    waiter.listen()
+    known: dict[str, Any] | None = {} if len(parts) == 1 and parts[0][0].wants_known else None
+    reader = Reader(
+        waiter, sees=_seen_by([part for part, _ in parts], alone=known is not None), known=known
+    )
+    stages: list[Stage] = []
+    events: Iterable[Event] = reader
+    for part, options in parts:
+        stage = part.stage(waiter, **options if known is None else {**options, "known": known})(
+            events
+        )
+        if not stage.joins(stages[-1] if stages else None, shield):
+            stages.append(stage)
+            events = stage
+    seen = torn = False
+    stream = iter(events)
+    try:
+        for event in stream:
+            if event.type == "violation":
+                seen = seen or event.data.get("level") != "warning"
+            line = event.raw
+            if output and line:
+                # A last line without its newline flows on as it came, unless something of ours comes behind it.
+                if torn and event.type:
+                    output.write(b"\n")
+                torn = line[-1] != 10
+                output.write(line)
+        if output:
+            output.drain()
+    except ReaderGone:
+        close(stream)
+        die_of(signal.SIGPIPE)
+    except OSError as error:
+        close(stream)
+        warn(f"standard output: {error.strerror}")
+        return UNREADABLE
+    if waiter.signal:
+        die_of(waiter.signal)
+    bad = UNREADABLE if reader.bad else ENDED
+    return worst(
+        [bad, VIOLATION if seen and exit_status else ENDED, *(stage.status for stage in stages)]
+    )
+
+
+def _seen_by(parts: Iterable[Filter], alone: bool) -> frozenset[str]:
+    """The types of events that one of `parts` looks into; nothing where that is all of them. One that sees less of the
+    sessions that it knows can say so only where it stands alone."""
+    if any(not part.sees or (part.wants_known and not alone) for part in parts):
+        return frozenset()
+    return frozenset({"violation"}).union(*(part.sees for part in parts))
+
+
+def close(stream: Iterator[Event]) -> None:
+    """Let every stage clean up: what they still have to do, they do in `finally`."""
+    if isinstance(stream, Generator):
+        stream.close()
+
+
+def require_stdout() -> None:
+    try:
+        os.fstat(1)
+    except OSError:
+        raise click.UsageError("standard output is closed; events are written there") from None
+
+
+def filter_command(
+    name: str,
+    *,
+    reads: bool = True,
+    must_run: bool = False,
+    sees: frozenset[str] = frozenset(),
+    **extra: Any,
+) -> Callable[[Callable[..., Any]], Filter]:
+    """Make a generator the command `name` and a stage. Its docstring is the help, its first line the summary.
+
+    `reads` is False for a source, which takes no events; `must_run` is True for a stage that a reader which does not
+    read must not stop; `sees` are the types of events that it looks into, nothing being all of them. A parameter `waiter`
+    is given the process's own, a parameter `known` a table, into which it puts the sessions of which what it sees is
+    enough: of others it is shown everything.
+    """
+
+    def decorate(generator: Callable[..., Events]) -> Filter:
+        params = list(reversed(generator.__dict__.pop("__click_params__", [])))
+        return Filter(
+            name,
+            generator,
+            reads=reads,
+            must_run=must_run,
+            sees=sees,
+            params=[*params, version_option()],
+            help=generator.__doc__,
+            context_settings={"help_option_names": ["-h", "--help"]},
+            **extra,
+        )
+
+    return decorate
+
+
+def version_option() -> click.Option:
+    def show(context: click.Context, param: click.Parameter, value: bool) -> None:
+        if value and not context.resilient_parsing:
+            click.echo(f"{context.info_name} {__version__}")
+            context.exit()
+
+    return click.Option(
+        ["--version"],
+        is_flag=True,
+        expose_value=False,
+        is_eager=True,
+        callback=show,
+        help="Show the version and exit.",
+    )

@@ -1,0 +1,193 @@
+"""What people write on a command line or in a config file: durations, dollars, counts, and the options that take them."""
+
+import math
+import re
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from agent_pipes.core.lazy_regex import pattern
+
+OFF = 0
+"""A limit of this value is no limit: what `0` and `off` come to."""
+
+
+class Option(click.Option):
+    """An option of a filter, declared once, on the filter.
+
+    flag: its name in `agent-strace watch`, "" where it has none there.
+    key:  its place in the config file (`retry.max`), "" where it has none there.
+    unit: what one of the config file's number is in this option's own (60: the file says minutes, we count seconds).
+    """
+
+    def __init__(
+        self, *args: Any, flag: str = "", key: str = "", unit: float = 1, **extra: Any
+    ) -> None:
+        super().__init__(*args, **extra)
+        self.flag = flag
+        self.key = key
+        self.unit = unit
+
+    def fallback(self) -> Any:
+        """The default, of the type the filter takes."""
+        default: Any = self.get_default(click.Context(click.Command("")))
+        # Newer clicks have a mark of their own for "no default", which is none that a filter could take.
+        if type(default).__name__ == "Sentinel":
+            default = None
+        if self.multiple:
+            return tuple(default or ())
+        return None if default is None else self.type.convert(default, self, None)
+
+
+def limit(
+    name: str,
+    *,
+    type: Any,
+    help: str,
+    flag: str = "",
+    key: str = "",
+    unit: float = 1,
+    default: Any = None,
+    **extra: Any,
+) -> Callable[[Any], Any]:
+    """Declare a limit of a filter: what is allowed, until `0` or `off` turns it off.
+
+    The filter takes it under its `flag` too, so that what a message tells people to raise is right in both places.
+    """
+    names = [name, flag] if flag and flag != name else [name]
+    return click.option(
+        *names,
+        cls=Option,
+        type=type,
+        help=help,
+        flag=flag,
+        key=key,
+        unit=unit,
+        default=default,
+        show_default=default is not None,
+        **extra,
+    )
+
+
+class Count(click.ParamType):  # type: ignore[type-arg]
+    """A whole number of something, `0` or `off` for no limit."""
+
+    name = "N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if _off(value):
+            return OFF
+        try:
+            number = int(value) if not isinstance(value, (bool, float)) else None
+        except (ValueError, TypeError):
+            number = None
+        if number is None or not 0 <= number <= 10**9:
+            self.fail(
+                f"expected a whole number such as 5, or 'off', not {_quoted(value)}.", param, ctx
+            )
+        return number
+
+
+_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_DURATION = pattern(r"(?:\d{1,9}(?:\.\d{1,6})?(?:ms|[smhdw]))+", re.ASCII)
+_PART = pattern(r"(\d+(?:\.\d+)?)(ms|[smhdw])", re.ASCII)
+
+
+class Duration(click.ParamType):  # type: ignore[type-arg]
+    """Seconds, written `90`, `30s`, `1h30m`; `0` or `off` for no limit."""
+
+    name = "TIME"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        if _off(value):
+            return OFF
+        if isinstance(value, str) and _DURATION.fullmatch(value.strip()):
+            seconds = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(value))
+        else:
+            seconds = _number(value)
+        if not 0 <= seconds <= 10 * 365 * 86400:
+            self.fail(
+                f"expected a time such as 90, 30s, 10m or 1h30m, or 'off', not {_quoted(value)}.",
+                param,
+                ctx,
+            )
+        return seconds
+
+
+class Dollars(click.ParamType):  # type: ignore[type-arg]
+    """US dollars, written `5`, `0.50` or `$5`; `0` or `off` for no limit."""
+
+    name = "DOLLARS"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        if _off(value):
+            return OFF
+        dollars = _number(value.strip().removeprefix("$") if isinstance(value, str) else value)
+        if not 0 <= dollars <= 1e9:
+            self.fail(
+                f"expected dollars such as 5 or 0.50, or 'off', not {_quoted(value)}.", param, ctx
+            )
+        return dollars
+
+
+class Size(click.ParamType):  # type: ignore[type-arg]
+    """Bytes, written `4096`, `64K`, `1M`; `K` is 1024."""
+
+    name = "BYTES"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        text = str(value).strip().upper()
+        factor = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}.get(text[-1:], 1)
+        size = _number(text[:-1] if factor > 1 else text) * factor
+        if not 1 <= size <= 1 << 40:
+            self.fail(f"expected bytes such as 4096, 64K or 1M, not {_quoted(value)}.", param, ctx)
+        return int(size)
+
+
+COUNT, DURATION, DOLLARS, SIZE = Count(), Duration(), Dollars(), Size()
+
+
+def _off(value: object) -> bool:
+    return isinstance(value, str) and value.strip().lower() == "off"
+
+
+_NUMBER = pattern(r"\d{1,12}(?:\.\d{0,9})?|\.\d{1,9}", re.ASCII)
+
+
+def _number(value: object) -> float:
+    """The number, or NaN, which is within no bounds."""
+    if isinstance(value, str):
+        text = value.strip()
+        return float(text) if _NUMBER.fullmatch(text) else math.nan
+    try:
+        return (
+            float(value)
+            if isinstance(value, (int, float)) and not isinstance(value, bool)
+            else math.nan
+        )
+    except OverflowError:
+        return math.nan
+
+
+def _quoted(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "…'"
+
+
+def written(seconds: float) -> str:
+    """Seconds as people write them: `45s`, `10m`, `1h30m`."""
+    if seconds < 60:
+        return f"{seconds:g}s"
+    whole = round(seconds)
+    parts = (
+        (whole // 86400, "d"),
+        (whole // 3600 % 24, "h"),
+        (whole // 60 % 60, "m"),
+        (whole % 60, "s"),
+    )
+    return "".join(f"{number}{unit}" for number, unit in parts if number)

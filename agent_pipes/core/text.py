@@ -1,0 +1,101 @@
+"""What in a text changes by itself, and what a text says without it.
+
+Of known types only: times, UUIDs, addresses, names of temporary files, ids of processes, requests and sessions;
+durations too where a call has failed. Never bare numbers, line numbers or counts: `3 failed` after `4 failed` is
+progress, and so is `[3s] compiling` where it goes well.
+"""
+
+import re
+
+import orjson
+
+from agent_pipes.core.lazy_regex import pattern
+
+_PROGRESS = pattern(
+    r"(?<![0-9.])([0-9]{1,9}(?:\.[0-9]{1,9})?) ?%|\b([0-9]{1,9}) ?(?:/|of) ?([0-9]{1,9})\b|\bprogress[\"']?[:= ]{1,3}([0-9]{1,9}(?:\.[0-9]{1,9})?)",
+    re.I,
+)
+
+
+def progress(text: str) -> float | None:
+    """How far something has come by its own account (`40 %`, `4/10`, `progress: 0.4`), the last such account in `text`."""
+    accounts = _PROGRESS.findall(text[-2000:])
+    if not accounts:
+        return None
+    percent, part, whole, value = accounts[-1]
+    if part:
+        return int(part) / int(whole) if int(whole) else None
+    return float(percent or value)
+
+
+def _named(match: re.Match[str]) -> str:
+    return match[1] + "<>"
+
+
+LONGEST = 1 << 20
+"""Characters of a text that are read for what changes by itself: what is behind is compared as it stands."""
+
+# Each pattern begins with what the scanner looks for fastest, and looks around from there. What repeats in one is bounded,
+# so that no text makes it start over and over.
+_TIMES = (
+    r"[0-9](?<![\w.].)(?:"
+    r"[0-9]{3}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}[0-9:.,]*(?:Z\b|[ ]?[+-][0-9]{2}:?[0-9]{2}\b)?"
+    r"|[0-9]?:[0-9]{2}:[0-9]{2}(?:[.,][0-9]+)?"
+    r"|[0-9]{9,}(?:\.[0-9]+)?(?![\w.])"
+    r"|x[0-9a-fA-F]{4,}"
+)
+_MOVING = pattern(_TIMES + ")")
+_MOVING_IN_FAILURE = pattern(
+    _TIMES
+    + r"|[0-9]*(?:[.,][0-9]+)?[ ]?(?:[mµun]?s|secs?|seconds?|mins?|minutes?|m(?=[ ]?[0-9]+(?:\.[0-9]+)?[ ]?s))\b)"
+)
+_RULE = pattern(r"([-=_*~#─━])\1{2,}")
+_DASHED = pattern(r"-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}")
+_UUID = pattern(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}")
+_TEMPORARY = pattern(
+    r"/tmp/(?:pytest-of-[\w.-]{1,80}/pytest-[0-9]+|[\w.-]{0,80}[0-9][\w.-]{0,80}|tmp[\w.-]+|[\w-]{1,80}\.[A-Za-z]{6,80})"  # noqa: S108
+    r"|/var/folders/\w{1,80}/\w{1,80}/T/[\w.-]{0,80}"
+)
+_NAMED = pattern(r"[iI][dD]s?\b[\"']?[ :=#]{1,3}[\"']?[\w-]{0,80}[0-9]")
+_ID = pattern(
+    r"(\b(?:request|req|session|trace|span|correlation|message|msg|run|event|delivery|invocation|transaction|chunk|process|pg?|pp|t)[ _-]?ids?\b"
+    r"[\"']?[ :=#]{1,3}[\"']?)[\w.-]{0,80}[0-9][\w.-]{0,80}",
+    re.I,
+)
+_SESSION = pattern(
+    r"(\b[sS]ession )(?:(?=[\w-]{0,40}[A-Za-z_])(?=[\w-]{0,40}[0-9])[\w-]{1,80}|[0-9]{4,20})"
+)
+_MARKED = pattern(
+    r"\b(?:req|msg|toolu|call|chatcmpl|resp|run|sess|evt|thread|trace|span)[_-](?=[A-Za-z]{0,20}[0-9])[A-Za-z0-9]{6,80}"
+)
+_UNDERSCORED = pattern(r"[_-](?=[A-Za-z]{0,20}[0-9])[A-Za-z0-9]{6,}")
+_TIMED = pattern(r"(Wall time: |[dD]uration(?:_?[mM]s|_?[sS]econds)?[\"']?[:=] ?)[0-9.]+")
+
+
+def typed(text: str, *, failed: bool) -> str:
+    """`text` without what changes by itself; that of a call that has `failed`, without durations too.
+
+    Linear in the text. An object or an array of JSON is read as one: the order of its keys is not what it says.
+    """
+    if len(text) > LONGEST:
+        return typed(text[:LONGEST], failed=failed) + text[LONGEST:]
+    if text[:1] in ("{", "["):
+        try:
+            text = orjson.dumps(orjson.loads(text), option=orjson.OPT_SORT_KEYS).decode()
+        except (ValueError, TypeError):
+            pass
+    if "/tmp/" in text or "/var/folders/" in text:  # noqa: S108
+        text = _TEMPORARY.sub("<>", text)
+    if _NAMED.search(text):
+        text = _ID.sub(_named, text)
+    if "ession " in text:
+        text = _SESSION.sub(_named, text)
+    if _UNDERSCORED.search(text):
+        text = _MARKED.sub("<>", text)
+    if "Wall time" in text or "uration" in text:
+        text = _TIMED.sub(_named, text)
+    if _DASHED.search(text):
+        text = _UUID.sub("<>", text)
+    if failed:
+        return _RULE.sub("-", _MOVING_IN_FAILURE.sub("<>", text))
+    return _MOVING.sub("<>", text)

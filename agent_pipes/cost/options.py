@@ -1,0 +1,51 @@
+"""The options that say how costs are told: those of trace-cost and of trace-detect-cost."""
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from agent_pipes.core.options import Option
+
+
+class PriceFile(click.ParamType):  # type: ignore[type-arg]
+    """A file of prices that can be read; its path."""
+
+    name = "FILE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        from agent_pipes.cost.price_file import load
+
+        if not isinstance(value, str) or not value:
+            self.fail(f"expected the path of a file of prices, not {value!r}.", param, ctx)
+        load(value)
+        return value
+
+
+def pricing_options(flags: bool) -> Callable[[Any], Any]:
+    """The options that say how costs are told; with `flags` they stand in `agent-strace watch` and its config file too."""
+
+    def option(*names: str, **extra: Any) -> Callable[[Any], Any]:
+        name = names[0].removeprefix("--")
+        where = {"flag": names[0], "key": f"cost.{name.replace('-', '_')}"} if flags else {}
+        return click.option(*names, cls=Option, **where, **extra)
+
+    def decorate(function: Any) -> Any:
+        for each in (
+            option("--recorded", is_flag=True, help="Recorded usage only: estimate nothing."),
+            option(
+                "--unpriced-as",
+                metavar="MODEL",
+                help="Count a model without a known price at this one's.",
+            ),
+            option("--model", metavar="NAME", help="The model of responses that name none."),
+            option(
+                "--prices",
+                type=PriceFile(),
+                help="Prices that go over the built-in ones: LiteLLM's JSON, or our own.",
+            ),
+        ):
+            function = each(function)
+        return function
+
+    return decorate

@@ -1,0 +1,120 @@
+"""trace-detect-duration: the session runs too long."""
+
+from collections.abc import Iterable
+
+import click
+
+from agent_pipes.core.event import Event, Level
+from agent_pipes.core.filter import filter_command
+from agent_pipes.core.options import DURATION, Option, limit, written
+from agent_pipes.detect.detector import Detection, Finding, alert_option, detect
+from agent_pipes.detect.turns import Turns
+
+
+class Age:
+    """How long a session has been running, from its own start."""
+
+    __slots__ = ("limits", "own", "standing", "start", "turns")
+
+    def __init__(self, limit: float, warn: float, active: bool) -> None:
+        both: tuple[tuple[Level, float], ...] = (("critical", limit), ("warning", warn))
+        self.limits = tuple((level, each) for level, each in both if each)
+        self.turns = Turns() if active else None
+        self.start = 0.0
+        self.standing: dict[Level, tuple[Finding, ...]] = {}
+        self.own = object()
+
+    def see(self, event: Event, now: float) -> Iterable[Finding]:
+        if not self.start:
+            self.start = now
+        if self.turns:
+            self.turns.see(event, now)
+        age = self._age(now)
+        for level, allowed in self.limits:
+            if age >= allowed:
+                # What holds on is not put into words again with every event: it was raised, or is asked for when history ends.
+                return () if level in self.standing else self._found(level, allowed, age)
+        return ()
+
+    def holding(self, now: float) -> Iterable[Finding]:
+        self.standing.clear()
+        age = self._age(now)
+        return next(
+            (self._found(level, allowed, age) for level, allowed in self.limits if age >= allowed),
+            (),
+        )
+
+    def _age(self, now: float) -> float:
+        return (
+            now - self.start - (self.turns.idle_at(now) if self.turns else 0.0)
+            if self.start
+            else 0.0
+        )
+
+    def _found(self, level: Level, allowed: float, age: float) -> tuple[Finding, ...]:
+        without = ", without the time its user was waited for" if self.turns else ""
+        raised = "; raise the limit with --max-duration" if level == "critical" else ""
+        message = f"running for {rounded(age)} (threshold: {written(allowed)}){without}{raised}"
+        found = Finding(
+            self.own,
+            message,
+            2 if level == "critical" else 1,
+            level,
+            seen={"value": round(age, 3), "limit": allowed},
+        )
+        self.standing[level] = (found,)
+        return self.standing[level]
+
+
+def rounded(seconds: float) -> str:
+    """`31m`, `1h2m`: whole minutes of what took more than ten."""
+    return written(
+        seconds - seconds % 60
+        if seconds >= 600
+        else int(seconds)
+        if seconds >= 1
+        else round(seconds, 3)
+    )
+
+
+@filter_command("trace-detect-duration")
+@limit(
+    "--max",
+    type=DURATION,
+    flag="--max-duration",
+    key="duration.max_minutes",
+    unit=60,
+    default="30m",
+    help="How long a session may run.",
+)
+@limit(
+    "--warn",
+    type=DURATION,
+    key="duration.warn_minutes",
+    unit=60,
+    default=0,
+    help="Warn of a session that has run this long.",
+)
+@click.option(
+    "--active",
+    cls=Option,
+    key="duration.active",
+    is_flag=True,
+    help="Leave out the time that the agent waited for its user.",
+)
+@alert_option("duration")
+def detect_duration(
+    events: Iterable[Event], max: float, warn: float, active: bool, alert: tuple[str, ...]
+) -> Detection:
+    """Raise a violation when a session has run too long, counted from its own start.
+
+    Silence does not stop the clock: what is too long is raised while the agent says nothing.
+    """
+    if 0 < max <= warn:
+        raise click.UsageError(
+            f"--warn {written(warn)}: a warning is expected before --max {written(max)}, or 'off'"
+        )
+    return detect(events, "duration", lambda: Age(max, warn, active), alert)
+
+
+main = detect_duration.main

@@ -1,0 +1,1 @@
+"""Loops: repeated sequences of calls, and repeated text."""

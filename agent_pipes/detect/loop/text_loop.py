@@ -1,0 +1,131 @@
+"""A model that chants: a message that repeats itself, or the same message again and again."""
+
+from collections.abc import Iterable
+
+from agent_pipes.core.event import Event
+from agent_pipes.detect.detector import Finding
+
+CHUNK = 50
+"""Characters that must recur."""
+
+TIMES = 10
+"""How often, before a text repeats itself."""
+
+SPAN = 250
+"""Characters from one time to the next at most."""
+
+STRIDE = 25
+"""Characters after which a text is looked at again."""
+
+
+class TextLoop:
+    """What one agent says. `limit` is how often it may say the same message with nothing done in between.
+
+    A text repeats itself where its end has one period of at most SPAN characters for TIMES rounds, in words: a ruler of
+    dashes, a frame, what stands in a fence of code do not count. A message may come in pieces (`delta`: true).
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.number = self.since = 0
+        self.own = object()
+        self._start_over()
+
+    def _start_over(self) -> None:
+        self.message = ""
+        self.said: list[str] = []
+        self.standing: tuple[Finding, ...] = ()
+        self._new_message()
+
+    def _new_message(self) -> None:
+        self.tail = ""
+        self.fenced = False
+
+    def see(self, event: Event, now: float) -> Iterable[Finding]:
+        kind = event.type
+        if kind == "assistant_response":
+            return self._says(event)
+        if kind in ("tool_call", "tool_result", "error", "user_prompt"):
+            self._start_over()
+        return ()
+
+    def holding(self, now: float) -> Iterable[Finding]:
+        return self.standing
+
+    def _says(self, event: Event) -> Iterable[Finding]:
+        text = event.text("text")
+        piece = event.data.get("delta") is True
+        if not piece:
+            self._new_message()
+            self.number += 1
+        self.standing = ()
+        chant = self._chants(text)
+        if chant:
+            message = f'detected loop ("{_short(chant)}") × {TIMES}, a message that repeats itself; without --text messages are not looked at'
+            found = Finding(
+                (self.own, "chant", self.number),
+                message,
+                evidence=(event.id,) if event.id else (),
+                seen={"count": TIMES, "limit": TIMES},
+            )
+            self.standing = (found,)
+        elif not piece:
+            self.standing = self._again(event, " ".join(text.split()))
+        return self.standing
+
+    def _again(self, event: Event, message: str) -> tuple[Finding, ...]:
+        if message != self.message:
+            self.message, self.said = message, []
+            self.since = self.number
+        self.said = [*self.said, event.id][-50:]
+        count = self.number - self.since + 1
+        if not message or not self.limit or count < self.limit:
+            return ()
+        text = f'detected loop ("{_short(message)}") × {count}, the same message each time; raise the limit with --max-repeats'
+        evidence = tuple(filter(None, self.said))
+        return (
+            Finding(
+                (self.own, "message", self.since),
+                text,
+                (count // self.limit).bit_length(),
+                "critical",
+                evidence,
+                {"count": count, "limit": self.limit},
+            ),
+        )
+
+    def _chants(self, text: str) -> str:
+        """What `text`, behind what was said before of the same message, repeats; "" for nothing."""
+        for number, part in enumerate(text.split("```")):
+            if number:
+                self.fenced = not self.fenced
+                self.tail = ""
+            if not self.fenced:
+                before = len(self.tail)
+                whole = self.tail + part
+                for end in (*range(before + STRIDE, len(whole), STRIDE), len(whole)):
+                    if period := _period(whole, end):
+                        self.tail = ""
+                        return whole[end - period : end]
+                self.tail = whole[-(CHUNK + SPAN * (TIMES - 1)) :]
+        return ""
+
+
+def _period(text: str, end: int) -> int:
+    """The period that `text` has had for TIMES rounds up to `end`; 0 for none."""
+    newest = text[max(0, end - CHUNK) : end]
+    if len(newest) < CHUNK:
+        return 0
+    before = text.rfind(newest, max(0, end - CHUNK - SPAN), end - 1)
+    if before < 0:
+        return 0
+    period = end - CHUNK - before
+    start = end - CHUNK - period * (TIMES - 1)
+    if start < 0 or text[start : end - period] != text[start + period : end]:
+        return 0
+    return period if len({char for char in text[end - period : end] if char.isalpha()}) > 1 else 0
+
+
+def _short(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= 60 else text[:59] + "…"

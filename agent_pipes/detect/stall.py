@@ -1,0 +1,87 @@
+"""trace-detect-stall: the agent is alive, and silent."""
+
+from collections.abc import Iterable
+
+from agent_pipes.core.event import Event
+from agent_pipes.core.filter import filter_command
+from agent_pipes.core.options import DURATION, limit, written
+from agent_pipes.detect.detector import Detection, Finding, alert_option, detect
+from agent_pipes.detect.duration import rounded
+from agent_pipes.detect.turns import Turns
+
+
+class Silence:
+    """How long nothing has come of a session in which it is not its user's turn."""
+
+    __slots__ = ("in_flight", "limit", "own", "turns")
+
+    def __init__(self, limit: float, in_flight: float) -> None:
+        self.limit = limit
+        self.in_flight = in_flight
+        self.turns = Turns()
+        self.own = object()
+
+    def see(self, event: Event, now: float) -> Iterable[Finding]:
+        if event.type == "tick":
+            return self.holding(now)
+        # Silence that an event ends is told afterwards, too, so that a recording says what was said live. But a tool that
+        # has come back was slow, and where the user has spoken nobody can tell who had waited for whom.
+        turns = self.turns
+        long = 0 < self.limit <= now - turns.latest
+        over = (
+            self.holding(now)
+            if long and not turns.in_flight and event.type != "user_prompt"
+            else ()
+        )
+        turns.see(event, now)
+        return over
+
+    def holding(self, now: float) -> Iterable[Finding]:
+        turns = self.turns
+        allowed = self.in_flight if turns.in_flight else self.limit
+        silent = now - turns.latest
+        if turns.waits or not turns.latest or not 0 < allowed <= silent:
+            return ()
+        what = "while a tool runs" if turns.in_flight else "with nothing in flight"
+        option = "--in-flight" if turns.in_flight else "--max-stall"
+        message = f"silent for {rounded(silent)} {what} (threshold: {written(allowed)}); raise the limit with {option}"
+        return (
+            Finding(
+                (self.own, turns.latest),
+                message,
+                seen={"value": round(silent, 3), "limit": allowed},
+            ),
+        )
+
+
+@filter_command("trace-detect-stall")
+@limit(
+    "--max",
+    type=DURATION,
+    flag="--max-stall",
+    key="stall.max_minutes",
+    unit=60,
+    default="10m",
+    help="How long an agent may be silent.",
+)
+@limit(
+    "--in-flight",
+    type=DURATION,
+    flag="--in-flight",
+    key="stall.in_flight_minutes",
+    unit=60,
+    default="30m",
+    help="How long, while a tool runs.",
+)
+@alert_option("stall")
+def detect_stall(
+    events: Iterable[Event], max: float, in_flight: float, alert: tuple[str, ...]
+) -> Detection:
+    """Raise a violation when it is the agent's turn, and nothing comes.
+
+    An agent that waits for its user is not stalled, and a tool that runs is given more time.
+    """
+    return detect(events, "stall", lambda: Silence(max, in_flight), alert)
+
+
+main = detect_stall.main

@@ -1,0 +1,68 @@
+"""Whose turn it is in a session: the agent's, a tool's, or its user's."""
+
+from agent_pipes.core.event import Event
+from agent_pipes.detect.calls import OpenCalls
+
+ASKING = frozenset(
+    {"AskUserQuestion", "ExitPlanMode", "ask_user", "ask_followup_question", "request_user_input"}
+)
+"""Tools by which an agent asks its user: while one is open, the user is waited for."""
+
+_NOT_THE_AGENT = frozenset({"tick", "process", "history_start", "history_end"})
+
+
+class Turns:
+    """Follows whose turn it is, all agents of a session together.
+
+    latest: when something last happened, seconds.
+    waits:  the user is waited for: nothing was asked of the agent yet, or it has spoken, has asked, or was interrupted.
+    idle:   seconds for which the user was waited for, up to `latest`.
+    """
+
+    __slots__ = ("_open", "idle", "latest", "waits")
+
+    def __init__(self) -> None:
+        self._open = OpenCalls()
+        self.latest = 0.0
+        self.waits = True
+        self.idle = 0.0
+
+    @property
+    def in_flight(self) -> bool:
+        """Whether a tool runs."""
+        return bool(self._open)
+
+    def idle_at(self, now: float) -> float:
+        """Seconds for which the user was waited for, up to `now`."""
+        return self.idle + (now - self.latest if self.waits and self.latest else 0.0)
+
+    def see(self, event: Event, now: float) -> None:
+        """`event` happened at `now`, which is never earlier than what was seen before."""
+        kind = event.type
+        if kind in _NOT_THE_AGENT:
+            return
+        if kind == "tool_call":
+            call = self._open.opened(event)
+            self.waits = call is not None and call.tool in ASKING
+        elif kind == "tool_result" or kind == "error":
+            self._answered(event, now)
+        elif kind == "assistant_response":
+            if not event.agent:
+                # Whatever is still open was lost, or goes on behind the agent's back.
+                self._open.clear()
+                self.waits = True
+        elif kind == "user_prompt" or kind == "session_start":
+            self.idle = self.idle_at(now)
+            self.waits = kind == "session_start"
+        self.latest = now
+
+    def _answered(self, event: Event, now: float) -> None:
+        call = self._open.answered(event)
+        reason = event.data.get("reason")
+        if call is not None and reason == "rejected":
+            # Its user looked at this call all the while, and refused it.
+            self.idle += max(0.0, now - max(call.time, self.latest))
+        elif self.waits and call is not None and call.tool in ASKING:
+            self.idle = self.idle_at(now)
+        if call is not None or reason == "interrupted":
+            self.waits = reason in ("rejected", "interrupted")

@@ -1,0 +1,611 @@
+"""trace-tail: which session, what comes out of it, and that nothing in it is believed that should not be."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from agent_pipes.core.stream import Waiter
+from agent_pipes.sessions import discovery, session_follower
+from tests.helpers.support import (
+    BIN,
+    FIXTURES,
+    SESSION,
+    SHARED,
+    STANDINS,
+    Stream,
+    events_of,
+    gone,
+    run,
+    shared_files,
+    start,
+    until,
+)
+
+STANDIN = STANDINS / "claude"
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """A machine of its own: a directory to work in, and nobody's sessions but those made here."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    (tmp_path / "proj").mkdir()
+    monkeypatch.chdir(tmp_path / "proj")
+    return {
+        "HOME": str(tmp_path / "home"),
+        "CLAUDE_CONFIG_DIR": str(tmp_path / "claude"),
+        "CODEX_HOME": str(tmp_path / "codex"),
+    }
+
+
+def agent(home, *args: object, **more) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, str(STANDIN), *map(str, args)], env=os.environ | home, **more
+    )
+
+
+def store(
+    path: Path, stream: Stream, session: str = "3f6e2c1a-9b7d-4e", active: bool = True
+) -> Path:
+    """A session in an `.agent-traces` store."""
+    folder = path / ".agent-traces" / session
+    folder.mkdir(parents=True)
+    (folder / "meta.json").write_text(
+        json.dumps({"session_id": session, "started_at": stream.events[0]["timestamp"]})
+    )
+    (folder / "events.ndjson").write_bytes(stream.bytes)
+    if active:
+        (folder.parent / ".active-session").write_text(session)
+    return folder / "events.ndjson"
+
+
+def lines_until(process: subprocess.Popen, kind: str) -> list[dict]:
+    """The events up to and with the first of a type."""
+    found = []
+    for line in process.stdout:
+        found.append(json.loads(line))
+        if found[-1]["event_type"] == kind:
+            return found
+    raise AssertionError(f"the output ended without {kind}: {process.stderr.read().decode()}")
+
+
+def test_a_file_in_our_vocabulary_flows_byte_for_byte():
+    data = (FIXTURES / "spiral.ndjson").read_bytes()
+    for done in (
+        run("trace-tail", "--no-follow", FIXTURES / "spiral.ndjson"),
+        run("trace-tail", "-", input=data),
+    ):
+        assert (done.returncode, done.stdout, done.stderr) == (0, data, b"")
+    with open(FIXTURES / "spiral.ndjson", "rb") as file:
+        assert subprocess.run([BIN / "trace-tail"], stdin=file, capture_output=True).stdout == data
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason="no recorded sessions beside the project")
+@pytest.mark.parametrize(
+    "path",
+    shared_files("sessions/agent-strace/**/events.ndjson"),
+    ids=lambda path: path.parent.name,
+)
+def test_any_store_file_comes_through_a_detector_byte_for_byte(path):
+    tail = run("trace-tail", "--no-follow", path)
+    done = run("trace-detect-loop", input=tail.stdout)
+    kept = b"".join(
+        line for line in done.stdout.splitlines(keepends=True) if b'"violation"' not in line
+    )
+    assert kept == path.read_bytes()
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason="no recorded sessions beside the project")
+@pytest.mark.parametrize(
+    "path",
+    shared_files("sessions/**/*.jsonl", "sessions/**/*.ndjson"),
+    ids=lambda path: str(path.relative_to(SHARED / "sessions")),
+)
+def test_every_recorded_session_is_read_without_a_traceback(path):
+    done = run("trace-tail", "--no-follow", path)
+    assert done.returncode in (0, 2), done.stderr
+    assert b"Traceback" not in done.stderr and b"internal error" not in done.stderr
+    for event in events_of(done.stdout):
+        assert isinstance(event["event_type"], str) and isinstance(event["timestamp"], (int, float))
+
+
+def test_the_live_session_of_this_directory_is_found_followed_and_ends_with_its_process(home):
+    process = agent(home, "--scenario", "silent", "--pause", "60")
+    tail = start("trace-tail", env=home)
+    events = lines_until(tail, "history_end")
+    types = [event["event_type"] for event in events]
+    assert types == ["history_start", "session_start", "user_prompt", "process", "history_end"]
+    assert events[3]["data"]["pid"] == process.pid and events[3]["data"]["how"] == "registry"
+    process.terminate()
+    process.wait()
+    assert lines_until(tail, "session_end")
+    assert tail.wait(20) == 0
+    assert b"the live session of this directory" in tail.stderr.read()
+
+
+def test_events_come_as_the_session_grows(home):
+    path = store(Path.cwd(), Stream().bash("ls"))
+    tail = start("trace-tail", env=home)
+    lines_until(tail, "history_end")
+    more = Stream(at=1_795_359_400.0)
+    more.bash("make", "boom", failed=True)
+    with path.open("ab") as file:
+        whole = more.bytes
+        file.write(whole[:100])
+        file.flush()
+        file.write(whole[100:])
+    assert [json.loads(tail.stdout.readline())["event_type"] for _ in range(2)] == [
+        "tool_call",
+        "error",
+    ]
+    more = Stream(at=1_795_359_500.0)
+    more.add("session_end", {"reason": "exit"})
+    with path.open("ab") as file:
+        file.write(more.bytes)
+    assert tail.wait(20) == 0
+
+
+def test_waits_for_a_session_that_is_not_there_yet(home):
+    tail = start("trace-tail", "--wait", env=home)
+    assert b"waiting for one" in tail.stderr.readline()
+    process = agent(home, "--scenario", "silent", "--pause", "60")
+    assert "process" in [event["event_type"] for event in lines_until(tail, "history_end")]
+    process.kill()
+    process.wait()
+    assert lines_until(tail, "session_end")
+    assert tail.wait(20) == 0
+
+
+def test_a_session_that_begins_after_us_is_watched_from_its_first_event(home):
+    tail = start("trace-tail", "--wait", env=home)
+    assert b"waiting for one" in tail.stderr.readline()
+    process = agent(home, "--scenario", "scope", "--rounds", "1", "--pause", "60")
+    types = [event["event_type"] for event in lines_until(tail, "tool_call")]
+    assert (
+        types.index("history_end") < types.index("session_start") and "history_start" not in types
+    )
+    process.kill()
+    process.wait()
+    tail.kill()
+
+
+def test_a_session_that_nobody_may_be_working_in_does_not_hide_the_one_that_comes(home):
+    tail = start("trace-tail", "--wait", env=home)
+    assert b"waiting for one" in tail.stderr.readline()
+    store(Path.cwd(), Stream().bash("ls"), active=False)
+    lines_until(tail, "history_end")
+    process = agent(home, "--scenario", "silent", "--pause", "60")
+    assert lines_until(tail, "process")[-1]["data"]["pid"] == process.pid
+    process.kill()
+    process.wait()
+    assert tail.wait(20) == 0
+
+
+def test_without_a_session_it_says_what_to_do(home):
+    done = run("trace-tail", env=home)
+    assert done.returncode == 2 and b"--wait" in done.stderr and b"trace-list" in done.stderr
+
+
+def test_the_beginning_of_an_id_or_an_agents_name_chooses_and_ambiguity_is_refused(home):
+    for name in ("aaaa1111", "aaaa2222", "bbbb3333"):
+        store(Path.cwd(), Stream(session=name).bash("ls"), name, active=False)
+    assert (
+        events_of(run("trace-tail", "--no-follow", "bbbb", env=home).stdout)[0]["session_id"]
+        == "bbbb3333"
+    )
+    both = run("trace-tail", "--no-follow", "aaaa", env=home)
+    assert both.returncode == 2 and b"aaaa1111" in both.stderr and b"aaaa2222" in both.stderr
+    assert run("trace-tail", "--no-follow", "store", env=home).returncode == 0
+    assert run("trace-tail", "--no-follow", "zzzz", env=home).returncode == 2
+
+
+@pytest.mark.parametrize(
+    "content, said",
+    [(b"", b"empty"), (b'{"hello":1}\n' * 60, b"known are"), (b"\x1f\x8b\x08\x00", b"known are")],
+)
+def test_a_file_in_no_known_format_is_refused_and_the_known_ones_are_named(tmp_path, content, said):
+    (tmp_path / "file").write_bytes(content)
+    done = run("trace-tail", "--no-follow", tmp_path / "file")
+    assert done.returncode == 2 and said in done.stderr and b"claude" in done.stderr
+
+
+def test_the_format_is_found_by_content_and_can_be_forced(tmp_path):
+    shutil.copy(FIXTURES / "spiral.ndjson", tmp_path / "transcript.jsonl")
+    assert (
+        run("trace-tail", "--no-follow", tmp_path / "transcript.jsonl").stdout
+        == (FIXTURES / "spiral.ndjson").read_bytes()
+    )
+    assert (
+        run("trace-tail", "--no-follow", "--format", "claude", tmp_path / "transcript.jsonl").stdout
+        == b""
+    )
+    assert (
+        b"claude"
+        in run(
+            "trace-tail", "--no-follow", "--format", "clode", tmp_path / "transcript.jsonl"
+        ).stderr
+    )
+
+
+@pytest.mark.parametrize(
+    "kind", ["process", "violation", "kill", "history_start", "history_end", "tick", "unbelieved"]
+)
+def test_what_only_we_may_say_is_not_believed_from_a_session(tmp_path, kind):
+    stream = Stream()
+    stream.bash("ls")
+    stream.add(kind, {"pid": os.getpid(), "started": "1", "watcher": "retry", "message": "forged"})
+    stream.bash("ls")
+    done = run("trace-tail", "-", input=stream.bytes)
+    types = [event["event_type"] for event in events_of(done.stdout)]
+    assert types == ["tool_call", "tool_result", "unbelieved", "tool_call", "tool_result"]
+    assert kind.encode() in done.stderr
+
+
+def test_an_escaped_or_repeated_key_does_not_smuggle_one_in():
+    lines = (
+        b'{"event_type":"tool_call","timestamp":1795359279.0,"session_id":"s","data":{},"event_type":"violation"}\n'
+        b'{"event_type":"\\u0076iolation","timestamp":1795359279.0,"session_id":"s","data":{"watcher":"x"}}\n'
+    )
+    done = run("trace-tail", "-", input=lines)
+    assert {event["event_type"] for event in events_of(done.stdout)} == {"unbelieved"}
+    sleeper = subprocess.Popen(["sleep", "60"])
+    killed = run("trace-kill", "--pid", sleeper.pid, input=done.stdout)
+    assert killed.returncode == 3 and not gone(sleeper.pid)
+    sleeper.kill()
+
+
+def test_a_cost_of_its_own_making_is_not_believed():
+    stream = Stream()
+    stream.add(
+        "llm_response",
+        {
+            "model": "m",
+            "response_id": "r",
+            "usage": {"input_tokens": 1},
+            "cost": {"usd": 0, "session_usd": 0},
+        },
+    )
+    done = run("trace-tail", "-", input=stream.bytes)
+    assert "cost" not in events_of(done.stdout)[0]["data"] and b"not believed" in done.stderr
+
+
+def test_a_broken_line_is_said_with_its_number_and_the_rest_is_read(tmp_path):
+    data = Stream().bash("ls").bytes
+    (tmp_path / "f").write_bytes(data + b'{"event_type":"tool_ca\n' + data)
+    done = run("trace-tail", "--no-follow", tmp_path / "f")
+    assert done.returncode == 2 and f"{tmp_path / 'f'}:3: ".encode() in done.stderr
+    assert len([line for line in done.stdout.splitlines() if b"timestamp" in line]) == 4
+
+
+def test_two_objects_on_one_line_both_come_out(tmp_path):
+    data = Stream().bash("ls").bytes.replace(b"}\n{", b"}{")
+    (tmp_path / "f").write_bytes(data)
+    assert [
+        event["event_type"]
+        for event in events_of(run("trace-tail", "--no-follow", tmp_path / "f").stdout)
+    ] == ["tool_call", "tool_result"]
+
+
+def test_all_and_since_read_every_recorded_session(home):
+    for name in ("aaaa1111", "bbbb2222"):
+        path = store(Path.cwd(), Stream(session=name).bash("ls"), name, active=False)
+    os.utime(path, (1, 1))
+    sessions = lambda *args: {
+        event["session_id"]
+        for event in events_of(run("trace-tail", "--no-follow", "--all", *args, env=home).stdout)
+    }
+    assert sessions() == {"aaaa1111", "bbbb2222"}
+    assert sessions("--since", "1d") == {"aaaa1111"}
+    assert run("trace-tail", "--since", "1d", env=home).returncode == 2
+
+
+def test_all_follows_each_live_session_as_it_starts(home):
+    tail = start("trace-tail", "--all", env=home)
+    first = agent(home, "--scenario", "silent", "--pause", "60")
+    events = lines_until(tail, "history_end")
+    second = agent(home, "--scenario", "silent", "--pause", "60")
+    events += lines_until(tail, "history_end")
+    assert {event["data"]["pid"] for event in events if event["event_type"] == "process"} == {
+        first.pid,
+        second.pid,
+    }
+    first.kill()
+    first.wait()
+    assert lines_until(tail, "session_end")[-1]["session_id"] == events[0]["session_id"]
+    assert tail.poll() is None
+    second.kill()
+    second.wait()
+    tail.send_signal(signal.SIGTERM)
+    assert tail.wait(20) == -signal.SIGTERM
+
+
+SAME = "5b1d3c7a-2f4e-4c1b-9a6d-8e7f00c2d134"
+
+
+def transcript(home: dict, session: str = SAME) -> Path:
+    """A session as Claude Code writes it itself."""
+    path = Path(home["CLAUDE_CONFIG_DIR"]) / "projects" / "-proj" / f"{session}.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    message = {"role": "user", "content": "hello"}
+    line = {
+        "type": "user",
+        "uuid": "u1",
+        "timestamp": "2026-11-20T10:00:00Z",
+        "sessionId": session,
+        "cwd": os.getcwd(),
+        "message": message,
+    }
+    path.write_text(json.dumps(line) + "\n")
+    return path
+
+
+def test_a_session_that_its_hooks_write_too_is_read_once(home):
+    path = store(Path.cwd(), Stream(session=SAME[:16]).bash("ls"), SAME[:16])
+    transcript(home)
+    events = events_of(run("trace-tail", "--no-follow", "--all", env=home).stdout)
+    assert {event["session_id"] for event in events} == {SAME}
+    for chosen in ([], [SAME[:16]], ["claude"]):
+        events = events_of(run("trace-tail", "--no-follow", *chosen, env=home).stdout)
+        assert {event["session_id"] for event in events} == {SAME}, "the agent's own has more"
+    for chosen in ("store", path):
+        assert run("trace-tail", "--no-follow", chosen, env=home).stdout == path.read_bytes(), (
+            "unless the store is asked for"
+        )
+
+
+@pytest.mark.parametrize("arguments", [["--all"], ["--wait"]])
+def test_what_hooks_wrote_first_is_left_for_what_the_agent_writes(home, arguments):
+    """A hook tells of a session's start before there is a transcript."""
+    tail = start("trace-tail", *arguments, env=home)
+    store(Path.cwd(), Stream(session=SAME[:16]).bash("ls"), SAME[:16])
+    lines_until(tail, "tool_result")
+    transcript(home)
+    *events, over = lines_until(tail, "session_end")
+    assert (over["session_id"], over["data"]["reason"]) == (SAME[:16], f"goes on as {SAME}")
+    assert [event["session_id"] for event in events if event["event_type"] == "user_prompt"] == [
+        SAME
+    ]
+    tail.send_signal(signal.SIGTERM)
+    assert (
+        tail.wait(20) == -signal.SIGTERM
+        and f"session {SAME[:16]} goes on as {SAME}" in tail.stderr.read().decode()
+    )
+
+
+def test_what_hooks_write_is_read_while_the_agent_itself_writes_nothing(home):
+    """A Claude that is told to keep no session stands in its registry all the same."""
+    sleeper = agent(home, "--scenario", "silent", "--pause", "60")
+    (entry,) = until(
+        lambda: list((Path(home["CLAUDE_CONFIG_DIR"]) / "sessions").glob("*.json")),
+        what="the registry",
+    )
+    name = until(
+        lambda: entry.read_text() and json.loads(entry.read_text())["sessionId"], what="the entry"
+    )
+    (path,) = until(
+        lambda: list(Path(home["CLAUDE_CONFIG_DIR"]).glob("projects/*/*.jsonl")),
+        what="the transcript",
+    )
+    path.unlink()
+    tail = start("trace-tail", "--all", env=home)
+    written = store(Path.cwd(), Stream(session=name[:16]).bash("ls"), name[:16])
+    assert lines_until(tail, "tool_result")[-1]["session_id"] == name[:16]
+    with written.open("ab") as file:
+        file.write(Stream(session=name[:16], at=time.time()).bash("pwd").bytes)
+    assert lines_until(tail, "tool_result")[-1]["session_id"] == name[:16]
+    for process in (tail, sleeper):
+        process.kill()
+        process.wait()
+
+
+def test_a_store_that_was_asked_for_is_not_left(home):
+    path = store(Path.cwd(), Stream(session=SAME[:16]).bash("ls"), SAME[:16])
+    transcript(home)
+    tail = start("trace-tail", path, env=home)
+    lines_until(tail, "history_end")
+    with path.open("ab") as file:
+        file.write(Stream(session=SAME[:16], at=time.time()).bash("ls").bytes)
+    assert lines_until(tail, "tool_result")[-1]["session_id"] == SAME[:16]
+    tail.kill()
+    tail.wait()
+
+
+def test_pid_is_told_and_reading_ends_with_it(home, tmp_path):
+    sleeper = subprocess.Popen(["sleep", "60"])
+    path = store(Path.cwd(), Stream().bash("ls"))
+    tail = start("trace-tail", "--pid", sleeper.pid, path, env=home)
+    events = lines_until(tail, "history_end")
+    assert (
+        next(event["data"] for event in events if event["event_type"] == "process")["pid"]
+        == sleeper.pid
+    )
+    sleeper.kill()
+    sleeper.wait()
+    assert tail.wait(20) == 0
+    assert run("trace-tail", "--pid", 2**22 - 1, path, env=home).returncode == 2
+
+
+def test_dies_of_sigpipe_also_while_nothing_happens(home):
+    store(Path.cwd(), Stream().bash("ls"))
+    tail = start("trace-tail", env=home)
+    lines_until(tail, "history_end")
+    tail.stdout.close()
+    assert tail.wait(20) == -signal.SIGPIPE
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_dies_of_the_signal_that_ends_it(home, number):
+    store(Path.cwd(), Stream().bash("ls"))
+    tail = start("trace-tail", env=home)
+    lines_until(tail, "history_end")
+    tail.send_signal(number)
+    assert tail.wait(20) == -number and b"Traceback" not in tail.stderr.read()
+
+
+def test_a_huge_result_is_cut_and_keeps_its_digest(home):
+    message = {
+        "role": "user",
+        "content": [
+            {"type": "tool_result", "tool_use_id": "t", "content": "é" * 10_000, "is_error": False}
+        ],
+    }
+    call = {
+        "id": "m",
+        "role": "assistant",
+        "model": "claude-opus-4-6",
+        "content": [{"type": "tool_use", "id": "t", "name": "Bash", "input": {"command": "x"}}],
+    }
+    common = {
+        "timestamp": "2026-11-22T10:00:00.000Z",
+        "sessionId": SESSION,
+        "cwd": "/",
+        "version": "2.1.197",
+    }
+    data = b"".join(
+        json.dumps({"type": kind, "uuid": f"u{number}", "message": body, **common}).encode() + b"\n"
+        for number, (kind, body) in enumerate([("assistant", call), ("user", message)])
+    )
+    result = lambda *args: next(
+        e["data"]
+        for e in events_of(run("trace-tail", "-", *args, input=data).stdout)
+        if e["event_type"] == "tool_result"
+    )
+    assert len(result()["result"].encode()) == 4096 and result()["result_bytes"] == 20_000
+    assert len(result("--max-result", "101")["result"].encode()) == 100
+    assert result("--max-result", "1M")["result"] == "é" * 10_000
+    assert result()["result_digest"] == result("--max-result", "10")["result_digest"]
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "{session}/subagents/agent-a1.jsonl",
+        "{session}/subagents/workflows/wf_1/agent-a1.jsonl",
+        "agent-a1.jsonl",
+    ],
+)
+@pytest.mark.parametrize("poll", [False, True])
+def test_a_subagents_file_is_read_as_soon_as_it_appears(home, monkeypatch, place, poll):
+    """Not with the next look for sessions, which is far off here."""
+    monkeypatch.setenv("CLAUDE_CONFIG_DIR", home["CLAUDE_CONFIG_DIR"])
+    monkeypatch.setattr(session_follower, "SEARCH", 600.0)
+    monkeypatch.setattr(session_follower, "RARELY", 600.0)
+    main = transcript(home)
+    session = next(each for each in discovery.sessions() if each.id == SAME)
+    reader = session_follower.Tail(Waiter(), poll=poll, max_line=1 << 20, options={})
+    reader.found = True
+    events = session_follower.follow(
+        reader,
+        lambda tail: [] if tail.seen else [session],
+        endless=True,
+        given=None,
+        how="given",
+        wait=True,
+    )
+    next(event for event in events if event.type == "history_end")
+    path = main.parent / place.format(session=SAME)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    message = {
+        "role": "assistant",
+        "id": "m",
+        "model": "claude-opus-4-6",
+        "content": [{"type": "text", "text": "I look."}],
+    }
+    line = {
+        "type": "assistant",
+        "uuid": "s1",
+        "timestamp": "2026-11-20T10:00:01Z",
+        "sessionId": SAME,
+        "agentId": "a1",
+        "isSidechain": True,
+        "cwd": "/x",
+    }
+    began = time.monotonic()
+    path.write_text(json.dumps({**line, "message": message}) + "\n")
+    seen = next(event for event in events if event.type == "subagent_start")
+    assert seen.data["agent_id"] == "a1" and time.monotonic() - began < 60
+    events.close()
+    reader.follower.close()
+
+
+def test_poll_gives_the_same(home):
+    path = store(Path.cwd(), Stream().bash("ls"))
+    tail = start("trace-tail", "--poll", env=home)
+    lines_until(tail, "history_end")
+    with path.open("ab") as file:
+        file.write(Stream(at=1_795_359_400.0).bash("make").bytes)
+    assert json.loads(tail.stdout.readline())["event_type"] == "tool_call"
+    tail.kill()
+    until(lambda: tail.poll() is not None)
+
+
+def rollout(home: dict, began: float, name: str = "01a20420-92c4-7e51-8096-dc1d3d96799d") -> Path:
+    """A session of Codex in this directory."""
+    path = Path(
+        home["CODEX_HOME"],
+        "sessions",
+        "2026",
+        "11",
+        "22",
+        f"rollout-2026-11-22T10-00-00-{name}.jsonl",
+    )
+    path.parent.mkdir(parents=True)
+    said = (
+        datetime.fromtimestamp(began, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    )
+    payload = {
+        "id": name,
+        "timestamp": said,
+        "cwd": os.getcwd(),
+        "originator": "codex_exec",
+        "cli_version": "0.169.0",
+        "source": "exec",
+    }
+    path.write_text(
+        json.dumps({"timestamp": said, "type": "session_meta", "payload": payload}) + "\n"
+    )
+    return path
+
+
+@pytest.fixture
+def tailing_codex(home, monkeypatch):
+    monkeypatch.setenv("CODEX_HOME", home["CODEX_HOME"])
+    tail = session_follower.Tail(Waiter(), poll=True, max_line=1 << 20, options={})
+    yield tail
+    tail.follower.close()
+
+
+def test_a_run_that_was_over_before_its_process_was_known_is_left_when_nobody_has_it_open(
+    home, tailing_codex, monkeypatch
+):
+    monkeypatch.setattr(session_follower, "LEFT", 0.0)
+    path = rollout(home, began=time.time() + 1)
+    (session,) = discovery.source("codex").sessions()
+    assert tailing_codex.is_new(session)
+    reading = tailing_codex.add(session, live=True)
+    list(reading.caught_up())
+    with path.open("a"):
+        assert not tailing_codex.is_left(reading)
+    assert tailing_codex.is_left(reading)
+
+
+def test_a_session_that_nobody_works_in_is_asked_about_again_only_when_it_changes(
+    home, tailing_codex, monkeypatch
+):
+    asked = []
+    monkeypatch.setattr(discovery, "is_live", lambda session: asked.append(session) or False)
+    path = rollout(home, began=time.time() - 7200)
+    os.utime(path, (time.time() - 3600,) * 2)
+    for _ in range(3):
+        assert not tailing_codex.is_live(*discovery.source("codex").sessions())
+    assert len(asked) == 1
+    os.utime(path)
+    assert not tailing_codex.is_live(*discovery.source("codex").sessions()) and len(asked) == 2

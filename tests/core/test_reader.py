@@ -1,0 +1,211 @@
+"""What is read of a stream, and what is passed on without a look: it makes no difference but to the time it takes."""
+
+import os
+
+import orjson
+import pytest
+from bench.trace import events as trace
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent_pipes.commands.cost import cost
+from agent_pipes.core.event import AS_WRITTEN, KNOWN, WRITTEN, Event, plain
+from agent_pipes.core.stream import Lines, Reader, Waiter
+from agent_pipes.detect.cost import detect_cost
+from agent_pipes.detect.duration import detect_duration
+from agent_pipes.detect.loop.command import detect_loop
+from agent_pipes.detect.retry import detect_retry
+from agent_pipes.detect.stall import detect_stall
+from tests.helpers.support import run
+
+START = 1_790_000_000.0
+
+
+def line(kind: str, at: float = 0.0, session: str = "s", **data: object) -> bytes:
+    fields = {
+        "event_type": kind,
+        "timestamp": START + at,
+        "event_id": f"{kind}{at}",
+        "session_id": session,
+        "data": data,
+    }
+    return orjson.dumps(fields) + b"\n"
+
+
+ODD = [
+    b"",
+    b"\n",
+    b"{}\n",
+    b"not JSON\n",
+    b"[1]\n",
+    b"\xff\xfe\n",
+    b'{"event_type":"llm_response","timestamp":1790000000.0\n',
+    b"}\n",
+    b" \r\n",
+    # Other forms of the same: keys in another order, spaces, a key that comes again, a type in other letters.
+    b'{"timestamp":1790000001.0,"event_type":"tool_call","session_id":"s","event_id":"c","data":{}}\n',
+    b'{"event_type": "tool_call", "timestamp": 1790000001.0, "session_id": "s", "event_id": "c", "data": {}}\n',
+    b'{"event_type":"llm_response","timestamp":1790000001.0,"data":{},"event_type":"tool_call"}\n',
+    b'{"event_type":"llm_responses","timestamp":1790000001.0,"session_id":"s"}\n',
+    # Where a writer broke off, and another went on.
+    line("llm_response", 2)[:60] + line("tool_call", 2),
+    line("llm_response", 2)[:-1] + line("tool_call", 3),
+    line("llm_response", 2)[:60] + b"\n",
+    # What only quotes an event is none.
+    line("llm_response", 4, text=line("tool_call", 4).decode()),
+    line("llm_response", 4, event_type="tool_call"),
+]
+LINES = st.one_of(
+    st.builds(
+        line,
+        st.sampled_from(KNOWN),
+        st.floats(0, 1000),
+        st.sampled_from(["s", "t", "ü\n"]),
+        text=st.text(max_size=8),
+    ),
+    st.sampled_from(ODD),
+)
+
+
+def read(
+    content: bytes, sees: frozenset[str] = frozenset(), known: dict[str, float] | None = None
+) -> tuple[list[Event], Reader]:
+    """The events of a stream that ends, as `Reader` has them; whoever looks at them knows each session as soon as it has begun."""
+    source, sink = os.pipe()
+    with open(sink, "wb") as file:
+        file.write(content)
+    reader = Reader(Waiter(), source, sees=sees, known=known)
+    events = []
+    try:
+        for event in reader:
+            events.append(event)
+            if known is not None and event.session and event.time:
+                known.setdefault(event.session, event.time)
+        return events, reader
+    finally:
+        os.close(source)
+
+
+def told(events: list[Event], kinds: frozenset[str]) -> list[tuple[object, ...]]:
+    return [
+        (each.type, each.time, each.session, each.id, each.parent, each.data)
+        for each in events
+        if each.type in kinds
+    ]
+
+
+SEEN = [
+    frozenset({"tool_call", "tool_result"}),
+    frozenset({"violation"}),
+    frozenset({"llm_response", "tick", "session_end"}),
+]
+
+
+@given(
+    st.lists(LINES, max_size=12), st.sampled_from(SEEN), st.sampled_from([None, ("s",), ("s", "t")])
+)
+def test_what_is_not_looked_into_flows_on_and_hides_nothing(content, sees, before):
+    whole = b"".join(content)
+    every, _ = read(whole)
+    some, _ = read(whole, sees, None if before is None else dict.fromkeys(before, START))
+    assert b"".join(each.raw for each in some) == b"".join(each.raw for each in every) == whole
+    assert told(some, sees) == told(every, sees)
+    # A type that the vocabulary does not have is nobody's to skip.
+    assert told(some, frozenset({"llm_responses"})) == told(every, frozenset({"llm_responses"}))
+
+
+@given(st.lists(LINES, max_size=12), st.sampled_from(SEEN))
+def test_of_a_session_that_is_not_known_all_is_read(content, sees):
+    whole = b"".join(content)
+    every: dict[str, float] = {}
+    some: dict[str, float] = {}
+    read(whole, known=every)
+    read(whole, sees, some)
+    assert some == every
+
+
+def test_lines_in_a_row_that_nobody_looks_into_are_one():
+    content = [line("llm_response", at) for at in range(5)]
+    events, reader = read(
+        b"".join(content[:3]) + line("tool_call", 3) + b"".join(content[3:]), SEEN[0]
+    )
+    assert [each.type for each in events] == ["", "tool_call", ""]
+    assert [each.time for each in events] == [START + 2, START + 3, START + 4]
+    assert reader.number == 6 and not reader.bad
+
+
+def test_a_bad_line_has_its_number_whatever_was_passed_before(capfd):
+    content = [line("llm_response", at) for at in range(5)]
+    read(
+        b"".join(content) + b"{\n" + b"".join(content) + line("llm_response")[:-3] + b"\n", SEEN[0]
+    )
+    said = capfd.readouterr().err
+    assert "standard input:6: not JSON" in said and "standard input:12: not JSON" in said
+
+
+def test_each_type_begins_in_its_own_way():
+    assert len(WRITTEN) == len(KNOWN) - 1 and all(len(begin) == AS_WRITTEN for begin in WRITTEN)
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 64, 1 << 16])
+def test_lines_are_whole_wherever_a_read_ends(chunk, monkeypatch):
+    monkeypatch.setattr("agent_pipes.core.stream.CHUNK", chunk)
+    content = b"".join(ODD) + line("tool_call") + b"the last one"
+    source, sink = os.pipe()
+    os.write(sink, content)
+    os.close(sink)
+    found = [each for some in Lines(Waiter(), source) for each in some or ()]
+    os.close(source)
+    assert found == content.replace(b"\n", b"\n\0").split(b"\0") if b"\0" not in content else True
+
+
+def mixed() -> bytes:
+    """Three sessions: one records its usage, one from its middle on, one never; they fail, repeat themselves, end and go on."""
+    content = []
+    ended = 0
+    for number, each in enumerate(trace(900, 3)):
+        fields = plain(each) or {}
+        who, kind = int(fields["session_id"][-1]), fields["event_type"]
+        if kind == "llm_response" and (who == 2 or (who == 1 and number < 450)):
+            continue
+        if kind == "tool_result" and number % 7 == 0:
+            fields = fields | {
+                "event_type": "error",
+                "data": fields["data"]
+                | {"error": "Exit code 1", "exit_code": 1, "tool_name": "Bash"},
+            }
+        if kind == "tool_call" and number % 3:
+            fields = fields | {
+                "data": fields["data"]
+                | {"tool_name": "Bash", "arguments": {"command": f"make {who}"}}
+            }
+        content.append(orjson.dumps(fields) + b"\n")
+        if number % 290 == 289 and ended < 2:
+            ended += 1
+            content.append(line("session_end", fields["timestamp"] - START, fields["session_id"]))
+    return b"".join(content)
+
+
+LIMITS = [
+    (cost, {}),
+    (detect_cost, {"max": 0.05}),
+    (detect_duration, {"max": 60.0}),
+    (detect_loop, {}),
+    (detect_retry, {"max": 2}),
+    (detect_stall, {"max": 0.5}),
+]
+
+
+@pytest.mark.parametrize(("part", "options"), LIMITS, ids=lambda value: getattr(value, "name", ""))
+def test_a_command_says_what_it_says_where_all_is_read(part, options):
+    content = mixed()
+    every = part.stage(Waiter(), **options)(
+        [Event(each, plain(each) or {}) for each in content.splitlines(keepends=True)]
+    )
+    done = run(
+        part.name,
+        *[word for name, value in options.items() for word in (f"--{name}", str(value))],
+        input=content,
+    )
+    assert done.stdout == b"".join(each.raw for each in every)
+    assert done.stdout != content

@@ -1,0 +1,218 @@
+"""trace-detect-stall: it is the agent's turn, and nothing comes."""
+
+import pytest
+
+from agent_pipes.detect.stall import detect_stall
+from tests.helpers.detecting import raised, tick
+from tests.helpers.support import SESSION, Stream, run, violations
+
+
+def asked() -> Stream:
+    stream = Stream()
+    stream.add("session_start", {"cwd": "/"})
+    stream.add("user_prompt", {"prompt": "go"})
+    return stream
+
+
+def silence(stream: Stream, *seconds: float) -> list[dict]:
+    return [*stream.events, *(tick(stream, each) for each in seconds)]
+
+
+def test_silence_with_nothing_in_flight():
+    [found] = raised(detect_stall, silence(asked(), 1, 300, 599, 600, 601, 5000))
+    assert (
+        found["message"]
+        == "silent for 10m with nothing in flight (threshold: 10m); raise the limit with --max-stall"
+    )
+    assert (found["level"], found["value"], found["limit"], found["behind"]) == (
+        "critical",
+        600,
+        600,
+        5,
+    )
+
+
+def test_through_the_command():
+    stream = asked().bash("ls")
+    stream.add("llm_response", {}, after=400)
+    done = run("trace-detect-stall", "--max", "5m", input=stream.bytes)
+    [found] = violations(done.stdout)
+    assert (
+        found["message"].startswith("silent for 6m40s with nothing in flight (threshold: 5m)")
+        and found["watcher"] == "stall"
+    )
+
+
+@pytest.mark.parametrize(
+    "kind, data",
+    [
+        ("tool_result", {}),
+        ("llm_response", {}),
+        ("error", {"reason": "exit"}),
+        ("error", {"reason": "api"}),
+        ("llm_request", {}),
+    ],
+)
+def test_whatever_came_last_if_it_is_the_agents_turn(kind, data):
+    stream = asked()
+    call = stream.add("tool_call", {"tool_name": "Bash", "arguments": {"command": "ls"}})
+    stream.add("tool_result", {"tool_name": "Bash", "result": "x"}, parent=call)
+    stream.add(kind, data)
+    assert len(raised(detect_stall, silence(stream, 601))) == 1
+
+
+def test_a_tool_that_runs_is_given_longer():
+    stream = asked()
+    stream.add("tool_call", {"tool_name": "Bash", "arguments": {"command": "make"}})
+    assert not raised(detect_stall, silence(stream, 601, 1799))
+    [found] = raised(detect_stall, silence(stream, 601, 1801))
+    assert (
+        found["message"]
+        == "silent for 30m while a tool runs (threshold: 30m); raise the limit with --in-flight"
+    )
+    assert not raised(detect_stall, silence(stream, 90_000), in_flight=0)
+
+
+def test_one_of_two_parallel_calls_still_runs():
+    stream = asked()
+    calls = [
+        stream.add("tool_call", {"tool_name": "Bash", "arguments": {"command": name}, "step": "m"})
+        for name in ("a", "b")
+    ]
+    stream.add("tool_result", {"tool_name": "Bash", "result": "x"}, parent=calls[0])
+    assert not raised(detect_stall, silence(stream, 900))
+
+
+def test_waiting_for_the_user_is_no_stall():
+    stream = asked().bash("ls")
+    stream.add("assistant_response", {"text": "Done."})
+    stream.add("llm_response", {"model": "m"})
+    assert not raised(detect_stall, silence(stream, 90_000))
+    stream.add("user_prompt", {"prompt": "and now?"}, after=90_000)
+    assert len(raised(detect_stall, silence(stream, 601))) == 1
+
+
+def test_before_anything_was_asked_nothing_is_waited_for():
+    stream = Stream()
+    stream.add("session_start", {})
+    assert not raised(detect_stall, silence(stream, 90_000))
+    assert not raised(detect_stall, [tick(stream, 90_000)])
+
+
+@pytest.mark.parametrize("tool", ["AskUserQuestion", "ExitPlanMode", "ask_user"])
+def test_a_question_to_the_user_is_no_stall(tool):
+    stream = asked()
+    stream.add("tool_call", {"tool_name": tool, "arguments": {}})
+    assert not raised(detect_stall, silence(stream, 90_000))
+
+
+@pytest.mark.parametrize("reason", ["rejected", "interrupted"])
+def test_what_its_user_has_stopped_is_no_stall(reason):
+    stream = asked()
+    call = stream.add("tool_call", {"tool_name": "Bash", "arguments": {"command": "ls"}})
+    stream.add("error", {"tool_name": "Bash", "error": "no", "reason": reason}, parent=call)
+    assert not raised(detect_stall, silence(stream, 90_000))
+
+
+def test_a_message_between_two_calls_ends_no_turn_for_long():
+    stream = asked()
+    stream.add("assistant_response", {"text": "I will run it."})
+    stream.bash("make")
+    assert len(raised(detect_stall, silence(stream, 601))) == 1
+
+
+def test_what_a_subagent_says_does_not_end_the_turn_and_what_it_does_is_no_silence():
+    stream = asked()
+    task = stream.add("tool_call", {"tool_name": "Task", "arguments": {"prompt": "look"}})
+    stream.add("assistant_response", {"text": "Found.", "agent_id": "a1"})
+    assert len(raised(detect_stall, silence(stream, 1801))) == 1
+    for _ in range(5):
+        stream.time += 1000
+        stream.bash("ls", agent_id="a1")
+    assert not raised(detect_stall, silence(stream, 700))
+    stream.add("tool_result", {"tool_name": "Task", "result": "x"}, parent=task)
+    assert len(raised(detect_stall, silence(stream, 700))) == 1
+
+
+def test_each_silence_is_told_once():
+    stream = asked()
+    first = silence(stream, 601, 602)
+    stream.time += 700
+    stream.bash("ls")
+    found = raised(detect_stall, [*first, *stream.events[2:], tick(stream, 700), tick(stream, 800)])
+    assert len(found) == 2
+
+
+def test_a_recording_says_what_was_said_live():
+    stream = asked().bash("ls")
+    stream.add("llm_response", {}, after=700)
+    live = [*stream.events[:-1], tick(Stream(at=stream.time - 700), 650), stream.events[-1]]
+    assert (
+        [each["limit"] for each in raised(detect_stall, live)]
+        == [each["limit"] for each in raised(detect_stall, stream)]
+        == [600]
+    )
+
+
+def test_in_a_recording_a_tool_that_came_back_was_slow():
+    stream = asked()
+    call = stream.add("tool_call", {"tool_name": "Bash", "arguments": {"command": "make"}})
+    stream.add("tool_result", {"tool_name": "Bash", "result": "x"}, parent=call, after=9000)
+    assert not raised(detect_stall, stream)
+
+
+def test_in_a_recording_where_the_user_has_spoken_nobody_can_tell():
+    stream = asked().bash("ls")
+    stream.add("user_prompt", {"prompt": "hello?"}, after=9000)
+    assert not raised(detect_stall, stream)
+
+
+def test_a_call_that_was_lost_is_not_in_flight_for_ever():
+    stream = asked()
+    stream.add("tool_call", {"tool_name": "Bash", "arguments": {"command": "lost"}})
+    stream.add("assistant_response", {"text": "Done."})
+    assert not raised(detect_stall, silence(stream, 90_000))
+
+
+def test_after_the_session_has_ended_there_is_no_silence():
+    stream = asked()
+    stream.add("session_end", {})
+    assert not raised(detect_stall, silence(stream, 90_000))
+
+
+def test_attaching_to_a_silent_session_says_so_and_what_is_over_is_not_said():
+    stream = asked().bash("ls")
+    stream.add("llm_response", {}, after=5000)
+    history = [
+        {"event_type": "history_start", "timestamp": stream.events[0]["timestamp"], "session_id": SESSION}, *stream.events,
+        {"event_type": "history_end", "timestamp": stream.time + 1200, "session_id": SESSION},
+    ]  # fmt: skip
+    [found] = raised(detect_stall, history)
+    assert found["message"].startswith("silent for 20m with nothing in flight")
+
+
+def test_off():
+    assert not raised(detect_stall, silence(asked(), 90_000), max=0)
+
+
+@pytest.mark.parametrize("options", [("--max", "-1"), ("--max", "later"), ("--in-flight", "5x")])
+def test_a_bad_option_stops_the_start(options):
+    done = run("trace-detect-stall", *options)
+    assert done.returncode == 2 and done.stdout == b"" and b"expected" in done.stderr
+
+
+@pytest.mark.parametrize("data", [None, [], {"tool_name": 5, "reason": [], "agent_id": {}}, "x"])
+@pytest.mark.parametrize(
+    "kind",
+    ["tool_call", "tool_result", "error", "assistant_response", "user_prompt", "session_start"],
+)
+def test_wrong_types_never_raise(kind, data):
+    event = {
+        "event_type": kind,
+        "timestamp": 1795359278.0,
+        "event_id": 5,
+        "session_id": "s",
+        "parent_id": [],
+        "data": data,
+    }
+    raised(detect_stall, [event, event])
