@@ -23,7 +23,8 @@ from hypothesis import strategies as st
 
 from agent_pipes.commands.watch import preset_options
 from agent_pipes.core import config
-from agent_pipes.core.event import Event, dumps, objects
+from agent_pipes.core.event import Event
+from agent_pipes.core.jsonl import dumps, objects
 from agent_pipes.core.options import COUNT, DOLLARS, DURATION, SIZE, written
 from agent_pipes.core.stderr import shown
 from agent_pipes.detect.registry import DETECTORS

@@ -4,7 +4,8 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from agent_pipes.core.event import Fields, digest
+from agent_pipes.core.event import digest
+from agent_pipes.core.jsonl import Fields
 
 if TYPE_CHECKING:
     # Hooks read results by what stands here, and an agent waits for them.

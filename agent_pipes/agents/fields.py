@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 
 import orjson
 
-from agent_pipes.core.event import YEAR_2000, YEAR_2100, Fields, digest
+from agent_pipes.core.event import YEAR_2000, YEAR_2100, digest
+from agent_pipes.core.jsonl import Fields
 
 
 def string(fields: Fields, key: str) -> str:

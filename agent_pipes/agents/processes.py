@@ -2,7 +2,7 @@
 
 import os
 
-from agent_pipes.core.event import Fields
+from agent_pipes.core.jsonl import Fields
 from agent_pipes.core.lazy_regex import pattern
 from agent_pipes.process.table import Identity, ancestors, command_line, cwd, identify, user
 

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from agent_pipes.alert.batching import DONE, LONGEST, WARNING, Alert, Batch, cut
-from agent_pipes.core.event import Event, Fields, digest, dumps
+from agent_pipes.core.event import Event, digest
+from agent_pipes.core.jsonl import Fields, dumps
 
 BODY = 16 << 10
 """Bytes of an alert at most; a longer one loses its evidence, then its text's end."""

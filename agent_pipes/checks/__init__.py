@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from agent_pipes.core.event import Fields
+from agent_pipes.core.jsonl import Fields
 
 Status = Literal["ok", "warning", "problem"]
 

@@ -18,7 +18,7 @@ from agent_pipes.agents.processes import runs
 from agent_pipes.checks import Check, counted
 from agent_pipes.checks.machine import reachable
 from agent_pipes.commands.setup import settings_of
-from agent_pipes.core.event import Fields
+from agent_pipes.core.jsonl import Fields
 from agent_pipes.hooks.payload import AGENTS
 from agent_pipes.process.table import Identity, alive, all_processes, ancestors, cwd
 from agent_pipes.sessions import discovery

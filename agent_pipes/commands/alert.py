@@ -14,7 +14,8 @@ import click
 
 from agent_pipes.core.bounded import remember
 from agent_pipes.core.event import Event
-from agent_pipes.core.filter import ENDED, UNREADABLE, Events, filter_command
+from agent_pipes.core.exit_status import ExitStatus
+from agent_pipes.core.filter import Events, filter_command
 from agent_pipes.core.options import DURATION, Option
 from agent_pipes.core.stderr import say, shown, warn, warning_head
 
@@ -393,7 +394,7 @@ def alert(
         if boxes:
             with suppress(Exception):
                 undelivered = not close_all(boxes.values(), drain) or undelivered
-    return UNREADABLE if undelivered else ENDED
+    return ExitStatus.UNREADABLE if undelivered else ExitStatus.OK
 
 
 main = alert.main

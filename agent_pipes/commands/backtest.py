@@ -15,8 +15,9 @@ from agent_pipes.agents import Session
 from agent_pipes.commands.cost import cost
 from agent_pipes.commands.watch import Plan, configured, scoped, watch_options
 from agent_pipes.core.config_monitor import Orders
-from agent_pipes.core.event import Event, Fields, make
+from agent_pipes.core.event import Event, make
 from agent_pipes.core.filter import Command, Filter
+from agent_pipes.core.jsonl import Fields
 from agent_pipes.core.options import DURATION, written
 from agent_pipes.core.stderr import shown, speak_as
 from agent_pipes.core.stream import Waiter

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 import orjson
 
-from agent_pipes.core.event import RECORDING, Event, Fields, make
-from agent_pipes.core.filter import UNREADABLE, Events, filter_command, run_pipeline
+from agent_pipes.core.event import RECORDING, Event, make
+from agent_pipes.core.exit_status import ExitStatus
+from agent_pipes.core.filter import Events, filter_command, run_pipeline
+from agent_pipes.core.jsonl import Fields
 from agent_pipes.core.lazy_regex import pattern
 from agent_pipes.core.stderr import warn
 from agent_pipes.cost.estimate import HEARD, Said
@@ -116,7 +118,7 @@ def _summed_up(files: tuple[str, ...], meter: Meter) -> Events:
             if tally.unpriced:
                 notes.unpriced(name)
     yield from _ended(_bill(meter), hidden=os.isatty(1))
-    return UNREADABLE if bad else None
+    return ExitStatus.UNREADABLE if bad else None
 
 
 def _ended(bill: "Bill", hidden: bool) -> Iterator[Event]:

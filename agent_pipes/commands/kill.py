@@ -8,7 +8,8 @@ import click
 
 from agent_pipes.commands.alert import ends
 from agent_pipes.core.event import Event
-from agent_pipes.core.filter import BROKE_OFF, ENDED, Events, filter_command, worst
+from agent_pipes.core.exit_status import ExitStatus, worst
+from agent_pipes.core.filter import Events, filter_command
 from agent_pipes.core.options import DURATION, Option
 from agent_pipes.core.stderr import warn
 from agent_pipes.core.stream import Waiter
@@ -124,7 +125,7 @@ def kill(
         warn(
             f"the stream has ended and process {each.held.identity.pid if each.held else 0} has not: nothing watches it now"
         )
-    return worst((killer.status, BROKE_OFF if broke_off else ENDED))
+    return worst((killer.status, ExitStatus.BROKE_OFF if broke_off else ExitStatus.OK))
 
 
 def _given(pid: int | None) -> "Identity | None":

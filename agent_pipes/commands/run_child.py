@@ -9,7 +9,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from agent_pipes.core.filter import ENDED, KILLED, NOT_KILLED, VIOLATION, exit_status
+from agent_pipes.core.exit_status import ExitStatus
+from agent_pipes.core.filter import exit_status
 from agent_pipes.core.stderr import hold_back, say, warn
 from agent_pipes.core.stream import Waiter, die_of
 from agent_pipes.process.handle import become_subreaper, clear_death_signal
@@ -19,7 +20,7 @@ from agent_pipes.sessions.session_follower import UNWATCHED
 NOT_EXECUTABLE, NOT_FOUND = 126, 127
 """Exit statuses of env(1), timeout(1) and the shell for a command that could not be started."""
 
-BREAKERS = (KILLED, NOT_KILLED, VIOLATION)
+BREAKERS = (ExitStatus.KILLED, ExitStatus.NOT_KILLED, ExitStatus.VIOLATION)
 """What the breaker has to say that matters more than the command's own exit status."""
 
 
@@ -58,7 +59,7 @@ def run_command(command: tuple[str, ...], waiter: Waiter, watch: Callable[[Ident
     for number in early:
         divert(number)
     identity = identify(child.pid)
-    status = ENDED
+    status: int = ExitStatus.OK
     with terminal:
         if identity:
             # Whatever becomes of the watching, the command is waited for.

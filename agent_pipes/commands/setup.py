@@ -13,8 +13,8 @@ from typing import Any
 
 import click
 
-from agent_pipes.core.event import Fields
 from agent_pipes.core.filter import Command, version_option
+from agent_pipes.core.jsonl import Fields
 from agent_pipes.core.stderr import warn
 from agent_pipes.hooks.payload import AGENTS
 

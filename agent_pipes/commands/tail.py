@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from agent_pipes.agents import Session, Source
-from agent_pipes.core.event import objects, tick
-from agent_pipes.core.filter import ENDED, UNREADABLE, Events, filter_command
+from agent_pipes.core.event import tick
+from agent_pipes.core.exit_status import ExitStatus
+from agent_pipes.core.filter import Events, filter_command
+from agent_pipes.core.jsonl import objects
 from agent_pipes.core.options import DURATION, SIZE, written
 from agent_pipes.core.stderr import warn
 from agent_pipes.core.stream import Lines, Waiter
@@ -57,9 +59,9 @@ def read_pipe(waiter: Waiter, source: Source | None, options: dict[str, Any]) ->
     if reading is None and any(line.strip() for line in held):
         _unknown()
     if reading is None:
-        return ENDED
+        return ExitStatus.OK
     yield from reading.rest()
-    return UNREADABLE if reading.bad else ENDED
+    return ExitStatus.UNREADABLE if reading.bad else ExitStatus.OK
 
 
 def _format(lines: list[bytes]) -> Source | None:
@@ -200,7 +202,7 @@ def tail(
             yield from follow(reader, find, endless=False, given=given, how="given", wait=wait)
     finally:
         reader.follower.close()
-    return UNREADABLE if reader.bad else ENDED
+    return ExitStatus.UNREADABLE if reader.bad else ExitStatus.OK
 
 
 def _redirected() -> bool:

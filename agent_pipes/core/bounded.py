@@ -1,4 +1,4 @@
-"""What is remembered of a bounded number: a stream has no end."""
+"""A dict of bounded size: a stream has no end, and memory has."""
 
 from itertools import islice
 from typing import TypeVar
@@ -7,10 +7,41 @@ Key = TypeVar("Key")
 Value = TypeVar("Value")
 
 
+class BoundedDict(dict[Key, Value]):
+    """A dict that evicts its oldest entries when it holds more than `limit`.
+
+    Setting a key that is present keeps its age; `renew` makes it the newest. One entry in
+    sixty-four is evicted at a time: one by one, each eviction would skip the slots of all
+    entries that were evicted before it.
+    """
+
+    __slots__ = ("limit",)
+
+    def __init__(self, limit: int) -> None:
+        super().__init__()
+        self.limit = limit
+
+    def __setitem__(self, key: Key, value: Value) -> None:
+        super().__setitem__(key, value)
+        if len(self) > self.limit:
+            for oldest in list(islice(self, 1 + self.limit // 64)):
+                del self[oldest]
+
+    def renew(self, key: Key, value: Value) -> None:
+        """Set `key` to `value` as the newest entry."""
+        self.pop(key, None)
+        self[key] = value
+
+    def setdefault(self, key: Key, default: Value) -> Value:
+        """Return the value of `key`, which is set to `default` if it is absent."""
+        if key not in self:
+            self[key] = default
+        return self[key]
+
+
 def remember(memory: dict[Key, Value], key: Key, value: Value, most: int) -> None:
-    """Keep `value` under `key`; where there are more than `most`, the eighth that was first kept longest ago is forgotten."""
+    """Set `key`, and evict the oldest eighth of more than `most` entries; use BoundedDict."""
     memory[key] = value
     if len(memory) > most:
-        # Together: one by one, each would be searched for behind the places of all that were forgotten before it.
         for oldest in list(islice(memory, 1 + most // 8)):
             del memory[oldest]

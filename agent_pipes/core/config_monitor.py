@@ -6,7 +6,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from agent_pipes.core.event import Event
-from agent_pipes.core.filter import ENDED, Events, filter_command
+from agent_pipes.core.exit_status import ExitStatus
+from agent_pipes.core.filter import Events, filter_command
 from agent_pipes.core.stderr import warn
 
 
@@ -64,4 +65,4 @@ def kept(events: Iterable[Event], orders: Orders) -> Events:
         if event.type == "tick":
             orders.say_what_changed()
     orders.say_what_changed()
-    return ENDED
+    return ExitStatus.OK

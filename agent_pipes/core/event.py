@@ -1,17 +1,13 @@
 """The vocabulary of the stream: what an event says, and the events this suite adds. See agent-pipes(7)."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from operator import itemgetter
 from typing import Any, Literal, TypeVar
 
-import orjson
-
 from agent_pipes.core.digests import blake2b
+from agent_pipes.core.jsonl import Fields, dumps, parse_line
 
 Made = TypeVar("Made")
-
-Fields = dict[str, Any]
-"""An event as an object: `event_type`, `timestamp`, `event_id`, `session_id`, `parent_id`, `duration_ms`, `data`."""
 
 OURS = frozenset(
     {"process", "violation", "kill", "history_start", "history_end", "tick", "unbelieved"}
@@ -110,7 +106,7 @@ class Passed(Event):
 
     @property
     def time(self) -> float:  # type: ignore[override]
-        return Event(b"", plain(self.raw[self.raw.rfind(b"\n", 0, -1) + 1 :]) or {}).time
+        return Event(b"", parse_line(self.raw[self.raw.rfind(b"\n", 0, -1) + 1 :]) or {}).time
 
 
 def _text(value: object) -> str:
@@ -218,95 +214,3 @@ def violation(
 def digest(content: bytes) -> str:
     """A short name for `content`: equal content has the same, and other content practically never (96 bits)."""
     return blake2b(content, digest_size=12).hexdigest()
-
-
-def dumps(fields: Mapping[str, Any]) -> bytes:
-    """`fields` as JSON, whatever an agent has put into them."""
-    try:
-        return orjson.dumps(fields)
-    except (TypeError, ValueError, RecursionError):
-        # Lone surrogates, integers beyond 64 bits, nesting beyond 254: what agents write and orjson will not.
-        import json
-
-        try:
-            return json.dumps(fields, separators=(",", ":"), default=str).encode()
-        except RecursionError:
-            flat = {
-                key: value
-                if isinstance(value, (str, int, float))
-                else {"unreadable": "nested too deep"}
-                for key, value in fields.items()
-            }
-            return orjson.dumps(flat)
-
-
-def plain(line: bytes) -> Fields | None:
-    """The object on a line of plain JSON, as nearly every line is; None for any other: see `objects`."""
-    try:
-        fields = orjson.loads(line)
-    except ValueError:
-        return None
-    return fields if type(fields) is dict else None
-
-
-def records(line: bytes) -> Sequence[Fields]:
-    """All objects on one line, see `objects`."""
-    fields = plain(line)
-    return list(objects(line)) if fields is None else (fields,)
-
-
-def objects(line: bytes) -> Iterator[Fields]:
-    """The JSON objects on one line: one as a rule, two where an agent broke off and went on without a newline.
-
-    Forgives what real writers do: a byte-order mark, NULs before the object, lone surrogates, raw control
-    characters and invalid UTF-8 in strings. Raises ValueError, saying why, where the line holds anything else.
-    """
-    text = line.strip(b"\0\r\n\t \xef\xbb\xbf") if line[:1] != b"{" else line
-    try:
-        fields = orjson.loads(text)
-    except ValueError:
-        return _forgiving(text.decode(errors="replace"))
-    if type(fields) is not dict:
-        raise ValueError(f"expected an object, found {_kind(fields)}")
-    return iter((fields,))
-
-
-def _forgiving(text: str) -> Iterator[Fields]:
-    import json
-
-    decoder = json.JSONDecoder(
-        strict=False, parse_constant=lambda name: None, parse_int=_number, parse_float=_number
-    )
-    at = 0
-    while at < len(text):
-        try:
-            fields, at = decoder.raw_decode(text, at)
-        except RecursionError:
-            raise ValueError("nested too deep") from None
-        except json.JSONDecodeError as error:
-            raise ValueError(f"not JSON at column {error.pos + 1}: {error.msg}") from None
-        if not isinstance(fields, dict):
-            raise ValueError(f"expected an object, found {_kind(fields)}")
-        yield fields
-        while at < len(text) and text[at] in " \t\r\n\0":
-            at += 1
-
-
-def _number(text: str) -> int | float | None:
-    """A number as orjson has it: a float where it does not fit into 64 bits; None where it is beyond any."""
-    if len(text) < 19 and text.lstrip("-").isdigit():
-        return int(text)
-    number = float(text)
-    return number if -1e308 < number < 1e308 else None
-
-
-def _kind(value: object) -> str:
-    names = {
-        "list": "an array",
-        "str": "a string",
-        "int": "a number",
-        "float": "a number",
-        "bool": "a boolean",
-        "NoneType": "null",
-    }
-    return names.get(type(value).__name__, type(value).__name__)

@@ -21,15 +21,10 @@ import click
 
 from agent_pipes import __version__
 from agent_pipes.core.event import Event
+from agent_pipes.core.exit_status import ExitStatus, worst
 from agent_pipes.core.options import Option
 from agent_pipes.core.stderr import say, warn
 from agent_pipes.core.stream import Output, Reader, ReaderGone, Waiter, die_of
-
-ENDED, VIOLATION, UNREADABLE, BROKE_OFF, KILLED, NOT_KILLED = 0, 1, 2, 3, 124, 125
-"""The exit statuses of agent-pipes(7): end of input, -e and a violation, usage or bad input, the stream broke off
-while a breaker was armed, the breaker ended the agent, a kill was called for and did not happen."""
-
-_WEIGHT = (ENDED, UNREADABLE, VIOLATION, BROKE_OFF, KILLED, NOT_KILLED)
 
 Events = Generator[Event, None, int | None]
 
@@ -58,10 +53,10 @@ class Stage:
 
     def __init__(self, events: Events | Joint) -> None:
         self.events: Any = events
-        self.status = ENDED
+        self.status = ExitStatus.OK
 
     def __iter__(self) -> Iterator[Event]:
-        self.status = (yield from self.events) or ENDED
+        self.status = (yield from self.events) or ExitStatus.OK
 
     def joins(self, before: "Stage | None", shield: Shield | None) -> bool:
         """Whether the stage `before` does its work from now on, too."""
@@ -72,11 +67,6 @@ class Stage:
             return False
         before.events.join(self.events)
         return True
-
-
-def worst(statuses: Iterable[int]) -> int:
-    """Of several exit statuses the one that matters most to whoever reads one."""
-    return max(statuses, key=_WEIGHT.index, default=ENDED)
 
 
 class Command(click.Command):
@@ -96,17 +86,17 @@ def exit_status(run: Callable[[], object]) -> int:
     """What `run` comes to, in the exit statuses of this suite; an error is said to people first."""
     try:
         status = run()
-        return _flushed(status if type(status) is int else ENDED)
+        return _flushed(status if isinstance(status, int) else ExitStatus.OK)
     except click.exceptions.Exit as leave:
         return _flushed(leave.exit_code)
     except click.Abort:
-        return UNREADABLE
+        return ExitStatus.UNREADABLE
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
         warn(f"{error.format_message()}")
         if context is not None:
             say(f"Try '{context.command_path} --help'.")
-        return UNREADABLE
+        return ExitStatus.UNREADABLE
     except OSError as error:
         if error.errno not in FULL:
             return _crashed(error)
@@ -130,7 +120,7 @@ def _crashed(error: Exception) -> int:
         at = at.tb_next
     where = f" ({os.path.basename(at.tb_frame.f_code.co_filename)}:{at.tb_lineno})" if at else ""
     warn(f"internal error: {type(error).__name__}: {error}{where}; nothing is watched now")
-    return NOT_KILLED
+    return ExitStatus.NOT_KILLED
 
 
 def _flushed(status: int) -> int:
@@ -148,7 +138,7 @@ def _unwritable(error: OSError) -> int:
     warn(f"standard output: {error.strerror}")
     # What could not be written would be tried again, and reported again, at the interpreter's end.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    return UNREADABLE
+    return ExitStatus.UNREADABLE
 
 
 class Filter(Command):
@@ -278,12 +268,16 @@ def run_pipeline(
     except OSError as error:
         close(stream)
         warn(f"standard output: {error.strerror}")
-        return UNREADABLE
+        return ExitStatus.UNREADABLE
     if waiter.signal:
         die_of(waiter.signal)
-    bad = UNREADABLE if reader.bad else ENDED
+    bad = ExitStatus.UNREADABLE if reader.bad else ExitStatus.OK
     return worst(
-        [bad, VIOLATION if seen and exit_status else ENDED, *(stage.status for stage in stages)]
+        [
+            bad,
+            ExitStatus.VIOLATION if seen and exit_status else ExitStatus.OK,
+            *(stage.status for stage in stages),
+        ]
     )
 
 

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from io import BytesIO
 
-from agent_pipes.core.event import AS_WRITTEN, WRITTEN, Event, Fields, Passed, objects, plain, tick
+from agent_pipes.core.event import AS_WRITTEN, WRITTEN, Event, Passed, tick
+from agent_pipes.core.jsonl import Fields, objects, parse_line
 from agent_pipes.core.stderr import own_description, warn
 
 CHUNK = 1 << 18
@@ -331,7 +332,7 @@ class Reader:
 
     def _event(self, line: bytes) -> Event:
         self.number += 1
-        fields = plain(line) if len(line) <= MAX_LINE else None
+        fields = parse_line(line) if len(line) <= MAX_LINE else None
         event = Event(line, self._otherwise(line) if fields is None else fields)
         if event.time > self._latest:
             self._latest = event.time

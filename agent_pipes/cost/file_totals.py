@@ -12,7 +12,8 @@ from agent_pipes.agents import Source
 from agent_pipes.agents.claude import translate as claude_translate
 from agent_pipes.agents.claude import usage as claude_usage
 from agent_pipes.agents.fields import time_of
-from agent_pipes.core.event import RECORDING, Event, Fields, records
+from agent_pipes.core.event import RECORDING, Event
+from agent_pipes.core.jsonl import Fields, records
 from agent_pipes.core.lazy_regex import pattern
 from agent_pipes.core.stderr import warn
 from agent_pipes.cost.estimate import HEARD

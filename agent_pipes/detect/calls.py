@@ -5,7 +5,8 @@ from typing import Any
 
 import orjson
 
-from agent_pipes.core.event import Event, Fields
+from agent_pipes.core.event import Event
+from agent_pipes.core.jsonl import Fields
 from agent_pipes.detect import tool_kinds
 from agent_pipes.shell import line
 

@@ -4,7 +4,8 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 
 from agent_pipes.core.event import Event, violation
-from agent_pipes.core.filter import ENDED, Events, filter_command
+from agent_pipes.core.exit_status import ExitStatus
+from agent_pipes.core.filter import Events, filter_command
 from agent_pipes.core.stderr import warn
 from agent_pipes.detect.detector import SESSIONS
 
@@ -48,7 +49,7 @@ def strict(events: Iterable[Event], failures: Failures) -> Events:
             yield from _untold(event, told, failures.messages)
     if last:
         yield from _untold(last, told, failures.messages)
-    return ENDED
+    return ExitStatus.OK
 
 
 def _untold(trigger: Event, told: OrderedDict[str, int], messages: list[str]) -> Iterator[Event]:

@@ -10,7 +10,8 @@ import signal
 from collections.abc import Iterator
 
 from agent_pipes.agents.store.writer import Folder, Store
-from agent_pipes.core.event import Fields, digest, dumps, objects
+from agent_pipes.core.event import digest
+from agent_pipes.core.jsonl import Fields, dumps, objects
 from agent_pipes.hooks.payload import Payload
 from agent_pipes.hooks.state_files import LOCK, NOTES, PATIENCE
 

@@ -1,6 +1,7 @@
 """The event that a hook's payload comes to."""
 
-from agent_pipes.core.event import Fields, digest
+from agent_pipes.core.event import digest
+from agent_pipes.core.jsonl import Fields
 from agent_pipes.hooks.payload import AGENTS, Payload
 
 LONGEST = 64 << 10

@@ -9,7 +9,8 @@ import os
 import orjson
 
 from agent_pipes.agents.store.writer import Folder
-from agent_pipes.core.event import Fields, dumps, make
+from agent_pipes.core.event import make
+from agent_pipes.core.jsonl import Fields, dumps
 from agent_pipes.hooks.payload import Payload
 from agent_pipes.hooks.verdict import CONFIG, tripped
 

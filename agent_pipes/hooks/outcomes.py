@@ -11,7 +11,7 @@ import orjson
 
 from agent_pipes.agents import result
 from agent_pipes.agents.fields import string, text_of, within, written
-from agent_pipes.core.event import Fields, objects
+from agent_pipes.core.jsonl import Fields, objects
 from agent_pipes.hooks.payload import Payload
 
 HEAD = 4096

@@ -11,7 +11,8 @@ from typing import Any
 import orjson
 
 from agent_pipes.agents import stored_as
-from agent_pipes.core.event import YEAR_2000, YEAR_2100, Fields, digest, dumps
+from agent_pipes.core.event import YEAR_2000, YEAR_2100, digest
+from agent_pipes.core.jsonl import Fields, dumps
 
 AGENTS = {
     "claude": "claude-code",

@@ -9,7 +9,7 @@ import time
 
 from agent_pipes.agents.store.writer import META, Store, Unwritable, place
 from agent_pipes.core.digests import sha256
-from agent_pipes.core.event import Fields, dumps, objects
+from agent_pipes.core.jsonl import Fields, dumps, objects
 from agent_pipes.hooks.events import event_of
 from agent_pipes.hooks.payload import AGENTS, Payload, Unknown
 

@@ -11,7 +11,8 @@ from itertools import chain
 from typing import Any
 
 from agent_pipes.agents.store.writer import Folder
-from agent_pipes.core.event import Event, Fields, dumps, from_fields, make, objects
+from agent_pipes.core.event import Event, from_fields, make
+from agent_pipes.core.jsonl import Fields, dumps, objects
 from agent_pipes.hooks.state_files import LOCK, NOTES, PATIENCE
 
 JUDGED = ("retry", "loop", "cost")

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from agent_pipes.core.event import Event, make
-from agent_pipes.core.filter import ENDED, KILLED, NOT_KILLED, worst
+from agent_pipes.core.exit_status import ExitStatus, worst
 from agent_pipes.core.stderr import warn
 from agent_pipes.core.stream import Waiter
 from agent_pipes.process.handle import Held, Refused, reap_adopted
@@ -109,7 +109,7 @@ class Killer:
         self.sessions: dict[str, Guarded] = {}
         self.given: Guarded | None = None
         self.tripped: list[Guarded] = []
-        self.status = ENDED
+        self.status: int = ExitStatus.OK
         self.now = 0.0
         if pid:
             self.given = Guarded("")
@@ -220,7 +220,7 @@ class Killer:
         assert trigger is not None
         done = outcome in ENDED_IT
         if outcome != "dry_run":
-            self.status = worst((self.status, KILLED if done else NOT_KILLED))
+            self.status = worst((self.status, ExitStatus.KILLED if done else ExitStatus.NOT_KILLED))
         signal = signals.Signals(self.signal).name.removeprefix("SIG")
         why = f"{trigger.text('watcher')}: {trigger.text('message')}"[:300]
         process = f"process {pid}" if pid else f"session {trigger.session}"

@@ -9,7 +9,8 @@ from typing import Any
 
 import orjson
 
-from agent_pipes.core.event import Event, Fields
+from agent_pipes.core.event import Event
+from agent_pipes.core.jsonl import Fields
 from agent_pipes.core.lazy_regex import pattern
 from agent_pipes.scope import file_programs
 from agent_pipes.scope.access import ALL, FILES, KINDS, About, Access, Extent, Reach, Unjudged, Use

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from agent_pipes.agents import Session, Source, stored_as
-from agent_pipes.core.event import Fields, objects
+from agent_pipes.core.jsonl import Fields, objects
 
 if TYPE_CHECKING:
     from types import ModuleType

@@ -6,16 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent_pipes.agents import Session, Source
-from agent_pipes.core.event import (
-    KNOWN,
-    OURS,
-    RECORDING,
-    Event,
-    from_fields,
-    make,
-    objects,
-    records,
-)
+from agent_pipes.core.event import KNOWN, OURS, RECORDING, Event, from_fields, make
+from agent_pipes.core.jsonl import objects, records
 from agent_pipes.core.stderr import warn
 
 if TYPE_CHECKING:

@@ -17,8 +17,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 from agent_pipes.commands.alert import alert
 from agent_pipes.commands.cost import cost
 from agent_pipes.commands.status import status
-from agent_pipes.core.event import Event, objects
+from agent_pipes.core.event import Event
 from agent_pipes.core.filter import Filter
+from agent_pipes.core.jsonl import objects
 from agent_pipes.core.stream import Waiter
 from agent_pipes.cost import meter
 from agent_pipes.detect import results

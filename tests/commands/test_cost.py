@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent_pipes.commands.cost import cost
-from agent_pipes.core.event import Event, from_fields, objects
+from agent_pipes.core.event import Event, from_fields
+from agent_pipes.core.jsonl import objects
 from agent_pipes.cost.meter import ASSUMED, Meter
 from agent_pipes.cost.prices import DOLLAR
 from agent_pipes.sessions import discovery

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent_pipes.commands.cost import cost
-from agent_pipes.core.event import AS_WRITTEN, KNOWN, WRITTEN, Event, plain
+from agent_pipes.core.event import AS_WRITTEN, KNOWN, WRITTEN, Event
+from agent_pipes.core.jsonl import plain
 from agent_pipes.core.stream import Lines, Reader, Waiter
 from agent_pipes.detect.cost import detect_cost
 from agent_pipes.detect.duration import detect_duration

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from agent_pipes.core.event import Event, objects
+from agent_pipes.core.event import Event
+from agent_pipes.core.jsonl import objects
 from agent_pipes.cost import file_totals
 from agent_pipes.cost.meter import Meter
 from agent_pipes.cost.prices import DOLLAR

@@ -18,7 +18,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agent_pipes.agents import result
-from agent_pipes.core.event import from_fields, objects
+from agent_pipes.core.event import from_fields
+from agent_pipes.core.jsonl import objects
 from agent_pipes.detect.calls import call_of
 from agent_pipes.detect.loop.command import detect_loop
 from agent_pipes.detect.results import VOID, outcome

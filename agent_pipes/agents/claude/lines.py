@@ -3,7 +3,7 @@
 from typing import Any
 
 from agent_pipes.agents.fields import string, time_of
-from agent_pipes.core.event import Fields
+from agent_pipes.core.jsonl import Fields
 from agent_pipes.core.lazy_regex import pattern
 
 _CONVERSATION = frozenset({"user", "assistant", "system", "progress", "attachment"})

@@ -17,7 +17,7 @@ from agent_pipes.agents.claude.sessions import files, folders, process, sessions
 from agent_pipes.agents.claude.usage import Response, Responses, size_of
 from agent_pipes.agents.fields import string, text_of
 from agent_pipes.core.bounded import remember
-from agent_pipes.core.event import Fields
+from agent_pipes.core.jsonl import Fields
 from agent_pipes.core.lazy_regex import pattern
 
 __all__ = [

@@ -5,7 +5,7 @@ from collections.abc import Hashable, Iterator
 from typing import Any
 
 from agent_pipes.agents.fields import written
-from agent_pipes.core.event import Fields
+from agent_pipes.core.jsonl import Fields
 
 REMEMBERED = 2_000
 """Responses of a session that may still be corrected. A later copy of one forgotten comes out again, under its old id."""

@@ -21,7 +21,7 @@ from typing import Any, Self
 import orjson
 
 from agent_pipes import __version__
-from agent_pipes.core.event import Fields
+from agent_pipes.core.jsonl import Fields
 
 TIMEOUT = 5.0
 """Seconds that an interruption may take, from the first look at the socket to the last answer."""

@@ -14,7 +14,7 @@ from agent_pipes.agents.codex.lines import (
 )
 from agent_pipes.agents.codex.usage import NOTHING, counts
 from agent_pipes.agents.fields import string, text_of, within
-from agent_pipes.core.event import Fields
+from agent_pipes.core.jsonl import Fields
 
 KINDS = frozenset(
     {

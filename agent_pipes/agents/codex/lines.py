@@ -6,7 +6,8 @@ import orjson
 
 from agent_pipes.agents import result
 from agent_pipes.agents.fields import number, string, text_of, within
-from agent_pipes.core.event import YEAR_2000, YEAR_2100, Fields
+from agent_pipes.core.event import YEAR_2000, YEAR_2100
+from agent_pipes.core.jsonl import Fields
 
 
 def event(

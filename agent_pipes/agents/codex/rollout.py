@@ -10,7 +10,8 @@ from agent_pipes.agents.codex.sessions import Meta
 from agent_pipes.agents.codex.usage import Meter
 from agent_pipes.agents.fields import number, string, text_of, time_of, within
 from agent_pipes.core.bounded import remember
-from agent_pipes.core.event import Fields, digest
+from agent_pipes.core.event import digest
+from agent_pipes.core.jsonl import Fields
 
 REMEMBERED = 20_000
 """Calls of a thread that are known again, so that none comes out twice."""

@@ -14,7 +14,7 @@ from agent_pipes.agents.codex.control_socket import home, socket_path
 from agent_pipes.agents.fields import string, time_of, within
 from agent_pipes.agents.ttl_cache import Look, lately
 from agent_pipes.core.bounded import remember
-from agent_pipes.core.event import Fields, objects
+from agent_pipes.core.jsonl import Fields, objects
 from agent_pipes.core.lazy_regex import pattern
 from agent_pipes.process.table import Identity, command_line, holders, open_files
 

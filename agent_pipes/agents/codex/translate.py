@@ -14,7 +14,7 @@ from agent_pipes.agents.codex.sessions import (
     sessions,
 )
 from agent_pipes.agents.fields import time_of
-from agent_pipes.core.event import Fields
+from agent_pipes.core.jsonl import Fields
 from agent_pipes.core.lazy_regex import pattern
 
 __all__ = [

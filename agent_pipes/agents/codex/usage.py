@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from agent_pipes.core.event import Fields
+from agent_pipes.core.jsonl import Fields
 
 
 class Counts(NamedTuple):

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from agent_pipes.agents.fields import string, text_of
-from agent_pipes.core.event import Fields
+from agent_pipes.core.jsonl import Fields
 
 
 def recognises(record: Fields) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 from agent_pipes.agents import Session
 from agent_pipes.agents.fields import string, time_of
 from agent_pipes.core.bounded import remember
-from agent_pipes.core.event import Fields, objects
+from agent_pipes.core.jsonl import Fields, objects
 from agent_pipes.process.table import Identity, began, command_line, identify, user
 
 HEAD = 64 << 10

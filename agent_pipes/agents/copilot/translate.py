@@ -20,7 +20,7 @@ from agent_pipes.agents.copilot.lines import (
 from agent_pipes.agents.copilot.sessions import files, process, sessions, successor
 from agent_pipes.agents.fields import string, time_of
 from agent_pipes.core.bounded import remember
-from agent_pipes.core.event import Fields
+from agent_pipes.core.jsonl import Fields
 from agent_pipes.core.lazy_regex import pattern
 
 __all__ = [

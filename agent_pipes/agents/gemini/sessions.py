@@ -15,7 +15,7 @@ from agent_pipes.agents import Session
 from agent_pipes.agents.fields import string, time_of
 from agent_pipes.core.bounded import remember
 from agent_pipes.core.digests import sha256
-from agent_pipes.core.event import Fields
+from agent_pipes.core.jsonl import Fields
 from agent_pipes.core.lazy_regex import pattern
 from agent_pipes.process.table import (
     Identity,

@@ -6,7 +6,7 @@ from typing import Any
 from agent_pipes.agents import result
 from agent_pipes.agents.fields import string
 from agent_pipes.core.bounded import remember
-from agent_pipes.core.event import Fields
+from agent_pipes.core.jsonl import Fields
 from agent_pipes.core.lazy_regex import pattern
 
 STREAM = frozenset({"init", "message", "tool_use", "tool_result", "error", "result"})

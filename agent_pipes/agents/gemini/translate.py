@@ -14,7 +14,7 @@ from agent_pipes.agents.fields import string, text_of, time_of
 from agent_pipes.agents.gemini.sessions import files, folders, process, sessions, successor
 from agent_pipes.agents.gemini.stream_json import STREAM, Stream, count, is_stream
 from agent_pipes.core.bounded import remember
-from agent_pipes.core.event import Fields
+from agent_pipes.core.jsonl import Fields
 from agent_pipes.core.lazy_regex import pattern
 
 __all__ = [

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent_pipes.agents import Session
-from agent_pipes.core.event import Fields
+from agent_pipes.core.jsonl import Fields
 
 if TYPE_CHECKING:
     from agent_pipes.process.table import Identity

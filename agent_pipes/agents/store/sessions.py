@@ -15,7 +15,8 @@ from agent_pipes.agents.native import translate as native_translate
 from agent_pipes.agents.native.translate import PASSES, Translator, files
 from agent_pipes.agents.ttl_cache import lately
 from agent_pipes.core.bounded import remember
-from agent_pipes.core.event import OURS, Fields, objects
+from agent_pipes.core.event import OURS
+from agent_pipes.core.jsonl import Fields, objects
 from agent_pipes.core.lazy_regex import pattern
 
 if TYPE_CHECKING:

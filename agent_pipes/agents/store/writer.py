@@ -11,7 +11,7 @@ from errno import EIO, ENOSPC
 import orjson
 
 from agent_pipes.core.digests import sha256
-from agent_pipes.core.event import Fields, dumps
+from agent_pipes.core.jsonl import Fields, dumps
 
 PATIENCE = 5.0
 """Seconds that are waited for whoever writes in the store now."""

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent_pipes.agents.claude import translate as claude_translate
-from agent_pipes.core.event import from_fields, objects
+from agent_pipes.core.event import from_fields
+from agent_pipes.core.jsonl import objects
 from tests.helpers.support import FIXTURES, SHARED, shared_files
 
 HOME = FIXTURES / "claude"

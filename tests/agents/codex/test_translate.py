@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from agent_pipes.agents import Session
 from agent_pipes.agents.codex import translate as codex_translate
 from agent_pipes.agents.codex.lines import outcome
-from agent_pipes.core.event import from_fields, objects
+from agent_pipes.core.event import from_fields
+from agent_pipes.core.jsonl import objects
 from agent_pipes.process.table import identify
 from tests.helpers.support import FIXTURES, SHARED, until
 

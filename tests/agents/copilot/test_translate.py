@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from agent_pipes.agents import Session
 from agent_pipes.agents.copilot import sessions as copilot_sessions
 from agent_pipes.agents.copilot import translate as copilot_translate
-from agent_pipes.core.event import Event, objects
+from agent_pipes.core.event import Event
+from agent_pipes.core.jsonl import objects
 from agent_pipes.process.table import Identity, command_line, identify
 from agent_pipes.sessions import discovery
 from tests.helpers.support import FIXTURES, SHARED, shared_files, until

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from agent_pipes.agents import Session
 from agent_pipes.agents.gemini import sessions as gemini_sessions
 from agent_pipes.agents.gemini import translate as gemini_translate
-from agent_pipes.core.event import Event, objects
+from agent_pipes.core.event import Event
+from agent_pipes.core.jsonl import objects
 from agent_pipes.process.table import (
     Identity,
     command_line,

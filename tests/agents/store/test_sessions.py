@@ -16,7 +16,8 @@ from agent_pipes.agents import Session
 from agent_pipes.agents.claude import translate as claude_translate
 from agent_pipes.agents.native import translate as native_translate
 from agent_pipes.agents.store import sessions as store_sessions
-from agent_pipes.core.event import OURS, Event, objects
+from agent_pipes.core.event import OURS, Event
+from agent_pipes.core.jsonl import objects
 from agent_pipes.process.table import Identity, identify
 from tests.helpers.support import FIXTURES, SHARED, shared_files
 
