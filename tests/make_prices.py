@@ -17,7 +17,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from genai_prices import data, types
 
-from agent_pipes.cost.prices import BUILT_IN, spellings
+from agent_pipes.cost.model_names import spellings
+from agent_pipes.cost.price_table import BUILT_IN
 
 PROVIDERS = (
     "anthropic",

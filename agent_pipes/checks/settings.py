@@ -20,9 +20,10 @@ from agent_pipes.commands.watch import POLICY, preset_options
 from agent_pipes.core import config
 from agent_pipes.core.config_monitor import open_to_agent, open_to_all
 from agent_pipes.core.stderr import hold_back
-from agent_pipes.cost import file_totals
 from agent_pipes.cost.meter import Meter
-from agent_pipes.cost.prices import built_in
+from agent_pipes.cost.price_table import built_in
+from agent_pipes.cost.recorded import RecordedFile
+from agent_pipes.cost.report import Report
 from agent_pipes.detect.registry import DETECTORS
 from agent_pipes.hooks.payload import AGENTS
 from agent_pipes.scope import policy
@@ -275,20 +276,19 @@ def _models(paths: list[Path], found: Limits) -> tuple[set[str], set[str]]:
     prices, model, unpriced_as = (
         str(found.values.get(f"cost.{name}") or "") for name in ("prices", "model", "unpriced_as")
     )
-    meter = Meter(prices, model, unpriced_as, tally=True)
+    meter = Meter(prices, model, unpriced_as, by_model=True)
     hold_back(lambda: True)
     try:
         for path in paths:
             # One that cannot be read, or is in no known form, is not what is looked for here.
             with suppress(click.UsageError, OSError):
-                file_totals.count([path], meter)
+                for event in RecordedFile(path, recorded=False):
+                    meter.see(event)
     finally:
         hold_back(None)
     priced: set[str] = set()
     unpriced: set[str] = set()
-    for account in meter.accounts.values():
-        meter.rest(account)
-        for name, tally in account.books.models.items():
-            if tally.responses:
-                (unpriced if tally.unpriced else priced).add(name)
+    for _, models in Report(meter).sessions().values():
+        for name, totals in models.items():
+            (unpriced if totals.unpriced else priced).add(name)
     return priced - unpriced, unpriced

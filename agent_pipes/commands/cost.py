@@ -1,30 +1,32 @@
-"""trace-cost: what each response costs, and its session so far."""
+"""trace-cost: cost of each response, and of its session so far."""
 
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
-import orjson
 
-from agent_pipes.core.event import RECORDING, Event, make
+from agent_pipes.core.event import Event, make
 from agent_pipes.core.exit_status import ExitStatus
 from agent_pipes.core.filter import Events, filter_command, run_pipeline
 from agent_pipes.core.jsonl import Fields
-from agent_pipes.core.lazy_regex import pattern
 from agent_pipes.core.stderr import warn
-from agent_pipes.cost.estimate import HEARD, Said
-from agent_pipes.cost.meter import ASSUMED, GUESSED, Cost, Meter, know, may_record
+from agent_pipes.cost.estimate import EstimatedResponse
+from agent_pipes.cost.ledger import Cost
+from agent_pipes.cost.meter import DEFAULT_MODEL, ESTIMATE_ID_PREFIX, Meter
 from agent_pipes.cost.options import pricing_options
 from agent_pipes.cost.prices import DOLLAR
+from agent_pipes.cost.recorded import RecordedFile
+from agent_pipes.cost.report import Report
+from agent_pipes.cost.splice import spliced
 
-if TYPE_CHECKING:
-    from agent_pipes.cost.report import Bill
+MAX_NOTED_MODELS = 1000
+"""Models without a price that are reported; further ones are not."""
 
 
-@filter_command("trace-cost", sees=RECORDING | {"session_start", "session_end"})
+@filter_command("trace-cost")
 @click.argument("files", nargs=-1, metavar="[FILE]...")
 @pricing_options(flags=True)
 @click.option(
@@ -40,201 +42,135 @@ def cost(
     unpriced_as: str | None = None,
     recorded: bool = False,
     summary: bool = False,
-    known: dict[str, None] | None = None,
 ) -> Events:
     """Add to each llm_response what it costs, in US dollars, and what its session has cost so far.
 
     Usage is taken as it was recorded. Where none was, the cost is estimated from what was said, and marked so.
     With the names of sessions' own FILEs it reads no events, but sums up these.
     """
+    report = summary or bool(files)
+    meter = Meter(prices or "", model or "", unpriced_as or "", recorded, by_model=report)
     if files:
-        return _summed_up(
-            files, Meter(prices or "", model or "", unpriced_as or "", recorded, tally=True)
-        )
-    meter = Meter(prices or "", model or "", unpriced_as or "", recorded, tally=summary)
-    return _costed(
-        events,
-        meter,
-        _bill(meter) if summary else None,
-        {} if known is None else known,
-        hidden=summary and os.isatty(1),
-    )
+        return _report_files([Path(file) for file in files], meter)
+    return _with_costs(events, meter, Report(meter) if report else None)
 
 
-def _bill(meter: Meter) -> "Bill":
-    from agent_pipes.cost.report import Bill
+def _with_costs(events: Iterable[Event], meter: Meter, report: Report | None) -> Events:
+    """Yield the events with their costs, then the report.
 
-    return Bill(meter)
-
-
-def _costed(
-    events: Iterable[Event], meter: Meter, bill: "Bill | None", known: dict[str, None], hidden: bool
-) -> Events:
-    """`known`: the sessions that record their usage: what is said in them matters no more. `hidden`: people look at the
-    summary, not at the events: these go nowhere."""
-    accounts = meter.accounts
+    On a terminal a report replaces the events.
+    """
+    hidden = report is not None and os.isatty(1)
     notes = _Notes(meter)
     for event in events:
-        kind = event.type
-        if kind in RECORDING and may_record(event) and (found := meter.charge(event)):
-            know(known, event.session)
-            notes.say(found)
-            _write(event, found)
-        elif kind in HEARD:
-            account = accounts.get(event.session)
-            if account is None or account.guess:
-                for said, found in meter.guess(event):
-                    notes.guessed(event.session)
-                    notes.say(found)
-                    if kind == "llm_response":
-                        _write(event, found)
-                    elif not hidden:
-                        yield _guessed(event.session, said, found)
-        elif kind == "session_start":
-            meter.account(event.session).model = event.text("model")
+        for response, cost in meter.see(event):
+            notes.add(event.session, response, cost)
+            if response and event.type != "llm_response":
+                if not hidden:
+                    yield _estimated_event(event.session, response, cost)
+            else:
+                _add_cost(event, cost)
         if not hidden:
             yield event
-        if kind == "session_end":
-            known.pop(event.session, None)
-            if bill:
-                bill.close(event.session)
+        if event.type == "session_end":
+            if report:
+                report.close(event.session)
             else:
-                accounts.pop(event.session, None)
-    if bill:
-        yield from _ended(bill, hidden)
+                meter.accounts.pop(event.session, None)
+    if report:
+        yield from _report_events(report, hidden)
     return None
 
 
-def _summed_up(files: tuple[str, ...], meter: Meter) -> Events:
-    from agent_pipes.cost import file_totals
-
-    bad = file_totals.count(map(Path, files), meter)
+def _report_files(files: list[Path], meter: Meter) -> Events:
+    report = Report(meter)
     notes = _Notes(meter)
-    for session, account in meter.accounts.items():
-        meter.rest(account)
-        if account.recorded is None and account.guessed.models:
-            notes.guessed(session)
-        for name, tally in account.books.models.items():
-            if tally.unpriced:
-                notes.unpriced(name)
-    yield from _ended(_bill(meter), hidden=os.isatty(1))
-    return ExitStatus.UNREADABLE if bad else None
+    unreadable = False
+    for file in files:
+        reading = RecordedFile(file, recorded=meter.recorded)
+        for event in reading:
+            for response, cost in meter.see(event):
+                notes.add(event.session, response, cost)
+        unreadable |= reading.bad > 0
+    yield from _report_events(report, os.isatty(1))
+    return ExitStatus.UNREADABLE if unreadable else None
 
 
-def _ended(bill: "Bill", hidden: bool) -> Iterator[Event]:
-    if hidden:
-        yield Event(bill.text().encode(), {"event_type": "cost_summary"})
+def _report_events(report: Report, as_text: bool) -> Iterator[Event]:
+    if as_text:
+        yield Event(report.text().encode(), {"event_type": "cost_summary"})
     else:
-        yield from bill.summaries()
+        yield from report.events()
 
 
 class _Notes:
-    """Says, once each, what people must know of the sums."""
+    """Reports on stderr, once each, what a reader of the sums must know."""
 
     def __init__(self, meter: Meter) -> None:
         self.meter = meter
-        self.said: set[str] = set()
+        self.unpriced: set[str] = set()
+        self.assumed_model = False
 
-    def say(self, found: Cost) -> None:
-        if found.charge.unpriced:
-            self.unpriced(found.charge.model)
+    def add(self, session: str, response: EstimatedResponse | None, cost: Cost) -> None:
+        if response:
+            self._add_assumed_model(session)
+        if cost.charge.unpriced:
+            self._add_unpriced(cost.charge.model)
 
-    def unpriced(self, model: str) -> None:
-        if model in self.said or len(self.said) > 1000:
+    def _add_unpriced(self, model: str) -> None:
+        if model in self.unpriced or len(self.unpriced) >= MAX_NOTED_MODELS:
             return
-        self.said.add(model)
-        if model:
-            near = self.meter.table.near(model)
-            hint = f"; the nearest name known is {near}" if near else ""
-            warn(
-                f"no price is known for {model!r}: it counts as $0 (--prices FILE has one, --unpriced-as MODEL stands in){hint}"
-            )
-        else:
+        self.unpriced.add(model)
+        if not model:
             warn("a response names no model: it counts as $0 (--model NAME names it)")
-
-    def guessed(self, session: str) -> None:
-        if GUESSED in self.said or self.meter.names_model(session):
             return
-        self.said.add(GUESSED)
+        near = self.meter.table.nearest_name(model)
+        hint = f"; the nearest name known is {near}" if near else ""
         warn(
-            f"session {session} records no usage and names no model: its cost is guessed at the prices of {ASSUMED} (--model NAME names it)"
+            f"no price is known for {model!r}: it counts as $0 "
+            f"(--prices FILE has one, --unpriced-as MODEL stands in){hint}"
+        )
+
+    def _add_assumed_model(self, session: str) -> None:
+        if self.assumed_model or self.meter.names_model(session):
+            return
+        self.assumed_model = True
+        warn(
+            f"session {session} records no usage and names no model: its cost is guessed at the "
+            f"prices of {DEFAULT_MODEL} (--model NAME names it)"
         )
 
 
-def _write(event: Event, found: Cost) -> None:
+def _add_cost(event: Event, cost: Cost) -> None:
     """Put the cost into the event's data; the rest of its line stays as it is, byte for byte."""
-    data = event.data
-    cost = _fields(found)
-    event.data = {**data, "cost": cost}
-    try:
-        before = orjson.dumps(data)
-    except (TypeError, ValueError):
-        before = b""
-    if "cost" not in data and len(before) > 2 and event.raw.endswith(b',"data":' + before + b"}\n"):
-        event.raw = b'%b,"cost":%b}}\n' % (event.raw[:-3], orjson.dumps(cost))
-    else:
-        with suppress(RecursionError):
-            event.raw = _spliced(event.raw, data, cost)
+    data, fields = event.data, _fields(cost)
+    event.data = {**data, "cost": fields}
+    with suppress(RecursionError):
+        event.raw = spliced(event.raw, data, "cost", fields)
 
 
-def _spliced(raw: bytes, data: Fields, cost: Fields) -> bytes:
-    """The line with `cost` in its data, however it was written. A cost that stands there already is replaced."""
-    import json
-
-    text = raw.decode(errors="surrogateescape")
-    begin, end = _place(text)
-    if "cost" in data:
-        inside = json.dumps({**data, "cost": cost}, separators=(",", ":"))
-    else:
-        inside = (
-            f'{text[begin : end - 1]}{"," if data else ""}"cost":{orjson.dumps(cost).decode()}'
-            + "}"
-        )
-    return f"{text[:begin]}{inside}{text[end:]}".encode(errors="surrogateescape")
-
-
-_BETWEEN = pattern(r"[\s,:]*")
-
-
-def _place(text: str) -> tuple[int, int]:
-    """Where the value of the key `data` begins and ends in the object that `text` holds: of the last, if there are more."""
-    import json
-
-    decoder = json.JSONDecoder(strict=False, parse_int=str, parse_float=str)
-    at = text.index("{") + 1
-    found = (0, 0)
-    while text[at := _BETWEEN.match(text, at).end()] == '"':  # type: ignore[union-attr]
-        key, at = decoder.raw_decode(text, at)
-        begin = _BETWEEN.match(text, at).end()  # type: ignore[union-attr]
-        _, at = decoder.raw_decode(text, begin)
-        if key == "data":
-            found = begin, at
-    return found
-
-
-def _fields(found: Cost) -> dict[str, Any]:
-    """A cost as its event says it; see FIELDS in trace-cost(1)."""
-    charge = found.charge
+def _fields(cost: Cost) -> dict[str, Any]:
+    """Return the cost as an event has it; see FIELDS in trace-cost(1)."""
+    charge = cost.charge
     fields: dict[str, Any] = {
         "usd": charge.usd / DOLLAR,
-        "session_usd": found.session / DOLLAR,
+        "session_usd": cost.session / DOLLAR,
         "estimated": charge.estimated,
         "unpriced": charge.unpriced,
     }
-    if found.estimated:
-        fields["session_estimated_usd"] = found.estimated / DOLLAR
-    if found.counted_in:
-        fields["counted_in"] = found.counted_in
+    if cost.estimated:
+        fields["session_estimated_usd"] = cost.estimated / DOLLAR
+    if cost.counted_in:
+        fields["counted_in"] = cost.counted_in
     return fields
 
 
-def _guessed(session: str, said: Said, found: Cost) -> Event:
-    """The response that nobody recorded, as an event of its own."""
-    charge = found.charge
-    usage = charge.usage
+def _estimated_event(session: str, response: EstimatedResponse, cost: Cost) -> Event:
+    """Return an llm_response for a response that is not recorded."""
+    usage = cost.charge.usage
     data: Fields = {
-        "model": charge.model,
-        "response_id": f"{GUESSED}{session}:{said.agent}:{said.number}",
+        "model": cost.charge.model,
+        "response_id": f"{ESTIMATE_ID_PREFIX}{session}:{response.agent}:{response.number}",
         "usage": {
             "input_tokens": usage.prompt,
             "output_tokens": usage.output,
@@ -242,24 +178,24 @@ def _guessed(session: str, said: Said, found: Cost) -> Event:
             "cache_creation_input_tokens": usage.written,
         },
         "estimated": True,
-        "cost": _fields(found),
+        "cost": _fields(cost),
     }
-    if said.agent:
-        data["agent_id"] = said.agent
-    return make("llm_response", said.time, session, data, parent=said.trigger)
+    if response.agent:
+        data["agent_id"] = response.agent
+    return make("llm_response", response.time, session, data, parent=response.trigger)
 
 
-_from_stdin = cost.callback
+_run_filter = cost.callback
 
 
-def _start(exit_status: bool, **options: Any) -> Any:
-    """Run the command. Where it has files to read, it does not matter what standard input is."""
+def _run(exit_status: bool, **options: Any) -> Any:
+    """Run the command. With files to read, stdin may be anything, a terminal too."""
     if options["files"]:
         return run_pipeline([(cost, options)], exit_status=exit_status)
-    assert _from_stdin
-    return _from_stdin(exit_status=exit_status, **options)
+    assert _run_filter
+    return _run_filter(exit_status=exit_status, **options)
 
 
-cost.callback = _start
+cost.callback = _run
 
 main = cost.main

@@ -1,1 +1,1 @@
-"""From usage to dollars: what each response adds, what a session has cost, and how fast it goes. The prices are in `pricing`."""
+"""Cost of sessions: prices, the meter, the sum of one session, and the report."""

@@ -1,20 +1,21 @@
-"""What a session must have cost for which no usage was recorded: a guess from what was said in it.
+"""Estimate of a session's cost for sessions that record no usage, from the text that was exchanged.
 
-An agent sends the whole conversation again with every request, and most of it is read from the cache. So what counts
-is how often it asked, how long the conversation was by then, and that the part nobody sees (system prompt, tools) is
-the longest for a while. The figures were measured on recorded sessions that do hold their usage; see trace-cost(1).
+An agent sends the whole conversation again with every request, most of it read from the cache. The
+cost therefore depends on the number of requests, the length of the conversation at each, and the
+hidden part of the prompt (system prompt, tools). The figures were measured on recorded sessions
+that do have their usage; see trace-cost(1).
 """
 
-from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import orjson
 
+from agent_pipes.core.bounded import BoundedDict
 from agent_pipes.core.event import Event
 from agent_pipes.cost.prices import Usage
 
-HEARD = frozenset(
+ESTIMATE_INPUTS = frozenset(
     {
         "user_prompt",
         "assistant_response",
@@ -25,154 +26,161 @@ HEARD = frozenset(
         "llm_response",
     }
 )
-"""The types of events that a guess is made from."""
+"""Types of the events that an estimate is made from."""
 
-HELD = 3
-"""Responses that must have come without usage before the session is taken for one that has none: some agents record
-it only behind the results of what the response called for."""
+MIN_UNRECORDED_RESPONSES = 3
+"""Responses without usage after which a session is taken to record none.
 
-AGENTS = 256
-"""Subagents of one session that are kept apart."""
+Some agents record the usage of a response only after the results of the calls in it.
+"""
 
-CACHE_KEPT = 300.0
-"""Seconds for which a prompt stays in the cache."""
+MAX_CONVERSATIONS = 256
+"""Subagents of one session that are estimated apart."""
 
-COMPACTED_AT, COMPACTED_TO = 400_000, 40_000
-"""Characters at which a conversation is taken to have been summed up, and to what."""
+CACHE_LIFETIME_S = 300.0
+
+COMPACTION_CHARS, COMPACTED_CHARS = 400_000, 40_000
+"""Length at which a conversation is taken to have been compacted, and its length afterwards."""
+
+MAX_RESULT_BYTES = 10**9
+"""A `result_bytes` from here on is not believed."""
 
 
-class Makers(NamedTuple):
-    """Tokens of prompt that nobody sees; characters to a token of prompt, and of output (its reasoning is not seen)."""
+class TokenRatios(NamedTuple):
+    """Hidden tokens of a prompt, and characters per token of prompt and of visible output."""
 
     hidden: int
     prompt: float
     output: float
 
 
-ANTHROPIC = Makers(35_000, 2.5, 3.0)
-OTHERS = Makers(12_000, 3.0, 1.6)
+ANTHROPIC = TokenRatios(35_000, 2.5, 3.0)
+OTHERS = TokenRatios(12_000, 3.0, 1.6)
 
 
-class Said(NamedTuple):
-    """One request and its response, as far as they can be told from what was said.
+class EstimatedResponse(NamedTuple):
+    """One request and its response, as far as the events show them.
 
-    agent:   the subagent's id, "" for the main one.
-    number:  which of its responses it is, from 1.
-    time:    when the last of it was said, seconds since the epoch.
-    trigger: the id of the event that was the last of it.
-    before:  characters of the conversation that had been sent before; fresh: that were sent for the first time.
-    output:  characters of the response.
-    cached:  whether what had been sent before was still in the cache.
-    bare:    nothing hidden was sent with it: who recorded this calls the model himself.
+    agent:       the subagent's id, "" for the main agent.
+    number:      its place among this agent's responses, from 1.
+    time:        time of its last event, seconds since the epoch.
+    trigger:     id of its last event.
+    sent_before: characters of the conversation that an earlier request had sent.
+    sent_first:  characters of the conversation that this request sent first.
+    output:      characters of the response.
+    cached:      True if `sent_before` was still in the cache.
+    nothing_hidden: True if the caller records its own requests, which have no hidden prompt.
     """
 
     agent: str
     number: int
     time: float
     trigger: str
-    before: int
-    fresh: int
+    sent_before: int
+    sent_first: int
     output: int
     cached: bool
-    bare: bool
+    nothing_hidden: bool
 
     def usage(self, model: str) -> Usage:
-        """The tokens that this must have come to, for `model`."""
-        makers = ANTHROPIC if "claude" in model.lower() else OTHERS
-        hidden = 0 if self.bare else makers.hidden
-        before = hidden + round(self.before / makers.prompt)
-        prompt = before + round(self.fresh / makers.prompt)
+        """Return the estimated tokens for `model`."""
+        ratios = ANTHROPIC if "claude" in model.lower() else OTHERS
+        hidden = 0 if self.nothing_hidden else ratios.hidden
+        before = hidden + round(self.sent_before / ratios.prompt)
+        prompt = before + round(self.sent_first / ratios.prompt)
         read = before if self.cached else 0
-        return Usage(prompt, read, prompt - read, output=round(self.output / makers.output))
+        return Usage(prompt, read, prompt - read, output=round(self.output / ratios.output))
 
 
-class _Talk:
-    """What one agent has said and heard, in characters."""
-
-    __slots__ = ("before", "bare", "fresh", "latest", "number", "output", "sent", "time", "trigger")
+class _Conversation:
+    """Lengths, in characters, of what one agent has sent and received."""
 
     def __init__(self) -> None:
-        self.before = self.fresh = self.output = self.number = 0
-        self.bare = False
-        self.time = self.sent = 0.0
+        self.sent_before = self.sent_first = self.output = self.number = 0
+        self.nothing_hidden = False
+        self.time = self.last_request = 0.0
         self.trigger = ""
 
-    def answered(self, agent: str) -> Said:
-        """The response is complete: what it was, and the conversation goes on from there."""
+    def speak(self, event: Event, *keys: str) -> None:
+        """Add the event's text to the response."""
+        self.output += _length_of(event.data, *keys)
+        self.time, self.trigger = event.time, event.id
+
+    def complete(self, agent: str) -> EstimatedResponse:
+        """Return the response that is complete now; the conversation goes on from there."""
         self.number += 1
-        cached = self.number > 1 and self.time - self.sent <= CACHE_KEPT
-        said = Said(
+        cached = self.number > 1 and self.time - self.last_request <= CACHE_LIFETIME_S
+        response = EstimatedResponse(
             agent,
             self.number,
             self.time,
             self.trigger,
-            self.before,
-            self.fresh,
+            self.sent_before,
+            self.sent_first,
             self.output,
             cached,
-            self.bare,
+            self.nothing_hidden,
         )
-        self.before += self.fresh + self.output
-        if self.before > COMPACTED_AT:
-            self.before = COMPACTED_TO
-        self.fresh = self.output = 0
-        self.sent = self.time
-        return said
+        self.sent_before += self.sent_first + self.output
+        if self.sent_before > COMPACTION_CHARS:
+            self.sent_before = COMPACTED_CHARS
+        self.sent_first = self.output = 0
+        self.last_request = self.time
+        return response
 
 
-class Guess:
-    """The responses of one session, told from what stands around them."""
+class Estimator:
+    """Finds the responses of one session that records none."""
 
     def __init__(self) -> None:
-        self.talks: OrderedDict[str, _Talk] = OrderedDict()
-        self.held: list[Said] | None = []
+        self.conversations: BoundedDict[str, _Conversation] = BoundedDict(MAX_CONVERSATIONS)
+        self.held: list[EstimatedResponse] | None = []
 
-    def hear(self, event: Event) -> list[Said]:
-        """The responses that are known to be complete by `event`, which is of a type in HEARD."""
+    def see(self, event: Event) -> list[EstimatedResponse]:
+        """Return the responses that `event`, of a type in ESTIMATE_INPUTS, shows to be complete."""
         agent = event.agent
-        talk = self.talks.get(agent)
-        if talk is None:
-            talk = self.talks[agent] = _Talk()
-            if len(self.talks) > AGENTS:
-                self.talks.popitem(last=False)
-        kind = event.type
-        if kind == "tool_call" or kind == "assistant_response":
-            talk.output += _size(event.data, "arguments", "text", "tool_name")
-            talk.time, talk.trigger = event.time, event.id
+        conversation = self.conversations.get(agent)
+        if conversation is None:
+            conversation = self.conversations[agent] = _Conversation()
+        if event.type in ("tool_call", "assistant_response"):
+            conversation.speak(event, "arguments", "text", "tool_name")
             return []
-        if kind == "llm_response":
-            talk.bare = True
-            talk.output += _size(event.data, "text", "content", "content_preview")
-            talk.time, talk.trigger = event.time, event.id
+        if event.type == "llm_response":
+            conversation.nothing_hidden = True
+            conversation.speak(event, "text", "content", "content_preview")
             self.held = None
-            return [talk.answered(agent)]
-        complete = [talk.answered(agent)] if talk.output else []
-        if kind == "session_end":
-            return self._let_go(complete) + self.over()
-        talk.fresh += _size(event.data, "prompt", "result", "error", "content_preview", "message")
-        return self._let_go(complete)
+            return [conversation.complete(agent)]
+        complete = [conversation.complete(agent)] if conversation.output else []
+        if event.type == "session_end":
+            return self._release(complete) + self.finish()
+        conversation.sent_first += _length_of(
+            event.data, "prompt", "result", "error", "content_preview", "message"
+        )
+        return self._release(complete)
 
-    def _let_go(self, complete: list[Said]) -> list[Said]:
+    def _release(self, complete: list[EstimatedResponse]) -> list[EstimatedResponse]:
         if self.held is None:
             return complete
         self.held += complete
-        return self._freed() if len(self.held) >= HELD else []
+        return self._release_all() if len(self.held) >= MIN_UNRECORDED_RESPONSES else []
 
-    def _freed(self) -> list[Said]:
+    def _release_all(self) -> list[EstimatedResponse]:
         held, self.held = self.held or [], None
         return held
 
-    def over(self) -> list[Said]:
-        """The session is over: what was held back, and what the agents had begun to say."""
-        return self._freed() + [
-            talk.answered(agent) for agent, talk in self.talks.items() if talk.output
+    def finish(self) -> list[EstimatedResponse]:
+        """Return the responses that were held back or not complete when the session ended."""
+        return self._release_all() + [
+            conversation.complete(agent)
+            for agent, conversation in self.conversations.items()
+            if conversation.output
         ]
 
 
-def _size(data: Mapping[str, Any], *keys: str) -> int:
-    """Characters under `keys`; of a result, all of it, also where the event has only its head."""
+def _length_of(data: Mapping[str, Any], *keys: str) -> int:
+    """Return the characters under `keys`, or the size of the whole result where it was cut."""
     whole = data.get("result_bytes")
-    if type(whole) is int and 0 <= whole < 10**9:
+    if type(whole) is int and 0 <= whole < MAX_RESULT_BYTES:
         return whole
     return sum(_length(data[key]) for key in keys if key in data)
 

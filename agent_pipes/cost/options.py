@@ -1,4 +1,4 @@
-"""The options that say how costs are told: those of trace-cost and of trace-detect-cost."""
+"""Pricing options of trace-cost and trace-detect-cost."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,11 +9,12 @@ from agent_pipes.core.options import Option
 
 
 class PriceFile(click.ParamType):  # type: ignore[type-arg]
-    """A file of prices that can be read; its path."""
+    """Path of a price file, which is checked at the start."""
 
     name = "FILE"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the path; fails if the file is invalid."""
         from agent_pipes.cost.price_file import load
 
         if not isinstance(value, str) or not value:
@@ -23,7 +24,7 @@ class PriceFile(click.ParamType):  # type: ignore[type-arg]
 
 
 def pricing_options(flags: bool) -> Callable[[Any], Any]:
-    """The options that say how costs are told; with `flags` they stand in `agent-strace watch` and its config file too."""
+    """Declare the pricing options; `flags` adds them to `agent-strace watch` and its config."""
 
     def option(*names: str, **extra: Any) -> Callable[[Any], Any]:
         name = names[0].removeprefix("--")

@@ -1,4 +1,4 @@
-"""Reading a file of prices: our own form, whole or partial, or the one that LiteLLM publishes."""
+"""Price files: this suite's own form, whole or partial, or the one that LiteLLM publishes."""
 
 import math
 import re
@@ -16,6 +16,9 @@ from agent_pipes.cost.prices import KINDS, MODES
 
 Prices = dict[str, Any]
 
+MAX_SHOWN_CHARS = 60
+"""Characters of a wrong value that a message shows."""
+
 _RATES = (*KINDS, "web_search")
 _TOP = ("models", "defaults", "source", "date", "unit")
 _MODEL = (*_RATES, *MODES, "names", "above", "changes", "hours", "estimated")
@@ -24,7 +27,10 @@ _MODE = (*_RATES, "above", "factor", "estimated")
 
 @lru_cache(maxsize=8)
 def load(path: str) -> Prices:
-    """The table in the file at `path`. Raises click.UsageError, which says the file, the key and what was expected."""
+    """Return the price table in the file at `path`.
+
+    Raises click.UsageError, which names the file, the key and what was expected.
+    """
     try:
         content: object = orjson.loads(Path(path).read_bytes())
     except OSError as error:
@@ -43,16 +49,16 @@ def load(path: str) -> Prices:
 
 
 class _Checker:
-    """Says what is wrong in a file, and where."""
+    """Checks values, and reports file, key and what was expected."""
 
     def __init__(self, path: str) -> None:
         self.path = path
 
     def fail(self, key: str, expected: str, value: object) -> NoReturn:
         found = orjson.dumps(value, default=str).decode()
-        raise click.UsageError(
-            f"{self.path}: {key}: expected {expected}, found {found if len(found) <= 60 else found[:57] + '...'}"
-        )
+        if len(found) > MAX_SHOWN_CHARS:
+            found = found[: MAX_SHOWN_CHARS - 3] + "..."
+        raise click.UsageError(f"{self.path}: {key}: expected {expected}, found {found}")
 
     def mapping(self, key: str, value: object, known: tuple[str, ...] = ()) -> Mapping[str, Any]:
         if not isinstance(value, dict):
@@ -85,7 +91,7 @@ class _Checker:
                 self.fail(f"{key}.above", "a number of tokens as the key", start)
             self.rates(f"{key}.above.{start}", above, _RATES)
 
-    def way(self, key: str, value: object) -> None:
+    def mode(self, key: str, value: object) -> None:
         if isinstance(value, dict):
             self.rates(key, value, _MODE)
             value = value.get("factor", 1)
@@ -103,7 +109,7 @@ class _Checker:
             self.fail(f"{key}.names", "an array of names", names)
         for mode in MODES:
             if mode in model:
-                self.way(f"{key}.{mode}", model[mode])
+                self.mode(f"{key}.{mode}", model[mode])
         for change in self.array(f"{key}.changes", model.get("changes", [])):
             self.rates(f"{key}.changes", change, (*_RATES, "above", "from"))
             if not _is_date(change.get("from")):
@@ -140,8 +146,8 @@ def _checked(path: str, content: object) -> Prices:
     for name, model in models.items():
         check.model(f"models.{name}", model)
     for provider, modes in check.mapping("defaults", table.get("defaults", {})).items():
-        for mode, way in check.mapping(f"defaults.{provider}", modes, MODES).items():
-            check.way(f"defaults.{provider}.{mode}", way)
+        for mode, change in check.mapping(f"defaults.{provider}", modes, MODES).items():
+            check.mode(f"defaults.{provider}.{mode}", change)
     return dict(table)
 
 
@@ -153,14 +159,16 @@ _LITELLM = {
     "cache_creation_input_token_cost_above_1hr": "cache_write_1h",
 }
 _LITELLM_KEY = pattern(
-    rf"({'|'.join(sorted(_LITELLM, key=len, reverse=True))})(?:_above_(\d+)k_tokens)?(?:_(priority|flex|batches))?"
+    rf"({'|'.join(sorted(_LITELLM, key=len, reverse=True))})"
+    r"(?:_above_(\d+)k_tokens)?(?:_(priority|flex|batches))?"
 )
 
 
 def _from_litellm(path: str, content: Mapping[str, Any]) -> Prices:
-    """LiteLLM's model_prices_and_context_window.json: dollars a token, a key for each kind, threshold and tier of service.
+    """Return the prices of LiteLLM's model_prices_and_context_window.json.
 
-    It knows no dates. Of off-peak prices only the others are taken, and said to be an estimate.
+    It has dollars per token, a key for each kind, threshold and service tier, and no dates.
+    Off-peak prices are left out, which makes the price an estimate.
     """
     check = _Checker(path)
     models: Prices = {}

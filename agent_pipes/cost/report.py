@@ -1,107 +1,111 @@
-"""What sessions have come to: by session and by model, tokens of each kind, dollars, and what caching has saved."""
+"""Report of what sessions cost: tokens and dollars by session and model, and what caching saved."""
 
 from collections.abc import Iterator
 from typing import Any
 
 from agent_pipes.core.event import Event, make
 from agent_pipes.core.stderr import shown
-from agent_pipes.cost.meter import Account, Meter, Tally
+from agent_pipes.cost.ledger import ModelTotals, SessionAccount
+from agent_pipes.cost.meter import Meter
 from agent_pipes.cost.prices import DOLLAR
 
+SESSION_WIDTH, MODEL_WIDTH = 36, 40
+"""Columns to which a session's id and a model's name are cut."""
 
-class Bill:
-    """The sessions of a meter that keeps tallies, as they end."""
+
+class Report:
+    """Sums of the sessions of a meter that keeps totals by model."""
 
     def __init__(self, meter: Meter) -> None:
         self.meter = meter
-        self.closed: list[tuple[str, Account]] = []
+        self.closed: list[tuple[str, SessionAccount]] = []
 
     def close(self, session: str) -> None:
-        """The session has ended. One that is taken up again begins another sum; the summary holds both."""
+        """End the session's account. A resumed session gets another; the report adds them up."""
         account = self.meter.accounts.pop(session, None)
         if account:
             self.closed.append((session, account))
 
-    def sessions(self) -> dict[str, tuple[float, dict[str, Tally]]]:
-        """When each session last cost something, and its models' tallies, in the order in which the sessions came."""
+    def sessions(self) -> dict[str, tuple[float, dict[str, ModelTotals]]]:
+        """Return time of the latest cost and totals by model, by session in order of appearance."""
         for session in list(self.meter.accounts):
-            self.meter.rest(self.meter.accounts[session])
+            self.meter.finish(self.meter.accounts[session])
             self.close(session)
-        found: dict[str, tuple[float, dict[str, Tally]]] = {}
+        found: dict[str, tuple[float, dict[str, ModelTotals]]] = {}
         for session, account in self.closed:
             latest, models = found.setdefault(session, (0.0, {}))
-            for model, tally in account.books.models.items():
-                if tally.responses:
-                    models.setdefault(model, Tally()).merge(tally)
+            for model, totals in (account.ledger.models or {}).items():
+                if totals.responses:
+                    models.setdefault(model, ModelTotals()).merge(totals)
             found[session] = (max(latest, account.latest), models)
-        return {session: (latest, models) for session, (latest, models) in found.items() if models}
+        return {session: each for session, each in found.items() if each[1]}
 
-    def summaries(self) -> Iterator[Event]:
-        """A cost_summary for each session that has cost something."""
-        table = self.meter.table
+    def events(self) -> Iterator[Event]:
+        """Yield a cost_summary for each session with a response."""
         for session, (latest, models) in self.sessions().items():
             yield make(
                 "cost_summary",
                 latest,
                 session,
                 {
-                    **_sums(total(models)),
-                    "models": {name: _fields(tally) for name, tally in models.items()},
-                    "prices": table.source,
+                    **_sums(merged(models)),
+                    "models": {name: _fields(totals) for name, totals in models.items()},
+                    "prices": self.meter.table.source,
                 },
             )
 
     def text(self) -> str:
-        """The same for people: a row for each session and model, and the sums."""
+        """Return a table for a terminal: a row for each session and model, and the sums."""
         sessions = self.sessions()
         rows = [
-            (session, name, tally)
+            (session, name, totals)
             for session, (_, models) in sessions.items()
-            for name, tally in models.items()
+            for name, totals in models.items()
         ]
         if len(sessions) > 1:
-            by_model: dict[str, Tally] = {}
-            for _, name, tally in rows:
-                by_model.setdefault(name, Tally()).merge(tally)
+            by_model: dict[str, ModelTotals] = {}
+            for _, name, totals in rows:
+                by_model.setdefault(name, ModelTotals()).merge(totals)
             rows += [
-                ("all sessions", name, tally)
-                for name, tally in sorted(by_model.items(), key=lambda each: -each[1].usd)
+                ("all sessions", name, totals)
+                for name, totals in sorted(by_model.items(), key=lambda each: -each[1].usd)
             ]
-            rows.append(("all sessions", "", total(by_model)))
+            rows.append(("all sessions", "", merged(by_model)))
         return _table(rows, self.meter.table.source)
 
 
-def total(models: dict[str, Tally]) -> Tally:
-    found = Tally()
-    for tally in models.values():
-        found.merge(tally)
+def merged(models: dict[str, ModelTotals]) -> ModelTotals:
+    """Return the sum over the models."""
+    found = ModelTotals()
+    for totals in models.values():
+        found.merge(totals)
     return found
 
 
-def _sums(tally: Tally) -> dict[str, Any]:
+def _sums(totals: ModelTotals) -> dict[str, Any]:
     return {
-        "usd": tally.usd / DOLLAR,
-        "estimated_usd": tally.estimated / DOLLAR,
-        "saved_usd": tally.saved / DOLLAR,
-        "responses": tally.responses,
-        "unpriced_responses": tally.unpriced,
+        "usd": totals.usd / DOLLAR,
+        "estimated_usd": totals.estimated / DOLLAR,
+        "saved_usd": totals.saved / DOLLAR,
+        "responses": totals.responses,
+        "unpriced_responses": totals.unpriced,
     }
 
 
-def _fields(tally: Tally) -> dict[str, Any]:
+def _fields(totals: ModelTotals) -> dict[str, Any]:
     return {
-        **_sums(tally),
-        "input_tokens": tally.prompt,
-        "cache_read_input_tokens": tally.read,
-        "cache_creation_input_tokens": tally.written,
-        "cache_creation_1h_input_tokens": tally.written_1h,
-        "output_tokens": tally.output,
-        "reasoning_output_tokens": tally.reasoning,
-        "web_searches": tally.searches,
+        **_sums(totals),
+        "input_tokens": totals.prompt,
+        "cache_read_input_tokens": totals.read,
+        "cache_creation_input_tokens": totals.written,
+        "cache_creation_1h_input_tokens": totals.written_1h,
+        "output_tokens": totals.output,
+        "reasoning_output_tokens": totals.reasoning,
+        "web_searches": totals.searches,
     }
 
 
-HEAD = (
+HEADER = (
     "SESSION",
     "MODEL",
     "RESPONSES",
@@ -114,8 +118,8 @@ HEAD = (
 )
 
 
-def _table(rows: list[tuple[str, str, Tally]], source: str) -> str:
-    cells = [HEAD, *(_row(*row) for row in rows)]
+def _table(rows: list[tuple[str, str, ModelTotals]], source: str) -> str:
+    cells = [HEADER, *(_row(*row) for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = [
         "  ".join(
@@ -125,28 +129,28 @@ def _table(rows: list[tuple[str, str, Tally]], source: str) -> str:
         for row in cells
     ]
     notes = [f"Prices: {source}. SAVED is what the prompts would have cost more without caching."]
-    if any(tally.estimated for _, _, tally in rows):
+    if any(totals.estimated for _, _, totals in rows):
         notes.append("~ is, or holds, an estimate.")
-    if any(tally.unpriced for _, _, tally in rows):
+    if any(totals.unpriced for _, _, totals in rows):
         notes.append(
             "? holds responses of a model without a known price, which count as nothing here."
         )
     return "\n".join([*(line.rstrip() for line in lines), *notes, ""])
 
 
-def _row(session: str, model: str, tally: Tally) -> tuple[str, ...]:
+def _row(session: str, model: str, totals: ModelTotals) -> tuple[str, ...]:
     counts = (
-        tally.responses,
-        tally.prompt - tally.read - tally.written,
-        tally.read,
-        tally.written,
-        tally.output,
+        totals.responses,
+        totals.prompt - totals.read - totals.written,
+        totals.read,
+        totals.written,
+        totals.output,
     )
-    marks = ("~" if tally.estimated else "") + ("?" if tally.unpriced else "")
+    marks = ("~" if totals.estimated else "") + ("?" if totals.unpriced else "")
     return (
-        shown(session)[:36],
-        shown(model)[:40] or "-",
+        shown(session)[:SESSION_WIDTH],
+        shown(model)[:MODEL_WIDTH] or "-",
         *(f"{count:,}" for count in counts),
-        f"{marks}{tally.usd / DOLLAR:,.2f}",
-        f"{tally.saved / DOLLAR:,.2f}",
+        f"{marks}{totals.usd / DOLLAR:,.2f}",
+        f"{totals.saved / DOLLAR:,.2f}",
     )

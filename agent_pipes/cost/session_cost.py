@@ -1,47 +1,51 @@
-"""What one session has cost so far, as trace-cost has told it upstream, or as it is told here."""
+"""Cost of one session so far: as an upstream trace-cost added it, or computed here."""
 
 import math
 
 from agent_pipes.core.event import RECORDING, Event
-from agent_pipes.cost.estimate import HEARD, HELD
-from agent_pipes.cost.meter import ASSUMED, Cost, Meter, know, may_record
+from agent_pipes.cost.estimate import ESTIMATE_INPUTS, MIN_UNRECORDED_RESPONSES
+from agent_pipes.cost.ledger import Cost
+from agent_pipes.cost.meter import DEFAULT_MODEL, Meter
 from agent_pipes.cost.prices import DOLLAR
+from agent_pipes.cost.usage import may_have_usage
+
+MAX_COST_USD = 1e9
+"""An upstream cost from here on is not believed."""
+
+MAX_BLIND_SPOTS = 100
+
+NO_USAGE = "cannot see the cost: no usage is recorded, and --recorded estimates none"
 
 
-class Spending:
-    """One session's sum.
+class SessionCost:
+    """Sum of one session.
 
-    meter:     tells the cost where nobody has told it upstream.
-    believes:  whether a cost that stands in an event is believed.
-    total:     picodollars.
-    estimated: whether any of it is an estimate.
-    known:     the sessions of which the cost was told upstream, or the usage recorded: in them nothing is guessed any more.
-    unseen:    why the cost cannot be seen, or is a mere guess, and the id of the event that showed it; by the model it is about.
+    meter:       computes the cost if no upstream trace-cost has.
+    believes:    True if a cost in an event is believed.
+    total:       picodollars.
+    estimated:   True if a part of the total is an estimate.
+    blind_spots: by model, why the cost is unknown or assumed, and the event id that shows it.
     """
 
-    __slots__ = ("believes", "calls", "estimated", "known", "meter", "told", "total", "unseen")
-
-    def __init__(self, meter: Meter, believes: bool, known: dict[str, None]) -> None:
+    def __init__(self, meter: Meter, believes: bool) -> None:
         self.meter = meter
         self.believes = believes
-        self.known = known
-        self.told = False
-        self.calls = 0
+        self.believed = False
+        self.unrecorded_calls = 0
         self.total = 0
         self.estimated = False
-        self.unseen: dict[str, tuple[str, str]] = {}
+        self.blind_spots: dict[str, tuple[str, str]] = {}
 
     def see(self, event: Event) -> bool:
-        """Whether `event` had anything to do with costs."""
+        """Update the sum; False if the event has nothing to do with it."""
         kind = event.type
-        if kind in RECORDING and may_record(event):
-            if not self._believe(event) and not self.told:
-                self._reckon(event)
-        elif kind in HEARD:
-            if event.session not in self.known:
-                self._guess(event)
+        if kind in RECORDING and may_have_usage(event):
+            if not self._believe(event) and not self.believed:
+                self._compute(event)
+        elif kind in ESTIMATE_INPUTS:
+            if not self.believed:
+                self._estimate(event)
             if kind == "session_end":
-                self.known.pop(event.session, None)
                 self.meter.accounts.pop(event.session, None)
         elif kind == "session_start":
             self.meter.account(event.session).model = event.text("model")
@@ -57,55 +61,50 @@ class Spending:
         if (
             (type(total) is not float and type(total) is not int)
             or not math.isfinite(total)
-            or not 0 <= total < 1e9
+            or not 0 <= total < MAX_COST_USD
         ):
             return False
-        self.told = True
-        know(self.known, event.session)
+        self.believed = True
         self.total = round(total * DOLLAR)
         self.estimated = "session_estimated_usd" in cost
         if cost.get("unpriced") is True:
-            self._cannot_see(event.text("model"), event.id)
+            self._add_unpriced(event.text("model"), event.id)
         return True
 
-    def _reckon(self, event: Event) -> None:
-        if found := self.meter.charge(event):
-            know(self.known, event.session)
-            self._take(found, event.id)
-        elif event.type in HEARD:
-            self._guess(event)
+    def _compute(self, event: Event) -> None:
+        if cost := self.meter.charge(event):
+            self._take(cost, event.id)
+        elif event.type in ESTIMATE_INPUTS:
+            self._estimate(event)
 
-    def _guess(self, event: Event) -> None:
-        account = self.meter.account(event.session)
-        if not account.guess:
-            self.calls += (
-                event.type == "tool_call" and self.meter.recorded and account.recorded is None
-            )
-            if self.calls == HELD:
-                self.unseen.setdefault(
-                    "",
-                    (
-                        "cannot see the cost: no usage is recorded, and --recorded estimates none",
-                        event.id,
-                    ),
-                )
+    def _estimate(self, event: Event) -> None:
+        if self.meter.recorded:
+            self._count_unrecorded_call(event)
             return
-        for said, found in self.meter.guess(event):
-            self._take(found, said.trigger)
+        for response, cost in self.meter.estimate(event):
+            self._take(cost, response.trigger)
             if not self.meter.names_model(event.session):
-                why = f"no usage and no model are recorded: the cost is guessed at the prices of {ASSUMED}; name it with --model"
-                self.unseen.setdefault("", (why, said.trigger))
+                why = (
+                    "no usage and no model are recorded: the cost is guessed at the prices of "
+                    f"{DEFAULT_MODEL}; name it with --model"
+                )
+                self.blind_spots.setdefault("", (why, response.trigger))
 
-    def _take(self, found: Cost, id: str) -> None:
-        self.total = found.session
-        self.estimated = found.estimated > 0
-        if found.charge.unpriced:
-            self._cannot_see(found.charge.model, id)
+    def _count_unrecorded_call(self, event: Event) -> None:
+        if event.type == "tool_call" and self.meter.account(event.session).recorded is None:
+            self.unrecorded_calls += 1
+        if self.unrecorded_calls == MIN_UNRECORDED_RESPONSES:
+            self.blind_spots.setdefault("", (NO_USAGE, event.id))
 
-    def _cannot_see(self, model: str, id: str) -> None:
-        if model not in self.unseen and len(self.unseen) < 100:
-            why = f"no price is known for {model!r}" if model else "the responses name no model"
-            self.unseen[model] = (
-                f"cannot see the cost: {why}; give a stand-in with --unpriced-as, or a price with --prices",
-                id,
-            )
+    def _take(self, cost: Cost, event_id: str) -> None:
+        self.total = cost.session
+        self.estimated = cost.estimated > 0
+        if cost.charge.unpriced:
+            self._add_unpriced(cost.charge.model, event_id)
+
+    def _add_unpriced(self, model: str, event_id: str) -> None:
+        if model in self.blind_spots or len(self.blind_spots) >= MAX_BLIND_SPOTS:
+            return
+        why = f"no price is known for {model!r}" if model else "the responses name no model"
+        advice = "give a stand-in with --unpriced-as, or a price with --prices"
+        self.blind_spots[model] = (f"cannot see the cost: {why}; {advice}", event_id)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from agent_pipes.commands.cost import cost
 from agent_pipes.core.event import Event, from_fields
 from agent_pipes.core.jsonl import objects
-from agent_pipes.cost.meter import ASSUMED, Meter
+from agent_pipes.cost.meter import DEFAULT_MODEL, Meter
 from agent_pipes.cost.prices import DOLLAR
 from agent_pipes.sessions import discovery
 from tests.helpers.support import FIXTURES, SESSION, SHARED, START, Stream, events_of, run, start
@@ -501,9 +501,9 @@ def test_recorded_only_estimates_nothing():
 
 def test_a_session_that_names_no_model_is_estimated_at_one_and_it_is_said(capfd):
     found = [event.data for event in costed(talk(4, model=None)) if event.type == "llm_response"]
-    assert {data["model"] for data in found} == {ASSUMED} and found[-1]["cost"]["usd"] > 0
+    assert {data["model"] for data in found} == {DEFAULT_MODEL} and found[-1]["cost"]["usd"] > 0
     said = capfd.readouterr().err
-    assert said.count("\n") == 1 and ASSUMED in said and "--model" in said
+    assert said.count("\n") == 1 and DEFAULT_MODEL in said and "--model" in said
     named = [
         event.data["model"]
         for event in costed(talk(4, model=None), model="gpt-5.5")

@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent_pipes.cost import prices
+from agent_pipes.cost.model_names import normalize
 from agent_pipes.cost.price_file import load
-from agent_pipes.cost.prices import BUILT_IN, DOLLAR, Rates, Table, Usage, built_in
+from agent_pipes.cost.price_table import BUILT_IN, PriceTable, built_in
+from agent_pipes.cost.prices import DOLLAR, Rates, Usage
 from tests.helpers.support import SHARED
 
-TABLE = Table(built_in())
+TABLE = PriceTable(built_in())
 MILLION = 1_000_000
 
 AUGUST = 1_785_542_400.0  # 2026-08-01T00:00:00Z
@@ -24,7 +25,9 @@ NOVEMBER = 1_795_305_600.0  # 2026-11-22T00:00:00Z
 DAY = 86_400.0
 
 
-def usd(model: str, usage: Usage, at: float = NOVEMBER, *modes: str, table: Table = TABLE) -> float:
+def usd(
+    model: str, usage: Usage, at: float = NOVEMBER, *modes: str, table: PriceTable = TABLE
+) -> float:
     price = table.find(model, *modes)
     assert price, f"{model} has no price"
     return price.at(at, usage.prompt).cost(usage) / DOLLAR
@@ -41,7 +44,7 @@ def test_the_table_is_small_dated_and_loaded_in_a_moment():
     assert BUILT_IN.stat().st_size < 100_000
     table = built_in()
     assert "genai-prices" in table["source"] and table["date"] >= "2026-11-10"
-    best = min(_seconds(lambda: Table(built_in())) for _ in range(20))
+    best = min(_seconds(lambda: PriceTable(built_in())) for _ in range(20))
     assert best < 0.005
 
 
@@ -176,7 +179,7 @@ def test_prices_by_the_hour():
         1.32,
         0.66,
     ]
-    over_midnight = Table(
+    over_midnight = PriceTable(
         {
             "models": {
                 "m": {
@@ -283,7 +286,7 @@ PRICES = st.one_of(
 
 @given(PRICES)
 def test_a_price_is_rounded_from_its_decimals_as_they_are_written(price):
-    rates = Table({"models": {"a/b": {"input": price, "output": 0}}}).find("b").at(NOVEMBER, 1)
+    rates = PriceTable({"models": {"a/b": {"input": price, "output": 0}}}).find("b").at(NOVEMBER, 1)
     assert rates.input == round(Fraction(str(price)) * 10**6)
 
 
@@ -315,7 +318,7 @@ def test_a_file_of_ones_own_goes_over_the_table(file):
             }
         )
     )
-    table = Table(built_in(), own)
+    table = PriceTable(built_in(), own)
     assert (
         usd("claude-opus-4-8", Usage(MILLION), NOVEMBER, table=table)
         == usd("us.anthropic.claude-opus-4-8", Usage(MILLION), NOVEMBER, table=table) / 1.1
@@ -348,7 +351,7 @@ LITELLM = {
 
 
 def test_a_file_in_litellms_form(file):
-    table = Table(built_in(), load(file(LITELLM)))
+    table = PriceTable(built_in(), load(file(LITELLM)))
     usage = Usage(
         prompt=4 * MILLION,
         read=MILLION,
@@ -446,8 +449,8 @@ def test_the_table_agrees_with_litellm():
 
 
 def test_a_name_with_a_slip_is_recognised_as_one():
-    assert TABLE.near("claude-opus-4.88") == "claude-opus-4-8"
-    assert TABLE.near("nothing like it at all") == ""
+    assert TABLE.nearest_name("claude-opus-4.88") == "claude-opus-4-8"
+    assert TABLE.nearest_name("nothing like it at all") == ""
 
 
 def test_no_model_has_two_prices_under_one_spelling():
@@ -455,5 +458,5 @@ def test_no_model_has_two_prices_under_one_spelling():
     for key, model in built_in()["models"].items():
         provider = key.partition("/")[0]
         for name in model["names"]:
-            spelled = f"{provider}/{prices._plain(name)}"
+            spelled = f"{provider}/{normalize(name)}"
             assert seen.setdefault(spelled, (key, model))[0] == key

@@ -1,0 +1,134 @@
+"""Sums of what responses cost: by session, and by model within it."""
+
+from dataclasses import astuple, dataclass, fields
+from typing import NamedTuple
+
+from agent_pipes.core.bounded import BoundedDict
+from agent_pipes.cost.estimate import Estimator
+from agent_pipes.cost.prices import Usage
+
+MAX_OPEN_REQUESTS = 256
+"""Requests of one session that wait for their response."""
+
+
+class Charge(NamedTuple):
+    """Cost of one response. `usd` and `saved` are picodollars.
+
+    saved: what caching saved, 0 if the meter keeps no totals by model.
+    """
+
+    usd: int
+    estimated: bool
+    unpriced: bool
+    model: str
+    usage: Usage
+    saved: int
+
+
+NO_CHARGE = Charge(0, False, False, "", Usage(), 0)
+
+
+class Cost(NamedTuple):
+    """Cost of one response, and its session's sum with it, in picodollars.
+
+    session:    the sum.
+    estimated:  the part of the sum that is an estimate.
+    counted_in: the session that this response was copied from by a fork and counted in, or "".
+    """
+
+    charge: Charge
+    session: int
+    estimated: int
+    counted_in: str = ""
+
+
+@dataclass(slots=True)
+class ModelTotals:
+    """Responses and tokens of one model in a session. `usd`, `saved`, `estimated`: picodollars."""
+
+    responses: int = 0
+    usd: int = 0
+    saved: int = 0
+    estimated: int = 0
+    unpriced: int = 0
+    prompt: int = 0
+    read: int = 0
+    written: int = 0
+    written_1h: int = 0
+    output: int = 0
+    reasoning: int = 0
+    searches: int = 0
+
+    def add(self, charge: Charge, sign: int = 1) -> None:
+        """Add the charge, or subtract it if `sign` is -1."""
+        usage = charge.usage
+        self.responses += sign
+        self.usd += sign * charge.usd
+        self.saved += sign * charge.saved
+        self.prompt += sign * usage.prompt
+        self.read += sign * usage.read
+        self.written += sign * usage.written
+        self.written_1h += sign * usage.written_1h
+        self.output += sign * usage.output
+        self.reasoning += sign * usage.reasoning
+        self.searches += sign * usage.searches
+        if charge.estimated:
+            self.estimated += sign * charge.usd
+        if charge.unpriced:
+            self.unpriced += sign
+
+    def merge(self, other: "ModelTotals") -> None:
+        """Add the other's sums to this one's."""
+        for each, value in zip(fields(self), astuple(other), strict=True):
+            setattr(self, each.name, getattr(self, each.name) + value)
+
+
+class Ledger:
+    """Sums of one session in picodollars, and by model if `by_model` is set."""
+
+    def __init__(self, by_model: bool) -> None:
+        self.total = 0
+        self.estimated = 0
+        self.models: dict[str, ModelTotals] | None = {} if by_model else None
+
+    def replace(self, old: Charge, new: Charge) -> None:
+        """Count `new` instead of `old`."""
+        self.total += new.usd - old.usd
+        self.estimated += new.usd * new.estimated - old.usd * old.estimated
+        if self.models is not None:
+            self.models.setdefault(new.model, ModelTotals()).add(new)
+            if old is not NO_CHARGE:
+                self.models.setdefault(old.model, ModelTotals()).add(old, -1)
+
+
+class SessionAccount:
+    """One session.
+
+    recorded:  ledger of the recorded usage; None until there is any, after which `estimated` no
+               longer counts.
+    estimator: estimates the responses; None once usage is recorded, and if nothing is estimated.
+    model:     the model that the session, or its latest request, named.
+    latest:    time of its latest cost, seconds since the epoch.
+    requests:  prompt tokens of the requests that have no response yet.
+    """
+
+    def __init__(self, *, estimates: bool, by_model: bool) -> None:
+        self.by_model = by_model
+        self.recorded: Ledger | None = None
+        self.estimated = Ledger(by_model)
+        self.estimator = Estimator() if estimates else None
+        self.model = ""
+        self.latest = 0.0
+        self.requests: BoundedDict[str, int] = BoundedDict(MAX_OPEN_REQUESTS)
+
+    @property
+    def ledger(self) -> Ledger:
+        """The ledger that counts."""
+        return self.recorded or self.estimated
+
+    def ledger_for(self, *, estimate: bool) -> Ledger:
+        """Return the ledger for a response; the first that is recorded ends the estimate."""
+        self.estimator = None
+        if self.recorded is None and not estimate:
+            self.recorded = Ledger(self.by_model)
+        return self.ledger
