@@ -23,10 +23,10 @@ from hypothesis import strategies as st
 
 from agent_pipes.commands.watch import preset_options
 from agent_pipes.core import config
+from agent_pipes.core.display import escape, format_duration
 from agent_pipes.core.event import Event
 from agent_pipes.core.jsonl import dumps, objects
-from agent_pipes.core.options import COUNT, DOLLARS, DURATION, SIZE, written
-from agent_pipes.core.stderr import shown
+from agent_pipes.core.options import COUNT, DOLLARS, DURATION, SIZE
 from agent_pipes.detect.registry import DETECTORS
 from agent_pipes.scope import policy
 from agent_pipes.scope.globs import CommandPatterns, HostPatterns, PathPatterns, place
@@ -176,7 +176,7 @@ def limits(value: Any) -> None:
             if kind is DURATION and number:
                 assert (
                     abs(
-                        float(DURATION.convert(written(round(number)) or "0", None, None))
+                        float(DURATION.convert(format_duration(round(number)) or "0", None, None))
                         - round(number)
                     )
                     <= 1
@@ -188,7 +188,7 @@ def shell(text: str) -> None:
     normalised(text)
     for command in parse(text):
         str(command)
-    assert all(char.isprintable() or char in "\u200d\ufe0f" for char in shown(text))
+    assert all(char.isprintable() or char in "\u200d\ufe0f" for char in escape(text))
 
 
 PLACE = Path(tempfile.mkdtemp()) / "file.json"

@@ -1,1 +1,1 @@
-"""Telling people of violations elsewhere than here: what waits to be told, what goes out now, and in which service's words."""
+"""Alerts: their lines, the alert file, and delivery to a webhook or a program."""

@@ -1,197 +1,206 @@
-"""What waits to be told, and what of it goes out now. Nothing here looks at a clock: the time is the caller's."""
+"""Order and grouping of alerts before delivery. No function here reads a clock: the caller passes the time."""
 
 import math
 from collections import Counter, deque
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import Protocol
 
+from agent_pipes.core.display import format_duration, truncate
 from agent_pipes.core.event import Event
-from agent_pipes.core.options import written
 
-QUEUE = 100
-"""Alerts that wait for delivery one by one; of more, the oldest warnings go first, and how many is said."""
+MAX_QUEUED = 100
+"""Alerts that wait for delivery one by one; beyond it warnings are dropped first, and counted."""
 
-LINES = 5
-"""Alerts of which a joined message shows the line; of all the others it says how many there were, and whose."""
+MAX_BATCH_LINES = 5
+"""Alerts whose line is in a message of several; the others are counted."""
 
-LONGEST, LONGEST_OF_MANY = 1000, 200
-"""Characters of a line that are told, of one alert and in a joined message."""
+MAX_LINE_CHARS = 1000
+MAX_BATCH_LINE_CHARS = 200
+"""Characters of a line, of a single alert and in a message of several."""
 
-NAMED = 20
-"""Watchers that a joined message counts by name."""
-
+MAX_COUNTED_NAMES = 20
+MAX_NAME_CHARS = 40
 OTHERS = "others"
 
-WARNING, CRITICAL, ENDED, NOT_ENDED = range(4)
-"""How bad it is: a warning; a limit that was passed; what became of the agent then; that it could not be ended."""
+HARMLESS_OUTCOMES = frozenset({"terminated", "killed", "interrupted", "not_running"})
+"""Outcomes of a `kill` after which the agent does no more harm."""
 
-DONE = frozenset({"terminated", "killed", "interrupted", "not_running"})
-"""The outcomes of a `kill` after which the agent does no more harm."""
+
+class AlertRank(IntEnum):
+    """Severity: a warning, a limit passed, a kill that succeeded, a kill that failed."""
+
+    WARNING = 0
+    CRITICAL = 1
+    KILLED = 2
+    NOT_KILLED = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Alert:
-    """One `violation` or `kill`, and the line that people read of it, with nothing in it that would be obeyed."""
+class AlertMessage:
+    """A `violation` or `kill`, and its escaped line."""
 
     event: Event
     text: str
 
     @property
-    def rank(self) -> int:
+    def rank(self) -> AlertRank:
+        """Severity of the event."""
         if self.event.type == "kill":
-            return ENDED if self.event.text("outcome") in DONE | {"dry_run"} else NOT_ENDED
-        return WARNING if self.event.data.get("level") == "warning" else CRITICAL
+            done = self.event.text("outcome") in HARMLESS_OUTCOMES | {"dry_run"}
+            return AlertRank.KILLED if done else AlertRank.NOT_KILLED
+        warning = self.event.data.get("level") == "warning"
+        return AlertRank.WARNING if warning else AlertRank.CRITICAL
 
     @property
     def name(self) -> str:
-        """What it is counted under: the watcher, or `kill`."""
-        return (
-            self.event.type
-            if self.event.type == "kill"
-            else self.event.text("watcher")[:40] or "unknown"
-        )
+        """Name that the alert is counted under: the watcher's, or `kill`."""
+        if self.event.type == "kill":
+            return "kill"
+        return self.event.text("watcher")[:MAX_NAME_CHARS] or "unknown"
 
 
 @dataclass(slots=True)
 class Batch:
-    """What goes out as one message: a single alert, or a burst.
+    """The alerts of one message: one, or several that came within an interval.
 
-    alerts: the first of them, LINES at most.
-    counts: how many there are of each watcher.
-    within: the seconds that the burst was gathered for; 0 for a single alert.
+    alerts:   the first of them, MAX_BATCH_LINES at most.
+    counts:   number of alerts by name.
+    within_s: length of the interval in seconds; 0 for a single alert.
+    worst:    highest rank.
     """
 
-    alerts: list[Alert] = field(default_factory=list)
+    alerts: list[AlertMessage] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
-    within: float = 0.0
-    worst: int = WARNING
+    within_s: float = 0.0
+    worst: AlertRank = AlertRank.WARNING
 
-    def add(self, alert: Alert) -> None:
-        if len(self.alerts) < LINES:
+    def add(self, alert: AlertMessage) -> None:
+        """Add an alert; only the first ones' lines are kept."""
+        if len(self.alerts) < MAX_BATCH_LINES:
             self.alerts.append(alert)
-        self.counts[
-            alert.name if alert.name in self.counts or len(self.counts) < NAMED else OTHERS
-        ] += 1
+        counted = alert.name in self.counts or len(self.counts) < MAX_COUNTED_NAMES
+        self.counts[alert.name if counted else OTHERS] += 1
         self.worst = max(self.worst, alert.rank)
 
     @property
     def count(self) -> int:
+        """Number of alerts."""
         return sum(self.counts.values())
 
     @property
     def lines(self) -> list[str]:
-        """What people read: the alert's line; of a burst how many of what, and the first ones' lines."""
+        """Lines of the message: the alert's own; of several the counts by name, and the first alerts' lines."""
         if self.count == 1:
-            return [cut(self.alerts[0].text, LONGEST)]
+            return [truncate(self.alerts[0].text, MAX_LINE_CHARS)]
         each = ", ".join(f"{name} {number}" for name, number in self.counts.most_common())
         rest = self.count - len(self.alerts)
-        head = f"{self.count} more in {written(self.within)}: {each}"
         return [
-            head,
-            *(cut(alert.text, LONGEST_OF_MANY) for alert in self.alerts),
+            f"{self.count} more in {format_duration(self.within_s)}: {each}",
+            *(truncate(alert.text, MAX_BATCH_LINE_CHARS) for alert in self.alerts),
             *([f"… and {rest} more"] if rest else []),
         ]
 
 
-def cut(text: str, limit: int) -> str:
-    """The text, with its end left out where it is longer than `limit` characters."""
-    return text if len(text) <= limit else text[: limit - 1] + "…"
-
-
-def alone(alert: Alert) -> Batch:
+def single(alert: AlertMessage) -> Batch:
+    """Return a batch of one alert."""
     batch = Batch()
     batch.add(alert)
     return batch
 
 
-class Waiting(Protocol):
-    """Alerts on their way out. `now` is seconds on any clock that only goes forward."""
+class Batching(Protocol):
+    """Alerts that wait for delivery. `now` is seconds of a monotonic clock.
 
-    dropped: int
-    """How many went without being told: there was no room for them."""
-
-    def put(self, alert: Alert, now: float) -> None:
-        """Have it wait. Never more than a bounded number of alerts are held."""
-
-    def take(self, now: float, closing: bool) -> Batch | None:
-        """What goes out now, None where nothing does; when `closing`, everything that waits does."""
-
-    def due(self, now: float) -> float | None:
-        """Seconds until something goes out by itself, None where nothing waits."""
-
-    def __len__(self) -> int:
-        """The alerts that wait."""
-
-
-class OneByOne:
-    """Each alert is a message of its own, and goes out as soon as it can."""
-
-    def __init__(self) -> None:
-        self.waiting: deque[Alert] = deque()
-        self.dropped = 0
-
-    def put(self, alert: Alert, now: float) -> None:
-        if len(self.waiting) >= QUEUE:
-            self.dropped += 1
-            if not self._make_room(alert):
-                return
-        self.waiting.append(alert)
-
-    def _make_room(self, alert: Alert) -> bool:
-        """The first alert of a burst says most: warnings go before it, and what comes last before what came first."""
-        warning = next((one for one in self.waiting if one.rank == WARNING), None)
-        if alert.rank == WARNING or warning is None:
-            return False
-        self.waiting.remove(warning)
-        return True
-
-    def take(self, now: float, closing: bool) -> Batch | None:
-        return alone(self.waiting.popleft()) if self.waiting else None
-
-    def due(self, now: float) -> float | None:
-        return 0.0 if self.waiting else None
-
-    def __len__(self) -> int:
-        return len(self.waiting)
-
-
-class Joined:
-    """Bursts become one message: the first alert goes out at once, and what follows within `every` seconds goes together.
-
-    What is worse than anything told in that time does not wait: a violation after warnings, what became of the agent
-    after that, and that it could not be ended after anything. So there are five messages in `every` seconds at most,
-    and none is dropped: of what there is no room for, the number is told.
+    dropped: number of alerts dropped for want of room.
     """
 
-    def __init__(self, every: float) -> None:
-        self.every = every
-        self.ready: deque[Batch] = deque()
-        self.gathered = Batch(within=every)
-        self.until = -math.inf
-        self.worst = WARNING
+    dropped: int
+
+    def put(self, alert: AlertMessage, now: float) -> None:
+        """Queue an alert. The number of queued alerts is bounded."""
+
+    def take(self, now: float, closing: bool) -> Batch | None:
+        """Return the next message that is due, None if there is none; all are due if `closing`."""
+
+    def due(self, now: float) -> float | None:
+        """Return the seconds until a message is due, None if nothing is queued."""
+
+    def __len__(self) -> int:
+        """Return the number of queued alerts."""
+
+
+class Immediate:
+    """Batching of one message per alert, due at once."""
+
+    def __init__(self) -> None:
+        self.queue: deque[AlertMessage] = deque()
         self.dropped = 0
 
-    def put(self, alert: Alert, now: float) -> None:
+    def put(self, alert: AlertMessage, now: float) -> None:
+        """Queue an alert; of a full queue a warning is dropped, else the new alert.
+
+        The first alerts of a burst tell most, so later ones are dropped before earlier ones.
+        """
+        if len(self.queue) >= MAX_QUEUED:
+            self.dropped += 1
+            warning = next((one for one in self.queue if one.rank == AlertRank.WARNING), None)
+            if alert.rank == AlertRank.WARNING or warning is None:
+                return
+            self.queue.remove(warning)
+        self.queue.append(alert)
+
+    def take(self, now: float, closing: bool) -> Batch | None:
+        """Return the oldest alert."""
+        return single(self.queue.popleft()) if self.queue else None
+
+    def due(self, now: float) -> float | None:
+        """Return 0 if an alert is queued."""
+        return 0.0 if self.queue else None
+
+    def __len__(self) -> int:
+        return len(self.queue)
+
+
+class Coalesced:
+    """Batching of bursts: the first alert is due at once, those of the next `every` seconds together.
+
+    An alert of a higher rank than any in that time is due at once. There are four ranks, so at most five messages are
+    sent in `every` seconds; no alert is dropped, those without room for their line are counted.
+    """
+
+    def __init__(self, every_s: float) -> None:
+        self.every_s = every_s
+        self.ready: deque[Batch] = deque()
+        self.gathered = Batch(within_s=every_s)
+        self.until = -math.inf
+        self.worst = AlertRank.WARNING
+        self.dropped = 0
+
+    def put(self, alert: AlertMessage, now: float) -> None:
+        """Queue an alert, alone or with the others of this interval."""
         first = now >= self.until and not self.gathered.count
-        if len(self.ready) < QUEUE and (first or alert.rank > self.worst):
-            self.ready.append(alone(alert))
+        if len(self.ready) < MAX_QUEUED and (first or alert.rank > self.worst):
+            self.ready.append(single(alert))
             self.worst = alert.rank
             if first:
-                self.until = now + self.every
+                self.until = now + self.every_s
         else:
             self.gathered.add(alert)
 
     def take(self, now: float, closing: bool) -> Batch | None:
+        """Return a single alert that is due, or those gathered once the interval has ended."""
         if self.ready:
             return self.ready.popleft()
         if not self.gathered.count or not (closing or now >= self.until):
             return None
-        batch, self.gathered = self.gathered, Batch(within=self.every)
-        self.until = now + self.every
+        batch, self.gathered = self.gathered, Batch(within_s=self.every_s)
+        self.until = now + self.every_s
         self.worst = batch.worst
         return batch
 
     def due(self, now: float) -> float | None:
+        """Return the seconds until the interval ends, 0 if an alert is due now."""
         if self.ready:
             return 0.0
         return max(0.0, self.until - now) if self.gathered.count else None

@@ -1,33 +1,38 @@
-"""Alerts on their way to whoever takes them, on threads of their own: no event and no kill waits for them."""
+"""Delivery of alerts on threads, so that neither an event nor a kill waits for a receiver."""
 
 import threading
 import time
 from collections.abc import Callable, Iterable
 
-from agent_pipes.alert.batching import Alert, Batch, OneByOne, Waiting
+from agent_pipes.alert.batching import AlertMessage, Batch, Batching, Immediate
+from agent_pipes.core.display import plural
 from agent_pipes.core.stderr import warn
 
-SAID = 5
-"""Failures that are said one by one; further ones are counted, and said at the end."""
+MAX_REPORTED_FAILURES = 5
+"""Failures that are reported one by one; further ones are counted, and reported at the end."""
 
 
 class Undelivered(Exception):
-    """An alert could not be delivered; the text says why, and not where. `again`: a later try may succeed."""
+    """An alert that could not be delivered. The text gives the reason and never the URL.
 
-    def __init__(self, why: str, *, again: bool = False, after: float = 0.0) -> None:
-        super().__init__(why)
-        self.again = again
-        self.after = after
+    retry:   a later try may succeed.
+    after_s: seconds that the receiver asks for before the next try.
+    """
+
+    def __init__(self, reason: str, *, retry: bool = False, after_s: float = 0.0) -> None:
+        super().__init__(reason)
+        self.retry = retry
+        self.after_s = after_s
 
 
-class Outbox:
-    """What waits for one taker: `put` never waits, `close` waits as long as it is told to.
+class DeliveryQueue:
+    """Alerts for one receiver. `put` never waits; `close` waits up to its deadline.
 
-    name:    what people know the taker by.
-    deliver: hands over one message, taking its time. Raises Undelivered.
-    waiting: decides what goes out when; each alert by itself, if not given.
-    workers: how many deliveries there are at once, at most.
-    abandon: ends the deliveries that nobody waits for any more.
+    name:        the receiver, in messages.
+    deliver:     delivers one message, and blocks until then. Raises Undelivered.
+    batching:    decides which alerts make a message, and when; one each by default.
+    max_threads: deliveries at a time.
+    abandon:     stops the deliveries that run past the deadline.
     """
 
     def __init__(
@@ -35,14 +40,14 @@ class Outbox:
         name: str,
         deliver: Callable[[Batch], None],
         *,
-        waiting: Waiting | None = None,
-        workers: int = 1,
+        batching: Batching | None = None,
+        max_threads: int = 1,
         abandon: Callable[[], None] = lambda: None,
     ) -> None:
         self.name = name
         self.deliver = deliver
-        self.waiting = OneByOne() if waiting is None else waiting
-        self.workers = workers
+        self.batching = Immediate() if batching is None else batching
+        self.max_threads = max_threads
         self.abandon = abandon
         self.failed = 0
         self._changed = threading.Condition()
@@ -50,85 +55,88 @@ class Outbox:
         self._idle = 0
         self._busy = 0
         self._closing = False
-        self._over = False
+        self._closed = False
 
-    def put(self, alert: Alert) -> None:
-        """Put an alert on its way."""
+    def put(self, alert: AlertMessage) -> None:
+        """Queue an alert."""
         with self._changed:
-            self.waiting.put(alert, time.monotonic())
-            if not self._idle and self._threads < self.workers:
+            self.batching.put(alert, time.monotonic())
+            if not self._idle and self._threads < self.max_threads:
                 self._threads += 1
                 threading.Thread(target=self._work, name=self.name, daemon=True).start()
             self._changed.notify_all()
 
-    def hurry(self) -> None:
-        """Nothing more comes: what was to wait for more goes out now."""
+    def flush(self) -> None:
+        """Make everything queued due now, because nothing more will be queued."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()
 
     def close(self, deadline: float) -> bool:
-        """Go on delivering until `deadline` (monotonic seconds) at most. True: everything has arrived; what has not is said."""
-        self.hurry()
+        """Deliver until `deadline` (monotonic seconds). Return True if everything was; report what was not."""
+        self.flush()
         with self._changed:
-            while (len(self.waiting) or self._busy) and (left := deadline - time.monotonic()) > 0:
+            while (len(self.batching) or self._busy) and (left := deadline - time.monotonic()) > 0:
                 self._changed.wait(left)
-            self._over = True
-            left_over = len(self.waiting) + self._busy
-            dropped = self.waiting.dropped
+            self._closed = True
+            late = len(self.batching) + self._busy
+            dropped = self.batching.dropped
         self.abandon()
-        if self.failed > SAID:
+        if self.failed > MAX_REPORTED_FAILURES:
             warn(f"{self.name} did not take {self.failed} alerts in all")
-        if left_over:
-            warn(
-                f"{self.name} has not taken {left_over} {'alert' if left_over == 1 else 'alerts'} in time"
-            )
+        if late:
+            warn(f"{self.name} has not taken {plural(late, 'alert')} in time")
         if dropped:
             warn(f"{self.name} was too slow for {dropped} more, which were dropped")
-        return not (left_over or dropped or self.failed)
+        return not (late or dropped or self.failed)
+
+    def _next(self) -> Batch | None:
+        """Wait for a message that is due; None once there will be no more. Called with the lock held."""
+        while True:
+            if not self._closed:
+                batch = self.batching.take(time.monotonic(), self._closing)
+                if batch is not None:
+                    return batch
+            if self._closing or self._closed:
+                return None
+            self._changed.wait(self.batching.due(time.monotonic()))
 
     def _work(self) -> None:
         while True:
             with self._changed:
                 self._idle += 1
-                while (
-                    self._over
-                    or (batch := self.waiting.take(time.monotonic(), self._closing)) is None
-                ):
-                    if self._closing or self._over:
-                        return
-                    self._changed.wait(self.waiting.due(time.monotonic()))
+                batch = self._next()
+                if batch is None:
+                    return
                 self._idle -= 1
                 self._busy += batch.count
             try:
                 self.deliver(batch)
-            except Undelivered as why:
-                self._fail(batch, str(why))
+            except Undelivered as reason:
+                self._fail(batch, str(reason))
             except Exception as error:
-                # Of an error that nobody has thought of only the kind is said: its text may hold a secret.
+                # The text of an unforeseen error may contain the URL.
                 self._fail(batch, type(error).__name__)
             finally:
                 with self._changed:
                     self._busy -= batch.count
                     self._changed.notify_all()
 
-    def _fail(self, batch: Batch, why: str) -> None:
+    def _fail(self, batch: Batch, reason: str) -> None:
         with self._changed:
             before = self.failed
             after = self.failed = before + batch.count
-            told = before < SAID and not self._over
-        if told:
+            reported = before < MAX_REPORTED_FAILURES and not self._closed
+        if reported:
             what = "an alert" if batch.count == 1 else f"{batch.count} alerts"
-            warn(
-                f"{self.name} did not take {what}: {why}"
-                + ("; further ones are counted" if after >= SAID else "")
-            )
+            more = "; further ones are counted" if after >= MAX_REPORTED_FAILURES else ""
+            warn(f"{self.name} did not take {what}: {reason}{more}")
 
 
-def close_all(outboxes: Iterable[Outbox], drain: float) -> bool:
-    """Go on delivering for `drain` seconds at most, all at once. True: everything has arrived."""
-    boxes = list(outboxes)
-    deadline = time.monotonic() + drain
-    for box in boxes:
-        box.hurry()
-    return all([box.close(deadline) for box in boxes])
+def close_all(queues: Iterable[DeliveryQueue], drain_s: float) -> bool:
+    """Deliver for `drain_s` seconds at most, all queues at once. Return True if everything was."""
+    every = list(queues)
+    deadline = time.monotonic() + drain_s
+    for queue in every:
+        queue.flush()
+    return all([queue.close(deadline) for queue in every])

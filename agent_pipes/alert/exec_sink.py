@@ -1,4 +1,4 @@
-"""A program that is run with each alert on its standard input: `trace-alert --exec`."""
+"""Program that is run with each alert on its stdin: `trace-alert --exec`."""
 
 import os
 import select
@@ -15,24 +15,20 @@ from agent_pipes.alert.delivery import Undelivered
 from agent_pipes.core.stderr import warn
 from agent_pipes.process import helpers
 
-WORKERS = 4
-"""How many run at once, at most."""
+MAX_PROCESSES = 4
+RUN_TIMEOUT_S = 30.0
+POLL_INTERVAL_S = 0.05
 
-TIMEOUT = 30.0
-"""Seconds that one may run."""
+SECRET_VARIABLES = ("AGENT_PIPES_WEBHOOK", "AGENT_PIPES_PAGERDUTY_KEY")
+"""Environment variables that no program we start inherits."""
 
-SECRETS = ("AGENT_PIPES_WEBHOOK", "AGENT_PIPES_PAGERDUTY_KEY")
-"""Variables that it does not get."""
-
-SAID, LINES = 4096, 5
-"""Bytes of its standard error that are read of each run, and lines of it that are said."""
-
-LOOK = 0.05
-"""Seconds between two looks at whether it has ended."""
+MAX_STDERR_BYTES = 4096
+MAX_STDERR_LINES = 5
+"""Bytes and lines of a run's stderr that are reported."""
 
 
-def words_of(command: str) -> list[str]:
-    """The words of a command, as a shell would take them but for what only a shell does. Raises ValueError, saying why."""
+def split_command(command: str) -> list[str]:
+    """Split a command line as a shell does, without expansions. Raises ValueError with the reason."""
     try:
         words = shlex.split(command)
     except ValueError as error:
@@ -45,23 +41,50 @@ def words_of(command: str) -> list[str]:
 
 
 class Program:
-    """Runs a command, without a shell: what an Outbox delivers with."""
+    """Runs a command without a shell; `deliver` of a DeliveryQueue."""
 
-    def __init__(self, words: list[str], *, timeout: float = TIMEOUT) -> None:
+    def __init__(self, words: list[str], *, timeout_s: float = RUN_TIMEOUT_S) -> None:
         self.words = words
-        # Found once: what somebody puts into a directory of $PATH later is not it.
+        # Resolved once, so that a file put into a directory of $PATH later is not run.
         self.path = os.path.abspath(shutil.which(words[0]) or words[0])
         self.name = os.path.basename(self.path)
-        self.timeout = timeout
+        self.timeout_s = timeout_s
         self._running: set[subprocess.Popen[bytes]] = set()
         self._abandoned = False
 
     def __call__(self, batch: Batch) -> None:
-        """Run it, and wait for it. Raises Undelivered if it fails, or takes too long."""
+        """Run the program and wait for it. Raises Undelivered if it fails or takes too long."""
         (alert,) = batch.alerts
-        environment = {name: value for name, value in os.environ.items() if name not in SECRETS}
+        stderr = bytearray()
+        child = self._start()
+        self._running.add(child)
+        if self._abandoned:
+            _kill(child)
         try:
-            child = helpers.begin(
+            status = self._communicate(child, alert.event.raw.rstrip(b"\n") + b"\n", stderr)
+        finally:
+            for pipe in (child.stdin, child.stderr):
+                if pipe:
+                    with suppress(OSError):
+                        pipe.close()
+            self._running.discard(child)
+            helpers.over(child.pid)
+        self._report(stderr)
+        if status is None:
+            raise Undelivered(f"it had not ended after {self.timeout_s:g} s, and was killed")
+        if status:
+            raise Undelivered(
+                f"it was ended by {signal.Signals(-status).name}"
+                if status < 0
+                else f"it ended with status {status}"
+            )
+
+    def _start(self) -> "subprocess.Popen[bytes]":
+        environment = {
+            name: value for name, value in os.environ.items() if name not in SECRET_VARIABLES
+        }
+        try:
+            return helpers.begin(
                 lambda: subprocess.Popen(
                     self.words,
                     executable=self.path,
@@ -74,88 +97,72 @@ class Program:
             )
         except OSError as error:
             raise Undelivered(f"it could not be run: {error.strerror}") from None
-        said = bytearray()
-        self._running.add(child)
-        if self._abandoned:
-            _end(child)
-        try:
-            status = self._see_through(child, alert.event.raw.rstrip(b"\n") + b"\n", said)
-        finally:
-            for pipe in (child.stdin, child.stderr):
-                if pipe:
-                    with suppress(OSError):
-                        pipe.close()
-            self._running.discard(child)
-            helpers.over(child.pid)
-        self._say(said)
-        if status is None:
-            raise Undelivered(f"it had not ended after {self.timeout:g} s, and was killed")
-        if status:
-            raise Undelivered(
-                f"it was ended by {signal.Signals(-status).name}"
-                if status < 0
-                else f"it ended with status {status}"
-            )
 
-    def _see_through(
-        self, child: "subprocess.Popen[bytes]", line: bytes, said: bytearray
+    def _communicate(
+        self, child: "subprocess.Popen[bytes]", line: bytes, stderr: bytearray
     ) -> int | None:
-        """Give it the line, gather what it says on standard error, and wait. Its exit status, or None: it took too long."""
+        """Write `line` to stdin, collect stderr, and wait. Return the exit status, None after the timeout."""
         assert child.stdin is not None
         assert child.stderr is not None
         os.set_blocking(child.stdin.fileno(), False)
         os.set_blocking(child.stderr.fileno(), False)
-        deadline = time.monotonic() + self.timeout
+        deadline = time.monotonic() + self.timeout_s
         left, poll = memoryview(line), select.poll()
         poll.register(child.stdin, select.POLLOUT)
         poll.register(child.stderr, select.POLLIN)
         while (status := child.poll()) is None:
             if time.monotonic() >= deadline:
-                _end(child)
+                _kill(child)
                 child.wait()
                 return None
-            for fd, _ in poll.poll(LOOK * 1000):
+            for fd, _ in poll.poll(POLL_INTERVAL_S * 1000):
                 if fd == child.stderr.fileno():
-                    if not _gather(child.stderr, said):
+                    if not _collect(child.stderr, stderr):
                         poll.unregister(fd)
                     continue
-                with suppress(BlockingIOError):
-                    try:
-                        left = left[os.write(fd, left) :]
-                    except BrokenPipeError:
-                        # It need not read what it is given.
-                        left = left[:0]
+                left = _write_some(fd, left)
                 if not left:
                     poll.unregister(fd)
                     child.stdin.close()
-        _gather(child.stderr, said)
+        _collect(child.stderr, stderr)
         return status
 
     def abandon(self) -> None:
-        """End what still runs."""
+        """Kill the runs that have not ended."""
         self._abandoned = True
         for child in list(self._running):
-            _end(child)
+            _kill(child)
 
-    def _say(self, said: bytearray) -> None:
-        lines = said[:SAID].decode(errors="replace").splitlines()
-        for text in lines[:LINES]:
+    def _report(self, stderr: bytearray) -> None:
+        lines = stderr[:MAX_STDERR_BYTES].decode(errors="replace").splitlines()
+        for text in lines[:MAX_STDERR_LINES]:
             warn(f"{self.name}: {text}")
-        if len(lines) > LINES or len(said) > SAID:
+        if len(lines) > MAX_STDERR_LINES or len(stderr) > MAX_STDERR_BYTES:
             warn(f"{self.name} said more, which is left out")
 
 
-def _end(child: "subprocess.Popen[bytes]") -> None:
-    """End an errand, and what it has started: its group is its own."""
+def _write_some(fd: int, left: memoryview) -> memoryview:
+    """Write to a nonblocking pipe, and return the rest; nothing is left if the program does not read."""
+    try:
+        return left[os.write(fd, left) :]
+    except BlockingIOError:
+        return left
+    except BrokenPipeError:
+        return left[:0]
+
+
+def _kill(child: "subprocess.Popen[bytes]") -> None:
+    """Kill a run with its process group."""
     if child.returncode is None:
         with suppress(OSError):
             os.killpg(child.pid, signal.SIGKILL)
 
 
-def _gather(pipe: IO[bytes], said: bytearray) -> bool:
-    """Read what is there, and keep the beginning. False: there is nothing more to come."""
+def _collect(pipe: IO[bytes], stderr: bytearray) -> bool:
+    """Read all that is available, and keep its beginning. Return False at the end of the pipe."""
     with suppress(BlockingIOError):
         while part := os.read(pipe.fileno(), 65536):
-            said += part[: SAID + 1 - len(said)] if len(said) <= SAID else b""
+            if len(stderr) <= MAX_STDERR_BYTES:
+                stderr += part[: MAX_STDERR_BYTES + 1 - len(stderr)]
         return False
     return True

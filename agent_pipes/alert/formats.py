@@ -1,41 +1,59 @@
-"""An alert in the words of the service that takes it. What an agent wrote is shown there, and does nothing else.
+"""Bodies of webhook requests, in the format of each service.
 
-It must not address anybody, lead anywhere or look like something of ours: each service has a form of text in which it
-cannot, and that one is used, rather than a list of what is to be escaped.
+Text that an agent wrote must not mention anybody, be a link or imitate our own. Each service has a plain form of text
+in which it cannot, which is used instead of escaping.
 """
 
 import re
 import socket
-from collections import OrderedDict
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from agent_pipes.alert.batching import DONE, LONGEST, WARNING, Alert, Batch, cut
+from agent_pipes.alert.batching import (
+    HARMLESS_OUTCOMES,
+    MAX_LINE_CHARS,
+    AlertMessage,
+    AlertRank,
+    Batch,
+)
+from agent_pipes.core.bounded import remember
+from agent_pipes.core.display import truncate
 from agent_pipes.core.event import Event, digest
 from agent_pipes.core.jsonl import Fields, dumps
 
-BODY = 16 << 10
-"""Bytes of an alert at most; a longer one loses its evidence, then its text's end."""
+MAX_BODY_BYTES = 16 << 10
+"""Limit of an alert's body; a longer one loses its evidence, then all but its main fields."""
+
+MAX_DISCORD_UNITS = 1980
+"""UTF-16 units of a message; Discord's limit is 2,000."""
+
+MAX_SUMMARY_CHARS = 1024
+MAX_GROUP_CHARS = 255
+MAX_DEDUP_KEY_CHARS = 255
+"""Limits of PagerDuty's fields."""
+
+MAX_FIELD_CHARS = 1000
+MAX_SESSION_CHARS = 64
 
 PAGERDUTY = "https://events.pagerduty.com/v2/enqueue"
-"""Where PagerDuty takes events, unless the URL says otherwise (an account in the EU has another)."""
+"""Default URL of PagerDuty; accounts in the EU have another."""
 
 PAGERDUTY_HOSTS = ("events.pagerduty.com", "events.eu.pagerduty.com")
 
-REMEMBERED = 10_000
-"""Violations of which PagerDuty is told when they are over."""
+MAX_OPEN_INCIDENTS = 10_000
+"""Violations that PagerDuty is told the end of."""
 
 Payload = Callable[[Batch], bytes | None]
-"""The body of the request that tells of a batch; None where there is nothing to tell."""
+"""Makes the body of the request for a batch; None if none is to be sent."""
 
 
 def form_for(host: str) -> str:
-    """The form that the service behind a URL's host takes; `json` where it is none of those known."""
+    """Return the format that the service at a host takes; `json` for an unknown one."""
     if host in ("hooks.slack.com", "hooks.slack-gov.com"):
         return "slack"
     if host.removeprefix("ptb.").removeprefix("canary.") in ("discord.com", "discordapp.com"):
         return "discord"
-    # A workflow's URL is at one of the first two; those of the retired connectors, which were at the third, took cards too.
+    # Workflows are at the first two, the retired connectors were at the third; all of them take cards.
     if host.endswith((".logic.azure.com", ".api.powerplatform.com", ".webhook.office.com")):
         return "teams"
     if host in PAGERDUTY_HOSTS:
@@ -44,12 +62,12 @@ def form_for(host: str) -> str:
 
 
 def payload(form: str, key: str = "") -> Payload:
-    """What makes the bodies in `form`, one of FORMS; `key` is PagerDuty's routing key."""
+    """Return the function that makes bodies in `form`, one of options.FORMATS; `key` is PagerDuty's routing key."""
     return PagerDuty(key) if form == "pagerduty" else _PAYLOADS[form]
 
 
 def json_body(batch: Batch) -> bytes:
-    """The alert's own fields, and `text`, which Slack and what understands Slack show; a burst as a list of them."""
+    """Return the alert's own fields, and `text` for services that take Slack's format; a burst as a list."""
     if batch.count == 1:
         return _bounded(_fields(batch.alerts[0]))
     return _bounded(
@@ -59,13 +77,13 @@ def json_body(batch: Batch) -> bytes:
             "event_type": "alerts",
             "count": batch.count,
             "watchers": dict(batch.counts),
-            "alerts": [_bare(_fields(alert)) for alert in batch.alerts],
+            "alerts": [_main_fields(_fields(alert)) for alert in batch.alerts],
         }
     )
 
 
 def slack(batch: Batch) -> bytes:
-    """A rich text block, whose text is taken as it is; `text` is what a notification shows, and is escaped.
+    """Return a rich text block, in which nothing is markup; `text`, shown by notifications, is escaped.
 
     https://docs.slack.dev/reference/block-kit/blocks/rich-text-block
     """
@@ -86,24 +104,24 @@ def slack(batch: Batch) -> bytes:
 
 
 def discord(batch: Batch) -> bytes:
-    """A block of code, in which nothing is a link, a mention or formatting, and no mention that would be heard.
+    """Return a block of code, in which nothing is a link, a mention or formatting; mentions are switched off as well.
 
     https://docs.discord.com/developers/resources/webhook#execute-webhook
     """
-    # The block ends at the next three backticks: there are none in it.
+    # Three backticks would end the block.
     text = "\n".join(_with_session(batch)).replace("``", "`\u200b`").replace("``", "`\u200b`")
-    # Characters are counted as JavaScript counts them, of which an emoji is two.
-    while len(text.encode("utf-16-le", "surrogatepass")) // 2 > 1980:
-        text = cut(text, len(text) - 20)
+    # Discord counts UTF-16 units; an emoji is two.
+    while len(text.encode("utf-16-le", "surrogatepass")) // 2 > MAX_DISCORD_UNITS:
+        text = truncate(text, len(text) - 20)
     return dumps({"content": f"```\n{text}\n```", "allowed_mentions": {"parse": []}, "flags": 4})
 
 
 def teams(batch: Batch) -> bytes:
-    """A card of rich text, whose runs of text know no markdown: that of a TextBlock would make links.
+    """Return a card of text runs, which contain no Markdown; a TextBlock would make links.
 
     https://learn.microsoft.com/en-us/adaptive-cards/schema-explorer/text-run
     """
-    # What is left of markup in a run are functions such as {{DATE(…)}}.
+    # A text run evaluates functions such as {{DATE(…)}}.
     runs = [
         {"type": "TextRun", "text": line.replace("{{", "{\u200b{")} for line in _with_session(batch)
     ]
@@ -128,41 +146,37 @@ def teams(batch: Batch) -> bytes:
 
 
 class PagerDuty:
-    """Events v2: one alert for each session and watcher, resolved when the agent has been ended for it.
+    """Bodies of PagerDuty's Events v2: an incident per session and watcher, resolved when the agent has been killed.
 
-    That it could not be ended is an alert of its own, and the worst there is. A dry run ends nothing, and says nothing.
+    A kill that failed is an incident of its own. A dry run sends nothing.
     https://developer.pagerduty.com/docs/send-alert-event
     """
 
     def __init__(self, key: str) -> None:
         self.key = key
-        self.told: OrderedDict[str, str] = OrderedDict()
+        self._dedup_keys: dict[str, str] = {}
 
     def __call__(self, batch: Batch) -> bytes | None:
-        # It joins what belongs together by itself: no batch of several comes here.
+        # PagerDuty groups alerts itself, so batches contain one.
         (alert,) = batch.alerts
         event = alert.event
-        if event.type == "kill" and event.text("outcome") in DONE:
-            told = self.told.get(event.parent)
-            return (
-                dumps({"routing_key": self.key, "event_action": "resolve", "dedup_key": told})
-                if told
-                else None
-            )
+        if event.type == "kill" and event.text("outcome") in HARMLESS_OUTCOMES:
+            key = self._dedup_keys.get(event.parent)
+            if not key:
+                return None
+            return dumps({"routing_key": self.key, "event_action": "resolve", "dedup_key": key})
         if event.type == "kill" and event.text("outcome") == "dry_run":
             return None
         dedup = _dedup_key(event.session, alert.name)
         if event.type == "violation" and event.id:
-            self.told[event.id] = dedup
-            if len(self.told) > REMEMBERED:
-                self.told.popitem(last=False)
+            remember(self._dedup_keys, event.id, dedup, MAX_OPEN_INCIDENTS)
         return self._trigger(alert, dedup)
 
-    def _trigger(self, alert: Alert, dedup: str) -> bytes:
+    def _trigger(self, alert: AlertMessage, dedup: str) -> bytes:
         event = alert.event
-        # What an agent wrote stands in the summary, in a form in which it can be read.
+        # The summary contains the agent's own words, escaped.
         seen = {key: value for key, value in event.data.items() if key not in ("message", "reason")}
-        details = _bare(
+        details = _main_fields(
             {"event_type": event.type, "event_id": event.id, "session_id": event.session, **seen}
         )
         fields: Fields = {
@@ -171,11 +185,11 @@ class PagerDuty:
             "dedup_key": dedup,
             "client": "agent-pipes",
             "payload": {
-                "summary": cut(alert.text, 1024),
+                "summary": truncate(alert.text, MAX_SUMMARY_CHARS),
                 "source": socket.gethostname() or "agent-pipes",
                 "class": alert.name,
-                "group": cut(event.session, 255),
-                "severity": "warning" if alert.rank == WARNING else "critical",
+                "group": truncate(event.session, MAX_GROUP_CHARS),
+                "severity": "warning" if alert.rank == AlertRank.WARNING else "critical",
                 "custom_details": details,
             },
         }
@@ -191,35 +205,37 @@ _PAYLOADS: dict[str, Payload] = {
     "teams": teams,
 }
 
-FORMS = (*_PAYLOADS, "pagerduty")
-
 
 def _dedup_key(session: str, name: str) -> str:
     key = f"{session}:{name}"
-    return key if len(key) <= 255 else digest(key.encode(errors="replace"))
+    return key if len(key) <= MAX_DEDUP_KEY_CHARS else digest(key.encode(errors="replace"))
 
 
 def _with_session(batch: Batch) -> list[str]:
-    """The lines, and for a single alert which session it is of."""
+    """Return the lines, and the session of a single alert."""
     session = batch.alerts[0].event.session if batch.count == 1 else ""
     return [
         *batch.lines,
-        *([f"session {cut(session, 64)}"] if session.isprintable() and session else []),
+        *(
+            [f"session {truncate(session, MAX_SESSION_CHARS)}"]
+            if session.isprintable() and session
+            else []
+        ),
     ]
 
 
 def _slack_text(lines: list[str]) -> str:
-    """Text that addresses nobody, in Slack and in what takes Slack's form."""
+    """Return text that mentions nobody, in Slack and in services that take its format."""
     text = "\n".join(lines).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    # A name behind an @ is heard by others than Slack without any brackets around it.
+    # Other services than Slack read @name without brackets as a mention.
     return re.sub(r"@(?=\w)", "@\u200b", text)
 
 
-def _fields(alert: Alert) -> Fields:
+def _fields(alert: AlertMessage) -> Fields:
     event: Event = alert.event
     return {
         **event.data,
-        "text": _slack_text([cut(alert.text, LONGEST)]),
+        "text": _slack_text([truncate(alert.text, MAX_LINE_CHARS)]),
         "source": "agent-pipes",
         "event_type": event.type,
         "event_id": event.id,
@@ -228,7 +244,7 @@ def _fields(alert: Alert) -> Fields:
     }
 
 
-_KEPT = frozenset(
+_MAIN_FIELDS = frozenset(
     {
         "text",
         "source",
@@ -250,19 +266,19 @@ _KEPT = frozenset(
 )
 
 
-def _bare(fields: Fields) -> Fields:
-    """Of the fields those that say most, and nothing in them that is long."""
+def _main_fields(fields: Fields) -> Fields:
+    """Return the main fields, each cut to a bounded length."""
     short = {
-        key: cut(value, 1000) if isinstance(value, str) else value
+        key: truncate(value, MAX_FIELD_CHARS) if isinstance(value, str) else value
         for key, value in fields.items()
-        if key in _KEPT
+        if key in _MAIN_FIELDS
     }
     return {key: value for key, value in short.items() if not isinstance(value, (dict, list))}
 
 
 def _bounded(fields: Fields) -> bytes:
     body = dumps(fields)
-    if len(body) > BODY:
+    if len(body) > MAX_BODY_BYTES:
         fields.pop("evidence", None)
         body = dumps(fields)
-    return body if len(body) <= BODY else dumps(_bare(fields))
+    return body if len(body) <= MAX_BODY_BYTES else dumps(_main_fields(fields))

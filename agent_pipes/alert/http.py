@@ -1,6 +1,6 @@
-"""Delivering alerts over HTTP: within a deadline, and never saying where to.
+"""Delivery of alerts over HTTP, within a deadline.
 
-A webhook's URL is a secret: whoever has it can write where it leads. It is in no message, no error and no traceback.
+A webhook's URL is a secret, because whoever has it can post there. It is in no message, error or traceback.
 """
 
 import http.client
@@ -21,22 +21,23 @@ from agent_pipes.alert.batching import Batch
 from agent_pipes.alert.delivery import Undelivered
 from agent_pipes.alert.formats import Payload
 
-CONNECT, TOTAL = 3.0, 10.0
-"""Seconds to connect, and for one alert in all, its tries included."""
+CONNECT_TIMEOUT_S = 3.0
+DELIVERY_TIMEOUT_S = 10.0
+"""Time for one alert, with all tries."""
 
-TRIES = 3
+MAX_TRIES = 3
 
-PATIENCE = 60.0
-"""Seconds that a taker may ask us to wait (Retry-After); the alert's own time begins anew then."""
+MAX_RETRY_AFTER_S = 60.0
+"""Longest Retry-After that is obeyed; the time for the alert starts again after it."""
 
-AGAIN = frozenset({408, 425, 429})
-"""Statuses besides 5xx after which a later try may succeed. A redirect is none: it would carry the alert elsewhere."""
+RETRY_STATUSES = frozenset({408, 425, 429})
+"""Statuses besides 5xx after which a later try may succeed. Redirects are not followed: they lead to another receiver."""
 
 LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class Endpoint:
-    """Where alerts go. Raises click.UsageError, without the URL in it, for one that cannot be used."""
+    """A webhook's address. Raises click.UsageError, without the URL in it, for one that cannot be used."""
 
     def __init__(self, url: str, *, allow_http: bool) -> None:
         text = url.strip()
@@ -65,7 +66,7 @@ class Endpoint:
         self.path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
     def post(self, body: bytes, deadline: float) -> None:
-        """Send `body` once. Raises Undelivered; ends at `deadline` (monotonic seconds), however slowly they answer."""
+        """Send `body` once. Raises Undelivered, by `deadline` (monotonic seconds) at the latest."""
         left = deadline - time.monotonic()
         if left <= 0:
             raise Undelivered("no answer in time")
@@ -78,14 +79,15 @@ class Endpoint:
                 with suppress(OSError):
                     line.shutdown(socket.SHUT_RDWR)
 
-        # The timeout of a socket is for each operation; a server that sends a byte now and then would never meet it.
+        # A socket's timeout is for each operation; a server that sends a byte now and then never exceeds it.
         timer = threading.Timer(left, expire)
         timer.daemon = True
         timer.start()
         connection = self._connection()
         try:
             plain = socket.create_connection(
-                (self.host, self.port or connection.default_port), timeout=min(CONNECT, left)
+                (self.host, self.port or connection.default_port),
+                timeout=min(CONNECT_TIMEOUT_S, left),
             )
             lines.append(plain.dup())
             if expired.is_set():
@@ -100,8 +102,8 @@ class Endpoint:
                 body,
                 {"Content-Type": "application/json", "User-Agent": "agent-pipes"},
             )
-            # What else they have to say may take as long as it likes: the status is the answer.
-            self._judge(connection.getresponse())
+            # Only the status is read, so a slow body delays nothing.
+            self._check(connection.getresponse())
         except Undelivered:
             raise
         except (OSError, http.client.HTTPException, ValueError) as error:
@@ -111,7 +113,7 @@ class Endpoint:
                 else self._reason(error)
             )
             raise Undelivered(
-                why, again=not isinstance(error, ssl.SSLCertVerificationError)
+                why, retry=not isinstance(error, ssl.SSLCertVerificationError)
             ) from None
         finally:
             timer.cancel()
@@ -124,14 +126,14 @@ class Endpoint:
             return http.client.HTTPSConnection(self.host, self.port, context=self.tls)
         return http.client.HTTPConnection(self.host, self.port)
 
-    def _judge(self, answer: http.client.HTTPResponse) -> None:
+    def _check(self, answer: http.client.HTTPResponse) -> None:
         if 200 <= answer.status < 300:
             return
-        if answer.status in AGAIN or answer.status >= 500:
+        if answer.status in RETRY_STATUSES or answer.status >= 500:
             raise Undelivered(
                 f"status {answer.status}",
-                again=True,
-                after=retry_after(answer.headers.get("Retry-After") or ""),
+                retry=True,
+                after_s=retry_after(answer.headers.get("Retry-After") or ""),
             )
         raise Undelivered(
             f"status {answer.status}"
@@ -139,7 +141,7 @@ class Endpoint:
         )
 
     def _reason(self, error: Exception) -> str:
-        """What kind of error it is; of its text only what cannot hold the URL."""
+        """Describe an error, without the parts of its text that may contain the URL."""
         if isinstance(error, ssl.SSLCertVerificationError):
             message = error.verify_message
             return "its certificate is not to be trusted" + (
@@ -158,7 +160,7 @@ class Endpoint:
 
 
 def retry_after(text: str) -> float:
-    """The seconds that a Retry-After header asks for, written as a number or as a date; 0.0 where it says nothing."""
+    """Return the seconds of a Retry-After header, a number or a date; 0.0 if it is neither."""
     if re.fullmatch(r"\d{1,6}(\.\d{1,6})?", text, re.ASCII):
         return float(text)
     try:
@@ -168,7 +170,7 @@ def retry_after(text: str) -> float:
 
 
 class Sender:
-    """Posts messages to an endpoint: what an Outbox delivers with."""
+    """Posts messages to an endpoint; `deliver` of a DeliveryQueue."""
 
     def __init__(
         self, endpoint: Endpoint, payload: Payload, *, sleep: Callable[[float], None] = time.sleep
@@ -178,23 +180,23 @@ class Sender:
         self.sleep = sleep
 
     def __call__(self, batch: Batch) -> None:
-        """Tell of the batch, in one message. Raises Undelivered."""
+        """Post one message. Raises Undelivered."""
         body = self.payload(batch)
         if body is None:
             return
-        deadline = time.monotonic() + TOTAL
-        for attempt in range(1, TRIES + 1):
+        deadline = time.monotonic() + DELIVERY_TIMEOUT_S
+        for attempt in range(1, MAX_TRIES + 1):
             try:
                 return self.endpoint.post(body, deadline)
-            except Undelivered as why:
-                # Full jitter: of many breakers that one outage has woken, not all come back in the same moment.
-                pause = max(why.after, random.uniform(0.2, 1.0) * 2 ** (attempt - 1))  # noqa: S311
-                if why.after:
-                    deadline = time.monotonic() + pause + TOTAL
+            except Undelivered as reason:
+                # Jitter spreads the retries of many breakers after one outage.
+                pause = max(reason.after_s, random.uniform(0.2, 1.0) * 2 ** (attempt - 1))  # noqa: S311
+                if reason.after_s:
+                    deadline = time.monotonic() + pause + DELIVERY_TIMEOUT_S
                 if (
-                    not why.again
-                    or attempt == TRIES
-                    or why.after > PATIENCE
+                    not reason.retry
+                    or attempt == MAX_TRIES
+                    or reason.after_s > MAX_RETRY_AFTER_S
                     or time.monotonic() + pause >= deadline
                 ):
                     raise

@@ -16,15 +16,17 @@ from agent_pipes.agents import Session
 from agent_pipes.agents.store import sessions as store_sessions
 from agent_pipes.checks import Check, counted
 from agent_pipes.commands.setup import calls, settings_of
-from agent_pipes.commands.watch import POLICY, preset_options
 from agent_pipes.core import config
-from agent_pipes.core.config_monitor import open_to_agent, open_to_all
-from agent_pipes.core.stderr import hold_back
+from agent_pipes.core.config_monitor import (
+    writable_by_agent,
+    writable_by_others,
+)
+from agent_pipes.core.stderr import suspend
 from agent_pipes.cost.meter import Meter
 from agent_pipes.cost.price_table import built_in
 from agent_pipes.cost.recorded import RecordedFile
 from agent_pipes.cost.report import Report
-from agent_pipes.detect.registry import DETECTORS
+from agent_pipes.detect.configuration import DEFAULT_POLICY, load_config
 from agent_pipes.hooks.payload import AGENTS
 from agent_pipes.scope import policy
 
@@ -39,14 +41,14 @@ class Limits:
     """The config file of this directory: what it says, which watchers it turns off, or what is wrong with it."""
 
     def __init__(self) -> None:
-        self.path = config.DEFAULT
+        self.path = config.DEFAULT_CONFIG
         self.there = os.path.lexists(self.path)
         self.values: dict[str, Any] = {}
         self.off: set[str] = set()
         self.wrong = ""
         if self.there:
             try:
-                self.values, self.off = config.load(self.path, preset_options(), DETECTORS)
+                self.values, self.off = load_config(self.path)
             except click.UsageError as error:
                 self.wrong = error.message
 
@@ -80,7 +82,7 @@ def limits(found: Limits) -> Iterator[Check]:
 def scope(found: Limits) -> Iterator[Check]:
     """The policy, read as the watch reads it."""
     named = found.values.get("scope.policy")
-    path = Path(named) if named else POLICY
+    path = Path(named) if named else DEFAULT_POLICY
     more = {"path": str(path)}
     if "scope" in found.off:
         yield Check("policy", "ok", f"scope is not watched: {found.path} turns it off", more)
@@ -88,14 +90,14 @@ def scope(found: Limits) -> Iterator[Check]:
     if not named and not os.path.lexists(path):
         yield Check("policy", "ok", f"no {path} here: scope is not watched", more)
         return
-    hold_back(lambda: True)
+    suspend(lambda: True)
     try:
         policy.load(path)
         wrong = ""
     except policy.PolicyError as error:
         wrong = str(error)
     finally:
-        heard = hold_back(None)
+        heard = suspend(None)
     if wrong:
         yield Check("policy", "problem", f"{wrong}: agent-strace watch does not start here", more)
         return
@@ -106,7 +108,7 @@ def scope(found: Limits) -> Iterator[Check]:
 
 
 def _open_to_all(check: str, path: Path) -> Iterator[Check]:
-    if open_to_all(path):
+    if writable_by_others(path):
         yield Check(
             check,
             "warning",
@@ -116,7 +118,7 @@ def _open_to_all(check: str, path: Path) -> Iterator[Check]:
 
 
 def _open_to_agent(check: str, path: Path) -> Iterator[Check]:
-    if open_to_agent(path):
+    if writable_by_agent(path):
         why = "a script of its may change it unseen; better kept elsewhere, and named"
         yield Check(
             check,
@@ -277,7 +279,7 @@ def _models(paths: list[Path], found: Limits) -> tuple[set[str], set[str]]:
         str(found.values.get(f"cost.{name}") or "") for name in ("prices", "model", "unpriced_as")
     )
     meter = Meter(prices, model, unpriced_as, by_model=True)
-    hold_back(lambda: True)
+    suspend(lambda: True)
     try:
         for path in paths:
             # One that cannot be read, or is in no known form, is not what is looked for here.
@@ -285,7 +287,7 @@ def _models(paths: list[Path], found: Limits) -> tuple[set[str], set[str]]:
                 for event in RecordedFile(path, recorded=False):
                     meter.see(event)
     finally:
-        hold_back(None)
+        suspend(None)
     priced: set[str] = set()
     unpriced: set[str] = set()
     for _, models in Report(meter).sessions().values():

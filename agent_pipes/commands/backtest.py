@@ -14,12 +14,13 @@ import click
 from agent_pipes.agents import Session
 from agent_pipes.commands.cost import cost
 from agent_pipes.commands.watch import Plan, configured, scoped, watch_options
-from agent_pipes.core.config_monitor import Orders
+from agent_pipes.core.config_monitor import ConfigMonitor
+from agent_pipes.core.display import escape, format_duration
 from agent_pipes.core.event import Event, make
 from agent_pipes.core.filter import Command, Filter
 from agent_pipes.core.jsonl import Fields
-from agent_pipes.core.options import DURATION, written
-from agent_pipes.core.stderr import shown, speak_as
+from agent_pipes.core.options import DURATION
+from agent_pipes.core.stderr import set_prefix
 from agent_pipes.core.stream import Waiter
 from agent_pipes.detect.registry import DETECTORS
 from agent_pipes.sessions import discovery
@@ -173,7 +174,7 @@ def table(tried: list[Tried]) -> Iterator[str]:
 
 def _threshold(watcher: str, most: float) -> str:
     return (
-        written(most)
+        format_duration(most)
         if watcher in ("duration", "stall")
         else f"${most:g}"
         if watcher == "cost"
@@ -211,10 +212,10 @@ def backtest(since: float, jobs: int, config_file: Path | None, **flags: Any) ->
 
     On a terminal a table of what would have been stopped, and of thresholds against alarms; elsewhere events.
     """
-    speak_as("[backtest] ")
-    file, off = configured(config_file, Orders())
+    set_prefix("[backtest] ")
+    file, off = configured(config_file, ConfigMonitor())
     plan = Plan(flags, file, off, kills=False)
-    scoped(plan, Orders())
+    scoped(plan, ConfigMonitor())
     limits: Limits = {
         watcher: plan.values(part) for watcher, part in DETECTORS.items() if watcher not in plan.off
     }
@@ -230,7 +231,7 @@ def backtest(since: float, jobs: int, config_file: Path | None, **flags: Any) ->
             bar.update(1)
     if os.isatty(1):
         for line in table(results):
-            click.echo(shown(line))
+            click.echo(escape(line))
     else:
         for event in told(results):
             sys.stdout.buffer.write(event.raw)

@@ -29,8 +29,8 @@ from click.shell_completion import (
 )
 
 from agent_pipes.commands.subcommands import strace
+from agent_pipes.core.display import escape
 from agent_pipes.core.filter import Filter
-from agent_pipes.core.stderr import shown
 
 VARIABLE = "_AGENT_STRACE_COMPLETE"
 
@@ -117,7 +117,7 @@ class Sessions(click.ParamType):  # type: ignore[type-arg]
 
 def _sessions(beginning: str) -> "Iterator[CompletionItem[str]]":
     """The sessions of this directory whose ids begin so, else those of any; and the agents that have some."""
-    from agent_pipes.core.options import written
+    from agent_pipes.core.display import format_duration
     from agent_pipes.sessions import discovery
 
     every = discovery.sessions()
@@ -129,9 +129,9 @@ def _sessions(beginning: str) -> "Iterator[CompletionItem[str]]":
     here, now = os.getcwd(), time.time()
     mine = [each for each in fit.values() if discovery.here(each, here)]
     for each in (mine or list(fit.values()))[:LISTED]:
-        age = written(max(0, round(now - each.modified)))
+        age = format_duration(max(0, round(now - each.modified)))
         yield CompletionItem(
-            each.id, help=f"{each.agent}, {age} ago, {_shortened(shown(each.cwd))}"
+            each.id, help=f"{each.agent}, {age} ago, {_shortened(escape(each.cwd))}"
         )
     for agent in sorted({each.agent for each in every}):
         if agent.startswith(beginning):

@@ -11,8 +11,8 @@ from pathlib import Path
 import click
 
 from agent_pipes.checks import Check
+from agent_pipes.core.display import escape
 from agent_pipes.core.filter import Command, version_option
-from agent_pipes.core.stderr import shown
 
 COLOURS = {"ok": "green", "warning": "yellow", "problem": "red"}
 
@@ -59,7 +59,7 @@ def lines(checks: Iterable[Check], width: int) -> Iterator[str]:
     for each in checks:
         head = f"{each.status:8} {each.check:10} "
         first, *rest = textwrap.wrap(
-            shown(each.said), max(40, width - len(head)), break_on_hyphens=False
+            escape(each.said), max(40, width - len(head)), break_on_hyphens=False
         ) or [""]
         yield click.style(head, fg=COLOURS[each.status]) + first
         yield from (" " * len(head) + line for line in rest)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from agent_pipes.commands.alert import ends
+from agent_pipes.alert.lines import calls_for_kill
 from agent_pipes.core.event import Event
 from agent_pipes.core.exit_status import ExitStatus, worst
 from agent_pipes.core.filter import Events, filter_command
@@ -94,7 +94,7 @@ def kill(
             killer.now = max(killer.now, event.time)
             said: list[Event] = []
             if kind == "violation":
-                if event.data.get("level") != "warning" and ends(event, kills=True):
+                if event.data.get("level") != "warning" and calls_for_kill(event, kills=True):
                     said += killer.trip(event)
             elif kind == "process":
                 killer.of(event.session).arm(event) if not killer.given else None

@@ -8,10 +8,9 @@ from typing import Any
 import click
 
 from agent_pipes.agents import Session
+from agent_pipes.core.display import escape, format_duration
 from agent_pipes.core.event import Event, make
 from agent_pipes.core.filter import filter_command
-from agent_pipes.core.options import written
-from agent_pipes.core.stderr import shown
 from agent_pipes.sessions import discovery
 
 
@@ -39,9 +38,9 @@ def entry(session: Session) -> Event:
 def row(event: Event, now: float) -> str:
     """The session as a line for people."""
     pid = event.data.get("pid")
-    age = written(max(0, round(now - event.time)))
+    age = format_duration(max(0, round(now - event.time)))
     live = f"live, {pid}" if pid else "live" if event.data.get("live") else ""
-    return f"{event.text('agent'):8} {event.session[:36]:36} {age:>10} ago  {live:14} {shown(event.text('cwd'))}"
+    return f"{event.text('agent'):8} {event.session[:36]:36} {age:>10} ago  {live:14} {escape(event.text('cwd'))}"
 
 
 @filter_command("trace-list", reads=False)

@@ -11,7 +11,7 @@ from typing import Any
 
 from agent_pipes.core.exit_status import ExitStatus
 from agent_pipes.core.filter import exit_status
-from agent_pipes.core.stderr import hold_back, say, warn
+from agent_pipes.core.stderr import suspend, warn, write_line
 from agent_pipes.core.stream import Waiter, die_of
 from agent_pipes.process.handle import become_subreaper, clear_death_signal
 from agent_pipes.process.table import Identity, identify
@@ -87,7 +87,7 @@ class Terminal:
 
     def __enter__(self) -> None:
         if self.saved is not None:
-            hold_back(self.in_use)
+            suspend(self.in_use)
 
     def in_use(self) -> bool:
         """Whether the command draws on the screen itself: it reads keys, not lines, from this terminal."""
@@ -104,6 +104,6 @@ class Terminal:
                     os.write(2, b"\x1b[?1049l\x1b[?25h")
             with suppress(termios.error, OSError):
                 termios.tcsetattr(2, termios.TCSADRAIN, self.saved)
-        for line in hold_back(None):
-            say(line)
+        for line in suspend(None):
+            write_line(line)
         sys.stderr.flush()

@@ -1,26 +1,29 @@
-"""trace-status: a live line on stderr: time, events, dollars, failures, as pv(1) shows a pipe."""
+"""trace-status: a live line on stderr with time, events, dollars and failures, as pv(1) has for a pipe."""
 
 import os
 from collections.abc import Iterable
 
 import click
 
-from agent_pipes.commands.alert import Started
+from agent_pipes.alert.lines import SessionClock
 from agent_pipes.core.bounded import remember
+from agent_pipes.core.display import escape, plural
 from agent_pipes.core.event import OURS, Event
 from agent_pipes.core.filter import Events, filter_command
 from agent_pipes.core.options import DURATION, Option
-from agent_pipes.core.stderr import say, shown, to_people, warning_head
+from agent_pipes.core.stderr import clear_live, end_live, prefix, show_live, write_line
 
-SESSIONS = 10_000
-"""Sessions of which it is known what to say."""
+MAX_SESSIONS = 10_000
 
-SECOND = 1.0
-"""Between two lines on a terminal, where each replaces the last."""
+LIVE_INTERVAL_S = 1.0
+"""Time between two redraws on a terminal."""
 
 
-class Session:
-    """What the line says of a session."""
+class SessionStatus:
+    """Counts of a session.
+
+    failing: failures since the last success or prompt.
+    """
 
     __slots__ = ("cost", "estimated", "events", "failing", "unpriced")
 
@@ -32,11 +35,12 @@ class Session:
         self.failing = 0
 
     def see(self, event: Event) -> None:
+        """Count an event."""
         self.events += 1
         kind = event.type
         if kind == "error" and event.data.get("reason") in ("exit", "tool", None):
             self.failing += 1
-        elif kind == "tool_result" or kind == "user_prompt":
+        elif kind in ("tool_result", "user_prompt"):
             self.failing = 0
         elif kind == "llm_response":
             cost = event.data.get("cost")
@@ -47,35 +51,48 @@ class Session:
                 self.unpriced = self.unpriced or cost.get("unpriced") is True
 
     def line(self) -> str:
-        retries = f"{self.failing} {'retry' if self.failing == 1 else 'retries'}"
-        dollars = f"{'~' if self.estimated else ''}${self.cost:.2f}{' + unpriced' if self.unpriced else ''}"
-        return f"✅ {self.events} {'event' if self.events == 1 else 'events'}, {dollars}, {retries}"
+        """Return the counts as a line."""
+        dollars = f"{'~' if self.estimated else ''}${self.cost:.2f}"
+        unpriced = " + unpriced" if self.unpriced else ""
+        retries = plural(self.failing, "retry", "retries")
+        return f"✅ {plural(self.events, 'event')}, {dollars}{unpriced}, {retries}"
 
 
-class Line:
-    """A line on stderr: `live` rewrites the last one, else each stands below the other."""
+class StatusLine:
+    """Writes the latest session's line: in place if `live`, else one below the other."""
 
     def __init__(self, live: bool) -> None:
         self.live = live
-        self.shown = False
+        self.clock = SessionClock()
+        self.sessions: dict[str, SessionStatus] = {}
+        self.latest = ""
+        self.now = 0.0
 
-    def show(self, text: str) -> None:
-        if not self.live:
-            say(text)
+    def see(self, event: Event) -> None:
+        """Count an event; the first one of a session is announced."""
+        self.clock.see(event)
+        self.now = max(self.now, event.time)
+        name = event.session
+        if event.type in OURS:
+            if event.type in ("violation", "kill"):
+                clear_live()
+        elif name:
+            if name not in self.sessions:
+                write_line(f"{prefix()}Monitoring session {name}...")
+                remember(self.sessions, name, SessionStatus(), MAX_SESSIONS)
+            self.sessions[name].see(event)
+            self.latest = name
+
+    def show(self) -> None:
+        """Write the line, if there is a session."""
+        session = self.sessions.get(self.latest)
+        if session is None:
             return
-        self.shown = True
-        to_people(f"\r{shown(text)}\x1b[K".encode())
-
-    def clear(self) -> None:
-        """Make room for somebody else's line."""
-        if self.shown:
-            self.shown = False
-            to_people(b"\r\x1b[K")
-
-    def end(self) -> None:
-        if self.shown:
-            self.shown = False
-            to_people(b"\n")
+        text = f"{prefix()}{self.clock.since(self.latest, self.now)}  {session.line()}"
+        if self.live:
+            show_live(escape(text))
+        else:
+            write_line(text)
 
 
 @filter_command("trace-status")
@@ -94,40 +111,21 @@ class Line:
 )
 def status(events: Iterable[Event], every: float = 30.0, live: bool | None = None) -> Events:
     """Say on stderr how a session does, while it is silent too, and once at the end: time, events, dollars, retries."""
-    started = Started()
-    sessions: dict[str, Session] = {}
-    latest = ""
-    now = said = 0.0
-    line = Line(os.isatty(2) if live is None else live)
-    pause = SECOND if line.live else every or float("inf")
+    line = StatusLine(os.isatty(2) if live is None else live)
+    interval_s = LIVE_INTERVAL_S if line.live else every or float("inf")
+    shown_at = 0.0
     try:
         for event in events:
-            started.see(event)
-            if event.time > now:
-                now = event.time
-            kind, name = event.type, event.session
-            if kind not in OURS:
-                if name not in sessions and name:
-                    line.clear()
-                    say(f"{warning_head()}Monitoring session {name}...")
-                    remember(sessions, name, Session(), SESSIONS)
-                if name:
-                    sessions[name].see(event)
-                    latest = name
-            elif kind == "tick":
-                said = said or now
-                if latest and now - said >= pause:
-                    said = now
-                    line.show(
-                        f"{warning_head()}{started.since(latest, now)}  {sessions[latest].line()}"
-                    )
-            elif kind == "violation" or kind == "kill":
-                line.clear()
+            line.see(event)
+            if event.type == "tick":
+                shown_at = shown_at or line.now
+                if line.latest and line.now - shown_at >= interval_s:
+                    shown_at = line.now
+                    line.show()
             yield event
-        if latest and latest in sessions:
-            line.show(f"{warning_head()}{started.since(latest, now)}  {sessions[latest].line()}")
+        line.show()
     finally:
-        line.end()
+        end_live()
     return None
 
 

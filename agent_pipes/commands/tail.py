@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from agent_pipes.agents import Session, Source
+from agent_pipes.core.display import format_duration
 from agent_pipes.core.event import tick
 from agent_pipes.core.exit_status import ExitStatus
 from agent_pipes.core.filter import Events, filter_command
 from agent_pipes.core.jsonl import objects
-from agent_pipes.core.options import DURATION, SIZE, written
+from agent_pipes.core.options import DURATION, SIZE
 from agent_pipes.core.stderr import warn
 from agent_pipes.core.stream import Lines, Waiter
 from agent_pipes.sessions import discovery
@@ -256,7 +257,7 @@ def _chosen(text: str | None, source: Source | None) -> Session:
             "no session was found in this directory; start an agent here, wait for it with --wait, or name a session (trace-list)"
         )
     chosen = (live or mine)[0]
-    age = written(max(0.0, round(time.time() - chosen.modified)))
+    age = format_duration(max(0.0, round(time.time() - chosen.modified)))
     why = "the live session" if live else "the newest session, not known to be live,"
     warn(f"{discovery.describe(chosen)}: {why} of this directory, changed {age} ago")
     for other in live[1:]:

@@ -7,24 +7,25 @@ from typing import Any
 
 import click
 
-from agent_pipes.commands.alert import alert, default_sinks, outboxes
+from agent_pipes.alert import options as alert_options
+from agent_pipes.commands.alert import alert, default_sinks, start_queues
 from agent_pipes.commands.cost import cost
 from agent_pipes.commands.kill import kill
 from agent_pipes.commands.status import status
 from agent_pipes.commands.tail import tail
 from agent_pipes.core import config
-from agent_pipes.core.config_monitor import Orders, kept, open_to_all
+from agent_pipes.core.config_monitor import ConfigMonitor, monitor_config, writable_by_others
 from agent_pipes.core.filter import Command, Filter, run_pipeline, version_option
 from agent_pipes.core.options import Option
-from agent_pipes.core.stderr import speak_as, warn
+from agent_pipes.core.stderr import set_prefix, warn
 from agent_pipes.core.stream import Waiter
 from agent_pipes.detect import detector_errors
+from agent_pipes.detect.configuration import DEFAULT_POLICY as POLICY
+from agent_pipes.detect.configuration import load_config
 from agent_pipes.detect.registry import DETECTORS
 from agent_pipes.detect.scope import detect_scope
 
 PRESET = (cost, *DETECTORS.values(), kill, alert, status)
-
-POLICY = Path(".agent-scope.json")
 
 
 def preset_options() -> list[Option]:
@@ -75,7 +76,7 @@ class Plan:
         self.off = off
         sinks: tuple[str, ...] = flags.get("option_alert") or ()
         self.sinks = sinks or default_sinks(
-            *(self.value(_option(alert, name)) for name in ("webhook", "form", "program"))
+            *(self.value(alert_options.option(name)) for name in ("webhook", "form", "program"))
         )
         self.acts = {watcher: self.actions(watcher, bool(sinks), kills) for watcher in DETECTORS}
         self.kills = bool(kills) or strict or any("kill" in acts for acts in self.acts.values())
@@ -111,7 +112,7 @@ class Plan:
         """Whoever is to be told can be: an alert that cannot be sent is found before anything runs. Raises click.UsageError."""
         told = self.values(alert)
         sinks = {*self.sinks, *(sink for acts in self.acts.values() for sink in acts)}
-        outboxes(sinks, told.get("webhook"), told.get("form"), program=told.get("program"))
+        start_queues(sinks, told.get("webhook"), told.get("form"), program=told.get("program"))
 
     def parts(self, source: dict[str, Any]) -> list[Part]:
         """The filters and their options, from the source on."""
@@ -215,9 +216,9 @@ def watch(
     Without SESSION the live one of this directory, or the next. With COMMAND the agent is started here, watched, and
     its exit status passed on, or 124 when the breaker has ended it.
     """
-    speak_as("[watch] ")
-    orders = Orders()
-    file, off = configured(config_file, orders)
+    set_prefix("[watch] ")
+    monitor = ConfigMonitor()
+    file, off = configured(config_file, monitor)
     plan = Plan(
         flags,
         file,
@@ -225,7 +226,7 @@ def watch(
         kills=None if on_violation is None else on_violation == "kill",
         strict=strict,
     )
-    scoped(plan, orders)
+    scoped(plan, monitor)
     source: dict[str, Any] = {
         "session": session,
         "every": every,
@@ -244,9 +245,9 @@ def watch(
         click.echo(explain(parts, command))
         return 0
     plan.check_alerts()
-    orders.say_who_may_write()
+    monitor.warn_of_writable()
     if not no_follow:
-        parts.insert(1, (kept, {"orders": orders}))
+        parts.insert(1, (monitor_config, {"monitor": monitor}))
     waiter = Waiter()
     if command:
         from agent_pipes.commands.run_child import run_command
@@ -279,26 +280,26 @@ def _run(
     return run_pipeline(parts, exit_status=exit_status, fd=fd, waiter=waiter, shield=failures)
 
 
-def configured(path: Path | None, orders: Orders) -> tuple[dict[str, Any], set[str]]:
-    if path is None and not config.DEFAULT.exists():
+def configured(path: Path | None, monitor: ConfigMonitor) -> tuple[dict[str, Any], set[str]]:
+    if path is None and not config.DEFAULT_CONFIG.exists():
         return {}, set()
-    orders.add(path or config.DEFAULT)
-    found = config.load(path or config.DEFAULT, preset_options(), DETECTORS)
-    warn(f"Limits from {path or config.DEFAULT}")
-    if open_to_all(path or config.DEFAULT):
+    monitor.add(path or config.DEFAULT_CONFIG)
+    found = load_config(path or config.DEFAULT_CONFIG)
+    warn(f"Limits from {path or config.DEFAULT_CONFIG}")
+    if writable_by_others(path or config.DEFAULT_CONFIG):
         warn(
-            f"warning: {path or config.DEFAULT} can be written by other users than its owner, and so can what it allows"
+            f"warning: {path or config.DEFAULT_CONFIG} can be written by other users than its owner, and so can what it allows"
         )
     return found
 
 
-def scoped(plan: Plan, orders: Orders) -> None:
+def scoped(plan: Plan, monitor: ConfigMonitor) -> None:
     """Without a policy there is nothing to hold the agent to; one that was named must be there."""
     if "scope" in plan.off:
         return
     policy = plan.value(_option(detect_scope, "policy"))
     if policy or POLICY.exists():
-        orders.add(Path(policy or POLICY))
+        monitor.add(Path(policy or POLICY))
     else:
         plan.off.add("scope")
         warn(f"No {POLICY} here: scope is not watched")

@@ -1,4 +1,4 @@
-"""The files that say what is watched for: who else may change them, and whether they were changed after they had been read."""
+"""Config and policy files of a running watch: who else may change them, and whether they have changed."""
 
 import os
 from collections.abc import Iterable
@@ -10,43 +10,46 @@ from agent_pipes.core.exit_status import ExitStatus
 from agent_pipes.core.filter import Events, filter_command
 from agent_pipes.core.stderr import warn
 
+OTHERS_MAY_WRITE = 0o022
 
-def open_to_all(path: Path) -> bool:
-    """Whether other users than its owner may write the file."""
+
+def writable_by_others(path: Path) -> bool:
+    """True if other users than the file's owner may write it."""
     with suppress(OSError):
-        return bool(path.stat().st_mode & 0o022)
+        return bool(path.stat().st_mode & OTHERS_MAY_WRITE)
     return False
 
 
-def open_to_agent(path: Path) -> bool:
-    """Whether an agent of this directory, which runs as we do, could change the file by which it is watched."""
+def writable_by_agent(path: Path) -> bool:
+    """True if an agent of this directory, which runs as this user, can replace the file."""
     real, here = Path(os.path.realpath(path)), Path(os.path.realpath("."))
-    # Who may write in the directory can put another file in its place.
+    # Write permission on the directory suffices to put another file in its place.
     return here in real.parents and (os.access(real, os.W_OK) or os.access(real.parent, os.W_OK))
 
 
-class Orders:
-    """The config and the policy of a watch, as they stood when they were read."""
+class ConfigMonitor:
+    """The files that limits were read from, and their state at that time."""
 
     def __init__(self) -> None:
-        self._as_read: dict[Path, tuple[int, ...]] = {}
+        self._states: dict[Path, tuple[int, ...]] = {}
 
     def add(self, path: Path) -> None:
-        """The file is to be read now."""
-        self._as_read[path] = _state(path)
+        """Record the file's state; to be called before it is read."""
+        self._states[path] = _state(path)
 
-    def say_who_may_write(self) -> None:
-        """Tell people of the files that the agent may change."""
-        if mine := [str(path) for path in self._as_read if open_to_agent(path)]:
+    def warn_of_writable(self) -> None:
+        """Warn of files that the agent can change."""
+        if mine := [str(path) for path in self._states if writable_by_agent(path)]:
             warn(
-                f"{' and '.join(mine)}: where the agent works, which may write there: better kept elsewhere (agent-strace doctor says more)"
+                f"{' and '.join(mine)}: where the agent works, which may write there: "
+                "better kept elsewhere (agent-strace doctor says more)"
             )
 
-    def say_what_changed(self) -> None:
-        """Tell people, once, of each file that is not any more what was read."""
-        for path, before in list(self._as_read.items()):
+    def warn_of_changes(self) -> None:
+        """Warn, once, of each file that was changed after it had been read."""
+        for path, before in list(self._states.items()):
             if _state(path) != before:
-                del self._as_read[path]
+                del self._states[path]
                 warn(f"{path} has changed: what it says now counts from the next start on")
 
 
@@ -57,12 +60,12 @@ def _state(path: Path) -> tuple[int, ...]:
     return ()
 
 
-@filter_command("--orders")
-def kept(events: Iterable[Event], orders: Orders) -> Events:
-    """Look at the files when the agent pauses, and at the end."""
+@filter_command("config-monitor")
+def monitor_config(events: Iterable[Event], monitor: ConfigMonitor) -> Events:
+    """Pass events on, and check the files at each tick and at the end."""
     for event in events:
         yield event
         if event.type == "tick":
-            orders.say_what_changed()
-    orders.say_what_changed()
+            monitor.warn_of_changes()
+    monitor.warn_of_changes()
     return ExitStatus.OK

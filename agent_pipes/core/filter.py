@@ -23,7 +23,7 @@ from agent_pipes import __version__
 from agent_pipes.core.event import Event
 from agent_pipes.core.exit_status import ExitStatus, worst
 from agent_pipes.core.options import Option
-from agent_pipes.core.stderr import say, warn
+from agent_pipes.core.stderr import warn, write_line
 from agent_pipes.core.stream import Output, Reader, ReaderGone, Waiter, die_of
 
 Events = Generator[Event, None, int | None]
@@ -95,7 +95,7 @@ def exit_status(run: Callable[[], object]) -> int:
         context = getattr(error, "ctx", None)
         warn(f"{error.format_message()}")
         if context is not None:
-            say(f"Try '{context.command_path} --help'.")
+            write_line(f"Try '{context.command_path} --help'.")
         return ExitStatus.UNREADABLE
     except OSError as error:
         if error.errno not in FULL:

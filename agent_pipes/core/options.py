@@ -1,4 +1,4 @@
-"""What people write on a command line or in a config file: durations, dollars, counts, and the options that take them."""
+"""Option types of the command line and the config file: counts, durations, dollars, sizes."""
 
 import math
 import re
@@ -7,18 +7,26 @@ from typing import Any
 
 import click
 
+from agent_pipes.core.display import truncate
 from agent_pipes.core.lazy_regex import pattern
 
 OFF = 0
-"""A limit of this value is no limit: what `0` and `off` come to."""
+"""Value of a limit that is turned off, by `0` or `off`."""
+
+MAX_QUOTED_CHARS = 60
+
+MAX_COUNT = 10**9
+MAX_DURATION_S = 10 * 365 * 86400
+MAX_DOLLARS = 1e9
+MAX_SIZE_BYTES = 1 << 40
 
 
 class Option(click.Option):
     """An option of a filter, declared once, on the filter.
 
-    flag: its name in `agent-strace watch`, "" where it has none there.
-    key:  its place in the config file (`retry.max`), "" where it has none there.
-    unit: what one of the config file's number is in this option's own (60: the file says minutes, we count seconds).
+    flag: its name in `agent-strace watch`, "" if it has none there.
+    key:  its place in the config file (`retry.max`), "" if it has none there.
+    unit: factor from the config file's number to the option's own (60: minutes in the file, seconds here).
     """
 
     def __init__(
@@ -30,9 +38,9 @@ class Option(click.Option):
         self.unit = unit
 
     def fallback(self) -> Any:
-        """The default, of the type the filter takes."""
+        """Return the default, converted to the option's type."""
         default: Any = self.get_default(click.Context(click.Command("")))
-        # Newer clicks have a mark of their own for "no default", which is none that a filter could take.
+        # click 8.2 and later have a marker object for "no default".
         if type(default).__name__ == "Sentinel":
             default = None
         if self.multiple:
@@ -51,9 +59,9 @@ def limit(
     default: Any = None,
     **extra: Any,
 ) -> Callable[[Any], Any]:
-    """Declare a limit of a filter: what is allowed, until `0` or `off` turns it off.
+    """Declare a limit of a filter, which `0` or `off` turns off.
 
-    The filter takes it under its `flag` too, so that what a message tells people to raise is right in both places.
+    The filter accepts `flag` as a second name, so that a hint names an option of both commands.
     """
     names = [name, flag] if flag and flag != name else [name]
     return click.option(
@@ -71,7 +79,7 @@ def limit(
 
 
 class Count(click.ParamType):  # type: ignore[type-arg]
-    """A whole number of something, `0` or `off` for no limit."""
+    """Whole number, `0` or `off` for no limit."""
 
     name = "N"
 
@@ -82,7 +90,7 @@ class Count(click.ParamType):  # type: ignore[type-arg]
             number = int(value) if not isinstance(value, (bool, float)) else None
         except (ValueError, TypeError):
             number = None
-        if number is None or not 0 <= number <= 10**9:
+        if number is None or not 0 <= number <= MAX_COUNT:
             self.fail(
                 f"expected a whole number such as 5, or 'off', not {_quoted(value)}.", param, ctx
             )
@@ -108,7 +116,7 @@ class Duration(click.ParamType):  # type: ignore[type-arg]
             seconds = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(value))
         else:
             seconds = _number(value)
-        if not 0 <= seconds <= 10 * 365 * 86400:
+        if not 0 <= seconds <= MAX_DURATION_S:
             self.fail(
                 f"expected a time such as 90, 30s, 10m or 1h30m, or 'off', not {_quoted(value)}.",
                 param,
@@ -128,7 +136,7 @@ class Dollars(click.ParamType):  # type: ignore[type-arg]
         if _off(value):
             return OFF
         dollars = _number(value.strip().removeprefix("$") if isinstance(value, str) else value)
-        if not 0 <= dollars <= 1e9:
+        if not 0 <= dollars <= MAX_DOLLARS:
             self.fail(
                 f"expected dollars such as 5 or 0.50, or 'off', not {_quoted(value)}.", param, ctx
             )
@@ -144,7 +152,7 @@ class Size(click.ParamType):  # type: ignore[type-arg]
         text = str(value).strip().upper()
         factor = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}.get(text[-1:], 1)
         size = _number(text[:-1] if factor > 1 else text) * factor
-        if not 1 <= size <= 1 << 40:
+        if not 1 <= size <= MAX_SIZE_BYTES:
             self.fail(f"expected bytes such as 4096, 64K or 1M, not {_quoted(value)}.", param, ctx)
         return int(size)
 
@@ -160,7 +168,7 @@ _NUMBER = pattern(r"\d{1,12}(?:\.\d{0,9})?|\.\d{1,9}", re.ASCII)
 
 
 def _number(value: object) -> float:
-    """The number, or NaN, which is within no bounds."""
+    """Return the number; NaN, which no bounds contain, if there is none."""
     if isinstance(value, str):
         text = value.strip()
         return float(text) if _NUMBER.fullmatch(text) else math.nan
@@ -175,19 +183,4 @@ def _number(value: object) -> float:
 
 
 def _quoted(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "…'"
-
-
-def written(seconds: float) -> str:
-    """Seconds as people write them: `45s`, `10m`, `1h30m`."""
-    if seconds < 60:
-        return f"{seconds:g}s"
-    whole = round(seconds)
-    parts = (
-        (whole // 86400, "d"),
-        (whole // 3600 % 24, "h"),
-        (whole // 60 % 60, "m"),
-        (whole % 60, "s"),
-    )
-    return "".join(f"{number}{unit}" for number, unit in parts if number)
+    return truncate(repr(value), MAX_QUOTED_CHARS)

@@ -1,4 +1,7 @@
-"""What is said to people, on stderr: a line at a time, with nothing in it that a terminal would obey, waiting for nobody."""
+"""Messages for people on stderr: whole lines, escaped, in front of nobody's cursor, and never waited for.
+
+All of a process's messages pass through here, so that the live line of trace-status is cleared before any other line.
+"""
 
 import os
 import select
@@ -7,109 +10,134 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 
+from agent_pipes.core.display import escape
 
-def say(text: str) -> None:
-    """One line to the people on stderr, in one write, with nothing in it that a terminal would obey."""
-    if _busy and (_busy() or _later):
-        _later.append(text)
-        del _later[:-1000]
-        if _busy():
-            return
-        waiting, _later[:] = _later[:], []
-        text = "\n".join(map(shown, waiting))
-    else:
-        text = shown(text)
-    to_people((text + "\n").encode(errors="replace"))
+WRITE_TIMEOUT_S = 0.5
+"""Time that a paused terminal or pager may block one write; afterwards messages are dropped and counted."""
+
+WRITE_BYTES = 4096
+"""Bytes per write: a pipe that is ready takes as many without blocking."""
+
+MAX_SUSPENDED_LINES = 1000
+
+_CLEAR_LINE = b"\r\x1b[K"
 
 
-PATIENCE = 0.5
-"""Seconds that people's terminal or pager may take no more before what we say is lost to them."""
+class _Writer:
+    """State of stderr in this process.
 
-_people = -1
-_lost = 0
+    prefix:    begins each warning; the program's name by default.
+    busy:      True while another program draws on the terminal; lines wait meanwhile.
+    suspended: the lines that wait.
+    live:      a live line is on the terminal.
+    """
+
+    def __init__(self) -> None:
+        self.prefix = ""
+        self.busy: Callable[[], bool] | None = None
+        self.suspended: list[str] = []
+        self.live = False
+        self._fd = -1
+        self._dropped = 0
+
+    def lines(self, *texts: str) -> None:
+        if self.busy and (self.busy() or self.suspended):
+            self.suspended.extend(texts)
+            del self.suspended[:-MAX_SUSPENDED_LINES]
+            if self.busy():
+                return
+            texts, self.suspended = tuple(self.suspended), []
+        self.clear()
+        self.write("".join(f"{escape(text)}\n" for text in texts).encode(errors="replace"))
+
+    def clear(self) -> None:
+        if self.live:
+            self.live = False
+            self.write(_CLEAR_LINE)
+
+    def write(self, text: bytes) -> None:
+        try:
+            if self._fd < 0:
+                self._fd = open_nonblocking(2) if stat.S_ISFIFO(os.fstat(2).st_mode) else 2
+            if self._dropped and self._writable(0):
+                lost = f"\n{prefix()}stderr was not read: {self._dropped} messages were dropped\n"
+                text = lost.encode() + text
+            for at in range(0, len(text), WRITE_BYTES):
+                part = text[at : at + WRITE_BYTES]
+                while part:
+                    if not self._writable(0 if self._dropped else WRITE_TIMEOUT_S):
+                        raise BlockingIOError
+                    part = part[os.write(self._fd, part) :]
+            self._dropped = 0
+        except BlockingIOError:
+            self._dropped += 1
+        except OSError:
+            pass  # Nobody is left to tell.
+
+    def _writable(self, timeout_s: float) -> bool:
+        return bool(select.select([], [self._fd], [], timeout_s)[1])
 
 
-def to_people(text: bytes) -> None:
-    """Write to stderr, but do not wait for its reader: a terminal may be paused, a pager left alone, and a breaker must run."""
-    global _people, _lost
-    try:
-        if _people < 0:
-            _people = own_description(2) if stat.S_ISFIFO(os.fstat(2).st_mode) else 2
-        if _lost and select.select([], [_people], [], 0)[1]:
-            text = (
-                f"\n{warning_head()}nobody read what was said here, {_lost} times\n".encode() + text
-            )
-        for at in range(0, len(text), 4096):
-            part = text[at : at + 4096]
-            while part:
-                if not select.select([], [_people], [], 0 if _lost else PATIENCE)[1]:
-                    raise BlockingIOError
-                part = part[os.write(_people, part) :]
-        _lost = 0
-    except BlockingIOError:
-        _lost += 1
-    except OSError:
-        pass
+_stderr = _Writer()
 
 
-def own_description(fd: int) -> int:
-    """The pipe that `fd` is, opened once more, not to block: O_NONBLOCK belongs to the open file, which others share."""
-    with suppress(OSError):
-        return os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    return fd
-
-
-def hold_back(busy: Callable[[], bool] | None) -> list[str]:
-    """From now on lines wait while `busy` says that the terminal is another's; the result is what still waits."""
-    global _busy
-    _busy = busy
-    waiting = _later[:]
-    _later.clear()
-    return waiting
-
-
-_busy: Callable[[], bool] | None = None
-_later: list[str] = []
+def write_line(text: str) -> None:
+    """Write one line, escaped; the live line is cleared before it."""
+    _stderr.lines(text)
 
 
 def warn(text: str) -> None:
-    """One line to the people on stderr, with our name before it."""
-    say(f"{warning_head()}{text}")
+    """Write one line that begins with the prefix: `trace-kill: TEXT`."""
+    write_line(f"{prefix()}{text}")
 
 
-def warning_head() -> str:
-    """What a line to people begins with: `trace-kill: `, `[watch] `."""
-    return _head or f"{program()}: "
+def show_live(text: str) -> None:
+    """Write `text` in place of the last live line, without a newline. The caller escapes it and fits it to the width."""
+    if _stderr.busy and _stderr.busy():
+        return
+    _stderr.write(_CLEAR_LINE[:1] + text.encode(errors="replace") + _CLEAR_LINE[1:])
+    _stderr.live = True
 
 
-def speak_as(head: str) -> None:
-    """From now on `warn` begins its lines with `head`."""
-    global _head
-    _head = head
+def clear_live() -> None:
+    """Clear the live line; another line may follow in its place."""
+    _stderr.clear()
 
 
-_head = ""
+def end_live() -> None:
+    """Leave the live line where it is, and go to the next."""
+    if _stderr.live:
+        _stderr.live = False
+        _stderr.write(b"\n")
 
 
-def shown(text: str) -> str:
-    """`text` with its control characters, escape sequences and direction marks written out instead of sent."""
-    return text if text.isascii() and text.isprintable() else "".join(map(_shown, text))
+def suspend(busy: Callable[[], bool] | None) -> list[str]:
+    """Hold lines back while `busy` returns True; None ends that. Return the lines that were held back so far."""
+    waiting, _stderr.suspended = _stderr.suspended, []
+    _stderr.busy = busy
+    return waiting
 
 
-def _shown(char: str) -> str:
-    # Joiners and variation selectors are format characters too, but harmless, and part of many a sign.
-    if char.isprintable() or char in "\u200d\ufe0f":
-        return char
-    code = ord(char)
-    return (
-        f"\\x{code:02x}"
-        if code < 0x100
-        else f"\\u{code:04x}"
-        if code < 0x10000
-        else f"\\U{code:08x}"
-    )
+def prefix() -> str:
+    """Return the beginning of each warning: `trace-kill: `, `[watch] `."""
+    return _stderr.prefix or f"{program_name()}: "
 
 
-def program() -> str:
-    """The name that people called us by, for the head of a message."""
+def set_prefix(text: str) -> None:
+    """Begin each warning with `text` from now on."""
+    _stderr.prefix = text
+
+
+def program_name() -> str:
+    """Return the name by which this program was called."""
     return os.path.basename(sys.argv[0]) or "agent-pipes"
+
+
+def open_nonblocking(fd: int) -> int:
+    """Return a descriptor of our own for the pipe `fd`, with O_NONBLOCK; `fd` itself where that cannot be had.
+
+    O_NONBLOCK belongs to the open file description, which other processes share.
+    """
+    with suppress(OSError):
+        return os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    return fd

@@ -11,7 +11,7 @@ from io import BytesIO
 
 from agent_pipes.core.event import AS_WRITTEN, WRITTEN, Event, Passed, tick
 from agent_pipes.core.jsonl import Fields, objects, parse_line
-from agent_pipes.core.stderr import own_description, warn
+from agent_pipes.core.stderr import open_nonblocking, warn
 
 CHUNK = 1 << 18
 """Bytes read at once."""
@@ -49,7 +49,7 @@ class Output:
         self.must_run = must_run
         self.deaf = False
         self.pipe = stat.S_ISFIFO(os.fstat(fd).st_mode)
-        self._write_fd = own_description(fd) if self.pipe else fd
+        self._write_fd = open_nonblocking(fd) if self.pipe else fd
         if self.pipe:
             _widen(fd)
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
+from agent_pipes.core.display import escape
 from agent_pipes.core.event import Event, make
-from agent_pipes.core.stderr import shown
 from agent_pipes.cost.ledger import ModelTotals, SessionAccount
 from agent_pipes.cost.meter import Meter
 from agent_pipes.cost.prices import DOLLAR
@@ -148,8 +148,8 @@ def _row(session: str, model: str, totals: ModelTotals) -> tuple[str, ...]:
     )
     marks = ("~" if totals.estimated else "") + ("?" if totals.unpriced else "")
     return (
-        shown(session)[:SESSION_WIDTH],
-        shown(model)[:MODEL_WIDTH] or "-",
+        escape(session)[:SESSION_WIDTH],
+        escape(model)[:MODEL_WIDTH] or "-",
         *(f"{count:,}" for count in counts),
         f"{marks}{totals.usd / DOLLAR:,.2f}",
         f"{totals.saved / DOLLAR:,.2f}",

@@ -4,9 +4,10 @@ from collections.abc import Iterable
 
 import click
 
+from agent_pipes.core.display import format_duration
 from agent_pipes.core.event import Event, Level
 from agent_pipes.core.filter import filter_command
-from agent_pipes.core.options import DURATION, Option, limit, written
+from agent_pipes.core.options import DURATION, Option, limit
 from agent_pipes.detect.detector import Detection, Finding, alert_option, detect
 from agent_pipes.detect.turns import Turns
 
@@ -54,7 +55,9 @@ class Age:
     def _found(self, level: Level, allowed: float, age: float) -> tuple[Finding, ...]:
         without = ", without the time its user was waited for" if self.turns else ""
         raised = "; raise the limit with --max-duration" if level == "critical" else ""
-        message = f"running for {rounded(age)} (threshold: {written(allowed)}){without}{raised}"
+        message = (
+            f"running for {rounded(age)} (threshold: {format_duration(allowed)}){without}{raised}"
+        )
         found = Finding(
             self.own,
             message,
@@ -68,7 +71,7 @@ class Age:
 
 def rounded(seconds: float) -> str:
     """`31m`, `1h2m`: whole minutes of what took more than ten."""
-    return written(
+    return format_duration(
         seconds - seconds % 60
         if seconds >= 600
         else int(seconds)
@@ -112,7 +115,7 @@ def detect_duration(
     """
     if 0 < max <= warn:
         raise click.UsageError(
-            f"--warn {written(warn)}: a warning is expected before --max {written(max)}, or 'off'"
+            f"--warn {format_duration(warn)}: a warning is expected before --max {format_duration(max)}, or 'off'"
         )
     return detect(events, "duration", lambda: Age(max, warn, active), alert)
 

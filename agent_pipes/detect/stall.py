@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable
 
+from agent_pipes.core.display import format_duration
 from agent_pipes.core.event import Event
 from agent_pipes.core.filter import filter_command
-from agent_pipes.core.options import DURATION, limit, written
+from agent_pipes.core.options import DURATION, limit
 from agent_pipes.detect.detector import Detection, Finding, alert_option, detect
 from agent_pipes.detect.duration import rounded
 from agent_pipes.detect.turns import Turns
@@ -44,7 +45,7 @@ class Silence:
             return ()
         what = "while a tool runs" if turns.in_flight else "with nothing in flight"
         option = "--in-flight" if turns.in_flight else "--max-stall"
-        message = f"silent for {rounded(silent)} {what} (threshold: {written(allowed)}); raise the limit with {option}"
+        message = f"silent for {rounded(silent)} {what} (threshold: {format_duration(allowed)}); raise the limit with {option}"
         return (
             Finding(
                 (self.own, turns.latest),

@@ -127,11 +127,9 @@ def _limits(path: str) -> tuple[dict[str, Any], set[str]]:
         return {}, set()
     from pathlib import Path
 
-    from agent_pipes.commands.watch import preset_options
-    from agent_pipes.core import config
-    from agent_pipes.detect.registry import DETECTORS
+    from agent_pipes.detect.configuration import load_config
 
-    return config.load(Path(path), preset_options(), DETECTORS)
+    return load_config(Path(path))
 
 
 def _events(content: bytes) -> Iterator[Event]:

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from posixpath import basename, dirname, join, normpath
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from agent_pipes.core.stderr import program, say
+from agent_pipes.core.stderr import program_name, write_line
 from agent_pipes.scope import About, Use
 from agent_pipes.scope.globs import CommandPatterns, HostPatterns, PathPatterns, Place, place
 from agent_pipes.shell import Command
@@ -394,12 +394,12 @@ def load(path: "str | Path") -> Policy:
         )
     network = content.get("network", {})
     if network.get("deny_all") is False and network.get("allow"):
-        say(
-            f"{program()}: warning: {path}: network.allow says nothing while network.deny_all is false"
+        write_line(
+            f"{program_name()}: warning: {path}: network.allow says nothing while network.deny_all is false"
         )
     if mode & (stat.S_IWGRP | stat.S_IWOTH):
-        say(
-            f"{program()}: warning: {path} can be written by other users than its owner, and so can what it allows"
+        write_line(
+            f"{program_name()}: warning: {path} can be written by other users than its owner, and so can what it allows"
         )
     return Policy(path, content)
 

@@ -12,7 +12,7 @@ from email.utils import formatdate
 
 import pytest
 
-from agent_pipes.alert.batching import Alert, alone
+from agent_pipes.alert.batching import AlertMessage, single
 from agent_pipes.alert.delivery import Undelivered
 from agent_pipes.alert.http import Endpoint, Sender, retry_after
 from agent_pipes.core.event import Event
@@ -189,7 +189,9 @@ def test_retry_after_may_be_a_date():
 
 def delivered(port: int, pauses: list[float]) -> None:
     endpoint = Endpoint(f"http://127.0.0.1:{port}/SECRET", allow_http=False)
-    Sender(endpoint, lambda batch: b"{}", sleep=pauses.append)(alone(Alert(Event(b"", {}), "")))
+    Sender(endpoint, lambda batch: b"{}", sleep=pauses.append)(
+        single(AlertMessage(Event(b"", {}), ""))
+    )
 
 
 def test_a_minute_is_waited_when_we_are_asked_to_and_the_time_begins_anew():

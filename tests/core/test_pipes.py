@@ -1,6 +1,5 @@
 """What becomes of a pipeline when a part of it goes, or stands still: nothing hangs, and the kill still happens."""
 
-import fcntl
 import json
 import os
 import signal
@@ -12,14 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from agent_pipes.commands.alert import PAGE, AlertFile
 from agent_pipes.core.stream import CHUNK, Output
 from tests.commands.test_contract import FILTERS, NEEDS
-from tests.commands.test_kill import tripped
-from tests.helpers.support import BIN, ENVIRONMENT, ROOT, Stream, command, gone, run, start, until
-
-RUNS = int(os.environ.get("AGENT_PIPES_RUNS", "1000"))
-"""How often the writers of an alert file are killed at a random moment."""
+from tests.helpers.support import BIN, ENVIRONMENT, Stream, command, gone, run, start, until
 
 ON_PATH = ENVIRONMENT | {"PATH": f"{BIN}:{os.environ['PATH']}"}
 
@@ -419,88 +413,3 @@ def test_a_breaker_that_is_told_to_end_leaves_no_grace_to_what_it_is_ending():
     watch.send_signal(signal.SIGHUP)
     assert agent.wait(5) == -signal.SIGKILL
     assert watch.wait(20) == -signal.SIGHUP
-
-
-# SIGKILL at any moment.
-
-
-WRITERS = """
-import os, random, signal, sys, time
-from pathlib import Path
-sys.path.insert(0, sys.argv[1])
-from agent_pipes.alert import AlertFile
-log = Path(sys.argv[2])
-lines = [b"<%s>\\n" % (b"x" * length) for length in (40, 300, 900, 2500, 4000)]
-random.seed(6)
-torn = 0
-
-def write():
-    file = AlertFile(log)
-    while True:
-        for line in lines:
-            file.write(line)
-
-for run in range(int(sys.argv[3])):
-    size = log.stat().st_size if log.exists() else 0
-    writers = []
-    for _ in range(int(sys.argv[4])):
-        writers.append(os.fork())
-        if not writers[-1]:
-            write()
-    while not log.exists() or log.stat().st_size == size:
-        time.sleep(0.0001)
-    time.sleep(random.random() * 0.003)
-    for writer in writers:
-        os.kill(writer, signal.SIGKILL)
-    for writer in writers:
-        os.waitpid(writer, 0)
-    written = log.read_bytes()
-    torn += written[-1:] != b"\\n" or any(line.strip() and not (line[:1] + line[-1:] == b"<>" and line.count(b"<") == 1) for line in written.split(b"\\n"))
-    if len(written) > 1 << 20:
-        os.truncate(log, 0)
-sys.exit(f"{torn} runs left half a line" if torn else 0)
-"""
-
-
-@pytest.mark.parametrize("writers", [1, 3])
-def test_writers_that_are_killed_leave_no_half_line_in_the_alert_file(tmp_path, writers):
-    log = tmp_path / "alerts.log"
-    done = subprocess.run(
-        [sys.executable, "-I", "-c", WRITERS, ROOT, log, str(RUNS), str(writers)],
-        capture_output=True,
-        timeout=170,
-    )
-    assert done.returncode == 0, done.stderr.decode()
-
-
-def test_a_breaker_that_stands_still_as_it_writes_an_alert_holds_up_no_other(tmp_path):
-    path = tmp_path / "alerts.log"
-    path.touch()
-    with path.open() as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        began = time.monotonic()
-        AlertFile(path).write(b"told\n")
-        assert path.read_bytes() == b"told\n" and time.monotonic() - began < 5
-
-
-def test_a_line_longer_than_a_page_is_cut_and_a_half_line_of_an_earlier_writer_is_not_continued(
-    tmp_path,
-):
-    path = tmp_path / "alerts.log"
-    path.write_bytes(b"half a li")
-    log = AlertFile(path)
-    log.write("é".encode() * 5000 + b"\n")
-    log.write(b"next\n")
-    first, *rest = [line for line in path.read_bytes().splitlines() if line.strip()]
-    assert first.rstrip() == b"half a li" and rest[1] == b"next"
-    assert len(rest[0]) < PAGE and rest[0].decode().strip("é") == "…"
-
-
-def test_a_pipe_in_the_alert_files_place_stops_nothing(tmp_path):
-    os.mkfifo(tmp_path / "alerts.log")
-    stream = tripped(Stream())
-    flood = b"".join(tripped(Stream()).bytes for _ in range(1500))
-    done = run(
-        "trace-alert", "--to", "file", "--file", tmp_path / "alerts.log", input=stream.bytes + flood
-    )
-    assert done.returncode == 0 and done.stdout == stream.bytes + flood

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from agent_pipes.alert.exec_sink import SECRETS, Program, words_of
+from agent_pipes.alert.exec_sink import SECRET_VARIABLES, Program, split_command
 from agent_pipes.process import helpers
 from agent_pipes.process.handle import reap_adopted
 from tests.helpers.support import STANDINS, gone, run, start, until
@@ -67,7 +67,7 @@ def test_what_became_of_the_agent_is_given_to_it_too():
 
 
 def test_our_secrets_are_not_its_own():
-    secret = dict.fromkeys(SECRETS, "https://127.0.0.1:1/SECRET")
+    secret = dict.fromkeys(SECRET_VARIABLES, "https://127.0.0.1:1/SECRET")
     run(
         "trace-alert",
         "--to",
@@ -207,15 +207,15 @@ def test_one_that_does_not_end_delays_nothing_and_is_ended_at_the_end():
 
 
 def test_one_that_takes_too_long_is_killed_with_what_it_started():
-    from agent_pipes.alert.batching import Alert, alone
+    from agent_pipes.alert.batching import AlertMessage, single
     from agent_pipes.alert.delivery import Undelivered
     from agent_pipes.core.event import Event
 
-    words = words_of(
+    words = split_command(
         script("hangs", "#!/bin/sh\necho $$ > pid\nsleep 1000 &\necho $! > child\nwait\n")
     )
     with pytest.raises(Undelivered, match="had not ended"):
-        Program(words, timeout=0.5)(alone(Alert(Event(b"{}\n", {}), "")))
+        Program(words, timeout_s=0.5)(single(AlertMessage(Event(b"{}\n", {}), "")))
     for name in ("pid", "child"):
         until(lambda name=name: gone(int(Path(name).read_text())))
 

@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent_pipes.alert import formats
-from agent_pipes.alert.batching import Alert, Batch, Joined, alone
-from agent_pipes.commands import alert as command
+from agent_pipes.alert.batching import AlertMessage, Batch, Coalesced, single
+from agent_pipes.alert.lines import line_of
+from agent_pipes.alert.options import FORMATS
+from agent_pipes.core.display import escape
 from agent_pipes.core.event import Event, make, violation
-from agent_pipes.core.stderr import shown
 from tests.helpers.support import SESSION, START, run, start, until
 from tests.helpers.webhooks import server, violated, webhook, with_status
 
@@ -43,15 +44,15 @@ def ended(trigger: Event, outcome: str) -> Event:
 
 
 def told(event: Event) -> Batch:
-    return alone(Alert(event, shown(command.line_of(event, kills=False))))
+    return single(AlertMessage(event, escape(line_of(event, kills=False))))
 
 
 def sent(form: str, *messages: str, key: str = "") -> dict:
     """What a service gets in one message about violations with these texts."""
-    batch = Batch(within=60)
+    batch = Batch(within_s=60)
     for message in messages:
         event = violated_now(message)
-        batch.add(Alert(event, shown(command.line_of(event, kills=False))))
+        batch.add(AlertMessage(event, escape(line_of(event, kills=False))))
     body = formats.payload(form, key)(batch)
     assert body is not None
     return json.loads(body)
@@ -80,8 +81,9 @@ def test_the_form_is_told_by_the_host(host, form):
     assert formats.form_for(host) == form
 
 
-def test_every_form_that_can_be_named_is_there():
-    assert command.FORMS == formats.FORMS
+@pytest.mark.parametrize("form", FORMATS)
+def test_each_format_that_can_be_named_makes_a_body(form):
+    assert formats.payload(form, KEY)(told(violated_now()))
 
 
 def test_json_has_the_text_and_every_field():
@@ -171,7 +173,7 @@ def test_a_burst_as_json_says_how_many_and_whose():
     assert [each["message"] for each in got["alerts"]] == ["one", "two"]
 
 
-@pytest.mark.parametrize("form", formats.FORMS)
+@pytest.mark.parametrize("form", FORMATS)
 def test_a_body_is_bounded_whatever_a_violation_holds(form):
     event = violated_now(
         "😀" * 100_000,
@@ -181,7 +183,7 @@ def test_a_body_is_bounded_whatever_a_violation_holds(form):
         seen={"a": "b" * 100_000},
     )
     body = formats.payload(form, KEY)(told(event))
-    assert body is not None and len(body) <= formats.BODY
+    assert body is not None and len(body) <= formats.MAX_BODY_BYTES
     json.loads(body)
 
 
@@ -275,7 +277,7 @@ def test_pagerduty_without_a_key_that_can_be_one_stops_the_start(key):
     )
 
 
-def test_pagerdutys_key_goes_to_pagerduty_alone(tmp_path):
+def test_pagerdutys_key_goes_to_pagerduty_single(tmp_path):
     # The URL may stand in a config file that an agent has written.
     (tmp_path / ".agent-watch.json").write_text(
         '{"webhook": {"url": "https://evil.example/collect", "format": "pagerduty"}}'
@@ -350,7 +352,7 @@ def test_a_webhook_that_cannot_be_used_stops_the_start_of_the_command_too(here):
 # Bursts.
 
 
-def at(joined: Joined, now: float, *, closing: bool = False) -> list[str]:
+def at(joined: Coalesced, now: float, *, closing: bool = False) -> list[str]:
     """The first lines of the messages that go out at a time."""
     lines = []
     while batch := joined.take(now, closing):
@@ -358,12 +360,12 @@ def at(joined: Joined, now: float, *, closing: bool = False) -> list[str]:
     return lines
 
 
-def alert_of(message: str, **more) -> Alert:
-    return Alert(violated_now(message, **more), message)
+def alert_of(message: str, **more) -> AlertMessage:
+    return AlertMessage(violated_now(message, **more), message)
 
 
 def test_the_first_of_a_burst_goes_at_once_and_the_rest_together():
-    joined = Joined(60)
+    joined = Coalesced(60)
     joined.put(alert_of("one"), 100)
     assert joined.due(100) == 0 and at(joined, 100) == ["one"] and joined.due(100) is None
     joined.put(alert_of("two"), 101)
@@ -374,7 +376,7 @@ def test_the_first_of_a_burst_goes_at_once_and_the_rest_together():
 
 
 def test_a_joined_message_begins_an_interval_of_its_own():
-    joined = Joined(60)
+    joined = Coalesced(60)
     for now in (0, 1, 2):
         joined.put(alert_of("one"), now)
         at(joined, now)
@@ -387,10 +389,12 @@ def test_a_joined_message_begins_an_interval_of_its_own():
 
 def test_what_is_worse_than_anything_told_does_not_wait():
     raised = violated_now("passed")
-    done, undone = (Alert(ended(raised, outcome), outcome) for outcome in ("terminated", "failed"))
-    joined = Joined(60)
+    done, undone = (
+        AlertMessage(ended(raised, outcome), outcome) for outcome in ("terminated", "failed")
+    )
+    joined = Coalesced(60)
     joined.put(alert_of("warned", level="warning"), 0)
-    for number, worse in enumerate((Alert(raised, "passed"), done, undone), 1):
+    for number, worse in enumerate((AlertMessage(raised, "passed"), done, undone), 1):
         joined.put(worse, number)
         joined.put(alert_of("warned again", level="warning"), number)
     assert at(joined, 4) == ["warned", "passed", "terminated", "failed"]
@@ -399,7 +403,7 @@ def test_what_is_worse_than_anything_told_does_not_wait():
 
 
 def test_the_end_lets_nothing_wait():
-    joined = Joined(3600)
+    joined = Coalesced(3600)
     for message in ("one", "two", "three"):
         joined.put(alert_of(message), 0)
     assert at(joined, 1, closing=True) == ["one", "2 more in 1h: retry 2"]
@@ -416,7 +420,7 @@ def test_the_end_lets_nothing_wait():
     )
 )
 def test_of_a_burst_nothing_is_lost_and_five_messages_an_interval_are_sent_at_most(steps):
-    joined, now, taken = Joined(60), 0.0, []
+    joined, now, taken = Coalesced(60), 0.0, []
     for kind, later, looked in steps:
         now += later
         event = (
@@ -424,7 +428,7 @@ def test_of_a_burst_nothing_is_lost_and_five_messages_an_interval_are_sent_at_mo
             if kind in ("terminated", "failed")
             else violated_now(level=kind)
         )
-        joined.put(Alert(event, kind), now)
+        joined.put(AlertMessage(event, kind), now)
         while looked and (batch := joined.take(now, False)):
             taken.append((now, batch))
     while batch := joined.take(now, True):
@@ -432,16 +436,16 @@ def test_of_a_burst_nothing_is_lost_and_five_messages_an_interval_are_sent_at_mo
     assert sum(batch.count for _, batch in taken) == len(steps)
     # Seen every moment, not only when something comes, it would be four and the one that was joined before.
     assert all(len(joined.gathered.alerts) <= 5 and len(batch.alerts) <= 5 for _, batch in taken)
-    for begin in [moment for moment, batch in taken if batch.within]:
+    for begin in [moment for moment, batch in taken if batch.within_s]:
         assert (
             sum(begin <= moment < begin + 60 and not batch.within for moment, batch in taken) <= 4
         )
 
 
 def test_a_burst_of_many_watchers_and_of_many_alerts_is_bounded():
-    joined = Joined(60)
+    joined = Coalesced(60)
     for number in range(100_000):
-        joined.put(Alert(violated_now_cached(number % 1000), "x" * 5000), 0)
+        joined.put(AlertMessage(violated_now_cached(number % 1000), "x" * 5000), 0)
     first, rest = joined.take(0, False), joined.take(60, False)
     assert (
         first.count == 1

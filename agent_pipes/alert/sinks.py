@@ -1,0 +1,72 @@
+"""Delivery queues of the sinks that take time: a webhook, a program."""
+
+import os
+import re
+from collections.abc import Iterable
+
+import click
+
+from agent_pipes.alert.batching import Coalesced
+from agent_pipes.alert.delivery import DeliveryQueue
+from agent_pipes.alert.exec_sink import MAX_PROCESSES, Program, split_command
+from agent_pipes.alert.formats import PAGERDUTY, PAGERDUTY_HOSTS, form_for, payload
+from agent_pipes.alert.http import LOCAL, Endpoint, Sender
+
+ROUTING_KEY_VARIABLE = "AGENT_PIPES_PAGERDUTY_KEY"
+
+
+def delivery_queues(
+    to: Iterable[str],
+    webhook: str | None = None,
+    form: str | None = None,
+    allow_http: bool = False,
+    every: float = 0.0,
+    program: str | None = None,
+) -> dict[str, DeliveryQueue]:
+    """Return the queues by sink; no thread is started yet. Raises click.UsageError if one cannot be used.
+
+    every: seconds within which alerts to the webhook become one message; 0 for none.
+    """
+    queues: dict[str, DeliveryQueue] = {}
+    if webhook is not None or form == "pagerduty":
+        queues["webhook"] = _webhook_queue(webhook, form, allow_http, every)
+    elif "webhook" in to:
+        raise click.UsageError(
+            "--to webhook: no URL; "
+            "give it in $AGENT_PIPES_WEBHOOK, the config's webhook.url, or --webhook"
+        )
+    if program is not None:
+        runner = Program(split_command(program))
+        queues["exec"] = DeliveryQueue(
+            runner.name, runner, max_threads=MAX_PROCESSES, abandon=runner.abandon
+        )
+    elif "exec" in to:
+        raise click.UsageError(
+            "--to exec: no command; give it by --exec (of agent-strace watch: --alert-exec)"
+        )
+    return queues
+
+
+def _webhook_queue(
+    webhook: str | None, form: str | None, allow_http: bool, every: float
+) -> DeliveryQueue:
+    endpoint = Endpoint(PAGERDUTY if webhook is None else webhook, allow_http=allow_http)
+    form = form or form_for(endpoint.host)
+    key = _routing_key(endpoint) if form == "pagerduty" else ""
+    # PagerDuty groups alerts itself, and resolves each of them.
+    batching = Coalesced(every) if every and form != "pagerduty" else None
+    return DeliveryQueue("the webhook", Sender(endpoint, payload(form, key)), batching=batching)
+
+
+def _routing_key(endpoint: Endpoint) -> str:
+    # An agent may be able to write the file with the URL; the key is in no file.
+    if endpoint.host not in (*PAGERDUTY_HOSTS, *LOCAL):
+        raise click.UsageError(
+            f"PagerDuty's routing key goes to no other host than {' and '.join(PAGERDUTY_HOSTS)}"
+        )
+    key = os.environ.get(ROUTING_KEY_VARIABLE, "").strip()
+    if not re.fullmatch("[!-~]{32}", key):
+        raise click.UsageError(
+            f"PagerDuty's routing key, of 32 characters, is expected in ${ROUTING_KEY_VARIABLE}"
+        )
+    return key

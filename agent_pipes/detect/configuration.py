@@ -1,0 +1,22 @@
+"""Config file and policy of a directory, as watch, backtest, the guard and doctor read them."""
+
+from pathlib import Path
+from typing import Any
+
+from agent_pipes.alert.options import ALERT_OPTIONS
+from agent_pipes.core import config
+from agent_pipes.core.options import Option
+from agent_pipes.detect.registry import DETECTORS
+
+DEFAULT_POLICY = Path(".agent-scope.json")
+
+
+def config_options() -> list[Option]:
+    """Return the options that have a key in the config file: the detectors' and the alerts'."""
+    options = [option for detector in DETECTORS.values() for option in detector.options]
+    return [option for option in (*options, *ALERT_OPTIONS) if option.key]
+
+
+def load_config(path: Path) -> tuple[dict[str, Any], set[str]]:
+    """Return the values of the config file by key, and the watchers it turns off. Raises ConfigError."""
+    return config.load(path, config_options(), DETECTORS)
