@@ -262,7 +262,8 @@ def test_reads_nothing_and_waits_for_nothing(project):
 def test_a_look_that_takes_too_long_is_given_up(project):
     code = """
 import time
-from agent_pipes import choose, completion
+from agent_pipes.sessions import discovery as choose
+from agent_pipes.commands import completion
 choose.sessions = lambda: time.sleep(60)
 completion.PATIENCE = 0.1
 completion.answer()

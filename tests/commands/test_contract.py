@@ -57,15 +57,20 @@ def arguments(name: str) -> tuple[str, ...]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_has_its_launcher_its_page_and_its_test(name):
-    module = SCRIPTS[name].split(":")[0].rpartition(".")[2]
+    module = SCRIPTS[name].split(":")[0].removeprefix("agent_pipes.")
+    tests = ROOT / "tests" / f"{module.replace('.', '/')}.py"
+    tests = tests.with_name(f"test_{tests.name}")
     assert (BIN / name).resolve() == (BIN / "agent-strace").resolve(), (
         f"bin/{name} is missing: ln -s agent-strace bin/{name}"
     )
     assert (ROOT / "man" / f"{name}.1").exists(), f"man/{name}.1 is missing"
-    assert (ROOT / "tests" / f"test_{module}.py").exists(), f"tests/test_{module}.py is missing"
+    assert tests.exists(), f"{tests.relative_to(ROOT)} is missing"
     if name.startswith("trace-"):
-        assert module == name.removeprefix("trace-").replace("-", "_"), (
-            f"{name} is to be found in a module of its own name"
+        detector = name.removeprefix("trace-detect-")
+        room = "commands" if detector == name else "detect"
+        leaf = detector.removeprefix("trace-")
+        assert module in (f"{room}.{leaf}", f"{room}.{leaf}.command"), (
+            f"{name} belongs in a module of its own name in {room}/"
         )
 
 

@@ -222,7 +222,7 @@ began = real()
 time.time = lambda: wrong + real() - began
 name, sys.argv = sys.argv[2], sys.argv[2:]
 if name == "agent-strace":
-    from agent_pipes import strace
+    from agent_pipes.commands import strace
     sys.exit(strace.main())
 import importlib
 importlib.import_module("agent_pipes." + name.removeprefix("trace-").replace("-", "_")).main()

@@ -340,7 +340,7 @@ def throw(self, *arguments):
 for each in broken:
     module, name, method = each.rsplit(".", 2)
     setattr(getattr(importlib.import_module("agent_pipes." + module), name), method, throw)
-from agent_pipes import strace
+from agent_pipes.commands import strace
 sys.exit(strace.main())
 """
     command = [
@@ -360,7 +360,7 @@ SPIRAL = (FIXTURES / "spiral.ndjson").read_bytes()
 
 
 def test_a_detector_that_throws_is_left_out_and_said_and_the_others_go_on():
-    done = with_broken("repeats.loops.Loop.see")
+    done = with_broken("detect.loop.rules.Loop.see")
     assert (
         done.stderr.count(
             b"trace-detect-loop failed (RuntimeError: oops) and watches nothing from here on"
@@ -376,7 +376,9 @@ def test_a_detector_that_throws_is_left_out_and_said_and_the_others_go_on():
 
 def test_several_detectors_that_throw_are_each_left_out():
     done = with_broken(
-        "detect_stall.Silence.see", "repeats.loops.Loop.see", "money.detector.CostDetector.see"
+        "detect.stall.Silence.see",
+        "detect.loop.rules.Loop.see",
+        "detect.cost_detector.CostDetector.see",
     )
     for name in (b"stall", b"loop", b"cost"):
         assert done.stderr.count(b"trace-detect-" + name + b" failed (RuntimeError: oops)") == 1
@@ -386,10 +388,10 @@ def test_several_detectors_that_throw_are_each_left_out():
 @pytest.mark.parametrize(
     "method",
     [
-        "detect_retry.Retries.see",
-        "repeats.loops.Loop.see",
-        "money.detector.CostDetector.see",
-        "detect_duration.Age.see",
+        "detect.retry.Retries.see",
+        "detect.loop.rules.Loop.see",
+        "detect.cost_detector.CostDetector.see",
+        "detect.duration.Age.see",
     ],
 )
 def test_strict_says_a_violation_where_a_detector_throws_wherever_it_stands(method):
@@ -404,7 +406,8 @@ def test_a_reader_that_throws_is_no_watchers_fault_and_its_end_is_not_hidden():
     code = """
 import sys
 sys.argv = ["agent-strace", *sys.argv[1:]]
-from agent_pipes import strace, tail
+from agent_pipes.commands import strace
+from agent_pipes.commands import tail
 whole = tail.tail.generator
 def broken(**options):
     for number, event in enumerate(whole(**options)):
@@ -500,7 +503,8 @@ def test_a_command_that_is_over_before_it_can_be_watched_is_said_to_have_been_wa
     code = """
 import sys
 sys.argv = ["agent-strace", "watch", "--", "sh", "-c", "exit 7"]
-from agent_pipes import command, strace
+from agent_pipes.commands import run_child as command
+from agent_pipes.commands import strace
 command.identify = lambda pid: None
 sys.exit(strace.main())
 """

@@ -4,7 +4,6 @@ import os
 
 import orjson
 import pytest
-from bench.trace import events as trace
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,6 +16,7 @@ from agent_pipes.detect.duration import detect_duration
 from agent_pipes.detect.loop.command import detect_loop
 from agent_pipes.detect.retry import detect_retry
 from agent_pipes.detect.stall import detect_stall
+from tests.bench.trace import events as trace
 from tests.helpers.support import run
 
 START = 1_790_000_000.0

@@ -24,7 +24,7 @@ import sys
 sys.path.insert(0, {str(ROOT)!r})
 chosen, where = sys.argv[1].split(","), sys.argv[2]
 sys.argv = ["agent-strace", *sys.argv[3:]]
-from agent_pipes import detector
+from agent_pipes.detect import detector
 from agent_pipes.detector import Finding
 whole = detector.detect
 
@@ -60,7 +60,7 @@ def broken(events, watcher, new, *more, **options):
     return whole(events, watcher, (lambda: Failing(new())) if watcher in chosen else new, *more, **options)
 
 detector.detect = broken
-from agent_pipes import strace
+from agent_pipes.commands import strace
 sys.exit(strace.main())
 """
 

@@ -1,10 +1,10 @@
 """What the preset holds of a session stays small, and does not grow with the session."""
 
 import pytest
-from bench.state import PRESET, of_a_session, on_the_way
-from bench.trace import POLICY
 
 from agent_pipes.cost import meter
+from tests.bench.state import PRESET, of_a_session, on_the_way
+from tests.bench.trace import POLICY
 
 
 @pytest.fixture(autouse=True)
