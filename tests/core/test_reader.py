@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from agent_pipes.commands.cost import cost
 from agent_pipes.core.event import AS_WRITTEN, KNOWN, WRITTEN, Event
-from agent_pipes.core.jsonl import plain
+from agent_pipes.core.jsonl import parse_line
 from agent_pipes.core.stream import Lines, Reader, Waiter
 from agent_pipes.detect.cost import detect_cost
 from agent_pipes.detect.duration import detect_duration
@@ -165,7 +165,7 @@ def mixed() -> bytes:
     content = []
     ended = 0
     for number, each in enumerate(trace(900, 3)):
-        fields = plain(each) or {}
+        fields = parse_line(each) or {}
         who, kind = int(fields["session_id"][-1]), fields["event_type"]
         if kind == "llm_response" and (who == 2 or (who == 1 and number < 450)):
             continue
@@ -201,7 +201,7 @@ LIMITS = [
 def test_a_command_says_what_it_says_where_all_is_read(part, options):
     content = mixed()
     every = part.stage(Waiter(), **options)(
-        [Event(each, plain(each) or {}) for each in content.splitlines(keepends=True)]
+        [Event(each, parse_line(each) or {}) for each in content.splitlines(keepends=True)]
     )
     done = run(
         part.name,
