@@ -32,7 +32,7 @@ from agent_pipes.scope import policy
 from agent_pipes.scope.globs import CommandPatterns, HostPatterns, PathPatterns, place
 from agent_pipes.scope.policy import absolute
 from agent_pipes.sessions import discovery
-from agent_pipes.shell import line, normalised, parse
+from agent_pipes.shell import command_line, normalize, parse
 
 FIXTURES = Path(__file__).resolve().parent / "fixtures"
 
@@ -184,8 +184,8 @@ def limits(value: Any) -> None:
 
 
 def shell(text: str) -> None:
-    line(text)
-    normalised(text)
+    command_line(text)
+    normalize(text)
     for command in parse(text):
         str(command)
     assert all(char.isprintable() or char in "\u200d\ufe0f" for char in escape(text))

@@ -8,7 +8,15 @@ import orjson
 from agent_pipes.core.event import Event
 from agent_pipes.core.jsonl import Fields
 from agent_pipes.detect import tool_kinds
-from agent_pipes.shell import line
+from agent_pipes.shell import (
+    command_kind,
+    command_line,
+    is_polling,
+    may_change,
+    normalize,
+    patched_files,
+    subject,
+)
 
 BOOKKEEPING = frozenset(
     {
@@ -105,7 +113,7 @@ class Call:
         else the call itself. 64 bits."""
         if not self._target:
             if self.command:
-                self._target = hash((self.tool, tool_kinds.subject(self.command)))
+                self._target = hash((self.tool, subject(self.command)))
             elif files := self._files():
                 verb = tool_kinds.of_tool(self.tool)
                 self._target = hash(("edit" if verb == "write" else verb, files))
@@ -121,7 +129,7 @@ class Call:
             if self.tool == "write_stdin":
                 self._polls = not arguments.get("chars")
             elif self.command:
-                self._polls = tool_kinds.polls(self.command)
+                self._polls = is_polling(self.command)
             else:
                 self._polls = self.tool in tool_kinds.POLLING_TOOLS or arguments.get("action") in (
                     "poll",
@@ -132,24 +140,18 @@ class Call:
     @property
     def changes(self) -> bool:
         """Whether it may change something: what is not known to look only, may."""
-        return (
-            tool_kinds.command_changes(self.command)
-            if self.command
-            else tool_kinds.tool_changes(self.tool)
-        )
+        return may_change(self.command) if self.command else tool_kinds.tool_changes(self.tool)
 
     @property
     def verb(self) -> str:
         """The call in a word: what a step of a loop is named."""
-        return (
-            tool_kinds.of_command(self.command) if self.command else tool_kinds.of_tool(self.tool)
-        )
+        return command_kind(self.command) if self.command else tool_kinds.of_tool(self.tool)
 
     @property
     def label(self) -> str:
         """The call for people: the command in quotation marks, or the tool and its file."""
         if self.command:
-            return f'"{_cut(" ".join(tool_kinds.short(self.command).split()), 80)}"'
+            return f'"{_cut(" ".join(normalize(self.command).split()), 80)}"'
         files = ", ".join(basename(path) for path in self._files())
         return f"{self.tool or 'a tool'} {_cut(files, 60)}".rstrip()
 
@@ -164,7 +166,7 @@ class Call:
         arguments = self._arguments or {}
         patch = arguments.get("input", arguments.get("patch"))
         return (
-            tuple(tool_kinds.PATCHED.findall(patch, 0, 1 << 16))
+            tuple(patched_files(patch[: 1 << 16]))
             if type(patch) is str and patch.startswith("*** Begin Patch")
             else ()
         )
@@ -278,7 +280,7 @@ def _command_and_path(arguments: Fields) -> tuple[str, str]:
         path = next(value for name, value in arguments.items() if name in PATHS)
         return "", path if type(path) is str and SEARCHES.isdisjoint(arguments) else ""
     command = arguments.get("command") or arguments.get("cmd")
-    return (command if type(command) is str else line(command)), ""
+    return (command if type(command) is str else command_line(command)), ""
 
 
 def _canonical(arguments: Fields) -> bytes:

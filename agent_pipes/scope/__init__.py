@@ -15,9 +15,8 @@ from agent_pipes.core.lazy_regex import pattern
 from agent_pipes.scope import file_programs
 from agent_pipes.scope.access import ALL, FILES, KINDS, About, Access, Extent, Reach, Unjudged, Use
 from agent_pipes.scope.network_programs import host_of
-from agent_pipes.scope.patch import patched
 from agent_pipes.scope.tools import Tool, doing, letters, tool
-from agent_pipes.shell import Word, line, parse
+from agent_pipes.shell import Word, command_line, parse, patched_files
 
 __all__ = ["KINDS", "About", "Reach", "Unjudged", "Use", "reach_of"]
 
@@ -64,7 +63,7 @@ def reach_of(event: Event) -> Reach:
     elif runs:
         _shell(arguments, found)
     elif short in ("applypatch", "patch", "applydiff") and (patch := _patch_text(arguments)):
-        paths = patched(patch)
+        paths = patched_files(patch)
         for path in paths:
             _path(path, "write", "", found)
         if not paths and not _file(called, arguments, found):
@@ -95,7 +94,7 @@ def _arguments(event: Event) -> Fields:
 
 def _shell(arguments: Fields, found: Reach) -> None:
     for key in _COMMAND_KEYS:
-        command = line(arguments.get(key))
+        command = command_line(arguments.get(key))
         if command:
             for simple in parse(command):
                 file_programs.reach(simple, found)

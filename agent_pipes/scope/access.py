@@ -79,11 +79,11 @@ class Reach:
         if not word.text or word.text == "-":
             return
         path = word.path
-        if word.doubt not in ("", "glob"):
-            self.unknown(word.doubt, word.raw, access)
+        if word.unresolved not in ("", "glob"):
+            self.unknown(word.unresolved, word.raw, access)
         elif directory is None and not path.startswith(("/", "~")):
             self.unknown("directory", f"{word.raw}, in a directory that is not known", access)
-        elif word.doubt and (spelled := _spelled_out(path)) != [path]:
+        elif word.unresolved and (spelled := _spelled_out(path)) != [path]:
             if not spelled:
                 self.unknown("glob", word.raw, access)
             for text in spelled:
@@ -94,7 +94,7 @@ class Reach:
                     extent,
                 )
         elif len(self.paths) < PATHS:
-            self.paths.append(Use(access, path, directory or "", extent, word.doubt == "glob"))
+            self.paths.append(Use(access, path, directory or "", extent, word.unresolved == "glob"))
         else:
             self.unknown("long", f"more than {PATHS} paths", access)
 
@@ -170,12 +170,12 @@ def arguments(
                 options.append((name, words[at]))
                 at += 1
             else:
-                options.append((name, Word(value, word.raw, word.doubt)))
+                options.append((name, Word(value, word.raw, word.unresolved)))
         else:
             for place, letter in enumerate(text[1:], 2):
                 rest = text[place:]
                 if letter in optional or (letter in values and rest):
-                    options.append((f"-{letter}", Word(rest, word.raw, word.doubt)))
+                    options.append((f"-{letter}", Word(rest, word.raw, word.unresolved)))
                     break
                 if letter in values and at < len(words):
                     options.append((f"-{letter}", words[at]))

@@ -9,8 +9,7 @@ from typing import NamedTuple
 from agent_pipes.core.lazy_regex import pattern
 from agent_pipes.scope import network_programs
 from agent_pipes.scope.access import ALL, COMMANDS, FILES, Access, Extent, Reach, arguments, names
-from agent_pipes.scope.patch import patched
-from agent_pipes.shell import Command, Redirect, Word
+from agent_pipes.shell import Command, Redirect, Word, patched_files
 
 _DEVICE = pattern(r"/dev/(?:null|zero|full|u?random|tty|std(?:in|out|err)|fd/\d+)")
 _SOCKET = pattern(r"/dev/(?:tcp|udp)/([^/]+)/.*")
@@ -138,10 +137,10 @@ def reach(command: Command, found: Reach) -> None:
         found.commands.append(command)
     for redirect in command.redirects:
         _redirected(redirect, command, found)
-    for unknown in command.unknown:
+    for unknown in command.unresolved:
         found.unknown(unknown.kind, unknown.what, *ALL)
     name = command.name
-    if not name or command.carrier:
+    if not name or command.is_wrapper:
         return
     if name in _SPECIAL:
         _SPECIAL[name](command, found)
@@ -192,7 +191,7 @@ def _copy(command: Command, found: Reach) -> None:
     if name == "ln" and len(operands) == 1:
         found.use(
             "write",
-            Word(operands[0].text.rpartition("/")[2], operands[0].raw, operands[0].doubt),
+            Word(operands[0].text.rpartition("/")[2], operands[0].raw, operands[0].unresolved),
             where,
         )
         return
@@ -215,7 +214,7 @@ def _copy(command: Command, found: Reach) -> None:
         for source in sources:
             last = source.text.rstrip("/").rpartition("/")[2]
             if last not in ("", ".", ".."):
-                doubt = target.doubt or source.doubt
+                doubt = target.unresolved or source.unresolved
                 found.use(
                     "write",
                     Word(join(target.text, last), target.raw, doubt, target.tilde),
@@ -255,7 +254,7 @@ def _awk(command: Command, found: Reach) -> None:
     if "-f" in given or "--file" in given:
         found.unknown("script", str(command), *ALL)
     elif operands:
-        if re.search(r"[|>]|system\s*\(|getline", operands[0].text) or operands[0].doubt:
+        if re.search(r"[|>]|system\s*\(|getline", operands[0].text) or operands[0].unresolved:
             found.unknown("script", str(command), *ALL)
         operands = operands[1:]
     operands = [word for word in operands if not re.match(r"[A-Za-z_]\w*=", word.text)]
@@ -287,7 +286,7 @@ def _dd(command: Command, found: Reach) -> None:
         if key in ("if", "of") and not _DEVICE.fullmatch(value):
             found.use(
                 "read" if key == "if" else "write",
-                Word(value, word.raw, word.doubt),
+                Word(value, word.raw, word.unresolved),
                 command.directory,
             )
 
@@ -330,7 +329,7 @@ def _git(command: Command, found: Reach) -> None:
             to = words[at + 1]
             where = (
                 None
-                if to.doubt or where is None
+                if to.unresolved or where is None
                 else to.path
                 if to.path.startswith(("/", "~"))
                 else join(where, to.path)
@@ -374,7 +373,7 @@ def _patch(command: Command, found: Reach) -> None:
         if redirect.op.startswith("<<")
     ]
     texts = [*documents, *(word.text for word in command.words[1:] if "\n" in word.text)]
-    paths = [path for text in texts for path in patched(text)]
+    paths = [path for text in texts for path in patched_files(text)]
     for path in paths:
         found.use("write", Word(path, path, tilde=path.startswith("~")), command.directory)
     if not paths:

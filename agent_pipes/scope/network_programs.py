@@ -82,7 +82,7 @@ def reach(command: Command, found: Reach) -> None:
     elif name == "dig":
         _, operands = arguments(command, "bcfkmpqtxy")
         servers = [
-            Word(word.text[1:], word.raw, word.doubt)
+            Word(word.text[1:], word.raw, word.unresolved)
             for word in operands
             if word.text.startswith("@")
         ]
@@ -117,14 +117,14 @@ def _curl(command: Command, found: Reach) -> None:
         ):
             found.use(
                 "read",
-                Word(value.text.partition("@")[2].partition(";")[0], value.raw, value.doubt),
+                Word(value.text.partition("@")[2].partition(";")[0], value.raw, value.unresolved),
                 command.directory,
             )
         elif option in ("-O", "--remote-name"):
             for word in operands:
                 found.use(
                     "write",
-                    Word(basename(word.text.partition("?")[0]), word.raw, word.doubt),
+                    Word(basename(word.text.partition("?")[0]), word.raw, word.unresolved),
                     command.directory,
                 )
     _addresses(addresses, found)
@@ -139,10 +139,17 @@ def _wget(command: Command, found: Reach) -> None:
         found.use("write", output, command.directory)
     else:
         for word in operands:
-            name = Word(basename(word.text.partition("?")[0]) or "index.html", word.raw, word.doubt)
+            name = Word(
+                basename(word.text.partition("?")[0]) or "index.html", word.raw, word.unresolved
+            )
             found.use(
                 "write",
-                Word(f"{into.text}/{name.text}", into.raw, into.doubt or name.doubt, into.tilde)
+                Word(
+                    f"{into.text}/{name.text}",
+                    into.raw,
+                    into.unresolved or name.unresolved,
+                    into.tilde,
+                )
                 if into
                 else name,
                 command.directory,
@@ -193,7 +200,7 @@ def remotes(operands: Iterable[Word], what: str, found: Reach) -> None:
 
 def _addresses(words: Iterable[Word], found: Reach) -> None:
     for word in words:
-        if not word.text or (word.text.startswith(("file:", "data:")) and not word.doubt):
+        if not word.text or (word.text.startswith(("file:", "data:")) and not word.unresolved):
             continue
         remote = _REMOTE.fullmatch(word.text) if "://" not in word.text else None
         port = remote is not None and re.fullmatch(r"\d+(?:[/?#].*)?", remote[2], re.S)
@@ -206,4 +213,4 @@ def _addresses(words: Iterable[Word], found: Reach) -> None:
         if host and "$" not in host and "`" not in host:
             found.hosts.append(host)
         else:
-            found.unknown(word.doubt or "network", word.raw, "network")
+            found.unknown(word.unresolved or "network", word.raw, "network")

@@ -21,7 +21,7 @@ from agent_pipes.core.stderr import program_name, write_line
 from agent_pipes.scope import About, Use
 from agent_pipes.scope.globs import CommandPatterns, HostPatterns, PathPatterns, Place, place
 from agent_pipes.shell import Command
-from agent_pipes.shell.commands import PATH_MAX
+from agent_pipes.shell.commands import MAX_PATH_BYTES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -231,8 +231,8 @@ class Policy:
                 return Verdict(f'denied by commands.deny "{pattern}"')
         if (
             self._allowed is None
-            or command.carrier
-            or command.words[0].doubt
+            or command.is_wrapper
+            or command.words[0].unresolved
             or command.name in _FREE
             or _only_cuts(command)
         ):
@@ -309,7 +309,7 @@ def _at_home(path: str) -> str:
 
 def real(path: str) -> str:
     """The path behind the symbolic links of the part of `path` that exists."""
-    if len(path) > PATH_MAX:
+    if len(path) > MAX_PATH_BYTES:
         return normpath(path)  # No system call takes it, so there is nothing behind it.
     try:
         # Most paths have no links: to see that takes less than realpath does, a third where the path is not there yet.

@@ -1,4 +1,4 @@
-"""What a simple command says, and in which directory."""
+"""A simple command, and the directory in which it runs."""
 
 from posixpath import join
 from typing import NamedTuple
@@ -6,17 +6,16 @@ from typing import NamedTuple
 from agent_pipes.core.lazy_regex import pattern
 from agent_pipes.shell.words import Redirect, Word
 
-PATH_MAX = 4096
+MAX_PATH_BYTES = 4096
 """Bytes of the longest path that a system call takes."""
 
 SHELLS = frozenset(["bash", "sh", "zsh", "dash", "ksh", "ash"])
 
-
 ASSIGNMENT = pattern(r"[A-Za-z_]\w*(?:\[[^\]]*\])?\+?=")
 
 
-class Unknown(NamedTuple):
-    """Something that could not be told by reading: of which `kind`, and `what` it was, in the command's own words."""
+class Unresolved(NamedTuple):
+    """A part of a command that reading cannot tell: its `kind`, and `what` it is as written."""
 
     kind: str
     what: str
@@ -25,18 +24,29 @@ class Unknown(NamedTuple):
 class Command:
     """One simple command.
 
-    words:     its name and its arguments, without assignments before them; none where it only redirects.
-    redirects: its redirections.
-    directory: where it runs: "" where the whole began, a path relative to that, an absolute one or one beginning
-               with `~`; None where that is not known.
-    outer:     the command that runs this one (`sudo`, `xargs`, `bash -c`).
-    carrier:   it does nothing but run what other commands here say.
-    piped:     its standard input is another's output.
-    unknown:   what could not be told.
-    name:      the program's name without its directory, "" where there is none or it is not known.
+    words:      its name and its arguments, without assignments before them; none if it only
+                redirects.
+    redirects:  its redirections.
+    directory:  where it runs: "" is where the whole command began; a path relative to that, an
+                absolute one or one
+                that begins with `~`; None if that is not known.
+    outer:      the command that runs this one (`sudo`, `xargs`, `bash -c`).
+    is_wrapper: it does nothing but run other commands of the list.
+    piped:      its standard input is another command's output.
+    unresolved: what cannot be known of it.
+    name:       the program's name without its directory, "" if there is none or it is not known.
     """
 
-    __slots__ = ("carrier", "directory", "name", "outer", "piped", "redirects", "unknown", "words")
+    __slots__ = (
+        "directory",
+        "is_wrapper",
+        "name",
+        "outer",
+        "piped",
+        "redirects",
+        "unresolved",
+        "words",
+    )
 
     def __init__(
         self,
@@ -44,46 +54,49 @@ class Command:
         redirects: tuple[Redirect, ...] = (),
         directory: str | None = "",
         outer: "Command | None" = None,
-        carrier: bool = False,
+        *,
         piped: bool = False,
-        unknown: tuple[Unknown, ...] = (),
+        unresolved: tuple[Unresolved, ...] = (),
     ) -> None:
         self.words = words
         self.redirects = redirects
         self.directory = directory
         self.outer = outer
-        self.carrier = carrier
+        self.is_wrapper = False
         self.piped = piped
-        self.unknown = unknown
-        self.name = words[0].text.rpartition("/")[2] if words and not words[0].doubt else ""
+        self.unresolved = unresolved
+        self.name = words[0].text.rpartition("/")[2] if words and not words[0].unresolved else ""
 
     @property
     def argv(self) -> list[str]:
+        """The values of its words."""
         return [word.text for word in self.words]
 
     def __str__(self) -> str:
         return " ".join(self.argv)
 
 
-def joined(where: str | None, word: Word) -> str | None:
-    """The directory that `word` names from `where`."""
+def subdirectory(directory: str | None, word: Word) -> str | None:
+    """Return the directory that `word` names, from `directory`; None if it is not known."""
     path = word.path
-    if word.doubt:
+    if word.unresolved:
         return None
     if path.startswith(("/", "~")):
         return path
-    return None if where is None or len(where) + len(path) > PATH_MAX else join(where, path)
+    if directory is None or len(directory) + len(path) > MAX_PATH_BYTES:
+        return None
+    return join(directory, path)
 
 
-def moved(command: Command, where: str | None) -> str | None:
-    """The directory that `command`, a `cd`, leads to from `where`."""
+def changed_directory(command: Command) -> str | None:
+    """Return the directory after a `cd`, `pushd` or `popd`; None if it is not known."""
     operands = [
         word
         for word in command.words[1:]
-        if word.text == "-" or not word.text.startswith("-") or word.doubt
+        if word.text == "-" or not word.text.startswith("-") or word.unresolved
     ]
     if command.name == "popd" or (command.name == "pushd" and not operands):
         return None
     if not operands:
         return "~"
-    return None if operands[0].text == "-" else joined(where, operands[0])
+    return None if operands[0].text == "-" else subdirectory(command.directory, operands[0])

@@ -1,40 +1,42 @@
-"""What a shell command is made of: words, operators, redirections."""
+"""Tokens of a shell command: words, operators, redirections."""
 
 
 class Word:
     """One word.
 
-    text:    its value as far as it is known: quotes and escapes taken off, an expansion standing there as written.
-    raw:     as it was written.
-    doubt:   why `text` is not its value: "" (it is), "glob", "variable", "substitution", "input", "deep".
-    tilde:   it begins with an unquoted `~`, which stands for a home directory.
-    scripts: the tokens of the command substitutions in it.
+    text:       its value as far as it is known: without quotes and escapes, an expansion left as
+                written.
+    raw:        the word as written.
+    unresolved: why `text` is not its value: "" (it is), "glob", "variable", "substitution",
+    "input", "deep".
+    tilde:      it begins with an unquoted `~`, a home directory.
+    scripts:    the tokens of the command substitutions in it.
     """
 
-    __slots__ = ("doubt", "raw", "scripts", "text", "tilde")
+    __slots__ = ("raw", "scripts", "text", "tilde", "unresolved")
 
     def __init__(
         self,
         text: str,
         raw: str,
-        doubt: str = "",
+        unresolved: str = "",
         tilde: bool = False,
         scripts: "tuple[list[Token], ...]" = (),
     ) -> None:
         self.text = text
         self.raw = raw
-        self.doubt = doubt
+        self.unresolved = unresolved
         self.tilde = tilde
         self.scripts = scripts
 
     @property
     def path(self) -> str:
-        """The word as a path: what begins with `~` is in a home directory, and nothing else."""
+        """The word as a path: only an unquoted `~` at its beginning is a home directory."""
         return "./" + self.text if self.text.startswith("~") and not self.tilde else self.text
 
 
 class Operator:
-    """What parts commands: `;`, `&&`, `||`, `|`, `&`, `(`, `)`, `;;`, a newline."""
+    """A separator of commands: `;`, `&&`, `||`, `|`, `&`, `(`, `)`, `;;`, a newline."""
 
     __slots__ = ("text",)
 
@@ -43,7 +45,13 @@ class Operator:
 
 
 class Redirect:
-    """A redirection: `op` with its file descriptor before it, the file or descriptor it names, a here-document's text."""
+    """A redirection.
+
+    op:     the operator, such as `>>`.
+    fd:     the file descriptor before it, "" if there is none.
+    target: the file or descriptor that it names, the delimiter of a here-document.
+    body:   the text of a here-document.
+    """
 
     __slots__ = ("body", "fd", "op", "target")
 
@@ -55,25 +63,27 @@ class Redirect:
 
     @property
     def writes(self) -> bool:
+        """Return True if it writes a file."""
         return (self.op[0] == "&" or ">" in self.op) and not self.copies
 
     @property
     def copies(self) -> bool:
-        """It names an open descriptor (`2>&1`, `<&-`), not a file."""
+        """Return True if it names an open descriptor (`2>&1`, `<&-`), not a file."""
         return self.op in (">&", "<&") and (
             self.op == "<&" or self.target.text.rstrip("-").isdigit() or self.target.text == "-"
         )
 
     @property
     def raw(self) -> str:
+        """The redirection in one spelling."""
         return f"{self.fd}{self.op}{'' if self.copies else ' '}{self.target.raw}"
 
 
 Token = Word | Operator | Redirect
 
-_RANK = {"": 0, "glob": 1, "variable": 2, "input": 3, "substitution": 4, "deep": 5}
+_RANKS = {"": 0, "glob": 1, "variable": 2, "input": 3, "substitution": 4, "deep": 5}
 
 
 def worse(one: str, other: str) -> str:
-    """Of two doubts the one that says less of the value."""
-    return one if _RANK[one] >= _RANK[other] else other
+    """Return that of two reasons why a word is unresolved which leaves less of its value known."""
+    return one if _RANKS[one] >= _RANKS[other] else other

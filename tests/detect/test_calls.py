@@ -1,15 +1,9 @@
 """What is the same call, what it is done to, what to call it, and which result answers which call."""
 
-import string
-
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from agent_pipes.core.event import from_fields
-from agent_pipes.detect import tool_kinds
 from agent_pipes.detect.calls import OPEN, Call, OpenCalls, call_of
-from agent_pipes.shell import normalised
 
 
 def call(tool: object = "Bash", arguments: object = None, id: str = "c1", **data: object) -> Call:
@@ -243,82 +237,6 @@ def test_arguments_that_are_no_json_have_a_key_too():
     from agent_pipes.core.event import Event
 
     assert isinstance(Call(Event(b"", {"data": {"arguments": deep}})).key, int)
-
-
-WORDS = st.lists(
-    st.text(string.ascii_letters + string.digits + "./_-+=:@%,", min_size=1, max_size=8),
-    min_size=1,
-    max_size=5,
-)
-
-
-@given(WORDS)
-def test_a_plain_command_is_taken_as_it_is_because_the_shell_reads_it_so(words):
-    command = " ".join(words)
-    assert tool_kinds.short(command) == normalised(command)
-
-
-BEFORE = st.sampled_from(
-    [
-        "",
-        "cd x && ",
-        "cd /a/b; ",
-        "cd ../x ; ",
-        "cd x&& ",
-        "cd x & ",
-        "cd && ",
-        "cd x && cd y && ",
-        "do ",
-        "if ",
-        "time -p ",
-        "A=1 ",
-    ]
-)
-BEHIND = st.sampled_from(["", " 2>&1", " 2>/dev/null", " 2>x", " >x 2>&1", " &", ";", "  "])
-END = st.sampled_from(
-    [
-        "",
-        " | tail",
-        " | tail -20",
-        " | head -n 5",
-        " | tail -n5",
-        "|tail -5",
-        " | head x",
-        " | tail -f",
-        " | cat",
-        " | tail -5 | head",
-        " 2>&1",
-    ]
-)
-
-
-@given(BEFORE, WORDS, BEHIND, END)
-def test_a_command_with_the_usual_about_it_is_what_the_shell_s_reader_makes_of_it(
-    before, words, behind, end
-):
-    command = before + " ".join(words) + behind + end
-    assert tool_kinds.short(command) == normalised(command)
-
-
-@pytest.mark.parametrize(
-    "command",
-    [
-        "cd",
-        "cd x",
-        "env A=1 x",
-        "env",
-        "time",
-        "time x",
-        "sh x",
-        "bash -c ls",
-        "/bin/sh -c ls",
-        "nohup x",
-        "A=1 x",
-        "A=1",
-    ],
-)
-def test_what_looks_plain_and_is_not_is_read_as_a_shell_reads_it(command):
-    assert tool_kinds.short(command) == normalised(command)
 
 
 def answer(parent: str = "", **data: object):

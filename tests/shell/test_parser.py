@@ -12,9 +12,19 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from agent_pipes.shell import Command, Redirect, Unknown, Word, lexer, line, normalised, parse
+from agent_pipes.shell import (
+    Command,
+    Redirect,
+    Unresolved,
+    Word,
+    command_line,
+    lexer,
+    normalize,
+    parse,
+    word_lexer,
+)
 from agent_pipes.shell.lexer import Lexer
-from agent_pipes.shell.parser import LONGEST
+from agent_pipes.shell.parser import MAX_COMMAND_CHARS
 
 
 def argvs(command: str) -> list[list[str]]:
@@ -22,8 +32,8 @@ def argvs(command: str) -> list[list[str]]:
 
 
 def inner(command: str) -> list[list[str]]:
-    """The commands that are not only carriers of others."""
-    return [found.argv for found in parse(command) if found.words and not found.carrier]
+    """The commands that are not only wrappers of others."""
+    return [found.argv for found in parse(command) if found.words and not found.is_wrapper]
 
 
 def one(command: str) -> Command:
@@ -32,7 +42,7 @@ def one(command: str) -> Command:
 
 
 def unknowns(command: str) -> list[str]:
-    return [unknown.kind for found in parse(command) for unknown in found.unknown]
+    return [unknown.kind for found in parse(command) for unknown in found.unresolved]
 
 
 # ── Words ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -64,7 +74,7 @@ def unknowns(command: str) -> list[str]:
 def test_quotes_and_escapes(command, argv):
     found = one(command)
     assert found.argv == argv
-    assert not any(word.doubt for word in found.words)
+    assert not any(word.unresolved for word in found.words)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +87,7 @@ def test_quotes_and_escapes(command, argv):
     ],
 )  # fmt: skip
 def test_what_is_expanded_is_marked(word, doubt):
-    assert parse(f"rm {word}")[-1].words[1].doubt == doubt
+    assert parse(f"rm {word}")[-1].words[1].unresolved == doubt
 
 
 @pytest.mark.parametrize(
@@ -86,11 +96,11 @@ def test_what_is_expanded_is_marked(word, doubt):
 )  # fmt: skip
 def test_home(word, path):
     found = one(f"cat {word}").words[1]
-    assert (found.path, found.doubt) == (path, "")
+    assert (found.path, found.unresolved) == (path, "")
 
 
 def test_home_that_the_command_sets_is_not_known():
-    assert parse("HOME=/x; cat $HOME/y")[-1].words[1].doubt == "variable"
+    assert parse("HOME=/x; cat $HOME/y")[-1].words[1].unresolved == "variable"
 
 
 QUOTED = [
@@ -194,7 +204,7 @@ def test_compound_commands(command, found):
 
 def test_the_body_of_a_function_is_read_and_its_name_is_no_program():
     found = parse("clean() { rm b; }\nclean now; ls")
-    assert [(each.argv, each.carrier) for each in found] == [
+    assert [(each.argv, each.is_wrapper) for each in found] == [
         (["rm", "b"], False),
         (["clean", "now"], True),
         (["ls"], False),
@@ -282,14 +292,18 @@ def test_wrappers_are_looked_into(command):
 
 
 def test_sudo_is_a_command_of_its_own_and_env_only_carries_one():
-    assert [found.carrier for found in parse("sudo rm x")] == [False, False]
-    assert [found.carrier for found in parse("env rm x")] == [True, False]
+    assert [found.is_wrapper for found in parse("sudo rm x")] == [False, False]
+    assert [found.is_wrapper for found in parse("env rm x")] == [True, False]
 
 
 def test_what_xargs_adds_is_not_known():
-    assert [word.doubt for word in parse("ls | xargs -n 1 rm -f")[-1].words] == ["", "", "input"]
+    assert [word.unresolved for word in parse("ls | xargs -n 1 rm -f")[-1].words] == [
+        "",
+        "",
+        "input",
+    ]
     assert [
-        (word.text, word.doubt) for word in parse("ls | xargs -I{} cp {} {}.bak")[-1].words
+        (word.text, word.unresolved) for word in parse("ls | xargs -I{} cp {} {}.bak")[-1].words
     ] == [("cp", ""), ("{}", "input"), ("{}.bak", "input")]
 
 
@@ -299,7 +313,7 @@ def test_what_find_runs_is_run_below_where_it_starts():
         ["rm", "-f", "deploy/*"],
         ["chmod", "+x", "deploy/*"],
     ]
-    assert found[1].words[2].doubt == "glob"
+    assert found[1].words[2].unresolved == "glob"
 
 
 @pytest.mark.parametrize(
@@ -337,17 +351,17 @@ def test_the_directory_a_command_runs_in(command, directory):
 
 
 def test_what_is_nested_too_deep_is_said():
-    assert Unknown("deep", "what is nested too deep") in [
+    assert Unresolved("deep", "what is nested too deep") in [
         unknown
         for found in parse("echo " + "$(" * 200 + "rm x" + ")" * 200)
-        for unknown in found.unknown
+        for unknown in found.unresolved
     ]
     assert "deep" in unknowns("sudo " * 200 + "rm x")
     assert "deep" in unknowns("eval " * 200 + "rm x")
 
 
 def test_a_command_beyond_what_is_read_is_said():
-    assert unknowns("#" + "x" * LONGEST) == ["long"]
+    assert unknowns("#" + "x" * MAX_COMMAND_CHARS) == ["long"]
 
 
 BOMBS = [
@@ -360,7 +374,7 @@ BOMBS = [
 @pytest.mark.parametrize("bomb", BOMBS)
 def test_time_is_linear_in_the_text(bomb):
     start = time.process_time()
-    for reader in (parse, normalised):
+    for reader in (parse, normalize):
         reader((bomb * 24_000)[:24_000] + "x")
     # A quadratic reader needs minutes for one of these.
     assert time.process_time() - start < 4
@@ -397,7 +411,7 @@ PIECES = [
 def test_no_text_raises(text):
     for found in parse(text):
         assert isinstance(str(found), str) and isinstance(found.name, str)
-    assert isinstance(normalised(text), str)
+    assert isinstance(normalize(text), str)
 
 
 WORD = st.one_of(
@@ -429,9 +443,9 @@ WORD = st.one_of(
 @settings(max_examples=300, deadline=None)
 @given(st.lists(WORD, max_size=6))
 def test_words_that_are_quoted_come_back_as_they_are(words):
-    found = one(line(["./program", *words]))
+    found = one(command_line(["./program", *words]))
     assert found.argv == ["./program", *words]
-    assert not any(word.doubt for word in found.words)
+    assert not any(word.unresolved for word in found.words)
 
 
 @settings(max_examples=200, deadline=None)
@@ -440,9 +454,9 @@ def test_words_that_are_quoted_come_back_as_they_are(words):
     st.sampled_from([" && ", "; ", " | ", "\n", " || ", " & "]),
 )
 def test_quoted_commands_are_parted_where_they_are(commands, operator):
-    text = operator.join(line(["./program", *words]) for words in commands)
+    text = operator.join(command_line(["./program", *words]) for words in commands)
     assert argvs(text) == [["./program", *words] for words in commands]
-    assert inner(line(["bash", "-c", text])) == argvs(text)
+    assert inner(command_line(["bash", "-c", text])) == argvs(text)
 
 
 # ── The same command ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -459,7 +473,7 @@ def test_quoted_commands_are_parted_where_they_are(commands, operator):
     ],
 )  # fmt: skip
 def test_is_the_same_command(command):
-    assert normalised(command) == "npm test"
+    assert normalize(command) == "npm test"
 
 
 @pytest.mark.parametrize(
@@ -474,36 +488,36 @@ def test_is_the_same_command(command):
     ],
 )  # fmt: skip
 def test_is_another_command(command, other):
-    assert normalised(command) != normalised(other)
+    assert normalize(command) != normalize(other)
 
 
 @pytest.mark.parametrize(
     "command", ["cd a", "A=1", "time", "| tail", "#", "", " ", "2>&1", "cd a &&", "env", "tail -5"]
 )
 def test_something_is_left_of_every_command(command):
-    assert normalised(command) == command.strip() or normalised(command)
+    assert normalize(command) == command.strip() or normalize(command)
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(WORD, max_size=5))
 def test_arguments_never_get_lost(words):
-    text = line(["./program", *words])
-    assert normalised(f"cd x && A=1 {text} 2>&1 | tail -5") == normalised(text)
-    assert argvs(normalised(text)) == [["./program", *words]]
-    assert normalised(normalised(text)) == normalised(text)
+    text = command_line(["./program", *words])
+    assert normalize(f"cd x && A=1 {text} 2>&1 | tail -5") == normalize(text)
+    assert argvs(normalize(text)) == [["./program", *words]]
+    assert normalize(normalize(text)) == normalize(text)
 
 
 def test_the_command_line_of_a_list_of_arguments():
-    assert line("ls -l") == "ls -l"
-    assert line(["bash", "-lc", "ls | wc"]) == "ls | wc"
-    assert line(["git", "commit", "-m", "a b"]) == "git commit -m 'a b'"
-    assert [line(value) for value in (None, 5, {}, ["a", 5], [])] == ["", "", "", "", ""]
+    assert command_line("ls -l") == "ls -l"
+    assert command_line(["bash", "-lc", "ls | wc"]) == "ls | wc"
+    assert command_line(["git", "commit", "-m", "a b"]) == "git commit -m 'a b'"
+    assert [command_line(value) for value in (None, 5, {}, ["a", 5], [])] == ["", "", "", "", ""]
 
 
-def test_here_documents_are_read_from_the_normalised_text_as_from_the_command():
+def test_here_documents_are_read_from_the_normalized_text_as_from_the_command():
     command = "cd x && cat <<'EOF' > deploy/y\n$(rm a)\nEOF\nls"
-    assert argvs(normalised(command)) == argvs(command)[1:]
-    assert json.dumps(normalised(command))
+    assert argvs(normalize(command)) == argvs(command)[1:]
+    assert json.dumps(normalize(command))
 
 
 def _written_out(token):
@@ -512,7 +526,7 @@ def _written_out(token):
         return (
             token.text,
             token.raw,
-            token.doubt,
+            token.unresolved,
             token.tilde,
             [list(map(_written_out, script)) for script in token.scripts],
         )
@@ -572,6 +586,6 @@ PIECES = st.sampled_from(
 def test_simple_words_are_cut_as_all_others_are(text):
     fast = [_written_out(token) for token in Lexer(text).tokens()]
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("_SIMPLE_WORD", "_SIMPLE_WORDS"):
-            patch.setattr(lexer, name, re.compile(r"(?!)"))
+        for module, name in ((word_lexer, "_SIMPLE_WORD"), (lexer, "_SIMPLE_WORDS")):
+            patch.setattr(module, name, re.compile(r"(?!)"))
         assert fast == [_written_out(token) for token in Lexer(text).tokens()]

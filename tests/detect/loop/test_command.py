@@ -2,6 +2,7 @@
 
 import json
 import random
+import sys
 import tracemalloc
 
 import pytest
@@ -10,9 +11,9 @@ from hypothesis import strategies as st
 
 from agent_pipes.agents import result
 from agent_pipes.core.event import from_fields
-from agent_pipes.detect import tool_kinds
 from agent_pipes.detect.loop.command import detect_loop
 from agent_pipes.detect.loop.rules import Limits, Loop
+from agent_pipes.shell import kinds, normalize
 from tests.helpers.detecting import (
     FAILED,
     critical,
@@ -666,7 +667,7 @@ def test_the_state_of_a_session_stays_small():
 
     def held() -> int:
         # What is remembered of commands is the process's, not the session's.
-        for each in vars(tool_kinds).values():
+        for each in (*vars(kinds).values(), *vars(sys.modules[normalize.__module__]).values()):
             if hasattr(each, "cache_clear"):
                 each.cache_clear()
         return tracemalloc.get_traced_memory()[0]

@@ -1,16 +1,16 @@
-"""The paths that a patch changes."""
+"""Paths that a patch changes."""
 
 import re
 
 from agent_pipes.core.lazy_regex import pattern
 
-_CODEX = pattern(r"^\*\*\* (?:(?:Add|Update|Delete) File|Move to): (.+?)\s*$", re.M)
+_APPLY_PATCH = pattern(r"^\*\*\* (?:(?:Add|Update|Delete) File|Move to): (.+?)\s*$", re.M)
 _UNIFIED = pattern(r"^(?:---|\+\+\+) ([^\t\n]+)|^rename (?:from|to) (.+)$", re.M)
 
 
-def patched(text: str) -> list[str]:
-    """The paths in an `apply_patch` patch (`*** Update File: X`) or, where it is none, in a unified diff."""
-    if paths := _CODEX.findall(text):
+def patched_files(text: str) -> list[str]:
+    """Return the paths in an `apply_patch` patch or, failing that, in a unified diff."""
+    if paths := _APPLY_PATCH.findall(text):
         return list(dict.fromkeys(paths))
     found: dict[str, None] = {}
     for path, renamed in _UNIFIED.findall(text):

@@ -1,0 +1,171 @@
+"""The form of a command in which it is compared with others.
+
+normalize("cd app && CI=1 pytest -q 2>&1 | tail -20")   →   "pytest -q"
+"""
+
+import re
+from functools import lru_cache
+from posixpath import basename
+
+from agent_pipes.core.lazy_regex import pattern
+from agent_pipes.shell.commands import ASSIGNMENT, SHELLS
+from agent_pipes.shell.lexer import Lexer
+from agent_pipes.shell.parser import MAX_COMMAND_CHARS, RESERVED_WORDS
+from agent_pipes.shell.words import Operator, Redirect, Token, Word
+from agent_pipes.shell.wrappers import MAX_NESTING
+
+MAX_CACHED_CHARS = 1000
+"""Characters of the longest command whose form is cached."""
+
+_DISCARDING = ("2>&1", "2> /dev/null", "2>> /dev/null")
+_CUTTING_ARGUMENT = pattern(r"-\d+|-[nc][+-]?\d+|[+-]?\d+|-[nc]|-u")
+_CONTINUING = ("&&", "||", "|", "|&", ";", "&", "(", ";;")
+"""Operators after which a newline is no separator."""
+
+
+def normalize(command: str) -> str:
+    """Return `command` without what does not make another command of it.
+
+    Taken off are `cd X &&` before it, `VAR=x`, `env VAR=x` and `time` before a simple command,
+    `2>&1` and
+    `2>/dev/null`, `| tail`, `| head` and `| cat` of standard input at its end, comments, and white
+    space between
+    words. `bash -c 'X'` is X. Quotes, arguments, other redirections and here-documents stay as they
+    were written.
+    """
+    return _cached(command) if len(command) <= MAX_CACHED_CHARS else _normalize(command)
+
+
+def _normalize(command: str) -> str:
+    text = command[:MAX_COMMAND_CHARS]
+    for _ in range(MAX_NESTING):
+        script = _shell_script(Lexer(text).tokens())
+        if script is None or not script.strip():
+            break
+        text = script
+    lexer = Lexer(text)
+    tokens = lexer.tokens()
+    if lexer.deep or len(command) > MAX_COMMAND_CHARS:
+        return command.strip()
+    kept = [
+        token for token in tokens if not isinstance(token, Redirect) or token.raw not in _DISCARDING
+    ]
+    kept = _without_tail(_without_prefixes(_without_cd(kept)))
+    return _written(kept) or _written(tokens) or command.strip()
+
+
+_cached = lru_cache(maxsize=1024)(_normalize)
+
+
+def _shell_script(tokens: list[Token]) -> str | None:
+    """Return the script if the whole command is `bash -c SCRIPT`."""
+    words = [token for token in tokens if isinstance(token, Word)]
+    if len(words) != len(tokens) or len(words) != 3 or any(word.unresolved for word in words):
+        return None
+    runs = basename(words[0].text) in SHELLS and re.fullmatch(r"-[a-z]*c", words[1].text)
+    return words[2].text if runs else None
+
+
+def _without_cd(tokens: list[Token]) -> list[Token]:
+    """Return the tokens after `cd X &&` at the start, if there are any."""
+    at = 0
+    while at < len(tokens):
+        length = _words_at(tokens, at)
+        after = _operator(tokens, at + length)
+        if not length and after == "\n":
+            at += 1
+        elif length == 2 and after in ("&&", ";", "\n") and _raw(tokens[at]) == "cd":
+            at += 3
+        else:
+            break
+    return tokens[at:] if at < len(tokens) else tokens
+
+
+def _words_at(tokens: list[Token], at: int) -> int:
+    """Return the number of words from index `at` to the next operator or redirection."""
+    length = 0
+    while at + length < len(tokens) and isinstance(tokens[at + length], Word):
+        length += 1
+    return length
+
+
+def _operator(tokens: list[Token], at: int) -> str:
+    token = tokens[at] if at < len(tokens) else None
+    return token.text if isinstance(token, Operator) else ""
+
+
+def _without_prefixes(tokens: list[Token]) -> list[Token]:
+    """Return the tokens without assignments and `time` before each simple command."""
+    kept: list[Token] = []
+    command_begins = True
+    for at, token in enumerate(tokens):
+        if isinstance(token, Operator):
+            command_begins = True
+        elif isinstance(token, Word):
+            if command_begins and _is_prefix(tokens, at):
+                continue
+            command_begins = command_begins and token.raw in RESERVED_WORDS
+        kept.append(token)
+    return kept
+
+
+def _is_prefix(tokens: list[Token], at: int) -> bool:
+    raw = _raw(tokens[at])
+    if raw == "-p":
+        return at > 0 and _raw(tokens[at - 1]) == "time"
+    if at + 1 >= len(tokens) or not isinstance(tokens[at + 1], Word):
+        return False
+    return (
+        bool(ASSIGNMENT.match(raw))
+        or raw == "time"
+        or (raw == "env" and bool(ASSIGNMENT.match(_raw(tokens[at + 1]))))
+    )
+
+
+def _without_tail(tokens: list[Token]) -> list[Token]:
+    """Return the tokens without `| tail -20` and the like, and separators, at the end."""
+    end = len(tokens)
+    while end:
+        last = tokens[end - 1]
+        if isinstance(last, Operator) and last.text in (";", "\n"):
+            end -= 1
+            continue
+        start = end
+        while start and isinstance(tokens[start - 1], Word):
+            start -= 1
+        pipe = tokens[start - 1] if start else None
+        if start < 2 or not isinstance(pipe, Operator) or pipe.text not in ("|", "|&"):
+            break
+        if not _only_cuts([_raw(word) for word in tokens[start:end]]):
+            break
+        end = start - 1
+    return tokens[:end]
+
+
+def _only_cuts(words: list[str]) -> bool:
+    """Return True for `tail -20`, `head -n 5` and `cat`, which only cut their input."""
+    if words[:1] in (["tail"], ["head"]):
+        return all(map(_CUTTING_ARGUMENT.fullmatch, words[1:]))
+    return words == ["cat"]
+
+
+def _raw(token: Token) -> str:
+    return token.raw if isinstance(token, Word) else ""
+
+
+def _written(tokens: list[Token]) -> str:
+    """Return the tokens as a text that reads the same, with here-documents after the line."""
+    parts: list[str] = []
+    documents: list[str] = []
+    for token in tokens:
+        if not isinstance(token, Operator):
+            parts.append(token.raw)
+            if isinstance(token, Redirect) and token.op in ("<<", "<<-"):
+                documents.append(f"\n{token.body}{token.target.text}")
+        elif token.text != "\n":
+            parts.append(token.text)
+        elif parts and parts[-1] not in _CONTINUING:
+            parts.append(";")
+    while parts and parts[-1] == ";":
+        parts.pop()
+    return " ".join(parts) + "".join(documents)

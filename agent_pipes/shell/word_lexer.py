@@ -1,0 +1,323 @@
+"""Words of a shell command: quotes, escapes and expansions. Nothing is expanded or run."""
+
+import re
+from abc import ABC, abstractmethod
+
+from agent_pipes.core.lazy_regex import pattern
+from agent_pipes.shell.words import Token, Word, worse
+
+MAX_DEPTH = 24
+"""Substitutions within substitutions that are read; deeper ones are marked as unresolved."""
+
+MAX_ARITHMETIC_SCANS = 8
+"""Failed searches for the end of `((` in one text, after which it is read as two parentheses."""
+
+SIMPLE_WORD = r"[\w./:=@%+,^!-][\w./:=@%+,^!~#-]*+(?=[ \t\n|&;)]|\Z)"
+"""A whole word without a character that means anything to the shell, as most words are."""
+
+_PLAIN = pattern(r"[^ \t\n\\'\"$`|&;<>()*?\[{]+")
+_SIMPLE_WORD = pattern(SIMPLE_WORD)
+_VARIABLE = pattern(r"\$(?:[A-Za-z_]\w*|[0-9@*#?$!-])")
+_HOME = pattern(r"\$(?:HOME|\{HOME\})(?=[/\s\"]|$)")
+_BRACES = pattern(r"\{[^{}\s]*+\}")
+_ARRAY = pattern(r"[A-Za-z_]\w*\+?=\Z")
+_ARITHMETIC = pattern(r"\\.|'[^']*'|\"(?:[^\"\\]|\\.)*+\"|[()]", re.S)
+_QUOTED_RUN = {'"': pattern(r"[^\"\\$`]+"), "": pattern(r"[^\\$`]+"), "}": pattern(r"[^}\"\\$`]+")}
+_ESCAPED = pattern(r"\\(.)", re.S)
+_ANSI = pattern(
+    r"\\(?:([0-7]{1,3})|x([0-9A-Fa-f]{1,2})|u([0-9A-Fa-f]{1,4})|U([0-9A-Fa-f]{1,8})|c(.)|(.))", re.S
+)
+_ANSI_LETTERS = dict(zip("abeEfnrtv", "\a\b\x1b\x1b\f\n\r\t\v", strict=True))
+_ANSI_QUOTED = pattern(r"(?:[^'\\]|\\.)*+", re.S)
+_BACKTICKED = pattern(r"(?:[^`\\]|\\.)*+", re.S)
+_WORD_ENDS = frozenset(" \t\n|&;<>()")
+
+
+class _Parts:
+    """A word while it is read."""
+
+    __slots__ = ("scripts", "text", "unresolved")
+
+    def __init__(self) -> None:
+        self.text: list[str] = []
+        self.unresolved = ""
+        self.scripts: list[list[Token]] = []
+
+    def mark(self, unresolved: str) -> None:
+        self.unresolved = worse(self.unresolved, unresolved)
+
+
+class WordLexer(ABC):
+    """Reads the words of `text` from the offset `at`; `deep` is set if one is nested too deep."""
+
+    def __init__(self, text: str, depth: int = 0) -> None:
+        self.text = text
+        self.at = 0
+        self.depth = depth
+        self.deep = False
+        self._scans = 0
+        self._folds: list[int] = []
+        # A text that sets HOME makes the value of $HOME unknown.
+        self._home = "HOME=" not in text
+
+    @abstractmethod
+    def tokens(self, *, nested: bool = False) -> list[Token]:
+        """Return the tokens to the end of the text or, `nested`, to the closing parenthesis."""
+
+    @abstractmethod
+    def inner(self, text: str) -> "WordLexer":
+        """Return a lexer for `text`, nested one deeper."""
+
+    def word(self, *, head: bool = True) -> Word:
+        """Read the word that begins here; `head` is False for the rest of one."""
+        if simple := _SIMPLE_WORD.match(self.text, self.at):
+            self.at = simple.end()
+            return Word(simple[0], simple[0])
+        text, start, fold, parts = self.text, self.at, len(self._folds), _Parts()
+        if head and self._home and (home := _HOME.match(text, start + text.startswith('"', start))):
+            return self._in_home(home)
+        tilde = text.startswith("~", start)
+        while self.at < len(text):
+            if plain := _PLAIN.match(text, self.at):
+                parts.text.append(plain[0])
+                self.at = plain.end()
+            elif text[self.at] in _WORD_ENDS:
+                if not self._inner_list(parts, start):
+                    break
+            else:
+                self._special(parts, text[self.at])
+        self.at = min(self.at, len(text))
+        return Word(
+            "".join(parts.text),
+            self._raw(start, fold),
+            parts.unresolved,
+            tilde,
+            tuple(parts.scripts),
+        )
+
+    def _inner_list(self, parts: _Parts, start: int) -> bool:
+        """Read the elements of an array or a process substitution, if one begins here."""
+        char = self.text[self.at]
+        if char == "(" and parts.text and _ARRAY.match(parts.text[-1]):
+            self._substitution(parts, 1)
+        elif char in "<>" and self.text.startswith("(", self.at + 1) and self.at == start:
+            self._substitution(parts, 2)
+        else:
+            return False
+        return True
+
+    def _special(self, parts: _Parts, char: str) -> None:
+        """Read a quote, an escape, an expansion or a wildcard."""
+        text = self.text
+        if char == "\\":
+            parts.text.append(self._escaped(text[self.at + 1 : self.at + 2]))
+            self.at += 2
+        elif char == "'":
+            end = self._find("'", self.at + 1)
+            parts.text.append(text[self.at + 1 : end])
+            self.at = end + 1
+        elif char == '"' or text.startswith('$"', self.at):
+            self.at += 1 if char == '"' else 2
+            self._quoted(parts, '"')
+        elif text.startswith("$'", self.at):
+            self._ansi(parts)
+        elif char in "$`":
+            self._expansion(parts)
+        else:
+            if self._is_wildcard(char):
+                parts.mark("glob")
+            parts.text.append(char)
+            self.at += 1
+
+    def _escaped(self, char: str) -> str:
+        """Return the value of a backslash before `char`; an escaped newline is nothing."""
+        if char == "\n":
+            self._folds.append(self.at)
+            return ""
+        return char
+
+    def _raw(self, start: int, fold: int) -> str:
+        """Return the text from `start` without its line continuations from number `fold`."""
+        pieces = []
+        for place in self._folds[fold:]:
+            pieces.append(self.text[start:place])
+            start = place + 2
+        return "".join(pieces) + self.text[start : self.at]
+
+    def _is_wildcard(self, char: str) -> bool:
+        """Return True if an unquoted `char` here makes the shell put other words for the word."""
+        if char == "{":
+            braces = _BRACES.match(self.text, self.at)
+            return braces is not None and ("," in braces[0] or ".." in braces[0])
+        after = self.text[self.at + 1 : self.at + 2]
+        return char != "[" or after not in ("", " ", "\t", "\n", "]", "[")
+
+    def _in_home(self, home: re.Match[str]) -> Word:
+        """Read a word that begins with $HOME, which is the same as `~`."""
+        start, fold, quoted = self.at, len(self._folds), self.text[self.at] == '"'
+        self.at = home.end()
+        if quoted:
+            parts = _Parts()
+            self._quoted(parts, '"')
+            head = Word("".join(parts.text), "", parts.unresolved, scripts=tuple(parts.scripts))
+        else:
+            head = Word("", "")
+        rest = self.word(head=False)
+        return Word(
+            "~" + head.text + rest.text,
+            self._raw(start, fold),
+            worse(head.unresolved, rest.unresolved),
+            True,
+            head.scripts + rest.scripts,
+        )
+
+    def _find(self, what: str, start: int) -> int:
+        end = self.text.find(what, start)
+        return end if end >= 0 else len(self.text)
+
+    def _quoted(self, parts: _Parts, until: str) -> None:
+        """Read the content of double quotes, `${…}` or a here-document, and its end."""
+        text, run = self.text, _QUOTED_RUN[until]
+        while self.at < len(text):
+            if plain := run.match(text, self.at):
+                parts.text.append(plain[0])
+                self.at = plain.end()
+                continue
+            char = text[self.at]
+            if char == until:
+                self.at += 1
+                return
+            if char == "\\":
+                after = text[self.at + 1 : self.at + 2]
+                parts.text.append(self._escaped(after) if after in '$`\\"\n' else "\\" + after)
+                self.at += 2
+            elif char == '"':
+                self.at += 1
+                self._deeper(parts, '"')
+            else:
+                self._expansion(parts)
+
+    def _deeper(self, parts: _Parts, until: str) -> None:
+        if self._too_deep(parts):
+            return
+        self.depth += 1
+        self._quoted(parts, until)
+        self.depth -= 1
+
+    def _too_deep(self, parts: _Parts) -> bool:
+        """Give up on the rest of the text if it is nested deeper than MAX_DEPTH."""
+        if self.depth < MAX_DEPTH:
+            return False
+        self.deep = True
+        parts.mark("deep")
+        parts.text.append(self.text[self.at :])
+        self.at = len(self.text)
+        return True
+
+    def _expansion(self, parts: _Parts) -> None:
+        """Read a `$…` or a backtick: its text is left as written, the commands in it are read."""
+        text, start = self.text, self.at
+        if text[start] == "`":
+            self._backtick(parts)
+        elif text.startswith("$((", start) and self._arithmetic_end(start + 3) > 0:
+            self.at += 1
+            word = self._arithmetic()
+            parts.mark("variable")
+            parts.scripts += word.scripts
+        elif text.startswith("$(", start):
+            self._substitution(parts, 2)
+            return
+        elif text.startswith("${", start):
+            inner = _Parts()
+            self.at += 2
+            self._deeper(inner, "}")
+            parts.mark(worse("variable", inner.unresolved))
+            parts.scripts += inner.scripts
+        elif variable := _VARIABLE.match(text, start):
+            self.at = variable.end()
+            parts.mark("variable")
+        else:
+            self.at += 1
+        parts.text.append(text[start : self.at])
+
+    def _substitution(self, parts: _Parts, opening: int) -> None:
+        """Read `$(…)`, `<(…)`, `>(…)` or the elements of an array, after `opening` characters."""
+        start = self.at
+        if self._too_deep(parts):
+            return
+        self.at += opening
+        self.depth += 1
+        inner = self.tokens(nested=True)
+        self.depth -= 1
+        if opening == 1:
+            parts.scripts += [
+                script for token in inner if isinstance(token, Word) for script in token.scripts
+            ]
+            parts.mark("variable")
+        else:
+            parts.scripts.append(inner)
+            parts.mark("substitution")
+        parts.text.append(self.text[start : self.at])
+
+    def _backtick(self, parts: _Parts) -> None:
+        if self._too_deep(parts):
+            return
+        match = _BACKTICKED.match(self.text, self.at + 1)
+        content = match[0] if match else ""
+        self.at += len(content) + 2
+        inner = self.inner(
+            _ESCAPED.sub(
+                lambda escaped: escaped[1] if escaped[1] in "`$\\" else escaped[0], content
+            )
+        )
+        parts.scripts.append(inner.tokens())
+        parts.mark("deep" if inner.deep else "substitution")
+        self.deep = self.deep or inner.deep
+
+    def _ansi(self, parts: _Parts) -> None:
+        match = _ANSI_QUOTED.match(self.text, self.at + 2)
+        content = match[0] if match else ""
+        parts.text.append(_ANSI.sub(_ansi_char, content))
+        self.at += len(content) + 3
+
+    def _arithmetic_end(self, start: int) -> int:
+        """Return the offset after the `))` of the `((` before `start`; 0 if it has none."""
+        if self._scans >= MAX_ARITHMETIC_SCANS:
+            return 0
+        depth = 2
+        for match in _ARITHMETIC.finditer(self.text, start):
+            depth += {"(": 1, ")": -1}.get(match[0], 0)
+            if depth == 1:
+                if self.text.startswith(")", match.end()):
+                    return match.end() + 1
+                break
+        self._scans += 1
+        return 0
+
+    def _arithmetic(self) -> Word:
+        """Read `((…))`, whose end is known to exist."""
+        start = self.at
+        self.at = self._arithmetic_end(start + 2)
+        raw = self.text[start : self.at]
+        return Word(raw, raw, scripts=self._scripts_in(raw[2:-2]))
+
+    def _scripts_in(self, content: str) -> tuple[list[Token], ...]:
+        """Return the command substitutions in a text that is itself no command."""
+        if "$(" not in content and "`" not in content:
+            return ()
+        inner, parts = self.inner(content), _Parts()
+        inner._deeper(parts, "")
+        self.deep = self.deep or inner.deep
+        return tuple(parts.scripts)
+
+
+def _ansi_char(match: re.Match[str]) -> str:
+    octal, byte, four, eight, control, char = match.groups()
+    if octal:
+        return chr(int(octal, 8) & 0xFF)
+    if byte or four or eight:
+        code = int(byte or four or eight, 16)
+        return chr(code) if code <= 0x10FFFF else "\ufffd"
+    if control:
+        return chr(ord(control) & 0x1F)
+    return _ANSI_LETTERS.get(char, char if char in "\\'\"?" else "\\" + char)
