@@ -68,7 +68,7 @@ class Program:
                     with suppress(OSError):
                         pipe.close()
             self._running.discard(child)
-            helpers.over(child.pid)
+            helpers.reaped(child.pid)
         self._report(stderr)
         if status is None:
             raise Undelivered(f"it had not ended after {self.timeout_s:g} s, and was killed")
@@ -84,7 +84,7 @@ class Program:
             name: value for name, value in os.environ.items() if name not in SECRET_VARIABLES
         }
         try:
-            return helpers.begin(
+            return helpers.spawn(
                 lambda: subprocess.Popen(
                     self.words,
                     executable=self.path,

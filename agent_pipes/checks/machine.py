@@ -14,9 +14,15 @@ from subprocess import DEVNULL, PIPE, Popen
 
 from agent_pipes import __version__
 from agent_pipes.checks import Check, Status
-from agent_pipes.process.handle import Held, Refused, become_subreaper, reap_adopted, self_test
+from agent_pipes.process.handle import (
+    NotPermitted,
+    ProcessHandle,
+    become_subreaper,
+    reap_adopted,
+    self_test,
+)
 from agent_pipes.process.table import Identity
-from agent_pipes.process.terminator import Ending
+from agent_pipes.process.terminator import Terminator
 from agent_pipes.sessions.files.path_watcher import POLL, Watcher
 
 NEEDED = {"click": (8, 1), "orjson": (3, 9)}
@@ -55,7 +61,7 @@ def kill() -> Iterator[Check]:
     subreaper = become_subreaper()
     try:
         outcome, reason, milliseconds, pidfd = trial()
-    except (OSError, Refused) as error:
+    except (OSError, NotPermitted) as error:
         yield Check("kill", "problem", f"would not work: {error}")
         return
     more = {"outcome": outcome, "waited_ms": milliseconds, "pidfd": pidfd, "subreaper": subreaper}
@@ -85,16 +91,16 @@ _AGENT = ["sh", "-c", "sleep 5 & echo; wait"]
 def trial() -> tuple[str, str, float, bool]:
     """End a process of our own and its child, as an agent is ended: the outcome, why, in how many milliseconds, by a pidfd?
 
-    Raises OSError or Refused where it cannot even be begun.
+    Raises OSError or NotPermitted where it cannot even be begun.
     """
     with Popen(_AGENT, stdin=DEVNULL, stdout=PIPE, stderr=DEVNULL) as agent:
         assert agent.stdout
         try:
             # It says so when both have begun.
             agent.stdout.read(1)
-            held = Held(agent.pid)
+            held = ProcessHandle(agent.pid)
             try:
-                came_to = Ending(held, kill_after=1.0).finish()
+                came_to = Terminator(held, kill_after=1.0).finish()
                 outcome, reason, pidfd = str(came_to.outcome), came_to.reason, held.fd >= 0
             finally:
                 held.close()
@@ -215,8 +221,8 @@ def terminal() -> Iterator[Check]:
 def reachable(identity: Identity) -> str:
     """Why a signal would not reach the process, "" where it would. None is sent."""
     try:
-        Held(identity, allowed=identity).close()
-    except Refused as reason:
+        ProcessHandle(identity, allowed=identity).close()
+    except NotPermitted as reason:
         return str(reason)
     except OSError as error:
         return f"the process table cannot be read ({error})"

@@ -1,7 +1,8 @@
-"""trace-kill: ends the agent's process, and every process it has started, on a violation."""
+"""trace-kill: kill the agent and every process it has started on a violation."""
 
 import signal as signals
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,9 +18,11 @@ from agent_pipes.core.stream import Waiter
 if TYPE_CHECKING:
     from agent_pipes.process.table import Identity
 
+SEES = frozenset({"violation", "process", "history_start", "history_end", "session_end", "tick"})
+
 
 class SignalName(click.ParamType):  # type: ignore[type-arg]
-    """A signal, by name (`TERM`, `SIGINT`) or number."""
+    """Signal by name (`TERM`, `SIGINT`) or number."""
 
     name = "SIGNAL"
 
@@ -33,9 +36,6 @@ class SignalName(click.ParamType):  # type: ignore[type-arg]
             )
         except (KeyError, ValueError):
             self.fail(f"expected a signal such as TERM, INT or 9, not {value!r}.", param, ctx)
-
-
-SEES = frozenset({"violation", "process", "history_start", "history_end", "session_end", "tick"})
 
 
 @filter_command("trace-kill", must_run=True, sees=SEES)
@@ -86,33 +86,24 @@ def kill(
 
     if problem := self_test():
         warn(f"processes may not be ended here, and a kill will fail: {problem}")
-    killer = Killer(waiter, pid=_given(pid), signal=signal, kill_after=kill_after, dry_run=dry_run)
+    killer = Killer(
+        waiter,
+        pid=_identity(pid),
+        signal=signal,
+        kill_after=kill_after,
+        dry_run=dry_run,
+        interrupt=_interrupt,
+    )
     try:
         for event in events:
-            kind = event.type
-            # Asked for once: of lines that were passed on together it is read when it is asked for.
-            killer.now = max(killer.now, event.time)
-            said: list[Event] = []
-            if kind == "violation":
-                if event.data.get("level") != "warning" and calls_for_kill(event, kills=True):
-                    said += killer.trip(event)
-            elif kind == "process":
-                killer.of(event.session).arm(event) if not killer.given else None
-            elif kind == "history_start":
-                killer.of(event.session).history = True
-            elif kind == "history_end":
-                live = killer.of(event.session)
-                live.live_since, live.history = event.time, False
-            elif kind == "tick":
-                killer.say_unarmed()
-            elif kind == "session_end":
-                ended = killer.of(event.session)
-                ended.live_since, ended.history = 0.0, False
-            if killer.tripped:
-                said += killer.step()
+            if _trips(event):
+                kills = list(killer.trip(event))
+            else:
+                kills = list(killer.see(event))
+            # A reader that has stopped reading must not delay the kill.
             yield event
-            yield from said
-            if kind == "session_end":
+            yield from kills
+            if event.type == "session_end":
                 killer.forget(event.session)
             if killer.given and killer.given.finished:
                 break
@@ -120,15 +111,35 @@ def kill(
     finally:
         for _ in killer.hurry():
             pass
-    broke_off = [each for each in killer.guarded() if each.at_risk]
-    for each in broke_off:
-        warn(
-            f"the stream has ended and process {each.held.identity.pid if each.held else 0} has not: nothing watches it now"
-        )
-    return worst((killer.status, ExitStatus.BROKE_OFF if broke_off else ExitStatus.OK))
+    unwatched = [target for target in killer.targets() if target.at_risk]
+    for target in unwatched:
+        warn(f"the stream has ended and process {target.pid} has not: nothing watches it now")
+    return worst((killer.status, ExitStatus.BROKE_OFF if unwatched else ExitStatus.OK))
 
 
-def _given(pid: int | None) -> "Identity | None":
+def _trips(event: Event) -> bool:
+    """Return True for a violation that is more than a warning and names no other action."""
+    return (
+        event.type == "violation"
+        and event.data.get("level") != "warning"
+        and calls_for_kill(event, kills=True)
+    )
+
+
+def _interrupt(control: str, session: str) -> str:
+    """Interrupt a session over its agent's control socket; return what was interrupted."""
+    from agent_pipes.agents.codex.control_socket import ControlError, interrupt
+    from agent_pipes.process.killer import InterruptError
+
+    try:
+        outcome = interrupt(Path(control), session)
+    except ControlError as error:
+        raise InterruptError(str(error)) from None
+    return "its turn was interrupted" if outcome == "interrupted" else "nothing ran in it any more"
+
+
+def _identity(pid: int | None) -> "Identity | None":
+    """Return the process that --pid names, or raise click.UsageError."""
     from agent_pipes.process.table import identify
 
     if pid is None:

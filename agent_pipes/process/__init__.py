@@ -1,1 +1,1 @@
-"""Other people's processes: what holds them, what they have started, and how they are ended. Which one it is says `process`."""
+"""The process table, handles of processes, and the killing of an agent and its tree."""

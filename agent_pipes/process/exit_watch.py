@@ -1,26 +1,26 @@
-"""A process whose end is waited for: that of a session which is followed."""
+"""Watch for the exit of a process that we never signal."""
 
-from agent_pipes.process.handle import Held, Refused
+from agent_pipes.process.handle import NotPermitted, ProcessHandle
 from agent_pipes.process.table import Identity, alive
 
 
-class Watched:
-    """A process whose end is waited for; nothing is ever sent to it here."""
+class ExitWatch:
+    """Watch for the exit of a followed session's process, also if it is another user's."""
 
     def __init__(self, identity: Identity) -> None:
         self.identity = identity
         try:
-            self.held: Held | None = Held(identity, allowed=identity)
-        except Refused:
-            # Another user's, or gone by now: it can still be looked at.
-            self.held = None
+            self.handle: ProcessHandle | None = ProcessHandle(identity, allowed=identity)
+        except NotPermitted:
+            # A process of another user, or one that has exited, can still be looked up.
+            self.handle = None
 
     def fileno(self) -> int:
-        return self.held.fileno() if self.held else -1
+        return self.handle.fileno() if self.handle else -1
 
-    def gone(self) -> bool:
-        return self.held.gone() if self.held else not alive(self.identity)
+    def has_exited(self) -> bool:
+        return self.handle.has_exited() if self.handle else not alive(self.identity)
 
     def close(self) -> None:
-        if self.held:
-            self.held.close()
+        if self.handle:
+            self.handle.close()

@@ -1,4 +1,4 @@
-"""A process that is held: what is signalled by it is that process or nothing, whoever gets its number later."""
+"""Handles of processes: a signal sent through one reaches that process or none."""
 
 import os
 import pwd
@@ -10,6 +10,7 @@ import sys
 from agent_pipes.process import helpers
 from agent_pipes.process.table import (
     Identity,
+    Process,
     all_processes,
     ancestors,
     identify,
@@ -20,48 +21,49 @@ from agent_pipes.process.table import (
 )
 
 SPARE_FDS = 64
-"""File descriptors left for other things: a process found when there are no more of them is held by its start time."""
+"""File descriptors kept free for other uses; beyond this, handles have no pidfd."""
 
 
-class Refused(Exception):
-    """A process that must not be signalled. The message says why, in a sentence for people."""
+class NotPermitted(Exception):
+    """A process that must not be signalled; the message gives the reason."""
 
 
-class Held:
-    """One process, held so that a number given to another process is never hit.
+class ProcessHandle:
+    """Handle of one process, which never reaches a later process with the same PID.
 
-    On Linux that is a pidfd, taken out first and compared after; where there is none (other systems, a sandbox that
-    forbids it, no descriptors left), the start time is compared immediately before each signal.
+    On Linux the handle is a pidfd, opened first and compared with the process table afterwards.
+    Without pidfds (other systems, a sandbox, no descriptors left) the start time is compared
+    immediately before each signal.
 
-    identity: the process.
-    session:  the number of its session when it was taken hold of, 0 where that is not told.
-    group:    the number of its process group then.
-    user:     the number of its user then, None where that is not told.
-    above:    whether it was an ancestor of ours then: its hooks have started us.
-    fd:       can be read once the process has ended; -1 where there is no pidfd.
+    identity:    PID and start time.
+    session:     session ID when the handle was opened, 0 if unknown.
+    group:       process group ID at that time.
+    user:        user ID at that time, None if unknown.
+    is_ancestor: True if the process was an ancestor of ours (its hooks have started us).
+    fd:          readable once the process has exited; -1 without a pidfd.
     """
 
     def __init__(
         self, process: Identity | int, *, allowed: Identity | None = None, nested: bool = False
     ) -> None:
-        """Take hold of `process`, or of the one that has that number now.
+        """Open a handle of `process`, or of the process that has this PID now.
 
-        Our own ancestors are refused but for `allowed`: the agent that we were given, which may have started us.
-        A process in a PID namespace below ours (a container, a sandbox) is refused unless `nested`: the number that
-        we were told is probably one that only means something in there.
+        Ancestors of ours are refused, except `allowed`: the agent to watch may have started us.
+        A process in a nested PID namespace (a container, a sandbox) is refused unless `nested`:
+        the PID that was given probably belongs to that namespace.
 
-        Raises Refused, and OSError where the process table cannot be read.
+        Raises NotPermitted, and OSError if the process table cannot be read.
         """
         self.fd = -1
-        self.identity = _allowed(process, allowed, nested)
+        self.identity = _permitted(process, allowed, nested)
         self.fd = _pidfd(self.identity.pid)
         try:
-            # Read it now that the number is held: if it still is the same, it stays the same.
+            # The PID cannot be reused while the pidfd is open, so that this comparison stays true.
             row = process_at(self.identity.pid)
             if row is None or row.identity != self.identity or not self.send(0):
-                raise Refused(f"process {self.identity.pid} has just ended")
+                raise NotPermitted(f"process {self.identity.pid} has just ended")
             self.session, self.group, self.user = row.session, row.group, user(row.pid)
-            self.above = self.identity == allowed and self.identity in ancestors(os.getpid())
+            self.is_ancestor = self.identity == allowed and self.identity in ancestors(os.getpid())
         except BaseException:
             self.close()
             raise
@@ -69,15 +71,18 @@ class Held:
     def fileno(self) -> int:
         return self.fd
 
-    def gone(self) -> bool:
-        """Whether it has ended. One that is only waited for (a zombie) has; that a signal was delivered proves nothing."""
+    def has_exited(self) -> bool:
+        """Return True if the process has exited; a zombie has.
+
+        A signal that was delivered proves nothing, because it can be sent to a zombie.
+        """
         if self.fd < 0:
-            return self._left_the_table()
+            return self._has_left_table()
         poll = select.poll()
         poll.register(self.fd, select.POLLIN)
         return bool(poll.poll(0))
 
-    def _left_the_table(self) -> bool:
+    def _has_left_table(self) -> bool:
         try:
             os.kill(self.identity.pid, 0)
         except ProcessLookupError:
@@ -90,103 +95,125 @@ class Held:
             return False
 
     def send(self, number: int) -> bool:
-        """Send it the signal `number`; 0 sends none and only asks. False: it has ended. Raises Refused if we may not."""
+        """Send signal `number`; 0 only checks. Return False if the process has exited.
+
+        Raises NotPermitted if the kernel refuses the signal.
+        """
         try:
             if self.fd >= 0:
                 signal.pidfd_send_signal(self.fd, number)
-            elif self._left_the_table():
+            elif self._has_left_table():
                 return False
             else:
                 os.kill(self.identity.pid, number)
         except ProcessLookupError:
             return False
         except PermissionError:
-            raise Refused(_another_users(self.identity.pid)) from None
+            raise NotPermitted(_foreign_user(self.identity.pid)) from None
         return True
 
     def close(self) -> None:
-        """Let go of it. It can be asked and signalled still, as where there is no pidfd."""
+        """Close the pidfd. The handle can still be used, by comparing start times."""
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
 
     def __repr__(self) -> str:
-        return f"<Held {self.identity.pid} started {self.identity.started} fd {self.fd}>"
+        return f"<ProcessHandle {self.identity.pid} started {self.identity.started} fd {self.fd}>"
 
 
-def _allowed(process: Identity | int, allowed: Identity | None, nested: bool) -> Identity:
-    """The process that is meant, if it may be signalled at all. Raises Refused."""
+def _permitted(process: Identity | int, allowed: Identity | None, nested: bool) -> Identity:
+    """Return the identity of `process` if it may be signalled, else raise NotPermitted."""
     pid = process if isinstance(process, int) else process.pid
-    if pid <= 0:
-        raise Refused(f"{pid} is not the number of a process: a signal to it would go to many")
-    if pid == os.getpid():
-        raise Refused(f"process {pid} is this breaker itself")
-    if pid == 1:
-        raise Refused("process 1 is the system's own, and everything ends with it")
-    if not _own_proc():
-        raise Refused(
-            "/proc here numbers the processes of another PID namespace: none can be told by its number"
-        )
+    if reason := _unusable_pid(pid):
+        raise NotPermitted(reason)
     row = process_at(pid)
     if row is None:
-        raise Refused(_unseen(pid))
-    if thread_group(pid) not in (0, pid):
-        raise Refused(
-            f"{pid} is the number of a thread, not of a process: it belongs to process {thread_group(pid)}"
-        )
-    if isinstance(process, Identity) and row.identity != process:
-        raise Refused(f"process {pid} has ended: its number is another process's now")
-    if row.dead:
-        raise Refused(
-            f"process {pid} has ended already (it is a zombie: only its parent has not noticed)"
-        )
-    if row.kernel:
-        raise Refused(f"process {pid} is a thread of the kernel")
-    if not nested and namespaces(pid) > 1:
-        raise Refused(
-            f"process {pid} is in a PID namespace of its own (a container): run the breaker in there, or name its outermost process"
-        )
+        raise NotPermitted(_invisible(pid))
+    if isinstance(process, Identity) and row.identity != process and thread_group(pid) in (0, pid):
+        raise NotPermitted(f"process {pid} has ended: its number is another process's now")
+    if reason := _unusable_process(row, nested):
+        raise NotPermitted(reason)
     if row.identity != allowed and row.identity in ancestors(os.getpid()):
-        raise Refused(
-            f"process {pid} has started this breaker (it is an ancestor of ours), and it is not the agent that was named"
+        raise NotPermitted(
+            f"process {pid} has started this breaker (it is an ancestor of ours), "
+            "and it is not the agent that was named"
         )
     return row.identity
 
 
-def _own_proc() -> bool:
-    """Whether the numbers in /proc are those that the system calls take: not so in a PID namespace that has not mounted its own."""
+def _unusable_pid(pid: int) -> str:
+    """Return why no process may be signalled by this number, "" if one may."""
+    if pid <= 0:
+        return f"{pid} is not the number of a process: a signal to it would go to many"
+    if pid == os.getpid():
+        return f"process {pid} is this breaker itself"
+    if pid == 1:
+        return "process 1 is the system's own, and everything ends with it"
+    if not _proc_is_ours():
+        return (
+            "/proc here numbers the processes of another PID namespace: "
+            "none can be told by its number"
+        )
+    return ""
+
+
+def _unusable_process(row: Process, nested: bool) -> str:
+    """Return why this process must not be signalled, "" if it may be."""
+    pid = row.pid
+    if thread_group(pid) not in (0, pid):
+        owner = thread_group(pid)
+        return f"{pid} is the number of a thread, not of a process: it belongs to process {owner}"
+    if row.dead:
+        return f"process {pid} has ended already (it is a zombie: only its parent has not noticed)"
+    if row.kernel:
+        return f"process {pid} is a thread of the kernel"
+    if not nested and namespaces(pid) > 1:
+        return (
+            f"process {pid} is in a PID namespace of its own (a container): "
+            "run the breaker in there, or name its outermost process"
+        )
+    return ""
+
+
+def _proc_is_ours() -> bool:
+    """Return True if /proc has the PIDs of our PID namespace.
+
+    A new PID namespace without a /proc of its own shows the PIDs of the outer one.
+    """
     try:
         return sys.platform != "linux" or os.readlink("/proc/self") == str(os.getpid())
     except OSError:
         return False
 
 
-def _unseen(pid: int) -> str:
+def _invisible(pid: int) -> str:
+    """Return why the process table has no row for `pid`."""
     try:
         os.kill(pid, 0)
     except PermissionError:
-        return _another_users(pid)
+        return _foreign_user(pid)
     except (ProcessLookupError, OverflowError):
         return f"there is no process {pid}"
     return f"process {pid} cannot be looked at"
 
 
-def _another_users(pid: int) -> str:
+def _foreign_user(pid: int) -> str:
     owner = user(pid)
     whose = f"{user_name(owner)}'s" if owner is not None else "another user's"
     return f"process {pid} is {whose}: we are {user_name(os.geteuid())}, and may not signal it"
 
 
-def user_name(number: int) -> str:
-    """The user's name, or its number where it has none."""
+def user_name(uid: int) -> str:
+    """Return the user's name, or "user UID" if the user has none."""
     try:
-        return pwd.getpwuid(number).pw_name
+        return pwd.getpwuid(uid).pw_name
     except KeyError:
-        return f"user {number}"
+        return f"user {uid}"
 
 
 def _pidfd(pid: int) -> int:
-    """A pidfd that can be used here, or -1."""
+    """Return a pidfd that accepts signals, or -1."""
     try:
         fd = os.pidfd_open(pid)
     except (AttributeError, OSError):
@@ -196,7 +223,7 @@ def _pidfd(pid: int) -> int:
     except ProcessLookupError:
         pass
     except (AttributeError, OSError):
-        # A sandbox may forbid this call and not kill(2), which also tells whether it is only that we may not.
+        # A sandbox may forbid this call but not kill(2), which also reports missing permission.
         os.close(fd)
         return -1
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
@@ -207,12 +234,15 @@ def _pidfd(pid: int) -> int:
 
 
 def self_test() -> str | None:
-    """What is missing here to end a process, in a sentence for people; None where nothing is.
+    """Return what prevents processes from being killed here, None if nothing does.
 
-    A breaker that finds out when it is needed is none: a sandbox can forbid a call that no other code path makes.
+    A sandbox can forbid a call that only the killing makes, so that it is tried at the start.
     """
-    if not _own_proc():
-        return "/proc is not mounted, or numbers the processes of another PID namespace: no process can be told from another"
+    if not _proc_is_ours():
+        return (
+            "/proc is not mounted, or numbers the processes of another PID namespace: "
+            "no process can be told from another"
+        )
     try:
         if os.getpid() not in all_processes():
             return (
@@ -232,17 +262,20 @@ def self_test() -> str | None:
     return None
 
 
-_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 
 
 def become_subreaper() -> bool:
-    """Have orphans of what we start become our children, so that daemons are found too. False: not on this system."""
-    return _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    """Make orphans of our descendants our children; return False if the system cannot."""
+    return _prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 
 def clear_death_signal() -> bool:
-    """Outlive our parent. An agent may have asked that what it starts be signalled when it ends: a breaker has work then."""
-    return _prctl(_PR_SET_PDEATHSIG, 0)
+    """Outlive our parent: an agent may have asked the kernel to signal what it starts.
+
+    Returns False if the system has no such signal.
+    """
+    return _prctl(PR_SET_PDEATHSIG, 0)
 
 
 def _prctl(option: int, value: int) -> bool:
@@ -257,19 +290,19 @@ def _prctl(option: int, value: int) -> bool:
 
 
 def reap_adopted(own: set[int]) -> list[int]:
-    """Take away the ended processes that we inherited as a subreaper; returns their numbers.
+    """Wait for the exited processes that we inherited as a subreaper; return their PIDs.
 
-    `own` are the children that we started ourselves, beside errands: their status belongs to whoever waits for them, and is left.
+    `own` are the children that we started ourselves, besides helpers; others wait for these.
     """
     reaped = []
-    ended = [
+    exited = [
         row
         for row in all_processes(dead=True).values()
         if row.dead and row.parent == os.getpid() and row.pid not in own
     ]
     with helpers.lock:
-        for row in ended:
-            if row.pid in helpers.begun:
+        for row in exited:
+            if row.pid in helpers.running:
                 continue
             try:
                 reaped.append(os.waitpid(row.pid, os.WNOHANG)[0])

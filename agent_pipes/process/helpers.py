@@ -1,8 +1,8 @@
-"""What we have started ourselves for work of our own, beside an agent.
+"""Registry of the helper processes that we spawn (programs that deliver alerts).
 
-It has the parent that the agent's orphans are given to (us), and must be told from them: it is not to be ended with the
-agent, nor is its exit status anybody's but of the one who waits for it. Each errand begins a session of its own, which
-what it starts stays in: an agent's process cannot get into it.
+A subreaper's helpers and the agent's orphans have the same parent, so that helpers are registered:
+they are not killed with the agent, and their exit status is left to whoever waits for it. Each
+helper is the leader of a session of its own, which no process of the agent can join.
 """
 
 from _thread import allocate_lock
@@ -15,26 +15,26 @@ if TYPE_CHECKING:
     from subprocess import Popen
 
 lock = allocate_lock()
-"""Held while an errand begins, and while anybody looks for the agent's: in between it would be taken for one of those."""
+"""Held while a helper is spawned and while the process table is scanned for the agent's tree."""
 
-begun: set[int] = set()
-"""The numbers of those that have not been waited for yet, which are those of their sessions."""
+running: set[int] = set()
+"""PIDs, and so session IDs, of the helpers that have not been waited for."""
 
 
-def begin(start: "Callable[[], Popen[bytes]]") -> "Popen[bytes]":
-    """The process that `start` starts, which is to begin a session."""
+def spawn(start: "Callable[[], Popen[bytes]]") -> "Popen[bytes]":
+    """Register the process that `start` starts in a new session, and return it."""
     with lock:
         child = start()
-        begun.add(child.pid)
+        running.add(child.pid)
     return child
 
 
-def over(pid: int) -> None:
-    """It has been waited for: its number may be another's from now on. What it has left behind is no errand any more."""
+def reaped(pid: int) -> None:
+    """Remove a helper that was waited for: its PID can be reused from now on."""
     with lock:
-        begun.discard(pid)
+        running.discard(pid)
 
 
-def is_one(row: Process) -> bool:
-    """Whether the process is an errand, or was started by one."""
-    return row.session in begun or row.group in begun
+def is_helper(row: Process) -> bool:
+    """Return True if the process is a helper or was started by one."""
+    return row.session in running or row.group in running

@@ -1,7 +1,6 @@
-"""A process that can be named, watched and looked into without mistaking it for another.
+"""The process table, from /proc on Linux, elsewhere from ps(1) and lsof(8).
 
-A number is no name: it is given to another process as soon as it is free. A number and a start time are one. On
-Linux what is said here is read from /proc; elsewhere from ps(1), and from lsof(8) what ps does not tell.
+PIDs are reused, so that a process is identified by PID and start time.
 """
 
 import os
@@ -11,26 +10,30 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import NamedTuple
 
-_LINUX = sys.platform == "linux"
+HAS_PROC = sys.platform == "linux"
+"""True if processes are read from /proc."""
+
+COMMAND_TIMEOUT_S = 10
+"""Seconds that ps(1) and lsof(8) may take."""
 
 
 class Identity(NamedTuple):
-    """One process, and no later one of the same number. `started` is its start time: on Linux clock ticks since boot."""
+    """PID and start time of a process; the start time is in clock ticks since boot on Linux."""
 
     pid: int
     started: str
 
 
 class Process(NamedTuple):
-    """A row of the process table.
+    """Row of the process table.
 
-    identity: its number and start time. It keeps both when it executes another program.
-    parent:   the number of its parent; that of init, or of the nearest subreaper, once its own parent has ended.
-    group:    the number of its process group.
-    session:  the number of its session, which is that of the process that began it; 0 where that is not told.
-    state:    what it does: `R` runs, `S` sleeps, `D` waits for a device, `T` and `t` stand still, `Z` has ended, …
-    dead:     it has ended and is only waited for (a zombie).
-    kernel:   it is a thread of the kernel.
+    identity: PID and start time; execve(2) changes neither.
+    parent:   PID of the parent; of init or the nearest subreaper once the parent has exited.
+    group:    process group ID.
+    session:  session ID, which is the PID of the session's leader; 0 if unknown.
+    state:    `R` running, `S` sleeping, `D` waiting for a device, `T` and `t` stopped, `Z` zombie.
+    dead:     True for a zombie.
+    kernel:   True for a kernel thread.
     """
 
     identity: Identity
@@ -47,9 +50,9 @@ class Process(NamedTuple):
 
 
 def identify(pid: int) -> Identity | None:
-    """The process that has the number `pid` now. None: no process, one that has ended (a zombie), or a thread's number.
+    """Return the identity of the process `pid`; None for a zombie, a thread, or no process.
 
-    Raises OSError where that cannot be told now (no file descriptor left, no ps).
+    Raises OSError if the table cannot be read (no file descriptor left, no ps).
     """
     process = process_at(pid)
     if process is None or process.dead or thread_group(pid) != pid:
@@ -58,14 +61,14 @@ def identify(pid: int) -> Identity | None:
 
 
 def alive(identity: Identity) -> bool:
-    """Whether this very process still runs; one that is only waited for does not. Raises OSError as `identify` does."""
+    """Return True if this very process is alive; a zombie is not. Raises OSError as `identify`."""
     return identify(identity.pid) == identity
 
 
 def began(identity: Identity) -> float:
-    """When a process began, in seconds since the epoch; infinity where that is not told."""
+    """Return the start time in seconds since the epoch, infinity if it is unknown."""
     try:
-        if not _LINUX:
+        if not HAS_PROC:
             import calendar
 
             return float(calendar.timegm(time.strptime(identity.started, "%a %b %d %H:%M:%S %Y")))
@@ -79,32 +82,34 @@ def began(identity: Identity) -> float:
 
 
 def process_at(pid: int) -> Process | None:
-    """The row of the process (or thread) `pid`, None where there is none that we may see."""
+    """Return the row of the process (or thread) `pid`, None if there is none or it is hidden."""
     if pid <= 0:
         return None
-    if not _LINUX:
+    if not HAS_PROC:
         return next(_ps("-p", str(pid)), None)
     content = _read(f"/proc/{pid}/stat")
     return _row(pid, content) if content else None
 
 
 def all_processes(*, dead: bool = False) -> dict[int, Process]:
-    """The process table, read once, by number; with those that have ended and are only waited for if `dead`.
+    """Return the process table by PID, with zombies if `dead`.
 
-    Raises OSError where it cannot be read.
+    Raises OSError if it cannot be read.
     """
     return {row.pid: row for row in rows() if dead or not row.dead}
 
 
 def rows() -> Iterator[Process]:
-    """The rows of the process table one by one, while it is read: on Linux the latest process first, and at the end those
-    that have been born meanwhile. Raises OSError where it cannot be read.
+    """Yield the rows of the process table while it is read.
+
+    On Linux the latest process comes first, and processes born meanwhile at the end. Raises OSError
+    if the table cannot be read.
     """
-    return _proc() if _LINUX else _ps("-A")
+    return _proc() if HAS_PROC else _ps("-A")
 
 
 def ancestors(pid: int) -> list[Identity]:
-    """The parent of `pid`, that one's parent, and so on to init."""
+    """Return the parent of `pid`, its parent, and so on to init."""
     found: list[Identity] = []
     row = process_at(pid)
     while row and (row := process_at(row.parent)) and not row.dead and row.identity not in found:
@@ -112,17 +117,11 @@ def ancestors(pid: int) -> list[Identity]:
     return found
 
 
-def descendants(pid: int) -> list[Identity]:
-    """What `pid` has started, and what that has started: parents before their children, the dead left out.
-
-    A process whose own parent has ended is not among them: it is init's, or the nearest subreaper's.
-    """
-    return [process.identity for process in below({pid}, all_processes())]
-
-
 def children(pid: int) -> list[int]:
-    """The numbers of a process's children, as Linux names them at once, without a look at all processes. Raises OSError
-    where the system does not (CONFIG_PROC_CHILDREN)."""
+    """Return the PIDs of a process's children, without a scan of all processes.
+
+    Raises OSError if the kernel has no such list (CONFIG_PROC_CHILDREN).
+    """
     os.stat(f"/proc/self/task/{os.getpid()}/children")
     return [
         int(child)
@@ -132,7 +131,7 @@ def children(pid: int) -> list[int]:
 
 
 def below(roots: Iterable[int], table: Mapping[int, Process]) -> list[Process]:
-    """The descendants that the processes `roots` have in `table`, parents before their children, each once."""
+    """Return the descendants of `roots` in `table`, parents before their children, each once."""
     children: dict[int, list[Process]] = {}
     for process in table.values():
         children.setdefault(process.parent, []).append(process)
@@ -149,46 +148,49 @@ def below(roots: Iterable[int], table: Mapping[int, Process]) -> list[Process]:
 
 
 def thread_group(pid: int) -> int:
-    """The process that `pid` is a thread of: itself, unless it is the number of another thread. 0: there is none."""
-    return _number(_status(pid, "Tgid")) if _LINUX else pid
+    """Return the PID of the process that the thread `pid` belongs to, 0 if there is none."""
+    return _number(_status(pid, "Tgid")) if HAS_PROC else pid
 
 
 def namespaces(pid: int) -> int:
-    """In how many PID namespaces, from ours on down, `pid` has a number: 1 for a process in ours, more in a container."""
-    return len(_status(pid, "NSpid")) or 1 if _LINUX else 1
+    """Return in how many PID namespaces `pid` is, from ours on: 1, or more in a container."""
+    return len(_status(pid, "NSpid")) or 1 if HAS_PROC else 1
 
 
 def user(pid: int) -> int | None:
-    """The number of the user whose process it is (the real one, whatever a set-user-ID program may do). None: not told."""
-    fields = _status(pid, "Uid") if _LINUX else _output("ps", "-o", "ruid=", "-p", str(pid)).split()
+    """Return the real user ID of a process, None if it is unknown."""
+    if HAS_PROC:
+        fields = _status(pid, "Uid")
+    else:
+        fields = _output("ps", "-o", "ruid=", "-p", str(pid)).split()
     return _number(fields) if fields else None
 
 
 def command_line(pid: int) -> list[str]:
-    """The program and its arguments, as its process tells them (it may tell anything); [] where that is not told.
+    """Return the program and its arguments, [] if they are unknown.
 
-    Without /proc they are parted at blanks.
+    A process can overwrite them with anything. Without /proc they are split at blanks.
     """
-    if not _LINUX:
+    if not HAS_PROC:
         return _output("ps", "-ww", "-o", "command=", "-p", str(pid)).split()
     content = _read(f"/proc/{pid}/cmdline")
     return os.fsdecode(content.removesuffix(b"\0")).split("\0") if content else []
 
 
 def cwd(pid: int) -> str:
-    """The directory it works in, "" where that is not told (another user's process)."""
-    if not _LINUX:
+    """Return the working directory, "" if it is unknown (another user's process)."""
+    if not HAS_PROC:
         lines = _output("lsof", "-a", "-d", "cwd", "-Fn", "-p", str(pid)).splitlines()
         return next((line[1:] for line in lines if line.startswith("n")), "")
     return _link(f"/proc/{pid}/cwd")
 
 
 def environment_value(pid: int, name: str) -> str | None:
-    """What the environment variable `name` was when the process began its program; None: not set, or not told.
+    """Return an environment variable as it was when the process executed its program.
 
-    It is told on Linux only, and of processes of our own user.
+    None if it was not set, or is unknown: on other systems, and for other users' processes.
     """
-    if not _LINUX:
+    if not HAS_PROC:
         return None
     head = os.fsencode(name) + b"="
     for entry in _read(f"/proc/{pid}/environ").split(b"\0"):
@@ -198,8 +200,11 @@ def environment_value(pid: int, name: str) -> str | None:
 
 
 def holders(path: str | os.PathLike[str], *, writing: bool = False) -> list[Identity]:
-    """The processes of ours that hold the file `path` open, under whatever name; only those that may write it if `writing`."""
-    if not _LINUX:
+    """Return our user's processes that have the file `path` open, by whatever name.
+
+    With `writing` only those that opened it for writing.
+    """
+    if not HAS_PROC:
         return list(_lsof(os.fspath(path), writing))
     try:
         file = os.stat(path)
@@ -214,10 +219,11 @@ def holders(path: str | os.PathLike[str], *, writing: bool = False) -> list[Iden
 
 
 def open_files() -> set[tuple[int, int]] | None:
-    """Device and inode of each file that a process of ours holds open, found in one look at all of them; None where that
-    cannot be told in one.
+    """Return device and inode of each file that our user's processes have open.
+
+    None on a system where one scan cannot find them.
     """
-    if not _LINUX:
+    if not HAS_PROC:
         return None
     found = set()
     for pid in _numbers("/proc"):
@@ -231,7 +237,7 @@ def open_files() -> set[tuple[int, int]] | None:
 
 
 def _is_open(pid: int, fd: int, file: os.stat_result, writing: bool) -> bool:
-    # Only files have a path here. Sockets and pipes are most of what a process holds, and need no stat.
+    # Sockets and pipes, which are most of the descriptors, have no path and need no stat.
     if not _link(f"/proc/{pid}/fd/{fd}").startswith("/"):
         return False
     try:
@@ -244,13 +250,16 @@ def _is_open(pid: int, fd: int, file: os.stat_result, writing: bool) -> bool:
 
 
 def standard_pipe(pid: int, fd: int) -> str:
-    """A name for the pipe that `pid` has as its file descriptor `fd`, the same at both ends; "" where it has none there."""
-    link = _link(f"/proc/{pid}/fd/{fd}") if _LINUX else ""
+    """Return a name of the pipe at descriptor `fd`, the same at both ends; "" if there is none."""
+    link = _link(f"/proc/{pid}/fd/{fd}") if HAS_PROC else ""
     return link if link.startswith("pipe:") else ""
 
 
 def _read(path: str) -> bytes:
-    """What a file of /proc says, b"" where its process has gone or may not be looked into; other errors are raised."""
+    """Return the content of a file of /proc, b"" if its process has exited or may not be read.
+
+    Other errors are raised.
+    """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except (FileNotFoundError, ProcessLookupError, PermissionError):
@@ -283,7 +292,7 @@ def _status(pid: int, name: str) -> list[str]:
 
 
 def _field(content: bytes, name: str) -> list[str]:
-    """The values of the line `name:` of a file of /proc."""
+    """Return the values in the line `name:` of a file of /proc."""
     head = name.encode() + b":"
     return next(
         (
@@ -304,7 +313,7 @@ def _proc() -> Iterator[Process]:
     for _ in range(3):
         new = [pid for pid in _numbers("/proc") if pid not in seen]
         seen.update(new)
-        # The numbers go round: those beyond the last one given are the oldest.
+        # PIDs wrap around, so that those above the last one assigned are the oldest.
         last = _number(_read("/proc/loadavg").decode().split()[-1:])
         for pid in sorted(new, key=lambda pid: (pid <= last, pid), reverse=True):
             content = _read(f"/proc/{pid}/stat")
@@ -312,12 +321,15 @@ def _proc() -> Iterator[Process]:
                 yield _row(pid, content)
 
 
-_KERNEL_THREAD = 0x00200000
-"""PF_KTHREAD, among the flags of proc_pid_stat(5)."""
+PF_KTHREAD = 0x00200000
+"""Flag of a kernel thread in proc_pid_stat(5)."""
 
 
 def _row(pid: int, content: bytes) -> Process:
-    """The row that /proc/PID/stat says: proc_pid_stat(5). The command's name, in brackets, may hold blanks and brackets."""
+    """Parse /proc/PID/stat, see proc_pid_stat(5).
+
+    The command's name, in brackets, can contain blanks and brackets.
+    """
     fields = content[content.rindex(b")") + 2 :].split()
     state, threads, started = fields[0].decode(), int(fields[17]), fields[19].decode()
     return Process(
@@ -326,9 +338,9 @@ def _row(pid: int, content: bytes) -> Process:
         group=int(fields[2]),
         session=int(fields[3]),
         state=state,
-        # A process whose first thread has ended looks like a zombie while the others run on.
+        # A process whose first thread has exited looks like a zombie while other threads run.
         dead=state in "ZXx" and threads <= 1,
-        kernel=bool(int(fields[6]) & _KERNEL_THREAD),
+        kernel=bool(int(fields[6]) & PF_KTHREAD),
     )
 
 
@@ -357,21 +369,21 @@ def _session(pid: int) -> int:
 
 
 def _lsof(path: str, writing: bool) -> Iterator[Identity]:
-    # One line a field: "p" and the process, then "a" and the access of each of its descriptors: r, w, or u for both.
+    # Lines are "p" with a PID, then "a" with the access of each descriptor: r, w, u for both.
     pid = 0
-    told: set[int] = set()
+    yielded: set[int] = set()
     for line in _output("lsof", "-F", "pa", "--", path).splitlines():
         if line.startswith("p"):
             pid = int(line[1:])
-        elif line[:1] == "a" and (not writing or line[1:] in ("w", "u")) and pid not in told:
-            told.add(pid)
+        elif line[:1] == "a" and (not writing or line[1:] in ("w", "u")) and pid not in yielded:
+            yielded.add(pid)
             holder = identify(pid)
             if holder is not None:
                 yield holder
 
 
 def _output(*command: str) -> str:
-    """What a command prints, in the words and the time zone that do not change with the user's settings."""
+    """Return what a command prints in the C locale and in UTC."""
     import subprocess
 
     environment = {**os.environ, "LC_ALL": "C", "TZ": "UTC"}
@@ -382,7 +394,7 @@ def _output(*command: str) -> str:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             env=environment,
-            timeout=10,
+            timeout=COMMAND_TIMEOUT_S,
         )
     except subprocess.TimeoutExpired as error:
         raise TimeoutError(f"{command[0]} does not answer") from error

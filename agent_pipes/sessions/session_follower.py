@@ -16,7 +16,7 @@ from agent_pipes.sessions.session_reader import Clock, Reading
 
 if TYPE_CHECKING:
     # What is only read has no process that is looked for.
-    from agent_pipes.process.exit_watch import Watched
+    from agent_pipes.process.exit_watch import ExitWatch
     from agent_pipes.process.table import Identity
 
 SEARCH, SOON = 1.0, 0.1
@@ -61,7 +61,7 @@ class Tail:
         self.options = options
         self.readings: dict[Path, Reading] = {}
         self.processes: dict[Path, Identity] = {}
-        self.held: dict[Identity, Watched] = {}
+        self.held: dict[Identity, ExitWatch] = {}
         self.files: dict[Path, Reading] = {}
         self.documents: dict[Path, float] = {}
         self.folders: set[Path] = set()
@@ -165,12 +165,12 @@ class Tail:
             if self.documents.pop(file, None) is None:
                 self.follower.remove(file)
 
-    def hold(self, identity: "Identity") -> "Watched":
+    def hold(self, identity: "Identity") -> "ExitWatch":
         """The process, held so that its end is noticed at once, and no later one is taken for it."""
         if identity not in self.held:
-            from agent_pipes.process.exit_watch import Watched
+            from agent_pipes.process.exit_watch import ExitWatch
 
-            self.held[identity] = Watched(identity)
+            self.held[identity] = ExitWatch(identity)
             self.waiter.watch(self.held[identity].fileno())
         return self.held[identity]
 
@@ -219,7 +219,7 @@ class Tail:
 
     def gone(self, reading: Reading) -> bool:
         identity = self.processes.get(reading.session.path)
-        return identity is not None and self.hold(identity).gone()
+        return identity is not None and self.hold(identity).has_exited()
 
 
 Find = Callable[[Tail], list[Session]]
@@ -237,7 +237,7 @@ def follow(
     waiter = tail.waiter
     due = taken_up = 0.0
     while not waiter.signal:
-        ended = given is not None and tail.hold(given).gone()
+        ended = given is not None and tail.hold(given).has_exited()
         now = time.monotonic()
         if now >= due or ended:
             # One that nobody may be working in is no reason to miss the one that comes.

@@ -293,11 +293,11 @@ def test_it_outlives_the_agent_that_the_breaker_has_started_and_ends(home):
 
 
 def test_its_exit_status_is_not_taken_by_who_reaps_orphans():
-    child = helpers.begin(lambda: subprocess.Popen(["sh", "-c", "exit 3"], start_new_session=True))
+    child = helpers.spawn(lambda: subprocess.Popen(["sh", "-c", "exit 3"], start_new_session=True))
     until(lambda: gone(child.pid))
     assert child.pid not in reap_adopted(set())
     assert child.wait() == 3
-    helpers.over(child.pid)
+    helpers.reaped(child.pid)
     other = subprocess.Popen(["true"])
     until(lambda: gone(other.pid))
     assert other.pid in reap_adopted(set())

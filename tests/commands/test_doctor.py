@@ -467,7 +467,7 @@ def test_a_sandbox_that_forbids_signals(alone, monkeypatch):
             raise PermissionError(1, "Operation not permitted")
         return real(fd, number, *more)
 
-    monkeypatch.setattr(terminator, "CONFIRM", 0.2)
+    monkeypatch.setattr(terminator, "KILL_TIMEOUT_S", 0.2)
     monkeypatch.setattr(signal, "pidfd_send_signal", refuse)
     (one,) = machine.kill()
     assert one.status == "problem" and "does not work" in one.said

@@ -13,9 +13,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from agent_pipes.process.handle import Held, Refused
+from agent_pipes.process.handle import NotPermitted, ProcessHandle
 from agent_pipes.process.table import identify
-from agent_pipes.process.terminator import Ending
+from agent_pipes.process.terminator import Terminator
 
 fd, pid, name, kill_after, marker = (
     int(sys.argv[1]),
@@ -33,22 +33,22 @@ def say(who: str, what: object) -> None:
 
 
 try:
-    agent = Held(pid, allowed=identify(pid))
-except Refused as reason:
+    agent = ProcessHandle(pid, allowed=identify(pid))
+except NotPermitted as reason:
     say(name, str(reason))
     sys.exit(125)
 helper = subprocess.Popen(["sleep", "60"], process_group=0)
 say(f"{name}-helper", helper.pid)
 say(name, os.getpid())
 signal.sigwait({signal.SIGUSR1})
-ending = Ending(
+terminator = Terminator(
     agent,
     kill_after=kill_after,
     marker=(marker.partition("=")[0], marker.partition("=")[2]) if marker else None,
 )
-ending.begin()
-say(f"{name}-began", ending.fds() != [])
-outcome = ending.finish()
+terminator.start()
+say(f"{name}-began", terminator.fds() != [])
+outcome = terminator.finish()
 say(f"{name}-outcome", [outcome.outcome, outcome.reason])
 signal.sigwait({signal.SIGUSR1})
 helper.kill()

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from agent_pipes.process.handle import Held, become_subreaper, reap_adopted
-from agent_pipes.process.table import Identity, identify, process_at
+from agent_pipes.process.handle import ProcessHandle, become_subreaper, reap_adopted
+from agent_pipes.process.table import Identity, all_processes, below, identify, process_at
 from tests.helpers.support import until
 from tests.helpers.trees import Tree
 
@@ -21,14 +21,14 @@ def planting() -> Iterator[Callable[..., Tree]]:
     """Plants trees, whose members can be held by name, and clears away all of it; a descriptor left open is a failure."""
     before = set(os.listdir("/proc/self/fd"))
     trees: list[Tree] = []
-    held: list[Held] = []
+    held: list[ProcessHandle] = []
 
     def plant(root: dict, **popen) -> Tree:
         tree = Tree(root, **popen)
         trees.append(tree)
 
-        def hold(name: str = "agent") -> Held:
-            held.append(Held(tree.pids[name]))
+        def hold(name: str = "agent") -> ProcessHandle:
+            held.append(ProcessHandle(tree.pids[name]))
             return held[-1]
 
         tree.hold = hold
@@ -77,6 +77,11 @@ def lives(tree: Tree, *names: str) -> bool:
 
 def gone(tree: Tree, *names: str) -> bool:
     return not any(identify(tree.pids[name]) for name in names)
+
+
+def descendants(pid: int) -> list[Identity]:
+    """Return the identities of what a process has started, parents first, without orphans."""
+    return [process.identity for process in below({pid}, all_processes())]
 
 
 def state(tree: Tree, name: str) -> str:

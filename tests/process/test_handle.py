@@ -16,13 +16,14 @@ import pytest
 
 from agent_pipes.process import handle, table
 from agent_pipes.process.handle import (
-    Held,
-    Refused,
+    NotPermitted,
+    ProcessHandle,
     become_subreaper,
     clear_death_signal,
     self_test,
 )
 from agent_pipes.process.table import Identity, identify, process_at
+from tests.helpers.planting import descendants
 from tests.helpers.support import ROOT, until
 from tests.helpers.trees import Tree
 
@@ -50,7 +51,7 @@ def tree(root: dict, **popen):
 
 @contextmanager
 def holding(pid: int | Identity, **more):
-    one = Held(pid, **more)
+    one = ProcessHandle(pid, **more)
     try:
         yield one
     finally:
@@ -88,17 +89,17 @@ def way(request, monkeypatch):
     ],
 )
 def test_numbers_that_are_no_agent_are_refused(way, pid, why):
-    with pytest.raises(Refused, match=f"^{why}"):
-        Held(pid)
-    with pytest.raises(Refused, match=f"^{why}"):
-        Held(Identity(pid, "1"), allowed=Identity(pid, "1"))
+    with pytest.raises(NotPermitted, match=f"^{why}"):
+        ProcessHandle(pid)
+    with pytest.raises(NotPermitted, match=f"^{why}"):
+        ProcessHandle(Identity(pid, "1"), allowed=Identity(pid, "1"))
 
 
 def test_we_ourselves_are_refused(way):
-    with pytest.raises(Refused, match="is this breaker itself"):
-        Held(os.getpid())
-    with pytest.raises(Refused, match="is this breaker itself"):
-        Held(os.getpid(), allowed=identify(os.getpid()))
+    with pytest.raises(NotPermitted, match="is this breaker itself"):
+        ProcessHandle(os.getpid())
+    with pytest.raises(NotPermitted, match="is this breaker itself"):
+        ProcessHandle(os.getpid(), allowed=identify(os.getpid()))
 
 
 def as_child(run) -> str:
@@ -124,8 +125,8 @@ def as_child(run) -> str:
 def attempt(pid, **more) -> str:
     try:
         with holding(pid, **more) as one:
-            return "gone" if one.gone() else "held"
-    except Refused as reason:
+            return "gone" if one.has_exited() else "held"
+    except NotPermitted as reason:
         return str(reason)
 
 
@@ -149,9 +150,9 @@ def test_an_ancestor_is_refused_where_another_is_the_agent(way):
 def test_another_process_under_the_number_is_refused(way):
     with (
         tree({"name": "agent"}) as grown,
-        pytest.raises(Refused, match="has ended: its number is another process's now"),
+        pytest.raises(NotPermitted, match="has ended: its number is another process's now"),
     ):
-        Held(Identity(grown.pids["agent"], "1"))
+        ProcessHandle(Identity(grown.pids["agent"], "1"))
 
 
 def test_an_ended_process_is_refused(way):
@@ -159,8 +160,8 @@ def test_an_ended_process_is_refused(way):
         agent = identify(grown.pids["agent"])
         grown.root.kill()
         grown.root.wait()
-        with pytest.raises(Refused, match=f"there is no process {agent.pid}"):
-            Held(agent)
+        with pytest.raises(NotPermitted, match=f"there is no process {agent.pid}"):
+            ProcessHandle(agent)
 
 
 @linux
@@ -169,8 +170,8 @@ def test_a_process_that_ends_while_it_is_taken_hold_of_is_refused(way, monkeypat
         agent = identify(grown.pids["agent"])
         reads = iter([process_at(agent.pid), None])
         monkeypatch.setattr(handle, "process_at", lambda pid: next(reads))
-        with pytest.raises(Refused, match="has just ended"):
-            Held(agent)
+        with pytest.raises(NotPermitted, match="has just ended"):
+            ProcessHandle(agent)
 
 
 @linux
@@ -181,17 +182,17 @@ def test_a_number_that_changes_hands_while_it_is_taken_hold_of_is_refused(way, m
         former = row._replace(identity=Identity(row.pid, "7"))
         reads = iter([former, row])
         monkeypatch.setattr(handle, "process_at", lambda pid: next(reads))
-        with pytest.raises(Refused, match="has just ended"):
-            Held(row.pid)
+        with pytest.raises(NotPermitted, match="has just ended"):
+            ProcessHandle(row.pid)
         assert identify(row.pid) == row.identity
 
 
 def test_a_zombie_is_refused(way):
     with (
         tree({"name": "agent", "children": [{"name": "zombie", "zombie": True}]}) as grown,
-        pytest.raises(Refused, match="has ended already"),
+        pytest.raises(NotPermitted, match="has ended already"),
     ):
-        Held(grown.hear("zombie"))
+        ProcessHandle(grown.hear("zombie"))
 
 
 THREADS = "import threading, time; threading.Thread(target=time.sleep, args=(60,)).start(); print(flush=True)"
@@ -203,10 +204,10 @@ def test_a_threads_number_is_refused(way):
         child.stdout.readline()
         threads = sorted(map(int, os.listdir(f"/proc/{child.pid}/task")))
         with pytest.raises(
-            Refused,
+            NotPermitted,
             match=f"^{threads[1]} is the number of a thread, not of a process: it belongs to process {child.pid}",
         ):
-            Held(threads[1])
+            ProcessHandle(threads[1])
         child.kill()
 
 
@@ -215,8 +216,8 @@ def test_a_thread_of_the_kernel_is_refused(way):
     row = process_at(2)
     if row is None or not row.kernel:
         pytest.skip("the kernel's threads are not seen from here")
-    with pytest.raises(Refused, match="process 2 is a thread of the kernel"):
-        Held(2)
+    with pytest.raises(NotPermitted, match="process 2 is a thread of the kernel"):
+        ProcessHandle(2)
 
 
 def as_nobody(run) -> str:
@@ -240,7 +241,7 @@ def test_a_signal_that_is_not_allowed_is_refused(way):
     def refusal() -> str:
         try:
             one.send(signal.SIGKILL)
-        except Refused as reason:
+        except NotPermitted as reason:
             return str(reason)
         return "sent"
 
@@ -249,7 +250,7 @@ def test_a_signal_that_is_not_allowed_is_refused(way):
             as_nobody(refusal)
             == f"process {one.identity.pid} is root's: we are nobody, and may not signal it"
         )
-        assert not one.gone()
+        assert not one.has_exited()
 
 
 def test_a_user_without_a_name_has_a_number():
@@ -278,23 +279,25 @@ def test_a_process_in_a_container_is_refused_unless_it_was_found_there(way):
         namespaced("sh", "-c", "echo; exec sleep 60"), stdout=subprocess.PIPE
     ) as outside:
         outside.stdout.readline()
-        inside = table.descendants(outside.pid)[0].pid
+        inside = descendants(outside.pid)[0].pid
         assert table.namespaces(inside) == 2
-        with pytest.raises(Refused, match=f"process {inside} is in a PID namespace of its own"):
-            Held(inside)
+        with pytest.raises(
+            NotPermitted, match=f"process {inside} is in a PID namespace of its own"
+        ):
+            ProcessHandle(inside)
         with holding(inside, nested=True) as one:
             assert one.send(signal.SIGKILL)
-            until(one.gone, what="its end")
+            until(one.has_exited, what="its end")
 
 
 @linux
 def test_where_proc_is_another_namespaces_nothing_is_held_and_the_self_test_says_so():
     code = f"""if True:
         import sys; sys.path.insert(0, {str(ROOT)!r})
-        from agent_pipes.processes.held import *
+        from agent_pipes.process.handle import *
         print(self_test())
-        try: Held(3)
-        except Refused as reason: print(reason)
+        try: ProcessHandle(3)
+        except NotPermitted as reason: print(reason)
     """
     done = subprocess.run(
         namespaced(sys.executable, "-c", code), capture_output=True, text=True, timeout=30
@@ -309,9 +312,8 @@ def test_where_proc_is_another_namespaces_nothing_is_held_and_the_self_test_says
 REUSED = f"""if True:
     import json, os, signal, sys, time
     sys.path.insert(0, {str(ROOT)!r})
-    from agent_pipes.processes import held
-    from agent_pipes.processes.held import *
-    from agent_pipes.process import *
+    from agent_pipes.process.handle import *
+    from agent_pipes.process.table import *
 
     def child():
         pid = os.fork()
@@ -322,12 +324,12 @@ REUSED = f"""if True:
 
     first = child()
     was = identify(first)
-    by_pidfd = Held(first)
+    by_pidfd = ProcessHandle(first)
     def none(pid):
         raise OSError(38, "Function not implemented")
 
     pidfd_open, os.pidfd_open = os.pidfd_open, none
-    by_start = Held(first)
+    by_start = ProcessHandle(first)
     os.pidfd_open = pidfd_open
     # A start time is told in hundredths of a second: a later one is another.
     began = time.clock_gettime(time.CLOCK_BOOTTIME)
@@ -340,10 +342,10 @@ REUSED = f"""if True:
     second = child()
     said = {{"same number": second == first, "fds": [by_pidfd.fd >= 0, by_start.fd]}}
     said["sent"] = [by_pidfd.send(signal.SIGKILL), by_start.send(signal.SIGKILL)]
-    said["gone"] = [by_pidfd.gone(), by_start.gone()]
+    said["gone"] = [by_pidfd.has_exited(), by_start.has_exited()]
     try:
-        Held(was)
-    except Refused as reason:
+        ProcessHandle(was)
+    except NotPermitted as reason:
         said["refused"] = str(reason)
     said["lives"] = identify(second) is not None and os.waitpid(second, os.WNOHANG) == (0, 0)
     os.kill(second, signal.SIGKILL)
@@ -379,7 +381,7 @@ def test_without_a_pidfd_the_start_time_is_compared_before_each_signal(monkeypat
         agent = one.identity
         one.identity = Identity(agent.pid, "1")
         assert not one.send(signal.SIGKILL)
-        assert one.gone()
+        assert one.has_exited()
         assert identify(agent.pid) == agent
 
 
@@ -391,17 +393,17 @@ def test_a_process_that_is_held_can_be_asked_signalled_and_waited_for(way):
         assert agent.identity == identify(grown.pids["agent"])
         assert agent.session == agent.group == grown.pids["agent"]
         assert agent.user == os.getuid()
-        assert not agent.gone()
+        assert not agent.has_exited()
         assert agent.send(0) and agent.send(signal.SIGTERM)
         if way == "pidfd":
             assert agent.fileno() == agent.fd >= 0
             assert select.select([agent], [], [], 20)[0]
         else:
             assert agent.fileno() == agent.fd == -1
-            until(agent.gone, what="its end")
-        assert agent.gone(), "its parent has not waited for it yet: a zombie has ended"
+            until(agent.has_exited, what="its end")
+        assert agent.has_exited(), "its parent has not waited for it yet: a zombie has ended"
         grown.root.wait()
-        assert agent.gone()
+        assert agent.has_exited()
         assert not agent.send(signal.SIGKILL)
 
 
@@ -414,9 +416,9 @@ def test_a_process_stays_held_when_it_executes_another_program(way):
             lambda: table.command_line(agent.identity.pid) == ["sleep", "60"],
             what="the other program",
         )
-        assert not agent.gone()
+        assert not agent.has_exited()
         assert agent.send(signal.SIGTERM)
-        until(agent.gone, what="its end")
+        until(agent.has_exited, what="its end")
 
 
 @linux
@@ -430,17 +432,17 @@ def test_a_process_has_not_ended_with_its_first_thread(way):
         child.stdout.readline()
         until(lambda: process_at(child.pid).state == "Z", what="the end of its first thread")
         with holding(child.pid) as agent:
-            assert not agent.gone()
+            assert not agent.has_exited()
             assert agent.send(signal.SIGKILL)
-            until(agent.gone, what="its end")
+            until(agent.has_exited, what="its end")
 
 
 def test_letting_go_twice_is_no_mistake_and_asks_on_by_the_start_time(way):
     with tree({"name": "agent"}) as grown:
-        agent = Held(grown.pids["agent"])
+        agent = ProcessHandle(grown.pids["agent"])
         agent.close()
         agent.close()
-        assert agent.fd == -1 and not agent.gone() and agent.send(0)
+        assert agent.fd == -1 and not agent.has_exited() and agent.send(0)
 
 
 @linux
@@ -452,7 +454,7 @@ def test_a_sandbox_that_forbids_only_the_sending_is_noticed_when_it_is_held(monk
     with tree({"name": "agent"}) as grown, holding(grown.pids["agent"]) as agent:
         assert agent.fd == -1
         assert agent.send(signal.SIGKILL)
-        until(agent.gone, what="its end")
+        until(agent.has_exited, what="its end")
 
 
 @linux
@@ -473,7 +475,7 @@ def test_what_cannot_be_told_now_is_not_taken_for_an_end(monkeypatch):
             raise OSError(errno.EMFILE, "Too many open files")
 
         monkeypatch.setattr(handle, "identify", unreadable)
-        assert not agent.gone()
+        assert not agent.has_exited()
 
 
 # What is tested before a breaker says that it is armed.
@@ -511,7 +513,7 @@ def test_signals_that_cannot_be_sent_are_missed(monkeypatch):
 @linux
 @pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed")
 def test_a_kernel_without_pidfds_is_no_obstacle():
-    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from agent_pipes.process.handle import *; print(self_test(), Held(int(sys.argv[1])).fd)"
+    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from agent_pipes.process.handle import *; print(self_test(), ProcessHandle(int(sys.argv[1])).fd)"
     with tree({"name": "agent"}) as grown:
         command = [
             "strace",
@@ -570,8 +572,8 @@ SUBREAPER = f"""if True:
     sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "tests")!r}]
     from tests.helpers.trees import Tree
     from tests.helpers.support import until
-    from agent_pipes.processes.held import *
-    from agent_pipes.process import *
+    from agent_pipes.process.handle import *
+    from agent_pipes.process.table import *
     become_subreaper()
     grown = Tree({{"name": "command", "children": [{{"name": "daemon", "session": True, "orphan": True}}]}})
     daemon, command = grown.pids["daemon"], grown.pids["command"]

@@ -20,7 +20,6 @@ from agent_pipes.process.table import (
     below,
     command_line,
     cwd,
-    descendants,
     environment_value,
     holders,
     identify,
@@ -30,6 +29,7 @@ from agent_pipes.process.table import (
     thread_group,
     user,
 )
+from tests.helpers.planting import descendants
 from tests.helpers.support import until
 from tests.helpers.trees import Tree
 
@@ -42,7 +42,7 @@ def way(request, monkeypatch):
     if request.param == "ps":
         if not shutil.which("ps"):
             pytest.skip("there is no ps(1) here")
-        monkeypatch.setattr(table, "_LINUX", False)
+        monkeypatch.setattr(table, "HAS_PROC", False)
     elif sys.platform != "linux":
         pytest.skip("/proc is Linux's")
     return request.param
@@ -315,7 +315,7 @@ def test_a_variable_of_its_environment(plant):
 
 
 def test_without_proc_an_environment_is_not_told(monkeypatch):
-    monkeypatch.setattr(table, "_LINUX", False)
+    monkeypatch.setattr(table, "HAS_PROC", False)
     assert environment_value(os.getpid(), "PATH") is None
 
 
@@ -387,7 +387,7 @@ def test_what_cannot_be_told_now_is_not_taken_for_an_end(monkeypatch):
 
 
 def test_a_system_without_ps_says_so(monkeypatch, tmp_path):
-    monkeypatch.setattr(table, "_LINUX", False)
+    monkeypatch.setattr(table, "HAS_PROC", False)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(FileNotFoundError):
         identify(os.getpid())
@@ -397,7 +397,7 @@ def test_a_ps_that_does_not_answer_is_an_error(monkeypatch):
     def never(command, **more):
         raise subprocess.TimeoutExpired(command, 10)
 
-    monkeypatch.setattr(table, "_LINUX", False)
+    monkeypatch.setattr(table, "HAS_PROC", False)
     monkeypatch.setattr(subprocess, "run", never)
     with pytest.raises(TimeoutError, match="ps does not answer"):
         identify(os.getpid())

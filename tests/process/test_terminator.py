@@ -1,4 +1,4 @@
-"""Ending an agent: real process trees, shaped as the real agents' are, are ended as they should be, and it is told how."""
+"""Terminator an agent: real process trees, shaped as the real agents' are, are ended as they should be, and it is told how."""
 
 import errno
 import math
@@ -11,10 +11,11 @@ import uuid
 
 import pytest
 
-from agent_pipes.process import terminator as ending_module
-from agent_pipes.process.handle import Held
-from agent_pipes.process.table import Process, command_line, identify, process_at, rows
-from agent_pipes.process.terminator import CONFIRM, PASSES, Ending
+from agent_pipes.process import terminator as terminator_module
+from agent_pipes.process import tree as tree_module
+from agent_pipes.process.handle import ProcessHandle
+from agent_pipes.process.table import Process, command_line, process_at, rows
+from agent_pipes.process.terminator import KILL_TIMEOUT_S, Terminator
 from tests.helpers.planting import (
     BREAKER,
     TOOLS,
@@ -32,7 +33,7 @@ from tests.helpers.trees import Tree
 linux = pytest.mark.skipif(sys.platform != "linux", reason="it is Linux that has this")
 
 
-class Unkillable(Held):
+class Unkillable(ProcessHandle):
     """A process that waits for a device that does not answer: no signal ends it."""
 
     def send(self, number: int) -> bool:
@@ -44,9 +45,9 @@ class Unkillable(Held):
 
 def test_an_agent_ends_on_sigterm_and_its_tools_with_it(plant):
     tree = plant({"name": "agent", "children": TOOLS})
-    outcome = Ending(tree.hold()).finish()
+    outcome = Terminator(tree.hold()).finish()
     pid = tree.pids["agent"]
-    assert (outcome.outcome, outcome.left) == ("terminated", [])
+    assert (outcome.outcome, outcome.survivors) == ("terminated", [])
     assert outcome.reason == f"process {pid} and 6 that it had started ended on SIGTERM"
     assert 0 < outcome.waited_ms < 10_000
     assert gone(tree, *tree.pids)
@@ -55,37 +56,39 @@ def test_an_agent_ends_on_sigterm_and_its_tools_with_it(plant):
 
 def test_an_agent_without_tools_is_told_of_alone(plant):
     tree = plant({"name": "agent"})
-    assert Ending(tree.hold()).finish().reason == f"process {tree.pids['agent']} ended on SIGTERM"
+    assert (
+        Terminator(tree.hold()).finish().reason == f"process {tree.pids['agent']} ended on SIGTERM"
+    )
 
 
 def test_it_goes_on_step_by_step_and_is_woken_by_what_ends(plant):
     tree = plant({"name": "agent", "children": TOOLS})
-    ending = Ending(tree.hold())
-    assert ending.fds() == []
-    ending.begin()
+    terminator = Terminator(tree.hold())
+    assert terminator.fds() == []
+    terminator.start()
     steps = 0
-    while (outcome := ending.step()) is None:
-        ready = ending_module.select.select(ending.fds(), [], [], 20)[0]
+    while (outcome := terminator.step()) is None:
+        ready = terminator_module.select.select(terminator.fds(), [], [], 20)[0]
         assert ready, "what is waited for tells that it has ended"
         steps += 1
         assert steps < 50, "what has ended is not waited for again"
     assert outcome.outcome == "terminated"
-    assert ending.fds() == []
-    assert ending.step() is outcome, "it is over, and stays so"
+    assert terminator.fds() == []
+    assert terminator.step() is outcome, "it is over, and stays so"
 
 
 def test_the_tools_are_let_be_until_the_agent_is_gone(plant):
     """An agent whose tool is killed asks its model what to do next."""
     tree = plant({"name": "agent", "swallow": ["SIGTERM"], "children": TOOLS})
     clock = Clock()
-    ending = Ending(tree.hold(), clock=clock, kill_after=10)
-    ending.begin()
+    terminator = Terminator(tree.hold(), clock=clock, kill_after=10)
+    terminator.start()
     for _ in range(20):
         clock.now += 0.4
-        assert ending.step() is None
+        assert terminator.step() is None
     assert lives(tree, *tree.pids)
     clock.now += 2.1
-    outcome = until(ending.step, what="the end, the grace being over")
+    outcome = until(terminator.step, what="the end, the grace being over")
     assert outcome.outcome == "killed" and gone(tree, *tree.pids)
     assert (
         outcome.reason
@@ -97,21 +100,20 @@ def test_the_grace_begins_with_the_signal(plant, monkeypatch):
     """Looking for the tools takes its time on a busy machine; the agent has not heard anything yet."""
     tree = plant({"name": "agent", "swallow": ["SIGTERM"]})
     clock = Clock()
-    ending = Ending(tree.hold(), kill_after=10, clock=clock)
-    look = ending._offspring.look
+    terminator = Terminator(tree.hold(), kill_after=10, clock=clock)
+    scan = tree_module.ProcessTree.scan_children
 
-    def slowly(*found):
+    def slowly(family):
         clock.now += 15
-        return look(*found)
+        return scan(family)
 
-    monkeypatch.setattr(ending._offspring, "look", slowly)
-    ending.begin()
-    monkeypatch.setattr(ending._offspring, "look", look)
-    assert ending.step() is None
+    monkeypatch.setattr(tree_module.ProcessTree, "scan_children", slowly)
+    terminator.start()
+    assert terminator.step() is None
     clock.now += 9
-    assert ending.step() is None and lives(tree, "agent")
+    assert terminator.step() is None and lives(tree, "agent")
     clock.now += 2
-    assert until(ending.step).outcome == "killed"
+    assert until(terminator.step).outcome == "killed"
 
 
 def test_an_agent_that_ignores_sigterm_is_killed(plant):
@@ -122,7 +124,7 @@ def test_an_agent_that_ignores_sigterm_is_killed(plant):
             "children": [{"name": "tool", "session": True, "ignore": ["SIGTERM"]}],
         }
     )
-    outcome = Ending(tree.hold(), kill_after=0.1).finish()
+    outcome = Terminator(tree.hold(), kill_after=0.1).finish()
     assert outcome.outcome == "killed" and outcome.waited_ms >= 100
     assert gone(tree, "agent", "tool")
     assert tree.root.wait() == -signal.SIGKILL
@@ -146,9 +148,9 @@ def test_an_agent_that_is_stopped_is_sent_on_to_its_end(plant):
         }
     )
     until(lambda: state(other, "agent") == state(other, "tool") == "T", what="their standing still")
-    assert Ending(other.hold(), kill_after=20).finish().outcome == "terminated"
+    assert Terminator(other.hold(), kill_after=20).finish().outcome == "terminated"
     assert gone(other, "agent", "tool")
-    assert Ending(tree.hold(), kill_after=0.1).finish().outcome == "killed"
+    assert Terminator(tree.hold(), kill_after=0.1).finish().outcome == "killed"
     assert gone(tree, "agent", "tool")
 
 
@@ -161,7 +163,7 @@ def test_an_agent_that_exits_during_its_grace_is_not_killed(plant):
             "children": [{"name": "tool", "session": True}],
         }
     )
-    outcome = Ending(tree.hold()).finish()
+    outcome = Terminator(tree.hold()).finish()
     assert outcome.outcome == "terminated" and 200 <= outcome.waited_ms < 10_000
     assert tree.root.wait() == 0, "its exit status proves nothing"
     assert gone(tree, "tool")
@@ -169,7 +171,7 @@ def test_an_agent_that_exits_during_its_grace_is_not_killed(plant):
 
 def test_an_agent_that_becomes_a_zombie_has_ended(plant):
     tree = plant({"name": "wrapper", "children": [{"name": "agent"}]})
-    outcome = Ending(tree.hold()).finish()
+    outcome = Terminator(tree.hold()).finish()
     assert outcome.outcome == "terminated"
     assert process_at(tree.pids["agent"]).dead and lives(tree, "wrapper")
 
@@ -178,10 +180,10 @@ def test_an_agent_that_executes_itself_again_is_still_the_same(plant):
     again = "import os, signal, sys; signal.signal(15, lambda *_: os.execvp('sleep', ['sleep', '60'])); os.write({fd}, b'set null\\n'); signal.pause()"
     tree = plant({"name": "agent", "exec": [sys.executable, "-c", again]})
     tree.hear("set")
-    ending = Ending(tree.hold(), kill_after=0.5)
-    ending.begin()
+    terminator = Terminator(tree.hold(), kill_after=0.5)
+    terminator.start()
     until(lambda: command_line(tree.pids["agent"]) == ["sleep", "60"], what="the other program")
-    assert ending.finish().outcome == "killed"
+    assert terminator.finish().outcome == "killed"
     assert gone(tree, "agent")
 
 
@@ -189,8 +191,8 @@ def test_an_agent_that_had_ended_is_not_running(plant):
     tree = plant({"name": "wrapper", "children": [{"name": "agent"}]})
     agent = tree.hold()
     os.kill(tree.pids["agent"], signal.SIGKILL)
-    until(agent.gone, what="its end")
-    outcome = Ending(agent).finish()
+    until(agent.has_exited, what="its end")
+    outcome = Terminator(agent).finish()
     assert (outcome.outcome, outcome.reason) == (
         "not_running",
         f"process {tree.pids['agent']} had ended before",
@@ -213,8 +215,8 @@ def test_what_an_ended_agent_had_left_is_ended_by_its_mark(plant):
     )
     agent = tree.hold()
     os.kill(tree.pids["agent"], signal.SIGKILL)
-    until(agent.gone, what="its end")
-    outcome = Ending(agent, marker=("SESSION_ID", mark["SESSION_ID"])).finish()
+    until(agent.has_exited, what="its end")
+    outcome = Terminator(agent, marker=("SESSION_ID", mark["SESSION_ID"])).finish()
     assert outcome.outcome == "not_running" and outcome.reason.endswith(
         "had ended before; 1 that it had started ended now"
     )
@@ -232,7 +234,7 @@ def test_only_the_very_mark_counts(plant):
             ],
         }
     )
-    assert Ending(tree.hold(), marker=("SESSION_ID", mark)).finish().outcome == "terminated"
+    assert Terminator(tree.hold(), marker=("SESSION_ID", mark)).finish().outcome == "terminated"
     assert lives(tree, "beside", "other")
 
 
@@ -251,22 +253,24 @@ def test_tools_that_ignore_sigterm_are_killed_and_the_agent_still_ended_by_itsel
         }
     )
     clock = Clock()
-    ending = Ending(tree.hold(), clock=clock)
-    ending.begin()
+    terminator = Terminator(tree.hold(), clock=clock)
+    terminator.start()
     until(lambda: gone(tree, "agent"), what="the agent's end")
     clock.now += 1
-    assert ending.step() is None
+    assert terminator.step() is None
     clock.now += 1.9
-    assert ending.step() is None and lives(tree, "tool"), "it has a grace of its own"
+    assert terminator.step() is None and lives(tree, "tool"), "it has a grace of its own"
     clock.now += 0.2
-    assert until(ending.step, what="the end, the tools' grace being over").outcome == "terminated"
+    assert (
+        until(terminator.step, what="the end, the tools' grace being over").outcome == "terminated"
+    )
     assert gone(tree, "tool", "below")
 
 
 def test_what_a_tool_starts_as_it_ends_is_ended_too(plant):
     last = {"name": "last", "orphan": True, "ignore": ["SIGTERM"]}
     tree = plant({"name": "agent", "children": [{"name": "tool", "session": True, "then": last}]})
-    assert Ending(tree.hold(), kill_after=0.3).finish().outcome == "terminated"
+    assert Terminator(tree.hold(), kill_after=0.3).finish().outcome == "terminated"
     tree.hear("last")
     assert tree.living() == []
 
@@ -279,27 +283,27 @@ def test_what_a_tool_starts_in_its_grace_is_asked_to_end_too(plant):
             "children": [{"name": "tool", "session": True, "swallow": ["SIGTERM"], "asked": later}],
         }
     )
-    ending = Ending(tree.hold(), kill_after=math.inf)
-    ending.begin()
+    terminator = Terminator(tree.hold(), kill_after=math.inf)
+    terminator.start()
     until(lambda: gone(tree, "agent"), what="the agent's end")
-    assert ending.step() is None
+    assert terminator.step() is None
     signalled(tree, "tool")
     tree.hear("later")
     tree.hear("more")
-    assert ending.step() is None
+    assert terminator.step() is None
     until(lambda: gone(tree, "later", "more"), what="their end, though nothing is ever killed")
     os.kill(tree.pids["tool"], signal.SIGKILL)
-    assert ending.finish().outcome == "terminated"
+    assert terminator.finish().outcome == "terminated"
 
 
 def test_what_the_agent_starts_during_its_grace_is_ended_too(plant):
     later = "import os, signal, subprocess, sys; signal.signal(15, lambda *_: (subprocess.Popen(['sleep', '60'], start_new_session=True), os.write({fd}, b'started null\\n'))); os.write({fd}, b'set null\\n')\nwhile 1: signal.pause()"
     tree = plant({"name": "agent", "exec": [sys.executable, "-c", later]})
     tree.hear("set")
-    ending = Ending(tree.hold(), kill_after=0.3)
-    ending.begin()
+    terminator = Terminator(tree.hold(), kill_after=0.3)
+    terminator.start()
     tree.hear("started")
-    assert ending.finish().outcome == "killed"
+    assert terminator.finish().outcome == "killed"
     assert tree.living() == []
 
 
@@ -315,7 +319,7 @@ def test_a_wrapper_that_swallows_sigterm_ends_by_itself_with_its_child(plant):
             "children": [{"name": "agent", "exit_on": "SIGTERM", "children": TOOLS}],
         }
     )
-    assert Ending(tree.hold("agent")).finish().outcome == "terminated"
+    assert Terminator(tree.hold("agent")).finish().outcome == "terminated"
     assert tree.root.wait(20) == 0, "it was not signalled: its child's status is its own"
     assert gone(tree, *tree.pids)
 
@@ -330,8 +334,8 @@ WRAPPED = {
 
 def test_a_command_that_wraps_its_agent_is_ended_with_it(plant):
     tree = plant(WRAPPED, start_new_session=True)
-    outcome = Ending(tree.hold("wrapper"), whole_tree=True).finish()
-    assert (outcome.outcome, outcome.left) == ("terminated", [])
+    outcome = Terminator(tree.hold("wrapper"), whole_tree=True).finish()
+    assert (outcome.outcome, outcome.survivors) == ("terminated", [])
     assert tree.root.wait(20) == 0, "the wrapper ended by itself"
     assert gone(tree, *tree.pids)
 
@@ -339,10 +343,10 @@ def test_a_command_that_wraps_its_agent_is_ended_with_it(plant):
 def test_a_wrapper_alone_would_have_left_its_agent_running(plant):
     """What `whole_tree` is for: this wrapper swallows the signal, and its agent never hears of it."""
     tree = plant(WRAPPED)
-    ending = Ending(tree.hold("wrapper"), clock=Clock())
-    ending.begin()
-    assert ending.step() is None and lives(tree, "wrapper", "agent")
-    assert ending.finish(hurry=True).outcome == "killed"
+    terminator = Terminator(tree.hold("wrapper"), clock=Clock())
+    terminator.start()
+    assert terminator.step() is None and lives(tree, "wrapper", "agent")
+    assert terminator.finish(hurry=True).outcome == "killed"
     assert gone(tree, *tree.pids)
 
 
@@ -353,7 +357,7 @@ def test_a_loader_that_dies_at_once_leaves_no_agent_going_on(plant):
             "children": [{"name": "agent", "exit_on": "SIGTERM", "after": 0.2, "children": TOOLS}],
         }
     )
-    outcome = Ending(tree.hold("loader"), whole_tree=True).finish()
+    outcome = Terminator(tree.hold("loader"), whole_tree=True).finish()
     assert outcome.outcome == "terminated" and outcome.waited_ms >= 200, (
         "the agent has its grace, the loader being gone or not"
     )
@@ -364,7 +368,7 @@ def test_a_wrapper_that_would_start_its_agent_again_is_killed_with_it(plant):
     again = "import subprocess, signal; signal.signal(15, lambda *_: None); signal.alarm(60); import os; os.write({fd}, b'set null\\n')\nwhile 1: subprocess.run(['sleep', '60'])"
     tree = plant({"name": "wrapper", "exec": [sys.executable, "-c", again]})
     tree.hear("set")
-    outcome = Ending(tree.hold("wrapper"), whole_tree=True, kill_after=0.3).finish()
+    outcome = Terminator(tree.hold("wrapper"), whole_tree=True, kill_after=0.3).finish()
     assert outcome.outcome == "killed"
     assert tree.living() == []
 
@@ -382,11 +386,11 @@ def test_the_tools_of_a_command_have_sessions_of_their_own_and_are_let_be_at_fir
             ],
         }
     )
-    ending = Ending(tree.hold("wrapper"), whole_tree=True, clock=Clock())
-    ending.begin()
+    terminator = Terminator(tree.hold("wrapper"), whole_tree=True, clock=Clock())
+    terminator.start()
     until(lambda: gone(tree, "wrapper"), what="the wrapper's end")
-    assert ending.step() is None and lives(tree, "agent", "tool")
-    assert ending.finish(hurry=True).outcome == "killed"
+    assert terminator.step() is None and lives(tree, "agent", "tool")
+    assert terminator.finish(hurry=True).outcome == "killed"
     assert gone(tree, *tree.pids)
 
 
@@ -399,23 +403,10 @@ def test_an_agent_whose_wrapper_has_died_is_found_by_its_subreaper_and_has_its_g
     )
     wrapper = tree.hold("wrapper")
     os.kill(tree.pids["wrapper"], signal.SIGKILL)
-    until(wrapper.gone, what="the wrapper's end")
-    outcome = Ending(wrapper, whole_tree=True, extra_roots=(subreaper,)).finish()
+    until(wrapper.has_exited, what="the wrapper's end")
+    outcome = Terminator(wrapper, whole_tree=True, extra_roots=(subreaper,)).finish()
     assert outcome.outcome == "terminated" and outcome.waited_ms >= 100
     assert gone(tree, "agent")
-
-
-@linux
-def test_children_of_ours_with_other_work_are_spared(plant, subreaper):
-    tree, beside = plant({"name": "agent"}), plant({"name": "helper"})
-    helper = identify(beside.pids["helper"])
-    assert (
-        Ending(tree.hold(), whole_tree=True, extra_roots=(subreaper,), spared=(helper,))
-        .finish()
-        .outcome
-        == "terminated"
-    )
-    assert identify(helper.pid) == helper
 
 
 # Other signals.
@@ -429,7 +420,7 @@ def test_sigint_for_the_agent_sigterm_for_its_tools(plant):
             "children": [{"name": "tool", "session": True, "ignore": ["SIGINT"]}],
         }
     )
-    outcome = Ending(tree.hold(), signal=signal.SIGINT).finish()
+    outcome = Terminator(tree.hold(), signal=signal.SIGINT).finish()
     assert outcome.outcome == "terminated" and outcome.reason.endswith("ended on SIGINT")
     assert tree.root.wait() == -signal.SIGINT
     assert gone(tree, "tool")
@@ -443,7 +434,9 @@ def test_sigkill_at_once(plant):
             "children": [{"name": "tool", "session": True, "ignore": ["SIGTERM"]}],
         }
     )
-    outcome = Ending(tree.hold(), signal=signal.SIGKILL, kill_after=60, clock=Ticking()).finish()
+    outcome = Terminator(
+        tree.hold(), signal=signal.SIGKILL, kill_after=60, clock=Ticking()
+    ).finish()
     assert outcome.outcome == "killed" and outcome.reason.endswith(
         "and 1 that it had started ended on SIGKILL"
     )
@@ -459,7 +452,7 @@ def test_no_grace_at_all(plant):
             "children": [{"name": "tool", "session": True, "ignore": ["SIGTERM"]}],
         }
     )
-    outcome = Ending(tree.hold(), kill_after=0.0, clock=Ticking()).finish()
+    outcome = Terminator(tree.hold(), kill_after=0.0, clock=Ticking()).finish()
     assert outcome.outcome == "killed" and outcome.waited_ms < 1000
     assert gone(tree, "agent", "tool")
 
@@ -473,81 +466,18 @@ def test_a_grace_without_end_never_kills(plant):
         }
     )
     clock = Clock()
-    ending = Ending(tree.hold(), kill_after=math.inf, clock=clock)
-    ending.begin()
+    terminator = Terminator(tree.hold(), kill_after=math.inf, clock=clock)
+    terminator.start()
     for _ in range(3):
         clock.now += 1e9
-        assert ending.step() is None
+        assert terminator.step() is None
     os.kill(tree.pids["agent"], signal.SIGKILL)
     until(lambda: gone(tree, "agent"), what="the agent's end")
     for _ in range(3):
         clock.now += 1e9
-        assert ending.step() is None and lives(tree, "tool")
+        assert terminator.step() is None and lives(tree, "tool")
     os.kill(tree.pids["tool"], signal.SIGKILL)
-    assert until(ending.step, what="the end").outcome == "terminated"
-
-
-def test_sigstop_pauses_and_sigcont_sends_on(plant):
-    tree = plant({"name": "agent", "children": TOOLS})
-    agent = tree.hold()
-    outcome = Ending(agent, signal=signal.SIGSTOP, kill_after=0.0).finish()
-    assert outcome.outcome == "interrupted" and outcome.left == []
-    assert (
-        outcome.reason
-        == f"process {agent.identity.pid} and 6 that it had started stand still until SIGCONT"
-    )
-    assert {state(tree, name) for name in tree.pids} == {"T"}
-    outcome = Ending(agent, signal=signal.SIGCONT).finish(hurry=True)
-    assert outcome.outcome == "interrupted" and outcome.reason.endswith(
-        "6 that it had started were told to go on"
-    )
-    until(lambda: {state(tree, name) for name in tree.pids} == {"S"}, what="their going on")
-    assert Ending(agent, signal=signal.SIGSTOP).finish().outcome == "interrupted"
-    assert Ending(agent).finish().outcome == "terminated", "one that is paused can be ended"
-    assert Ending(agent, signal=signal.SIGSTOP).finish().outcome == "not_running"
-
-
-def test_sigtstp_is_sent_and_may_be_taken(plant):
-    tree = plant(
-        {
-            "name": "agent",
-            "exit_on": "SIGTSTP",
-            "children": [{"name": "tool", "session": True, "exit_on": "SIGTSTP"}],
-        }
-    )
-    outcome = Ending(tree.hold(), signal=signal.SIGTSTP).finish()
-    assert outcome.outcome == "interrupted"
-    assert (
-        outcome.reason
-        == f"process {tree.pids['agent']} and 1 that it had started were sent SIGTSTP"
-    )
-    until(lambda: gone(tree, "agent", "tool"), what="what they do on it")
-
-
-def test_a_pause_leaves_nothing_running_that_forks(plant):
-    tree = plant(
-        {
-            "name": "agent",
-            "children": [{"name": "tool", "session": True, "forks": 300, "every": 0.001}],
-        }
-    )
-    assert Ending(tree.hold(), signal=signal.SIGSTOP).finish().outcome == "interrupted"
-    assert {process_at(pid).state for pid in tree.living()} == {"T"}
-
-
-def test_what_does_not_stand_still_is_told_and_named(plant):
-    tree = plant({"name": "agent", "children": [{"name": "tool", "session": True}]})
-    clock = Clock()
-    agent = Unkillable(tree.pids["agent"])
-    ending = Ending(agent, signal=signal.SIGSTOP, clock=clock)
-    ending.begin()
-    assert ending.step() is None
-    until(lambda: state(tree, "tool") == "T", what="the tool's standing still")
-    clock.now += CONFIRM
-    outcome = ending.step()
-    assert outcome.outcome == "failed" and outcome.left == [agent.identity]
-    assert outcome.reason == f"process {agent.identity.pid} does not stand still"
-    agent.close()
+    assert until(terminator.step, what="the end").outcome == "terminated"
 
 
 # The breaker is to end itself, or is ended.
@@ -562,11 +492,11 @@ def test_in_a_hurry_nothing_has_any_grace_left(plant, begun):
             "children": [{"name": "tool", "session": True, "ignore": ["SIGTERM"]}],
         }
     )
-    ending = Ending(tree.hold(), kill_after=60, clock=Ticking())
+    terminator = Terminator(tree.hold(), kill_after=60, clock=Ticking())
     if begun:
-        ending.begin()
-        assert ending.step() is None
-    outcome = ending.finish(hurry=True)
+        terminator.start()
+        assert terminator.step() is None
+    outcome = terminator.finish(hurry=True)
     assert outcome.outcome == "killed" and outcome.waited_ms < 1000
     assert (
         outcome.reason == f"process {tree.pids['agent']} and 1 that it had started ended on SIGKILL"
@@ -578,11 +508,11 @@ def test_in_a_hurry_tools_have_no_grace_left_either(plant):
     tree = plant(
         {"name": "agent", "children": [{"name": "tool", "session": True, "ignore": ["SIGTERM"]}]}
     )
-    ending = Ending(tree.hold(), clock=Clock())
-    ending.begin()
+    terminator = Terminator(tree.hold(), clock=Clock())
+    terminator.start()
     until(lambda: gone(tree, "agent"), what="the agent's end")
-    assert ending.step() is None and lives(tree, "tool")
-    assert ending.finish(hurry=True).outcome == "terminated"
+    assert terminator.step() is None and lives(tree, "tool")
+    assert terminator.finish(hurry=True).outcome == "terminated"
     assert gone(tree, "tool")
 
 
@@ -608,7 +538,7 @@ def test_a_breaker_that_is_killed_in_the_grace_leaves_an_agent_that_another_can_
         tree.hear("breaker-began")
         first.kill()
     assert lives(tree, "agent", "command")
-    assert Ending(tree.hold(), kill_after=0.1).finish().outcome == "killed"
+    assert Terminator(tree.hold(), kill_after=0.1).finish().outcome == "killed"
     assert gone(tree, *[name for name in tree.pids if not name.startswith("breaker")])
 
 
@@ -620,17 +550,17 @@ def test_a_breaker_that_is_killed_in_the_grace_has_asked_the_agent_to_end(plant)
         first.send_signal(signal.SIGUSR1)
         tree.hear("breaker-began")
         first.kill()
-    until(agent.gone, what="the agent's end")
+    until(agent.has_exited, what="the agent's end")
 
 
 def test_two_breakers_on_one_agent_both_tell_that_it_ended(plant):
     tree = plant({"name": "agent", "exit_on": "SIGTERM", "after": 0.1, "children": TOOLS})
-    first, second = Ending(tree.hold()), Ending(tree.hold())
-    first.begin()
-    second.begin()
+    first, second = Terminator(tree.hold()), Terminator(tree.hold())
+    first.start()
+    second.start()
     assert [first.finish().outcome, second.finish().outcome] == ["terminated", "terminated"]
     assert gone(tree, *tree.pids)
-    assert Ending(second.agent).finish().outcome == "not_running"
+    assert Terminator(second.agent).finish().outcome == "not_running"
 
 
 # What goes wrong.
@@ -640,20 +570,20 @@ def test_what_does_not_end_is_told_and_named(plant):
     tree = plant({"name": "agent", "children": [{"name": "tool", "session": True}]})
     clock = Clock()
     agent = Unkillable(tree.pids["agent"])
-    ending = Ending(agent, clock=clock)
-    ending.begin()
+    terminator = Terminator(agent, clock=clock)
+    terminator.start()
     clock.now += 10
-    assert ending.step() is None and ending.step() is None and lives(tree, "tool"), (
+    assert terminator.step() is None and terminator.step() is None and lives(tree, "tool"), (
         "killed, but not gone yet"
     )
-    clock.now += CONFIRM + 0.1
-    assert ending.step() is None
+    clock.now += KILL_TIMEOUT_S + 0.1
+    assert terminator.step() is None
     until(lambda: gone(tree, "tool"), what="the tools' end: they are ended all the same")
     clock.now += 2.1
-    assert ending.step() is None
-    clock.now += CONFIRM + 0.1
-    outcome = ending.step()
-    assert outcome.outcome == "failed" and outcome.left == [agent.identity]
+    assert terminator.step() is None
+    clock.now += KILL_TIMEOUT_S + 0.1
+    outcome = terminator.step()
+    assert outcome.outcome == "failed" and outcome.survivors == [agent.identity]
     assert outcome.reason == f"process {agent.identity.pid} lives on after SIGKILL"
     agent.close()
 
@@ -663,16 +593,18 @@ def test_a_device_that_does_not_answer_is_named(plant, monkeypatch):
     agent = Unkillable(tree.pids["agent"])
     row = process_at(agent.identity.pid)
     monkeypatch.setattr(
-        ending_module, "process_at", lambda pid: Process(row.identity, 1, 1, 1, "D", False, False)
+        terminator_module,
+        "process_at",
+        lambda pid: Process(row.identity, 1, 1, 1, "D", False, False),
     )
     clock = Clock()
-    ending = Ending(agent, clock=clock, kill_after=0)
-    ending.begin()
+    terminator = Terminator(agent, clock=clock, kill_after=0)
+    terminator.start()
     for _ in range(4):
-        ending.step()
-        clock.now += CONFIRM + 0.1
+        terminator.step()
+        clock.now += KILL_TIMEOUT_S + 0.1
     assert (
-        ending.step().reason
+        terminator.step().reason
         == f"process {agent.identity.pid} lives on after SIGKILL (it waits for a device)"
     )
     agent.close()
@@ -685,17 +617,17 @@ def test_a_process_table_that_cannot_be_read_keeps_no_signal_from_the_agent(plan
     def unreadable():
         raise OSError(errno.EMFILE, "Too many open files")
 
-    monkeypatch.setattr(tree, "rows", unreadable)
+    monkeypatch.setattr(tree_module, "rows", unreadable)
     clock = Clock()
-    ending = Ending(agent, clock=clock)
-    ending.begin()
-    until(agent.gone, what="the agent's end")
+    terminator = Terminator(agent, clock=clock)
+    terminator.start()
+    until(agent.has_exited, what="the agent's end")
     if sys.platform == "linux":
         # What the kernel names as its child is ended; whether there is more cannot be said.
-        until(lambda: ending.step() or gone(tree, "tool"), what="the tool's end")
-    while not (outcome := ending.step()):
-        clock.now += CONFIRM / 2
-    assert outcome.outcome == "failed" and outcome.left == []
+        until(lambda: terminator.step() or gone(tree, "tool"), what="the tool's end")
+    while not (outcome := terminator.step()):
+        clock.now += KILL_TIMEOUT_S / 2
+    assert outcome.outcome == "failed" and outcome.survivors == []
     assert outcome.reason == "the process table cannot be read ([Errno 24] Too many open files)"
     assert sys.platform == "linux" or lives(tree, "tool"), "and so it is not said to be ended"
 
@@ -710,10 +642,10 @@ def test_a_process_table_that_can_be_read_again_is_looked_at_again(plant, monkey
             raise OSError(errno.EMFILE, "Too many open files")
         return rows()
 
-    ending = Ending(agent, kill_after=0.5)
-    ending.begin()
-    monkeypatch.setattr(tree, "rows", sometimes)
-    assert ending.finish().outcome == "terminated"
+    terminator = Terminator(agent, kill_after=0.5)
+    terminator.start()
+    monkeypatch.setattr(tree_module, "rows", sometimes)
+    assert terminator.finish().outcome == "terminated"
     assert gone(tree, *tree.pids)
 
 
@@ -723,26 +655,12 @@ def test_without_pidfds_everything_is_ended_all_the_same(plant, monkeypatch):
 
     monkeypatch.setattr(os, "pidfd_open", refuse, raising=False)
     tree = plant({"name": "agent", "ignore": ["SIGTERM"], "children": TOOLS})
-    ending = Ending(tree.hold(), kill_after=0.1)
-    ending.begin()
-    assert ending.fds() == []
-    outcome = ending.finish()
-    assert (outcome.outcome, outcome.left) == ("killed", [])
+    terminator = Terminator(tree.hold(), kill_after=0.1)
+    terminator.start()
+    assert terminator.fds() == []
+    outcome = terminator.finish()
+    assert (outcome.outcome, outcome.survivors) == ("killed", [])
     assert gone(tree, *tree.pids)
-
-
-def test_the_passes_after_the_last_find_are_counted(plant, monkeypatch):
-    tree = plant({"name": "agent"})
-    looks = []
-    ending = Ending(tree.hold())
-    ending.begin()
-    until(lambda: gone(tree, "agent"), what="the agent's end")
-    look = ending._offspring.look
-    monkeypatch.setattr(ending._offspring, "look", lambda *found: looks.append(1) or look(*found))
-    assert ending.step().outcome == "terminated"
-    assert PASSES == 5 and len(looks) == PASSES + 1, (
-        "one that finds the agent gone, and those that find nothing more"
-    )
 
 
 @linux

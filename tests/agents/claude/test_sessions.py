@@ -432,7 +432,7 @@ def test_without_a_registry_a_copy_elsewhere_has_no_process(
 
 def test_start_times_without_proc_are_told_from_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
-    monkeypatch.setattr(processes, "_LINUX", False)
+    monkeypatch.setattr(processes, "HAS_PROC", False)
     process = Identity(7, "Sun Nov 22 14:54:38 2026")
     assert began(process) == 1795359278.0
     assert claude_sessions._same_start({"startedAt": 1795359278000 + 59_000}, process)

@@ -23,11 +23,11 @@ from agent_pipes.core.jsonl import objects
 from agent_pipes.process.table import (
     Identity,
     command_line,
-    descendants,
     environment_value,
     identify,
 )
 from agent_pipes.sessions import discovery
+from tests.helpers.planting import descendants
 from tests.helpers.support import FIXTURES, SHARED, shared_files, until
 
 ID = "5d3c1f2e-88aa-4c39-9d7e-0a1b2c3d4e5f"

@@ -1,0 +1,33 @@
+"""The result of signalling an agent and what it has started."""
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+from agent_pipes.process.handle import ProcessHandle
+from agent_pipes.process.table import Identity
+
+Result = Literal["terminated", "killed", "interrupted", "not_running", "failed"]
+
+
+class Outcome(NamedTuple):
+    """The result of a termination or a pause.
+
+    outcome:   `terminated`, the agent exited in its grace; `killed`, it took SIGKILL;
+               `interrupted`, it was stopped or continued and is alive; `not_running`, it had
+               exited before; `failed`, something is alive that should not be.
+    reason:    what happened, as a sentence for people.
+    waited_ms: milliseconds since the start.
+    survivors: the processes still alive, of the agent and its tree; empty unless `failed`.
+    """
+
+    outcome: Result
+    reason: str
+    waited_ms: float
+    survivors: Sequence[Identity] = ()
+
+
+def describe(agent: ProcessHandle, others: int) -> str:
+    """Return the words for the agent and the number of other processes."""
+    return f"process {agent.identity.pid}" + (
+        f" and {others} that it had started" if others else ""
+    )
