@@ -8,7 +8,7 @@ JOBS ?= 4
 PY := $(VENV)/bin/python
 export PYTHONUNBUFFERED :=
 
-.PHONY: help demo test lint man real prices completions dist bench bench-profile bench-cost fuzz soak clean
+.PHONY: help demo test lint man real prices completions dist bench fuzz soak clean
 
 help:
 	@sed -n 's/^# make/make/p' $(MAKEFILE_LIST)
@@ -50,17 +50,9 @@ prices: $(VENV)/.made
 completions: $(VENV)/.made
 	$(PY) tests/make_completions.py
 
-# make bench         how fast and how light, each figure beside a peer's (BENCH_ONLY=start for one row; see tests/bench/bench.py)
+# make bench       how fast and how light, each figure beside a peer's (BENCH_ONLY=bill for one row; settings: tests/bench/bench.py)
 bench: $(VENV)/.made
 	PYTHONPATH=. $(PY) tests/bench/bench.py
-
-# make bench-profile where the time of each stage goes
-bench-profile: $(VENV)/.made
-	$(PY) tests/bench/profile.py
-
-# make bench-cost  dollars and MB/s beside ccusage (npm), over the recorded sessions
-bench-cost: $(VENV)/.made
-	$(PY) tests/bench/bench_cost.py
 
 # make fuzz        a million made-up inputs for each parser (FUZZ=1000 for fewer)
 FUZZ ?= 1000000

@@ -1,362 +1,318 @@
-"""make bench: how fast and how light this is, each figure beside that of a peer, on this machine, in this run.
+"""Benchmarks: `make bench`. Each figure beside a peer's, in turns, on this machine, in one run.
 
-Peers and we take turns, several rounds; what is compared is the median. The table goes to stdout and to tests/bench/results.md.
+The table goes to stdout and, if no row was left out, to tests/bench/results.md. Settings:
 
-    BENCH_EVENTS   events of the throughput rows (1,000,000)
-    BENCH_MEMORY   events of the memory rows (10,000,000)
-    BENCH_ROUNDS   rounds (5)
-    BENCH_ONLY     the rows to measure, by their first word: throughput, preset, pipeline, latency, start, first, memory, idle
+    BENCH_MB      size of the corpus, the recorded sessions repeated (250)
+    BENCH_OLD     another checkout to measure beside this one
+    BENCH_OLD_SESSIONS  old sessions for the rows of `watch` (20000)
+    BENCH_ONLY    rows to measure, by their first word
+    BENCH_ROUNDS  rounds (3)
+    BENCH_CCUSAGE path of ccusage (npm install ccusage@20.0.24)
 """
 
 import datetime
 import os
 import platform
 import shutil
-import signal
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterable, Sequence
+import tomllib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT))
-HERE = Path(__file__).resolve().parent
 
-import tomllib  # noqa: E402
+from tests.bench import corpus, latency  # noqa: E402
+from tests.bench.measure import Place, in_turns, run, share_of_a_core  # noqa: E402
 
-from tests.bench import latency, weight  # noqa: E402
-from tests.bench.trace import POLICY, events  # noqa: E402
+MEGABYTES = float(os.environ.get("BENCH_MB", corpus.DEFAULT_MB))
+ROUNDS = int(os.environ.get("BENCH_ROUNDS", 3))
+OLD_SESSIONS = int(os.environ.get("BENCH_OLD_SESSIONS", 20_000))
+OLD = os.environ.get("BENCH_OLD", "")
+CCUSAGE = os.environ.get("BENCH_CCUSAGE") or shutil.which("ccusage") or ""
+START_ROUNDS = 15
+IDLE_S, SETTLE_S = 20.0, 8.0
+LONG_LINE_MB = 600
 
-EVENTS = int(os.environ.get("BENCH_EVENTS", 1_000_000))
-MEMORY = int(os.environ.get("BENCH_MEMORY", 10_000_000))
-ROUNDS = int(os.environ.get("BENCH_ROUNDS", 5))
-DETECTORS = ("retry", "loop", "cost", "duration", "stall", "scope")
-START_ROUNDS = 25
+PIPELINE = "trace-tail --no-follow --all | trace-cost --summary"
+BILL = "trace-cost --all --by day"
+BACKTEST = "agent-strace backtest --since off --jobs 1"
+EACH_FILE = "find $HOME/.claude $HOME/.codex -name '*.jsonl' -exec"
 
 
 class Row(NamedTuple):
-    """A line of the table: what was measured, beside what, both figures, and whether the target was met."""
+    """A line of the table. `reached` and `target` are compared; a target of 0 is none."""
 
     what: str
     ours: str
     peer: str
-    reached: str
-    target: str
-    met: bool
+    reached: float
+    target: float
+    unit: str = "×"
+
+    @property
+    def met(self) -> bool:
+        """True if there is no target, or it is reached."""
+        return not self.target or self.reached <= self.target
 
 
-def scripts(where: Path) -> Path:
-    """The commands as pip installs them: a script each, that calls its function."""
-    where.mkdir()
+class Bench:
+    """The places that are measured, filled when they are first needed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.filled: set[str] = set()
+
+    def place(self, name: str, checkout: Path = ROOT, megabytes: float = 0.0) -> Place:
+        """Return a home called `name`, with a corpus of so many megabytes."""
+        home = self.folder / name
+        cwd = home / "work"
+        if name not in self.filled:
+            self.filled.add(name)
+            cwd.mkdir(parents=True)
+            if megabytes:
+                corpus.build(home, megabytes)
+        return Place(checkout, home, cwd)
+
+    def corpus(self, checkout: Path = ROOT) -> Place:
+        """Return the home with the whole corpus."""
+        return self.place("corpus", checkout, MEGABYTES)
+
+    def quarter(self) -> Place:
+        """Return the home with a quarter of the corpus."""
+        return self.place("quarter", ROOT, MEGABYTES / 4)
+
+    def old_sessions(self) -> Place:
+        """Return the home with very many small sessions that ended long ago."""
+        fresh = "old" not in self.filled
+        place = self.place("old")
+        if fresh:
+            _add_old_sessions(place.home)
+        return place
+
+
+def _add_old_sessions(home: Path) -> None:
+    line = (
+        '{"type":"user","uuid":"u","sessionId":"%s","cwd":"/home/ann","timestamp":'
+        '"2026-01-01T00:00:00.000Z","message":{"role":"user","content":"hello"}}\n'
+    )
+    for number in range(OLD_SESSIONS):
+        session = f"{number:08x}-0000-4000-8000-000000000000"
+        folder = home / ".claude" / "projects" / f"-home-ann-p{number % 200}"
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{session}.jsonl"
+        path.write_text(line % session)
+        os.utime(path, (1_767_225_600, 1_767_225_600))
+
+
+def ratio(what: str, ours: float, peer: float, name: str, target: float) -> Row:
+    return Row(what, _seconds(ours), f"{_seconds(peer)} {name}", ours / peer, target)
+
+
+def _seconds(taken: float) -> str:
+    return f"{taken * 1e3:.1f} ms" if taken < 1 else f"{taken:.2f} s"
+
+
+def _against_old(what: str, command: str, bench: Bench, target: float) -> Iterator[Row]:
+    """Yield a row that compares this checkout with the one in BENCH_OLD."""
+    if OLD:
+        places = [(command, bench.corpus(Path(OLD))), (command, bench.corpus())]
+        before, now = in_turns(places, ROUNDS)
+        yield ratio(f"{what}, processor time", now.cpu, before.cpu, f"in {OLD}", target)
+
+
+def bill(bench: Bench) -> Iterator[Row]:
+    """Yield the rows of the bill, beside ccusage."""
+    yield from _against_old(f"`{PIPELINE}`", PIPELINE, bench, 1.3)
+    if not CCUSAGE:
+        print("bench: bill: SKIPPED, no ccusage (BENCH_CCUSAGE)", file=sys.stderr)
+        return
+    theirs = (
+        f"{CCUSAGE} claude daily --offline --json --single-thread --mode calculate && "
+        f"{CCUSAGE} codex daily --offline --json --single-thread"
+    )
+    place = bench.corpus()
+    ours, peer = in_turns([(BILL, place), (theirs, place)], ROUNDS)
+    name = "ccusage, one thread"
+    yield ratio(f"`{BILL}`, {MEGABYTES:.0f} MB, processor time", ours.cpu, peer.cpu, name, 4)
+    yield ratio(f"`{BILL}`, wall clock", ours.wall, peer.wall, name, 0)
+    yield Row(f"`{BILL}`, memory", f"{ours.rss >> 20} MB", f"{peer.rss >> 20} MB", 0, 0)
+
+
+def backtest(bench: Bench) -> Iterator[Row]:
+    """Yield the rows of backtest, beside jq."""
+    yield from _against_old(f"`{BACKTEST}`", BACKTEST, bench, 1.3)
+    place = bench.corpus()
+    ours, peer = in_turns([(BACKTEST, place), (f"{EACH_FILE} jq -c . {{}} +", place)], ROUNDS)
+    yield ratio(f"`{BACKTEST}`, processor time", ours.cpu, peer.cpu, "`jq -c .`", 1)
+    yield ratio(f"`{BACKTEST}`, wall clock", ours.wall, peer.wall, "`jq -c .`", 0)
+
+
+def growth(bench: Bench) -> Iterator[Row]:
+    """Yield how the time grows from a quarter of the corpus to all of it."""
+    for command in (BILL, BACKTEST):
+        few, many = in_turns([(command, bench.quarter()), (command, bench.corpus())], ROUNDS)
+        start = run("trace-cost --version", bench.corpus()).cpu
+        what = f"`{command}`, four times as many sessions"
+        yield ratio(what, many.cpu - start, few.cpu - start, "for a quarter", 4.4)
+
+
+def waiting(bench: Bench) -> Iterator[Row]:
+    """Yield what a `watch` and a follower take while nothing happens."""
+    place = bench.old_sessions()
+    for what, command, target in (
+        (f"`watch --all`, waiting, {OLD_SESSIONS:,} old sessions", "agent-strace watch --all", 0.1),
+        ("`trace-tail FILE`, idle", f"trace-tail {_quiet_file(place)}", 0.03),
+    ):
+        ours = share_of_a_core(command, place, SETTLE_S, IDLE_S) * 100
+        peer = share_of_a_core(f"tail -F {_quiet_file(place)}", place, 1.0, IDLE_S / 4) * 100
+        yield Row(what, f"{ours:.3f} % of a core", f"{peer:.3f} % `tail -F`", ours, target, "%")
+
+
+def _quiet_file(place: Place) -> Path:
+    return next(iter(sorted((place.home / ".claude").rglob("*.jsonl"))))
+
+
+def armed(bench: Bench) -> Iterator[Row]:
+    """Yield the time to the first line of `watch`, with many old sessions."""
+    place = bench.old_sessions()
+    command = "agent-strace watch --all 2>&1 >/dev/null | head -n 1"
+    listing = "ls -lR $HOME/.claude"
+    ours, peer = in_turns([(f"timeout -s INT 10 {command}", place), (listing, place)], ROUNDS)
+    what = f"first line of `watch --all`, {OLD_SESSIONS:,} old sessions"
+    yield Row(what, _seconds(ours.wall), f"{_seconds(peer.wall)} `ls -lR`", ours.wall, 0.3, "s")
+
+
+def memory(bench: Bench) -> Iterator[Row]:
+    """Yield the memory that one very long line takes."""
+    place = bench.place("long")
+    file = place.cwd / "long.jsonl"
+    with file.open("wb") as out:
+        out.write(b'{"event_type":"session_start","timestamp":1790000000.0,"session_id":"s","x":"')
+        for _ in range(LONG_LINE_MB):
+            out.write(b"x" * 1_000_000)
+        out.write(b'"}\n')
+    command = f"exec trace-tail --no-follow --format native --max-line 1M {file} || true"
+    taken = run(command, place)
+    what = f"`trace-tail --max-line 1M`, a line of {LONG_LINE_MB} MB"
+    yield Row(what, f"{taken.rss >> 20} MB", "", taken.rss / (1 << 20), 64, "MB")
+    file.unlink()
+
+
+def delay(bench: Bench) -> Iterator[Row]:
+    """Yield the time from an append to SIGTERM."""
+    place = bench.place("delay")
+    rounds = max(15, ROUNDS * 5)
+    if OLD:
+        before = bench.place("delay", Path(OLD))
+        old, new = latency.in_turns([before, place], rounds)
+        old_ms, new_ms = statistics.median(old), statistics.median(new)
+        yield ratio("append to SIGTERM, composed pipeline", new_ms, old_ms, f"in {OLD}", 1.1)
+    ours, peer = latency.measured(place, rounds)
+    median, worst = statistics.median(ours), statistics.quantiles(ours, n=100)[98]
+    beside = f"{_seconds(statistics.median(peer))} `tail -F \\| jq \\| kill`"
+    what = "append to SIGTERM, composed pipeline"
+    yield Row(f"{what}, median", _seconds(median), beside, median * 1e3, 2, "ms")
+    yield Row(f"{what}, 99 %", _seconds(worst), "", worst * 1e3, 5, "ms")
+
+
+def hook(bench: Bench) -> Iterator[Row]:
+    """Yield the time of a hook's call."""
+    place = bench.place("hook")
+    payload = place.cwd / "payload.json"
+    payload.write_text(
+        '{"session_id":"s","hook_event_name":"PreToolUse","tool_name":"Bash",'
+        '"tool_input":{"command":"ls"},"tool_use_id":"t","cwd":"/tmp"}'
+    )
+    call = f"exec agent-strace hook < {payload}"
+    bare = f"exec {sys.executable} -c 'import orjson'"
+    commands = [(call, place), (bare, place)]
+    if OLD:
+        commands.append((call, bench.place("hook", Path(OLD))))
+    ours, peer, *before = in_turns(commands, START_ROUNDS)
+    yield ratio("a hook's call", ours.cpu, peer.cpu, "`import orjson`", 1.2)
+    for each in before:
+        yield ratio("a hook's call", ours.cpu, each.cpu, f"in {OLD}", 1.1)
+
+
+def start(bench: Bench) -> Iterator[Row]:
+    """Yield the time to start each command."""
     with open(ROOT / "pyproject.toml", "rb") as file:
-        entries = tomllib.load(file)["project"]["scripts"]
-    for name, target in entries.items():
-        module, function = target.split(":")
-        script = where / name
-        script.write_text(
-            f"#!{sys.executable}\nimport sys\nfrom {module} import {function}\nsys.exit({function}())\n"
-        )
-        script.chmod(0o755)
-    return where
-
-
-def environment(folder: Path) -> dict[str, str]:
-    """What the commands run in: modules compiled beforehand, as an installed package's are, and buffering as users have it."""
-    unwanted = (
-        "PYTHONUNBUFFERED",
-        "PYTHONDONTWRITEBYTECODE",
-        "AGENT_PIPES_WEBHOOK",
-        "AGENT_TRACE_DIR",
-    )
-    found = {name: value for name, value in os.environ.items() if name not in unwanted}
-    found.update(
-        PATH=f"{folder / 'bin'}:{os.environ['PATH']}",
-        PYTHONPATH=str(ROOT),
-        PYTHONPYCACHEPREFIX=str(folder / "pyc"),
-        HOME=str(folder / "home"),
-    )
-    (folder / "home").mkdir()
-    return found
-
-
-def seconds(command: str, env: dict[str, str], cwd: Path) -> float:
-    begin = time.perf_counter()
-    done = subprocess.run(
-        ["bash", "-c", f"set -o pipefail; {command}"],
-        env=env,
-        cwd=cwd,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
-    taken = time.perf_counter() - begin
-    # A stage whose reader has had enough (head) dies of SIGPIPE.
-    if done.returncode not in (0, 1, 128 + signal.SIGPIPE):
-        sys.exit(
-            f"bench: {command}: exit status {done.returncode}: {done.stderr.decode(errors='replace')[-500:]}"
-        )
-    return taken
-
-
-def medians(
-    commands: Sequence[str], env: dict[str, str], cwd: Path, rounds: int = ROUNDS
-) -> list[float]:
-    """Of each command the median time, in seconds. They take turns; the first round warms caches and is not counted."""
-    taken: list[list[float]] = [[] for _ in commands]
-    for number in range(rounds + 1):
-        for each, command in zip(taken, commands, strict=True):
-            found = seconds(command, env, cwd)
-            if number:
-                each.append(found)
-    return [statistics.median(each) for each in taken]
-
-
-def faster(what: str, ours: float, peer: float, name: str, least: float) -> Row:
-    ratio = peer / ours
-    return Row(
-        what, rate(ours), f"{rate(peer)} {name}", f"{ratio:.2f} ×", f"≥ {least:g} ×", ratio >= least
-    )
-
-
-def rate(taken: float) -> str:
-    return f"{EVENTS / taken / 1000:,.0f} k events/s"
-
-
-def throughput(env: dict[str, str], cwd: Path, file: Path) -> Iterable[Row]:
-    commands = [
-        f"jq -c . < {file} | cat",
-        *(f"trace-detect-{name} < {file} | cat" for name in DETECTORS),
-    ]
-    peer, *ours = medians(commands, env, cwd)
-    for name, taken in zip(DETECTORS, ours, strict=True):
-        yield faster(
-            f"`trace-detect-{name}`, {EVENTS:,} events, file to pipe", taken, peer, "`jq -c .`", 12
-        )
-
-
-def preset(env: dict[str, str], cwd: Path, file: Path) -> Iterable[Row]:
-    peer, ours = medians(
-        [f"jq -c . < {file} | cat", f"agent-strace watch --no-follow {file} | cat"],
-        env,
-        cwd,
-        max(1, ROUNDS // 2),
-    )
-    yield faster("`agent-strace watch --no-follow`, every detector", ours, peer, "`jq -c .`", 5)
-
-
-def pipeline(env: dict[str, str], cwd: Path, file: Path) -> Iterable[Row]:
-    mine = f"trace-tail --no-follow {file} | trace-cost | trace-detect-retry | trace-detect-cost --max 100000 | trace-alert | cat"
-    peer, ours = medians(
-        [f"jq -cn --argjson max 100000 -f {HERE / 'peers.jq'} {file} | cat", mine],
-        env,
-        cwd,
-        max(1, ROUNDS // 2),
-    )
-    yield faster(
-        "`trace-tail \\| trace-cost \\| trace-detect-retry \\| trace-detect-cost \\| trace-alert`",
-        ours,
-        peer,
-        "one jq program",
-        3,
-    )
-
-
-def delay(env: dict[str, str], cwd: Path, file: Path) -> Iterable[Row]:
-    ours, peer = latency.measured(env, cwd, rounds=max(15, ROUNDS * 5))
-    mine, its = statistics.median(ours), statistics.median(peer)
-    worst = statistics.quantiles(ours, n=100)[98]
-    what = "append to SIGTERM, `trace-tail \\| trace-detect-retry \\| trace-kill`"
-    beside = f"{its * 1e3:.1f} ms `tail -F \\| jq \\| while read; do kill`"
-    yield Row(
-        what,
-        f"{mine * 1e3:.1f} ms median",
-        beside,
-        f"{mine / its:.2f} × its median",
-        "≤ 1 ×",
-        mine <= its,
-    )
-    yield Row(
-        what, f"{mine * 1e3:.1f} ms median", "", f"{mine * 1e3:.1f} ms", "≤ 3 ms", mine <= 0.003
-    )
-    yield Row(
-        what,
-        f"{worst * 1e3:.1f} ms 99th percentile",
-        "",
-        f"{worst * 1e3:.1f} ms",
-        "≤ 15 ms",
-        worst <= 0.015,
-    )
-
-
-def start(env: dict[str, str], cwd: Path, file: Path) -> Iterable[Row]:
-    names = sorted(each.name for each in Path(env["PATH"].split(":")[0]).iterdir())
-    peer, *ours = medians(
-        [
-            f"exec {sys.executable} -c 'import click, orjson'",
-            *(f"exec {name} --version" for name in names),
-        ],
-        env,
-        cwd,
-        START_ROUNDS,
-    )
+        names = sorted(tomllib.load(file)["project"]["scripts"])
+    place = bench.place("start")
+    bare = f"exec {sys.executable} -c 'import click, orjson'"
+    commands = [(bare, place), *((f"exec {name} --version", place) for name in names)]
+    peer, *ours = in_turns(commands, START_ROUNDS)
     for name, taken in zip(names, ours, strict=True):
-        ratio = taken / peer
-        yield Row(
-            f"`{name} --version`",
-            f"{taken * 1e3:.0f} ms",
-            f"{peer * 1e3:.0f} ms `import click, orjson`",
-            f"{ratio:.2f} ×",
-            "≤ 1.15 ×",
-            ratio <= 1.15,
-        )
+        yield ratio(f"`{name} --version`", taken.cpu, peer.cpu, "`import click, orjson`", 1.2)
 
 
-def first(env: dict[str, str], cwd: Path, file: Path) -> Iterable[Row]:
-    small = cwd / "small.ndjson"
-    small.write_bytes(b"".join(events(40)))
-    commands = [
-        "exec trace-detect-retry --version",
-        f"agent-strace watch --no-follow {small} | head -n 1",
-    ]
-    peer, ours = medians(commands, env, cwd, START_ROUNDS)
-    ratio = ours / peer
-    yield Row(
-        "first event through `agent-strace watch`",
-        f"{ours * 1e3:.0f} ms",
-        f"{peer * 1e3:.0f} ms one command's start",
-        f"{ratio:.2f} ×",
-        "≤ 1.5 ×",
-        ratio <= 1.5,
-    )
-
-
-def memory(env: dict[str, str], cwd: Path, file: Path) -> Iterable[Row]:
-    few, _ = weight.resident(env, cwd, 10_000, 1)
-    _, one = weight.resident(env, cwd, MEMORY, 1)
-    many, _ = weight.resident(env, cwd, MEMORY, 10_000)
-    beside = f"{few >> 20} MB after 10,000 events"
-    yield Row(
-        f"memory of the preset, {MEMORY:,} events, 10,000 sessions",
-        f"{many >> 20} MB",
-        beside,
-        f"{many >> 20} MB",
-        "≤ 400 MB",
-        many <= 400 << 20,
-    )
-    later = [size for at, size in one if at * 5 >= MEMORY]
-    change = max(later) / min(later) - 1
-    what = f"memory of the preset, {MEMORY:,} events, one session, from a fifth of it on"
-    yield Row(
-        what,
-        f"{min(later) >> 20} to {max(later) >> 20} MB",
-        beside,
-        f"± {change:.1%}",
-        "± 5 %",
-        change <= 0.05,
-    )
-
-
-def idle(env: dict[str, str], cwd: Path, file: Path) -> Iterable[Row]:
-    ours, peer = weight.idle(env, cwd)
-    yield Row(
-        "idle follower, processor time",
-        f"{ours:.3%} of a core",
-        f"{peer:.3%} `tail -F`",
-        f"{ours:.3%}",
-        "< 0.05 %",
-        ours < 0.0005,
-    )
-
-
-ROWS: dict[str, Callable[[dict[str, str], Path, Path], Iterable[Row]]] = {
-    "throughput": throughput,
-    "preset": preset,
-    "pipeline": pipeline,
-    "latency": delay,
-    "start": start,
-    "first": first,
+ROWS: dict[str, Callable[[Bench], Iterator[Row]]] = {
+    "bill": bill,
+    "backtest": backtest,
+    "growth": growth,
+    "waiting": waiting,
+    "armed": armed,
     "memory": memory,
-    "idle": idle,
+    "delay": delay,
+    "hook": hook,
+    "start": start,
 }
 
 
-def why(missed: set[str], env: dict[str, str], cwd: Path, file: Path) -> Iterable[str]:
-    """The profile that says why, for the rows of which a target was not met."""
-    if missed & {"throughput", "preset", "pipeline"}:
-        profile = {**env, "BENCH_EVENTS": "100000"}
-        done = subprocess.run(
-            [sys.executable, str(HERE / "profile.py")], env=profile, capture_output=True, text=True
-        )
-        jq = seconds(f"jq -c . < {file}", env, cwd) / EVENTS
-        yield f"Where the time of each stage goes, beside the {jq * 1e6:.1f} µs that `jq -c .` takes for an event:\n\n```{done.stderr}```\n"
-    if "memory" in missed:
-        told = subprocess.run(
-            [sys.executable, str(HERE / "state.py")],
-            env=env,
-            cwd=cwd,
-            capture_output=True,
-            text=True,
-        ).stdout
-        yield f"What the stages of the preset hold of a session of 1,000 events; there may be 10,000 sessions:\n\n```\n{told}```\n"
-    if "latency" in missed:
-        taken = latency.stages(env, cwd)
-        told = ", ".join(f"{name} {seconds * 1e3:.1f} ms" for name, seconds in taken.items())
-        yield f"From append to signal: {told}; the rest is trace-kill, and three wakings.\n"
-    if missed & {"start", "first"}:
-        said = subprocess.run(
-            [sys.executable, "-X", "importtime", "-c", "import agent_pipes.commands.watch"],
-            env=env,
-            capture_output=True,
-            text=True,
-        ).stderr
-        found = sorted(
-            ((int(line[12:22]), line.rpartition("|")[2].strip()) for line in said.splitlines()[1:]),
-            reverse=True,
-        )
-        modules = "\n".join(f"{taken / 1000:6.1f} ms  {name}" for taken, name in found[:20])
-        yield f"What `agent-strace watch` loads, {len(found)} modules in {sum(taken for taken, _ in found) / 1000:.0f} ms, by its own time:\n\n```\n{modules}\n```\n"
+def profile(command: str, place: Place) -> str:
+    """Return where the time of a command goes: the functions with the most of their own."""
+    name, _, arguments = command.partition(" ")
+    done = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m cProfile -s tottime {place.checkout}/bin/{name} "
+         f"{arguments} 2>&1 | grep -A 25 'tottime' | cut -c 1-110"],
+        env=place.environment, cwd=place.cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+    )  # fmt: skip
+    return f"Where the time of `{command}` goes:\n\n```\n{done.stdout}```\n"
 
 
-def main() -> None:
-    if not shutil.which("jq"):
-        sys.exit("bench: SKIPPED, no jq here to compare with")
+def main() -> int:
+    """Print the table; return the number of targets that were not met."""
+    if not corpus.available():
+        print("bench: SKIPPED, no recorded sessions (AGENT_PIPES_SHARED)", file=sys.stderr)
+        return 0
     wanted = os.environ.get("BENCH_ONLY", " ".join(ROWS)).replace(",", " ").split()
-    when = f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}"
-    jq = subprocess.run(["jq", "--version"], capture_output=True, text=True).stdout.strip()
+    today = f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}"
     lines = [
-        f"{when}, Python {platform.python_version()}, {jq}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; medians of {ROUNDS} rounds.",
+        f"{today}, Python {platform.python_version()}, {os.cpu_count()} cores, load "
+        f"{os.getloadavg()[0]:.1f}, {MEGABYTES:.0f} MB; medians of {ROUNDS} rounds.",
         "",
         "| what | ours | beside | reached | to reach | |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
     missed: set[str] = set()
     with tempfile.TemporaryDirectory(prefix="agent-pipes-bench-") as name:
-        folder = Path(name)
-        scripts(folder / "bin")
-        env = environment(folder)
-        cwd = folder / "project"
-        cwd.mkdir()
-        (cwd / ".agent-scope.json").write_text(POLICY)
-        file = cwd / "trace.ndjson"
-        if {"throughput", "preset", "pipeline"} & set(wanted):
-            with file.open("wb") as out:
-                out.writelines(events(EVENTS))
+        bench = Bench(Path(name))
         for each in wanted:
             print(f"bench: {each} …", file=sys.stderr, flush=True)
-            for row in ROWS[each](env, cwd, file):
+            for row in ROWS[each](bench):
                 missed |= set() if row.met else {each}
-                lines.append(
-                    f"| {row.what} | {row.ours} | {row.peer} | {row.reached} | {row.target} | {'met' if row.met else '**not met**'} |"
-                )
+                lines.append(_line(row))
                 print(lines[-1], flush=True)
-        lines += ["", *why(missed, env, cwd, file)]
+        for each, command in (("bill", BILL), ("backtest", BACKTEST)):
+            if each in missed:
+                lines += ["", profile(command, bench.corpus())]
     text = "\n".join(lines) + "\n"
     if wanted == list(ROWS):
-        (HERE / "results.md").write_text(text)
+        (Path(__file__).parent / "results.md").write_text(text)
     print(f"\n{text}")
+    return len(missed)
+
+
+def _line(row: Row) -> str:
+    reached = f"{row.reached:.2f} {row.unit}" if row.reached else ""
+    target = f"≤ {row.target:g} {row.unit}" if row.target else ""
+    verdict = "" if not row.target else "met" if row.met else "**not met**"
+    return f"| {row.what} | {row.ours} | {row.peer} | {reached} | {target} | {verdict} |"
 
 
 if __name__ == "__main__":

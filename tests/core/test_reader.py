@@ -16,8 +16,8 @@ from agent_pipes.detect.duration import detect_duration
 from agent_pipes.detect.loop.command import detect_loop
 from agent_pipes.detect.retry import detect_retry
 from agent_pipes.detect.stall import detect_stall
-from tests.bench.trace import events as trace
 from tests.helpers.support import run
+from tests.helpers.synthetic_events import events as trace
 
 START = 1_790_000_000.0
 

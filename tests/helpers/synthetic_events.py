@@ -1,9 +1,9 @@
-"""The stream that the benchmarks read: sessions as real ones are, one after the other, about 400 bytes a line.
+"""Synthetic sessions with the mix of recorded ones, about 400 bytes per line.
 
 The mix is that of recorded sessions (Claude Code, Codex, Copilot and Gemini together): of a hundred events 29 tool calls,
 27 results and 2 errors, 36 responses of the model with their usage, 6 of its texts. Nothing in it trips a limit at its default.
 
-    python tests/bench/trace.py EVENTS [SESSIONS] > trace.ndjson
+    python tests/helpers/synthetic_events.py EVENTS [SESSIONS] > trace.ndjson
 """
 
 import random
