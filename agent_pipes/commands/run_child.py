@@ -1,4 +1,4 @@
-"""Starting the agent ourselves, as timeout(1) does: it gets the terminal, we watch it, and its exit status is ours."""
+"""Run the agent as a child, as timeout(1) does: it has the terminal and we have its exit status."""
 
 import os
 import signal
@@ -18,37 +18,26 @@ from agent_pipes.process.table import Identity, identify
 from agent_pipes.sessions.session_follower import UNWATCHED
 
 NOT_EXECUTABLE, NOT_FOUND = 126, 127
-"""Exit statuses of env(1), timeout(1) and the shell for a command that could not be started."""
+"""Exit statuses of env(1), timeout(1) and the shell for a command that cannot be started."""
 
-BREAKERS = (ExitStatus.KILLED, ExitStatus.NOT_KILLED, ExitStatus.VIOLATION)
-"""What the breaker has to say that matters more than the command's own exit status."""
+BREAKER_STATUSES = (ExitStatus.KILLED, ExitStatus.NOT_KILLED, ExitStatus.VIOLATION)
+"""Statuses of the breaker that replace the command's own exit status."""
 
 
 def run_command(command: tuple[str, ...], waiter: Waiter, watch: Callable[[Identity], int]) -> int:
-    """Start `command`, let `watch` look after it until it has ended, and return what it came to: its own exit status
-    (128 + n for death by signal n), or the breaker's."""
+    """Start `command`, run `watch` until the command has exited, and return the exit status.
+
+    That is the command's own, 128 + n for its death by signal n, or one of BREAKER_STATUSES.
+    """
     become_subreaper()
     clear_death_signal()
     terminal = Terminal()
-    child: subprocess.Popen[bytes] | None = None
-    early: list[int] = []
-    passed_on: list[int] = []
-
-    def divert(number: int) -> bool:
-        # Ctrl-C reaches the whole foreground group: the command has it already, and its end is ours.
-        if child is None:
-            early.append(number)
-        elif not (number == signal.SIGINT and terminal.saved is not None):
-            with suppress(OSError):
-                child.send_signal(number)
-            passed_on.append(number)
-        return True
-
-    # Before there is a command: one whose breaker dies of a signal as it starts would run on unwatched.
-    waiter.divert = divert
+    relay = SignalRelay(terminal)
+    # Signals are caught before the command starts, so that it is never left without its breaker.
+    waiter.divert = relay.receive
     waiter.listen()
     try:
-        # Default signals in the child: what Python ignores for itself (SIGPIPE) is not the command's business.
+        # Python ignores SIGPIPE for itself; the command gets the default actions back.
         child = subprocess.Popen(command, restore_signals=True)
     except FileNotFoundError:
         warn(f"{command[0]}: not found")
@@ -56,29 +45,59 @@ def run_command(command: tuple[str, ...], waiter: Waiter, watch: Callable[[Ident
     except OSError as error:
         warn(f"{command[0]}: {error.strerror}")
         return NOT_EXECUTABLE
-    for number in early:
-        divert(number)
+    relay.start(child)
     identity = identify(child.pid)
     status: int = ExitStatus.OK
     with terminal:
         if identity:
-            # Whatever becomes of the watching, the command is waited for.
+            # The command is waited for even if `watch` fails.
             status = exit_status(lambda: watch(identity))
         else:
-            # It was over at once, and may have left something behind that goes on.
+            # The command has exited already, but it may have left something running.
             warn(UNWATCHED)
         if child.poll() is None:
             warn(f"{command[0]} (process {child.pid}) still runs, and nothing watches it now")
         returned = child.wait()
-    if status in BREAKERS:
+    if status in BREAKER_STATUSES:
         return status
-    if passed_on and -returned in passed_on:
+    if -returned in relay.sent:
         die_of(-returned)
     return 128 - returned if returned < 0 else returned
 
 
+class SignalRelay:
+    """Passes the signals that we receive on to the command.
+
+    sent: the signals that the command got, from us or from the terminal.
+    """
+
+    def __init__(self, terminal: "Terminal") -> None:
+        self.sent: list[int] = []
+        self._terminal = terminal
+        self._child: subprocess.Popen[bytes] | None = None
+        self._early: list[int] = []
+
+    def start(self, child: "subprocess.Popen[bytes]") -> None:
+        """Pass on what was received before the command was started, and everything from now on."""
+        self._child = child
+        for number in self._early:
+            self.receive(number)
+
+    def receive(self, number: int) -> bool:
+        """Pass one signal on. Returns True: the signal does not end us."""
+        if self._child is None:
+            self._early.append(number)
+            return True
+        # The terminal sends SIGINT to the whole foreground group, so that the command has it.
+        if number != signal.SIGINT or self._terminal.saved is None:
+            with suppress(OSError):
+                self._child.send_signal(number)
+        self.sent.append(number)
+        return True
+
+
 class Terminal:
-    """The terminal that the command has: nothing of ours is written into its screen, and it is given back as it was."""
+    """The command's terminal: kept free of our output, and restored afterwards."""
 
     def __init__(self) -> None:
         self.saved: list[Any] | None = None
@@ -90,7 +109,7 @@ class Terminal:
             suspend(self.in_use)
 
     def in_use(self) -> bool:
-        """Whether the command draws on the screen itself: it reads keys, not lines, from this terminal."""
+        """Return True if the command has the terminal in raw mode, and so draws on the screen."""
         try:
             return not termios.tcgetattr(2)[3] & termios.ICANON
         except (termios.error, OSError):
@@ -99,7 +118,7 @@ class Terminal:
     def __exit__(self, *error: object) -> None:
         if self.saved is not None:
             if self.in_use():
-                # It was ended without a chance to tidy up: leave the alternate screen, show the cursor.
+                # A command that was killed has not left the alternate screen nor shown the cursor.
                 with suppress(OSError):
                     os.write(2, b"\x1b[?1049l\x1b[?25h")
             with suppress(termios.error, OSError):

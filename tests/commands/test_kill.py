@@ -202,21 +202,6 @@ time.sleep(60)
     )
 
 
-def test_without_a_process_it_says_so_when_the_session_starts():
-    process = start("trace-kill")
-    live = Stream()
-    live.add("history_start")
-    live.add("session_start", {"cwd": "/"})
-    live.add("history_end")
-    process.stdin.write(live.bytes)
-    process.stdin.flush()
-    assert b"its process is not known" in process.stderr.readline()
-    process.stdin.write(tripped(live).bytes)
-    process.stdin.close()
-    assert process.wait(20) == 125
-    assert outcome(subprocess.CompletedProcess([], 0, process.stdout.read()))["outcome"] == "failed"
-
-
 def test_what_an_agent_that_has_ended_meanwhile_left_running_is_ended_by_its_mark(spawn):
     """An agent that crashes as the limit is passed leaves its tools, in sessions of their own, and nobody to end them."""
     tools = [
