@@ -11,35 +11,22 @@ from pathlib import Path
 
 import orjson
 
-from agent_pipes.agents import Session
-from agent_pipes.agents.claude import sessions as claude_sessions
+from agent_pipes.agents.base import Agent, Session
 from agent_pipes.agents.fields import string
 from agent_pipes.agents.processes import runs
+from agent_pipes.agents.registry import AGENTS, NAMES, agent
 from agent_pipes.checks import Check, counted
 from agent_pipes.checks.machine import reachable
-from agent_pipes.commands.setup import settings_of
 from agent_pipes.core.jsonl import Fields
-from agent_pipes.hooks.payload import AGENTS
 from agent_pipes.process.table import Identity, alive, all_processes, ancestors, cwd
 from agent_pipes.sessions import discovery
 from agent_pipes.sessions.session_follower import control_of
 
-PROGRAMS = {"cursor": "cursor-agent"}
-"""What an agent's program is called, where that is not its name."""
-
-PACKAGES = {
-    "claude": "@anthropic-ai/claude-code",
-    "codex": "@openai/codex",
-    "copilot": "@github/copilot",
-    "gemini": "@google/gemini-cli",
-}
-"""What an agent's npm package is called."""
+CLIENTS = tuple(name for name in AGENTS if agent(name).programs)
+"""Agents that have a program, other than formats of events."""
 
 PACKAGE_MAX = 1 << 20
 """Bytes of the longest package.json that is read."""
-
-PROCESSED = ("claude", "copilot", "gemini")
-"""The agents whose sessions are live only while a program of theirs runs."""
 
 SECONDS = 0.2
 """For which it is asked of each agent whether its sessions are live, the newest first."""
@@ -48,30 +35,24 @@ _NUMBERED = re.compile(r"/(?:versions|Cellar/[^/]+)/(v?\d[\w.+-]*)(?:/|$)")
 """Where installers of single files, and Homebrew, put a version's number."""
 
 
-def homes(agent: str) -> list[Path]:
-    """The directories in which the agent keeps its sessions and settings."""
-    with suppress(OSError):
-        return claude_sessions.roots() if agent == "claude" else [settings_of(agent).home]
-    return [settings_of(agent).home]
-
-
 def agents(sessions: Iterable[Session]) -> Iterator[Check]:
     """Each agent: its program on PATH, its version as far as its files tell, its home, how many sessions."""
     numbers = Counter(session.agent for session in sessions)
     away = []
-    for agent in AGENTS:
-        program = shutil.which(PROGRAMS.get(agent, agent))
-        places = [home for home in homes(agent) if os.path.exists(home)]
+    for name in CLIENTS:
+        client = agent(name)
+        program = next(filter(None, map(shutil.which, client.programs)), None)
+        places = [home for home in client.homes() if os.path.exists(home)]
         if not program and not places:
-            away.append(agent)
+            away.append(name)
             continue
-        known = version_of(agent, program) if program else ""
+        known = version_of(client, program) if program else ""
         more: Fields = {
-            "agent": agent,
+            "agent": name,
             "program": program,
             "version": known,
             "homes": list(map(str, places)),
-            "sessions": numbers[agent],
+            "sessions": numbers[name],
         }
         where = f"{known or 'of an unknown version'}, {program}" if program else "not on PATH"
         closed = [str(home) for home in places if not os.access(home, os.R_OK | os.X_OK)]
@@ -79,22 +60,22 @@ def agents(sessions: Iterable[Session]) -> Iterator[Check]:
             yield Check(
                 "agent",
                 "problem",
-                f"{agent}: {where}; {', '.join(closed)} cannot be read: its sessions are not seen",
+                f"{name}: {where}; {', '.join(closed)} cannot be read: its sessions are not seen",
                 more,
             )
-        elif agent == "cursor":
+        elif not AGENTS[name].sessions:
             yield Check(
-                "agent", "ok", f"{agent}: {where}; what it does is seen by its hooks only", more
+                "agent", "ok", f"{name}: {where}; what it does is seen by its hooks only", more
             )
         else:
             kept = f"in {', '.join(map(str, places))}" if places else "yet"
             yield Check(
                 "agent",
                 "ok",
-                f"{agent}: {where}; {counted(numbers[agent], 'session') if numbers[agent] else 'no session'} {kept}",
+                f"{name}: {where}; {counted(numbers[name], 'session') if numbers[name] else 'no session'} {kept}",
                 more,
             )
-    if len(away) == len(AGENTS):
+    if len(away) == len(CLIENTS):
         yield Check(
             "agent",
             "warning",
@@ -105,7 +86,7 @@ def agents(sessions: Iterable[Session]) -> Iterator[Check]:
         yield Check("agent", "ok", f"not here: {', '.join(away)}", {"away": away})
 
 
-def version_of(agent: str, program: str) -> str:
+def version_of(client: Agent, program: str) -> str:
     """The agent's version as its files tell it, "" where they do not. It is not started: it may do anything then."""
     real = os.path.realpath(program)
     if found := _NUMBERED.search(real):
@@ -114,7 +95,7 @@ def version_of(agent: str, program: str) -> str:
         with suppress(OSError, ValueError):
             with (folder / "package.json").open("rb") as file:
                 said = orjson.loads(file.read(PACKAGE_MAX))
-            if type(said) is dict and said.get("name") == PACKAGES.get(agent):
+            if type(said) is dict and said.get("name") == client.package:
                 return string(said, "version")
     return ""
 
@@ -124,10 +105,10 @@ def live(sessions: Iterable[Session]) -> Iterator[Check]:
     running = _running()
     known: set[Identity] = set()
     found = left = 0
-    spent = dict.fromkeys(discovery.NAMES, 0.0)
+    spent = dict.fromkeys(NAMES, 0.0)
     for session in sessions:
         # The other two are known by something else than their program: a mark, and the file that a process has open.
-        if session.agent in PROCESSED and session.agent not in running.values():
+        if agent(session.agent).needs_process and session.agent not in running.values():
             continue
         if spent[session.agent] > SECONDS:
             left += 1
@@ -147,21 +128,19 @@ def live(sessions: Iterable[Session]) -> Iterator[Check]:
             f"{counted(left, 'older session')} not asked about: it would take too long",
             {"left": left},
         )
-    alone = {
-        identity: agent for identity, agent in running.items() if not _related(identity, known)
-    }
+    alone = {identity: name for identity, name in running.items() if not _related(identity, known)}
     # Of a wrapper and what it has started, the wrapper stands for both.
     alone = {
-        identity: agent
-        for identity, agent in alone.items()
+        identity: name
+        for identity, name in alone.items()
         if not set(alone) & set(ancestors(identity.pid))
     }
-    for identity, agent in alone.items():
+    for identity, name in alone.items():
         if not alive(identity):
             continue
         where = cwd(identity.pid) or "a directory that is not told"
         why = reachable(identity)
-        said = f"{agent} (process {identity.pid}, in {where}) runs, and which session it is in is not known"
+        said = f"{name} (process {identity.pid}, in {where}) runs, and which session it is in is not known"
         ending = (
             f"a kill would not reach it: {why}" if why else f"a kill needs --pid {identity.pid}"
         )
@@ -169,7 +148,7 @@ def live(sessions: Iterable[Session]) -> Iterator[Check]:
             "live",
             "warning",
             f"{said}: {ending}",
-            {"agent": agent, "pid": identity.pid, "cwd": cwd(identity.pid), "refused": why},
+            {"agent": name, "pid": identity.pid, "cwd": cwd(identity.pid), "refused": why},
         )
     if not (found or alone):
         yield Check("live", "ok", "no session is live", {"live": 0})
@@ -177,7 +156,7 @@ def live(sessions: Iterable[Session]) -> Iterator[Check]:
 
 def _of_session(session: Session, identity: Identity | None) -> Check:
     control = control_of(session)
-    how = getattr(discovery.source(session.agent), "HOW", "registry")
+    how = agent(session.agent).process_found_by
     name = f"{session.agent} {session.id} in {session.cwd or 'an unknown directory'}"
     more: Fields = {
         "agent": session.agent,
@@ -212,11 +191,11 @@ def _running() -> dict[Identity, str]:
     with suppress(OSError):
         table = all_processes()
         return {
-            row.identity: agent
+            row.identity: name
             for row in table.values()
             if not row.kernel
-            for agent in AGENTS
-            if runs(agent, row.pid)
+            for name in CLIENTS
+            if runs(agent(name), row.pid)
         }
     return {}
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import click
 
-from agent_pipes.agents import Session
+from agent_pipes.agents.base import Session
+from agent_pipes.agents.registry import STORE
 from agent_pipes.agents.store import sessions as store_sessions
 from agent_pipes.checks import Check, counted
 from agent_pipes.commands.setup import calls, settings_of
@@ -131,7 +132,7 @@ def _open_to_agent(check: str, path: Path) -> Iterator[Check]:
 def traces(sessions: Sequence[Session]) -> Iterator[Check]:
     """The store that hooks write."""
     there = [place for place in store_sessions.stores() if place.is_dir()]
-    number = sum(session.agent == store_sessions.NAME for session in sessions)
+    number = sum(session.agent == STORE for session in sessions)
     more = {"stores": list(map(str, there)), "sessions": number}
     closed = [str(place) for place in there if not os.access(place, os.R_OK | os.W_OK | os.X_OK)]
     if closed:

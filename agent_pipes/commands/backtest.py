@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from agent_pipes.agents import Session
+from agent_pipes.agents.base import Session
 from agent_pipes.commands.cost import cost
 from agent_pipes.commands.watch import Plan, configured, scoped, watch_options
 from agent_pipes.core.config_monitor import ConfigMonitor

@@ -19,10 +19,10 @@ COLOURS = {"ok": "green", "warning": "yellow", "problem": "red"}
 
 def examined() -> Iterator[Check]:
     """Every check, one after the other. One that fails is a problem, and does not cost the others."""
-    from agent_pipes.agents import Session
+    from agent_pipes.agents.base import Session
+    from agent_pipes.agents.registry import agent
     from agent_pipes.agents.store import sessions as store_sessions
     from agent_pipes.checks import agents, machine, settings
-    from agent_pipes.hooks.payload import AGENTS
     from agent_pipes.sessions import discovery
 
     sessions: list[Session] = []
@@ -31,7 +31,7 @@ def examined() -> Iterator[Check]:
     except OSError as error:
         yield Check("sessions", "problem", f"cannot be listed: {error}")
     limits = settings.Limits()
-    homes = [home for agent in AGENTS for home in agents.homes(agent)]
+    homes = [home for name in agents.CLIENTS for home in agent(name).homes()]
     directories = [*filter(os.path.isdir, [*homes, *store_sessions.stores()]), Path.cwd()]
     checks: dict[str, Callable[[], Iterator[Check]]] = {
         "versions": machine.versions,

@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from agent_pipes.agents import Session
+from agent_pipes.agents.base import Session
+from agent_pipes.agents.registry import agent
 from agent_pipes.core.display import escape, format_duration
 from agent_pipes.core.event import Event, make
 from agent_pipes.core.filter import filter_command
@@ -16,7 +17,7 @@ from agent_pipes.sessions import discovery
 
 def entry(session: Session) -> Event:
     """The session as an event: the time is that of its last change."""
-    source = discovery.source(session.agent)
+    source = agent(session.agent)
     process = source.process(session)
     data: dict[str, Any] = {
         "agent": session.agent,
@@ -30,7 +31,7 @@ def entry(session: Session) -> Event:
         data |= {
             "pid": process.pid,
             "process_started": process.started,
-            "how": getattr(source, "HOW", "registry"),
+            "how": source.process_found_by,
         }
     return make("session", session.modified, session.id, data)
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from agent_pipes.agents import Session, Source
+from agent_pipes.agents.base import Agent, Session
+from agent_pipes.agents.registry import NAMES, agent
 from agent_pipes.core.display import format_duration
 from agent_pipes.core.event import tick
 from agent_pipes.core.exit_status import ExitStatus
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from agent_pipes.process.table import Identity
 
 
-def read_pipe(waiter: Waiter, source: Source | None, options: dict[str, Any]) -> Events:
+def read_pipe(waiter: Waiter, source: Agent | None, options: dict[str, Any]) -> Events:
     """An agent's own JSON from standard input, in whatever known format its first lines are."""
     clock = Clock()
     reading: Reading | None = None
@@ -65,7 +66,7 @@ def read_pipe(waiter: Waiter, source: Source | None, options: dict[str, Any]) ->
     return ExitStatus.UNREADABLE if reading.bad else ExitStatus.OK
 
 
-def _format(lines: list[bytes]) -> Source | None:
+def _format(lines: list[bytes]) -> Agent | None:
     for line in lines:
         try:
             for record in objects(line):
@@ -76,20 +77,20 @@ def _format(lines: list[bytes]) -> Source | None:
     return None
 
 
-def _unknown() -> Source:
+def _unknown() -> Agent:
     raise click.UsageError(
-        f"standard input is in no known format; known are {', '.join(discovery.NAMES)} (--format forces one)"
+        f"standard input is in no known format; known are {', '.join(NAMES)} (--format forces one)"
     )
 
 
-def _session(path: Path, source: Source) -> Session:
+def _session(path: Path, source: Agent) -> Session:
     """The session that a file holds, as its source lists it, or as far as the file itself tells."""
     real = Path(os.path.realpath(path))
     for session in source.sessions():
         if session.path == path or Path(os.path.realpath(session.path)) == real:
             return session
     name = path.parent.name if path.name == "events.ndjson" else path.stem
-    return Session(source.NAME, name, "", path, 0.0, 0.0)
+    return Session(source.name, name, "", path, 0.0, 0.0)
 
 
 @filter_command("trace-tail", reads=False)
@@ -113,7 +114,7 @@ def _session(path: Path, source: Source) -> Session:
 @click.option(
     "--format",
     "form",
-    type=click.Choice(discovery.NAMES),
+    type=click.Choice(NAMES),
     help="Read this format, whatever the content looks like.",
 )
 @click.option(
@@ -166,7 +167,7 @@ def tail(
         )
     given = child or _given(pid)
     options: dict[str, Any] = {"max_result": max_result, "recorded": recorded}
-    source = discovery.source(form) if form else None
+    source = agent(form) if form else None
     if session == "-" or (session is None and not every and not child and _redirected()):
         return (yield from read_pipe(waiter, source, options))
     reader = Tail(
@@ -234,7 +235,7 @@ def _recorded(since: float | None) -> list[Session]:
     return [each for each in reversed(discovery.sessions()) if each.modified >= oldest]
 
 
-def _chosen(text: str | None, source: Source | None) -> Session:
+def _chosen(text: str | None, source: Agent | None) -> Session:
     """The session that is meant, said on stderr where it was not named outright."""
     if text is not None:
         path = Path(text)

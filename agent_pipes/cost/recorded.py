@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from agent_pipes.agents import Session
+from agent_pipes.agents.base import Session
 from agent_pipes.core.event import Event
 from agent_pipes.sessions import discovery
 from agent_pipes.sessions.session_reader import Clock, Reading

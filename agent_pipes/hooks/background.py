@@ -116,11 +116,10 @@ def _spent(payload: Payload, path: str, offset: int) -> tuple[list[Fields], int]
 
     It is read from its start, as a line may only be understood by what came before: what was counted already.
     """
-    from agent_pipes.sessions.discovery import source
+    from agent_pipes.agents.registry import agent
 
-    module = source(payload.agent)
-    translator = getattr(module, "Costs", module.Translator)()
-    matters = getattr(translator, "matters", getattr(module, "matters", lambda line: True))
+    writer = agent(payload.agent)
+    translator = writer.translator()
     found: list[Fields] = []
     with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
         at = file.seek(max(0, offset - AT_ONCE))
@@ -130,7 +129,7 @@ def _spent(payload: Payload, path: str, offset: int) -> tuple[list[Fields], int]
             if line[-1:] != b"\n" and len(line) < AT_ONCE:
                 break  # It is still being written.
             at += len(line)
-            if matters(line):
+            if writer.may_record_usage(line):
                 events = [
                     event
                     for record in _readable(line)

@@ -9,8 +9,8 @@ from typing import Any
 
 import orjson
 
-from agent_pipes.agents import result
 from agent_pipes.agents.fields import string, text_of, within, written
+from agent_pipes.agents.results import result_data
 from agent_pipes.core.jsonl import Fields, objects
 from agent_pipes.hooks.payload import Payload
 
@@ -24,7 +24,7 @@ BACK = 256 << 10
 def outcome(payload: Payload) -> tuple[str, Fields]:
     """The type and the data of the event that says how the call ended."""
     if payload.kind == "denied":
-        return "error", {**result(payload.text("reason"), HEAD, "error"), "reason": "tool"}
+        return "error", {**result_data(payload.text("reason"), HEAD, "error"), "reason": "tool"}
     tell = {
         "claude": _claudes,
         "codex": _codex,
@@ -183,7 +183,7 @@ def _last(events: Iterator[Fields]) -> tuple[str, Fields]:
     """The result among the events of one call."""
     ends = [event for event in events if event["event_type"] in ("tool_result", "error")]
     if not ends:
-        return "tool_result", result("", HEAD)
+        return "tool_result", result_data("", HEAD)
     return ends[-1]["event_type"], ends[-1]["data"]
 
 
@@ -195,14 +195,14 @@ def _told(response: Any, tool: str) -> tuple[str, Fields]:
     if code:
         return _failed(text, "exit", code)
     return "tool_result", {
-        **result(text, HEAD, tool=tool),
+        **result_data(text, HEAD, tool=tool),
         **({} if code is None else {"exit_code": code}),
     }
 
 
 def _failed(text: str, reason: str, code: int | None) -> tuple[str, Fields]:
     return "error", {
-        **result(text, HEAD, "error"),
+        **result_data(text, HEAD, "error"),
         "reason": reason,
         **({} if code is None else {"exit_code": code}),
     }

@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from agent_pipes.agents import stored_as
+from agent_pipes.agents.base import stored_as
 from agent_pipes.core.event import YEAR_2000, YEAR_2100, digest
 from agent_pipes.core.jsonl import Fields, dumps
 

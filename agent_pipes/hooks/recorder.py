@@ -307,9 +307,10 @@ def _directory(payload: Payload) -> str:
 def _process(payload: Payload) -> Fields:
     """The agent's process, by its number and its start time; {} where none of our ancestors is it."""
     from agent_pipes.agents.processes import nearest
+    from agent_pipes.agents.registry import agent
 
     try:
-        found = nearest(payload.agent)
+        found = nearest(agent(payload.agent))
     except OSError:
         return {}
     return {"pid": found.pid, "started": found.started} if found else {}

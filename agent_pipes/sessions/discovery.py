@@ -1,54 +1,33 @@
 """Which session is meant: the live one of this directory, one that is named, or each as it comes."""
 
-import importlib
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import click
 
-from agent_pipes.agents import Session, Source, stored_as
+from agent_pipes.agents.base import Agent, Session, stored_as
+from agent_pipes.agents.registry import NAMES, STORE, agent, every_agent
 from agent_pipes.core.jsonl import Fields, objects
 
 if TYPE_CHECKING:
-    from types import ModuleType
-
     from agent_pipes.process.table import Identity
-
-MODULES = {
-    "store": "agent_pipes.agents.store.sessions",
-    "native": "agent_pipes.agents.native.translate",
-    "claude": "agent_pipes.agents.claude.translate",
-    "codex": "agent_pipes.agents.codex.translate",
-    "copilot": "agent_pipes.agents.copilot.translate",
-    "gemini": "agent_pipes.agents.gemini.translate",
-}
-"""The module of each agent, in the order in which they are asked to recognise a line."""
-
-NAMES = tuple(MODULES)
 
 SNIFFED = 50
 """Lines of a file or pipe that are looked at to find its format."""
 
 
-def source(name: str) -> Source:
-    """The source called `name`, loaded when it is first asked for."""
-    module: ModuleType = importlib.import_module(MODULES[name])
-    return cast(Source, module)
+def recognised(record: Fields) -> Agent | None:
+    """Return the agent in whose format `record` is."""
+    return next((each for each in every_agent() if each.recognises(record)), None)
 
 
-def every_source() -> Iterator[Source]:
-    return (source(name) for name in NAMES)
+def format_of(path: Path) -> Agent:
+    """Return the agent in whose format the file's first lines are.
 
-
-def recognised(record: Fields) -> Source | None:
-    """The source in whose form `record` is."""
-    return next((each for each in every_source() if each.recognises(record)), None)
-
-
-def format_of(path: Path) -> Source:
-    """The source in whose form the file's first lines are. Raises click.UsageError where it is none's."""
+    Raise click.UsageError if it is no agent's.
+    """
     try:
         with path.open("rb") as file:
             head = [file.readline(64 << 20) for _ in range(SNIFFED)]
@@ -68,8 +47,8 @@ def format_of(path: Path) -> Source:
 
 
 def is_document(path: Path) -> bool:
-    """Whether the file is one JSON document that is written anew each time, not a line for each event."""
-    return path.suffix == ".json"
+    """Return True if the file is one JSON document instead of a line for each event."""
+    return any(each.is_document(path) for each in every_agent())
 
 
 def _readable(line: bytes) -> Iterator[Fields]:
@@ -79,17 +58,13 @@ def _readable(line: bytes) -> Iterator[Fields]:
         return
 
 
-STORE = "store"
-"""The source that may have what another one has too: an agent's hooks write it beside the agent's own session."""
-
-
 def sessions(names: Iterable[str] = NAMES) -> list[Session]:
     """What can be read on this machine, the one that changed last first.
 
     A session is there once: where its agent has written it itself, what the agent's hooks have written of it in the
     store is left out, as it has less.
     """
-    found = [session for name in names for session in source(name).sessions()]
+    found = [session for name in names for session in agent(name).sessions()]
     told = {stored_as(session.id): session.path for session in found if session.agent != STORE}
     once = [
         session
@@ -116,7 +91,7 @@ def told_by_its_agent(session: Session) -> Session | None:
 
 
 def process_of(session: Session) -> "Identity | None":
-    return source(session.agent).process(session)
+    return agent(session.agent).process(session)
 
 
 def is_live(session: Session) -> bool:
@@ -126,8 +101,7 @@ def is_live(session: Session) -> bool:
 
 def is_active(session: Session) -> bool:
     """Whether its agent says that somebody works in it, though no process may be known."""
-    active = getattr(source(session.agent), "active", None)
-    return bool(active and active(session))
+    return agent(session.agent).is_active(session)
 
 
 def here(session: Session, directory: str) -> bool:

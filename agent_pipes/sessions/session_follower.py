@@ -6,7 +6,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agent_pipes.agents import Session, Source
+from agent_pipes.agents.base import Agent, Session
+from agent_pipes.agents.registry import agent
 from agent_pipes.core.event import Event, tick
 from agent_pipes.core.stderr import warn
 from agent_pipes.core.stream import Waiter
@@ -72,11 +73,11 @@ class Tail:
         self._left: dict[Path, float] = {}
         self.bad = 0
 
-    def add(self, session: Session, source: Source | None = None, *, live: bool) -> Reading:
+    def add(self, session: Session, source: Agent | None = None, *, live: bool) -> Reading:
         """Begin to read a session, from its start."""
         reading = Reading(
             session,
-            source or discovery.source(session.agent),
+            source or agent(session.agent),
             self.clock,
             live=live,
             **self.options,
@@ -92,11 +93,8 @@ class Tail:
     def successor(self, reading: Reading) -> Session | None:
         """The session that this one goes on as: the one that the same process has opened since (/clear, /resume, /branch),
         or the same one as its agent writes it, where hooks were quicker to write of it; None while it is this one."""
-        successor: Callable[[Session], Session | None] | None = getattr(
-            reading.source, "successor", None
-        )
-        if successor:
-            return successor(reading.session)
+        if later := reading.source.successor(reading.session):
+            return later
         return (
             None
             if reading.session.path in self._named
@@ -115,8 +113,7 @@ class Tail:
 
     def watch_folders(self, reading: Reading) -> None:
         """Be told at once when another file of the session appears, where its source says in which folders that may be."""
-        folders: Callable[[Session], list[Path]] | None = getattr(reading.source, "folders", None)
-        for folder in folders(reading.session) if folders else ():
+        for folder in reading.source.folders(reading.session):
             if folder not in self.folders:
                 self.folders.add(folder)
                 self.follower.watch_directory(folder)
@@ -204,13 +201,11 @@ class Tail:
 
     def is_left(self, reading: Reading) -> bool:
         """Whether it is sure that nobody works in the session any more, though its process was never known."""
-        closed: Callable[[Session], bool] | None = getattr(reading.source, "closed", None)
         path = reading.session.path
         if (
             reading.history
-            or closed is None
             or path in self.processes
-            or not closed(reading.session)
+            or not reading.source.is_closed(reading.session)
         ):
             self._left.pop(path, None)
             return False
@@ -295,7 +290,7 @@ def _process(tail: Tail, reading: Reading, given: "Identity | None", how: str) -
     if given and not tail.control(reading):
         yield from tail.watch(reading, given, how)
     elif identity := reading.source.process(reading.session):
-        yield from tail.watch(reading, identity, getattr(reading.source, "HOW", "registry"))
+        yield from tail.watch(reading, identity, reading.source.process_found_by)
 
 
 def _succeed(tail: Tail, reading: Reading, given: "Identity | None", how: str) -> Iterator[Event]:
@@ -310,7 +305,7 @@ def _succeed(tail: Tail, reading: Reading, given: "Identity | None", how: str) -
         yield from tail.drop(reading, f"goes on as {session.id}")
 
 
-def read_once(tail: Tail, sessions: list[Session], source: Source | None) -> Iterator[Event]:
+def read_once(tail: Tail, sessions: list[Session], source: Agent | None) -> Iterator[Event]:
     """What stands in these sessions now."""
     for session in sessions:
         reading = tail.add(session, source, live=False)
@@ -325,5 +320,4 @@ def read_once(tail: Tail, sessions: list[Session], source: Source | None) -> Ite
 
 def control_of(session: Session) -> Path | None:
     """The socket over which the session is ended, where its process serves others too."""
-    control = getattr(discovery.source(session.agent), "control", None)
-    return control(session) if control else None
+    return agent(session.agent).control_socket(session)

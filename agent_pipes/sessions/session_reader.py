@@ -1,11 +1,11 @@
 """Reading one session: its lines become events, and what it may not say is not believed."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agent_pipes.agents import Session, Source
+from agent_pipes.agents.base import Agent, Session
 from agent_pipes.core.event import KNOWN, OURS, RECORDING, Event, from_fields, make
 from agent_pipes.core.jsonl import objects, records
 from agent_pipes.core.stderr import warn
@@ -39,7 +39,7 @@ class Reading:
     def __init__(
         self,
         session: Session,
-        source: Source,
+        source: Agent,
         clock: Clock,
         *,
         live: bool,
@@ -55,9 +55,8 @@ class Reading:
         self.ids: dict[str, None] = {}
         self._max_result = max_result
         self._disbelieved = False
-        self.translator = source.Translator(max_result, recorded)
-        self._passes = bool(getattr(source, "PASSES", False))
-        self._matters: Callable[[bytes], bool] | None = getattr(source, "matters", None)
+        self.translator = source.translator(max_result, recorded)
+        self._passes = source.is_native
 
     @property
     def id(self) -> str:
@@ -67,9 +66,9 @@ class Reading:
     def events(self, path: Path | str, number: int, lines: Iterable[bytes]) -> Iterator[Event]:
         """What these lines of one of the session's files come to, `number` being that of the first."""
         arrival, name = self.clock.now(), str(path)
-        matters, ids = self._matters, self.ids
+        may_matter, ids = self.source.may_matter, self.ids
         for number, line in enumerate(lines, number):  # noqa: B020
-            if matters and not matters(line):
+            if not may_matter(line):
                 continue
             try:
                 said = records(line)
@@ -107,7 +106,7 @@ class Reading:
         data: dict[str, Any] = {"pid": process.pid, "started": process.started, "how": how}
         if control:
             data["control"] = str(control)
-        if marker := getattr(self.source, "MARKER", ""):
+        if marker := self.source.env_marker:
             data["marker"] = f"{marker}={self.id}"
         return make("process", self.clock.now(), self.id, data)
 
@@ -132,7 +131,7 @@ class Reading:
             self.ended = event.type == "session_end"
         if event.type == "session_start" and (blind := event.data.get("cannot_tell")):
             warn(
-                f"session {event.session}: this form of {self.source.NAME}'s sessions cannot tell {', '.join(map(str, blind))}: see agent-pipes(7)"
+                f"session {event.session}: this form of {self.source.name}'s sessions cannot tell {', '.join(map(str, blind))}: see agent-pipes(7)"
             )
         yield event
 

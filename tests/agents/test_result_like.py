@@ -4,19 +4,19 @@ import json
 
 import pytest
 
-from agent_pipes.agents import result
 from agent_pipes.agents.codex.lines import outcome
+from agent_pipes.agents.results import result_data
 from tests.helpers.support import Stream, run, violations
 
 LONG = "".join(f"tests/test_{number}.py::test_it PASSED\n" for number in range(200))
 
 
 def like(text: str, key: str = "result", **more: str) -> str | None:
-    return result(text, 4096, key, **more).get("result_like")
+    return result_data(text, 4096, key, **more).get("result_like")
 
 
 def test_only_a_result_that_was_cut_has_it():
-    assert "result_like" not in result("x" * 4096, 4096) and like("x" * 4097)
+    assert "result_like" not in result_data("x" * 4096, 4096) and like("x" * 4097)
     assert like("é" * 2049), "the limit is one of bytes"
 
 
@@ -26,7 +26,7 @@ def test_only_a_result_that_was_cut_has_it():
     ("wrote /tmp/pytest-of-dev/pytest-11/out", "wrote /tmp/pytest-of-dev/pytest-12/out"),
 ])  # fmt: skip
 def test_what_changes_by_itself_behind_the_cut_makes_no_other_result(one, other):
-    first, second = result(LONG + one, 4096), result(LONG + other, 4096)
+    first, second = result_data(LONG + one, 4096), result_data(LONG + other, 4096)
     assert first["result"] == second["result"] and first["result_digest"] != second["result_digest"]
     assert first["result_like"] == second["result_like"] != like(LONG + "another end")
 
@@ -79,7 +79,7 @@ def test_a_loop_of_long_results_is_found_by_what_stands_behind_the_cut(end, foun
         )
         stream.add(
             "tool_result",
-            {"tool_name": "Bash", **result(LONG + end.format(number), 4096)},
+            {"tool_name": "Bash", **result_data(LONG + end.format(number), 4096)},
             parent=call,
         )
     assert (

@@ -5,7 +5,6 @@ The recordings lie beside the project: `support.SHARED` says where. Without them
 what they hold is held by streams written by hand in the tests of each detector.
 """
 
-import importlib
 import json
 import random
 import re
@@ -17,7 +16,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agent_pipes.agents import result
+from agent_pipes.agents import registry
+from agent_pipes.agents.results import result_data
 from agent_pipes.core.event import from_fields
 from agent_pipes.core.jsonl import objects
 from agent_pipes.detect.calls import call_of
@@ -84,9 +84,7 @@ def events(agent: str, path: Path, max_result: int = 4096) -> tuple[dict, ...]:
     lines = [content] if path.suffix == ".json" else content.splitlines()
     if agent == "store":
         return tuple(record for line in lines for record in objects(line))
-    translator = importlib.import_module(f"agent_pipes.agents.{agent}").Translator(
-        max_result=max_result, recorded=True
-    )
+    translator = registry.agent(agent).translator(max_result=max_result, recorded=True)
     translated: list[dict] = []
     for line in lines:
         try:
@@ -231,7 +229,7 @@ class Spliced:
         answer["event_id"] = f"{answer['event_id']}-{number}"
         call["data"]["step"] = f"spliced-{number}-{place}"
         kind = "error" if answer["event_type"] == "error" else "result"
-        answer["data"] |= result(change(answer["data"].get(kind) or "", number), 4096, kind)
+        answer["data"] |= result_data(change(answer["data"].get(kind) or "", number), 4096, kind)
         return call, answer
 
 
@@ -321,7 +319,7 @@ def test_the_same_stretch_whose_results_move_on_is_none(case, length, seed, only
         moving = answers if not only else failures or answers[length - 1 :: length]
         for number, event in enumerate(moving):
             kind = "error" if event["event_type"] == "error" else "result"
-            event["data"] |= result(moved(event["data"][kind], number), 4096, kind)
+            event["data"] |= result_data(moved(event["data"][kind], number), 4096, kind)
         assert not [
             each for each in critical(detect_loop, made.events) if each["behind"] >= made.begins
         ]

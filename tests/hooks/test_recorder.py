@@ -11,7 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agent_pipes.agents import Session, processes
+from agent_pipes.agents import registry
+from agent_pipes.agents.base import Session
+from agent_pipes.agents.processes import recorded_process
 from agent_pipes.agents.store import sessions as store_sessions
 from agent_pipes.hooks.events import event_of
 from agent_pipes.hooks.payload import Payload, Unknown
@@ -617,7 +619,10 @@ def test_agents_process_is_noted_and_found(project, agent):
     noted = {"pid": identity.pid, "started": identity.started}
     assert events(project / ".agent-traces")[0]["data"]["process"] == noted
     assert meta(project / ".agent-traces")["attribution"]["agent_process"] == noted
-    assert store_sessions.process(stored(project)) == identity and store_sessions.HOW == "hook"
+    assert (
+        store_sessions.process(stored(project)) == identity
+        and registry.agent("store").process_found_by == "hook"
+    )
     agent.kill()
     agent.wait()
     assert store_sessions.process(stored(project)) is None
@@ -687,15 +692,17 @@ def test_note_is_believed_only_as_far_as_the_process_bears_it_out(project, agent
         == right
     )
     assert (
-        processes.noted(
-            "claude",
+        recorded_process(
+            registry.agent("claude"),
             {"pid": right.pid, "started": right.started},
             str(tmp_path / "proj" / "claude"),
         )
         is None
     ), "works elsewhere"
     assert (
-        processes.noted("gemini", {"pid": right.pid, "started": right.started}, str(project))
+        recorded_process(
+            registry.agent("gemini"), {"pid": right.pid, "started": right.started}, str(project)
+        )
         is None
     ), "another agent"
 
@@ -709,9 +716,7 @@ def test_note_is_believed_only_as_far_as_the_process_bears_it_out(project, agent
     ("cursor", ["/usr/share/cursor/cursor", "--type=utility"], False),
 ])  # fmt: skip
 def test_which_program_is_the_agent(agent_name, words, expected):
-    assert {"codex": processes.is_codex, "cursor": processes.is_cursor}[agent_name](
-        words
-    ) is expected
+    assert registry.agent(agent_name).is_program("", words) is expected
 
 
 def test_breaker_ends_the_agent_that_only_its_hooks_tell_of(project, agent):

@@ -19,9 +19,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from agent_pipes.agents import Session  # noqa: E402
+from agent_pipes.agents.base import Session  # noqa: E402
 from agent_pipes.agents.codex import control_socket  # noqa: E402
-from agent_pipes.agents.codex import translate as codex_translate  # noqa: E402
+from agent_pipes.agents.codex.agent import AGENT as CODEX  # noqa: E402
 from agent_pipes.process import table  # noqa: E402
 from tests.helpers.support import SHARED, until  # noqa: E402
 
@@ -109,7 +109,7 @@ def answered(session: Session) -> int:
 def calling(terminal: Terminal, count: int) -> list[Session]:
     """The sessions that have called a tool, the one that began first in front, once there are `count`."""
     terminal.answer()
-    found = [session for session in codex_translate.sessions() if "function_call" in kinds(session)]
+    found = [session for session in CODEX.sessions() if "function_call" in kinds(session)]
     return sorted(found, key=lambda session: session.started) if len(found) >= count else []
 
 
@@ -118,7 +118,7 @@ def tools(session: Session, holder: table.Identity) -> list[table.Identity]:
     return [
         each
         for each in table.descendants(holder.pid)
-        if table.environment_value(each.pid, codex_translate.MARKER) == session.id
+        if table.environment_value(each.pid, CODEX.env_marker) == session.id
     ]
 
 
@@ -129,9 +129,9 @@ def two_sessions() -> tuple[Session, Session, table.Identity]:
     terminal = Terminal("second")
     first, second = until(lambda: calling(terminal, 2), 90, "a call of the second session")
     assert first.id == alone.id
-    holder = codex_translate.process(first)
-    assert holder and holder == codex_translate.process(second), "one process holds both"
-    assert codex_translate.control(first) == control_socket.socket_path(), (
+    holder = CODEX.process(first)
+    assert holder and holder == CODEX.process(second), "one process holds both"
+    assert CODEX.control_socket(first) == control_socket.socket_path(), (
         "it is reached over its socket, not by a signal"
     )
     return first, second, holder

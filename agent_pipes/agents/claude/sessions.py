@@ -4,7 +4,7 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +12,9 @@ from typing import Any
 
 import orjson
 
-from agent_pipes.agents import Session
+from agent_pipes.agents.base import Session
 from agent_pipes.agents.fields import string, time_of
+from agent_pipes.agents.processes import executable
 from agent_pipes.agents.ttl_cache import Look, lately
 from agent_pipes.core.bounded import remember
 from agent_pipes.core.jsonl import Fields, objects
@@ -226,7 +227,7 @@ def _is_claude_in(pid: int, directory: str) -> bool:
         or os.path.realpath(directory) != os.path.realpath(where)
     ):
         return False
-    return user(pid) == os.getuid() and is_claude(_program(pid), command_line(pid))
+    return user(pid) == os.getuid() and is_claude(executable(pid), command_line(pid))
 
 
 def _within(directory: str, session: str) -> bool:
@@ -237,19 +238,12 @@ def _within(directory: str, session: str) -> bool:
     return os.path.commonpath([outer, os.path.realpath(directory)]) == outer
 
 
-def _program(pid: int) -> str:
-    try:
-        return os.readlink(f"/proc/{pid}/exe").removesuffix(" (deleted)")
-    except OSError:
-        return ""
-
-
 _INTERPRETER = pattern(r"node|nodejs|bun|deno|python[0-9.]*")
 _VERSIONS = pattern(r"/claude/versions/[^/]+$")
 _SCRIPT = pattern(r"(^|/)(claude|claude\.js|@anthropic-ai/claude-code(-[^/]+)?/[^/]+)$")
 
 
-def is_claude(program: str, arguments: list[str]) -> bool:
+def is_claude(program: str, arguments: Sequence[str]) -> bool:
     """Whether a process is Claude Code: by its program, or by the script that an interpreter runs.
 
     program: the path of its executable, "" where that is not told; then its own word for it, `arguments[0]`, counts.
@@ -289,7 +283,7 @@ def _directories() -> set[str]:
     pids = [
         pid
         for pid in all_processes()
-        if user(pid) == os.getuid() and is_claude(_program(pid), command_line(pid))
+        if user(pid) == os.getuid() and is_claude(executable(pid), command_line(pid))
     ]
     return {os.path.realpath(where) for pid in pids if (where := cwd(pid))}
 

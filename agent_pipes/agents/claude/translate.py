@@ -3,7 +3,6 @@
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import Any, ClassVar
 
-from agent_pipes.agents import result
 from agent_pipes.agents.claude.lines import (
     Line,
     api_error,
@@ -11,37 +10,13 @@ from agent_pipes.agents.claude.lines import (
     goes_on,
     is_persons,
     reason,
-    recognises,
 )
-from agent_pipes.agents.claude.sessions import files, folders, process, sessions, successor
 from agent_pipes.agents.claude.usage import Response, Responses, size_of
 from agent_pipes.agents.fields import string, text_of
+from agent_pipes.agents.results import result_data
 from agent_pipes.core.bounded import remember
 from agent_pipes.core.jsonl import Fields
 from agent_pipes.core.lazy_regex import pattern
-
-__all__ = [
-    "HOW",
-    "MARKER",
-    "NAME",
-    "Costs",
-    "Translator",
-    "files",
-    "folders",
-    "matters",
-    "process",
-    "recognises",
-    "sessions",
-    "successor",
-]
-
-NAME = "claude"
-
-HOW = "registry"
-"""How its process becomes known."""
-
-MARKER = "CLAUDE_CODE_SESSION_ID"
-"""The variable that everything a session starts has in its environment, with the session's id."""
 
 REMEMBERED = 200_000
 """Lines, calls and results of a session that are known again when they are written a second time (a compaction, a branch)."""
@@ -50,7 +25,7 @@ OPEN = 10_000
 """Calls that still wait for their result, and subagents, that a session's state holds."""
 
 
-def matters(line: bytes) -> bool:
+def may_matter(line: bytes) -> bool:
     """Whether the line can come to an event: a test before it is parsed, wrong on one side only.
 
     A type's name in quotes stands in a line of that type. In a string it would stand with its quotes escaped, so what
@@ -157,7 +132,7 @@ class Translator:
         if not self._began:
             self._began = True
             self._cwd = string(line.record, "cwd")
-            data: Fields = {"agent": NAME, "cwd": self._cwd}
+            data: Fields = {"agent": "claude", "cwd": self._cwd}
             if model := string(line.record, "model") or string(line.message, "model"):
                 data["model"] = model
             data["path"] = path
@@ -311,7 +286,7 @@ class Translator:
         )
         data: Fields = {"tool_name": call.name if call else string(block, "name")}
         if failed or stopped:
-            data |= result(text, self._max_result, "error")
+            data |= result_data(text, self._max_result, "error")
             data["reason"], code = (
                 ("interrupted", None)
                 if stopped
@@ -320,7 +295,7 @@ class Translator:
             if code is not None:
                 data["exit_code"] = code
         else:
-            data |= result(text, self._max_result, tool=data["tool_name"])
+            data |= result_data(text, self._max_result, tool=data["tool_name"])
             data |= {"running": True} if goes_on(text, told) else {}
         kind = "error" if failed or stopped else "tool_result"
         since = call.time if call else None
@@ -364,7 +339,7 @@ class Translator:
         """A request failed: the service's fault or the network's, and not the agent's."""
         said, status = api_error(line.record)
         data = {
-            **result(text or said or "the request failed", self._max_result, "error"),
+            **result_data(text or said or "the request failed", self._max_result, "error"),
             "reason": "api",
         }
         if status is not None:

@@ -21,6 +21,7 @@ from typing import Any, Self
 import orjson
 
 from agent_pipes import __version__
+from agent_pipes.agents.base import InterruptError
 from agent_pipes.core.jsonl import Fields
 
 TIMEOUT = 5.0
@@ -39,8 +40,8 @@ THREADS = 200
 """Loaded sessions of the daemon that are asked who spawned them."""
 
 
-class ControlError(Exception):
-    """Why a session could not be interrupted, in a sentence for people."""
+class ControlError(InterruptError):
+    """A session could not be interrupted; the message is for users."""
 
 
 def home() -> Path:

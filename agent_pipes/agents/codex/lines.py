@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import orjson
 
-from agent_pipes.agents import result
 from agent_pipes.agents.fields import number, string, text_of, within
+from agent_pipes.agents.results import result_data
 from agent_pipes.core.event import YEAR_2000, YEAR_2100
 from agent_pipes.core.jsonl import Fields
 
@@ -28,7 +28,7 @@ def event(
 
 def failure(message: str, reason: str, limit: int) -> Fields:
     """The data of an error that is no call's result."""
-    return {**result(message, limit, "error"), "reason": reason}
+    return {**result_data(message, limit, "error"), "reason": reason}
 
 
 def made(id: str) -> float | None:
@@ -153,7 +153,7 @@ class Outcome:
         """The type and the data of the event that says so. The size is that of the whole; the digest is of `same`."""
         data = {
             "tool_name": tool,
-            **result(
+            **result_data(
                 self.text, limit, "error" if self.reason else "result", tool=tool, same=self.same
             ),
         }

@@ -3,13 +3,13 @@
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from agent_pipes.agents import Session
+from agent_pipes.agents.base import Session
 from agent_pipes.agents.codex.control_socket import home, socket_path
 from agent_pipes.agents.fields import string, time_of, within
 from agent_pipes.agents.ttl_cache import Look, lately
@@ -124,18 +124,18 @@ def process(session: Session) -> Identity | None:
     return identity
 
 
-def control(session: Session) -> Path | None:
+def control_socket(session: Session) -> Path | None:
     """The control socket, where the session's process is the daemon that serves several: it is never sent a signal."""
     identity = _holder(session)
     return _daemons_socket() if identity and _is_shared(identity) else None
 
 
-def active(session: Session) -> bool:
+def is_active(session: Session) -> bool:
     """Whether somebody works in the session, also where it cannot be ended."""
     return _holder(session) is not None
 
 
-def closed(session: Session) -> bool:
+def is_closed(session: Session) -> bool:
     """Whether it is sure that nobody works in the session: a thread that is loaded has its rollout open.
 
     A run closes it when its turn is over. Its process goes on for some seconds, and nothing tells any more that it is its.
@@ -174,8 +174,16 @@ def _may_be_open(path: Path, modified: float) -> bool:
     )
 
 
+_SERVERS = frozenset({"app-server", "mcp-server"})
+
+
+def is_codex(arguments: Sequence[str]) -> bool:
+    """Return True if a command line is Codex's own program, running one session."""
+    return os.path.basename(arguments[0]) == "codex" and _SERVERS.isdisjoint(arguments[1:])
+
+
 def _is_shared(identity: Identity) -> bool:
-    return not {"app-server", "mcp-server"}.isdisjoint(command_line(identity.pid)[1:])
+    return not _SERVERS.isdisjoint(command_line(identity.pid)[1:])
 
 
 def _daemons_socket() -> Path | None:

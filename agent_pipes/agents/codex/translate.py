@@ -4,42 +4,9 @@ from collections.abc import Iterator
 
 from agent_pipes.agents.codex.exec_json import KINDS, Run
 from agent_pipes.agents.codex.rollout import Thread
-from agent_pipes.agents.codex.sessions import (
-    active,
-    closed,
-    control,
-    files,
-    folders,
-    process,
-    sessions,
-)
 from agent_pipes.agents.fields import time_of
 from agent_pipes.core.jsonl import Fields
 from agent_pipes.core.lazy_regex import pattern
-
-__all__ = [
-    "HOW",
-    "MARKER",
-    "NAME",
-    "Translator",
-    "active",
-    "closed",
-    "control",
-    "files",
-    "folders",
-    "matters",
-    "process",
-    "recognises",
-    "sessions",
-]
-
-NAME = "codex"
-
-HOW = "fd"
-"""How its process becomes known: it holds the rollout open."""
-
-MARKER = "CODEX_SESSION_ID"
-"""The variable that everything a session starts has in its environment, with the session's id."""
 
 _LINES = frozenset(
     {
@@ -65,12 +32,24 @@ _UNTOLD = pattern(
 )
 
 
-def matters(line: bytes) -> bool:
+def may_matter(line: bytes) -> bool:
     """Whether the line can come to an event: a test before it is parsed, wrong on one side only.
 
     What Codex writes begins with these keys in this order, and nothing an agent says stands before them.
     """
     return not _UNTOLD.match(line) or b'}{"timestamp":"' in line
+
+
+_NO_USAGE = pattern(
+    rb'\{"timestamp":"[^"]*",(?:"ordinal":\d+,)?"type":"'
+    rb"(?:world_state|compacted|response_item|inter_agent_communication_metadata"
+    rb'|event_msg","payload":\{"type":"(?!token_count|task_started|thread_settings_applied))'
+)
+
+
+def may_record_usage(line: bytes) -> bool:
+    """Return False for a line that names no usage, no model and no thread."""
+    return not _NO_USAGE.match(line) or b'}{"timestamp":"' in line
 
 
 def recognises(record: Fields) -> bool:
@@ -88,12 +67,9 @@ def recognises(record: Fields) -> bool:
 
 
 class Translator:
-    """Turns the lines of one session, its subagents' rollouts among them, into events; or those of a run on a pipe.
+    """Turns the lines of one session, its subagents' rollouts among them, into events; or those of a run on a pipe."""
 
-    `recorded` changes nothing here: what Codex counts is what was used.
-    """
-
-    def __init__(self, max_result: int = 4096, recorded: bool = False) -> None:
+    def __init__(self, max_result: int = 4096) -> None:
         self.session = ""
         self._max_result = max_result
         self._threads: dict[str, Thread] = {}

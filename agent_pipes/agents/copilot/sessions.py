@@ -2,11 +2,11 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from agent_pipes.agents import Session
+from agent_pipes.agents.base import Session
 from agent_pipes.agents.fields import string, time_of
 from agent_pipes.core.bounded import remember
 from agent_pipes.core.jsonl import Fields, objects
@@ -108,7 +108,7 @@ def _believed(pid: int, made: float) -> Identity | None:
     return identity if identity and began(identity) <= made + TOLERANCE else None
 
 
-def is_copilot(arguments: list[str]) -> bool:
+def is_copilot(arguments: Sequence[str]) -> bool:
     """Whether a process is Copilot, by its command line: the program, or the script that a JavaScript runtime runs."""
     program = os.path.basename(arguments[0]).lower() if arguments else ""
     if "copilot" in program:

@@ -7,48 +7,25 @@ kept nowhere (`ephemeral`), and there are no counts of tokens.
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from agent_pipes.agents import result
 from agent_pipes.agents.copilot.lines import (
     Call,
     Line,
     arguments_of,
     content_of,
-    recognises,
     session_of,
     tokens_of,
 )
-from agent_pipes.agents.copilot.sessions import files, process, sessions, successor
 from agent_pipes.agents.fields import string, time_of
+from agent_pipes.agents.results import result_data
 from agent_pipes.core.bounded import remember
 from agent_pipes.core.jsonl import Fields
 from agent_pipes.core.lazy_regex import pattern
-
-__all__ = [
-    "HOW",
-    "MARKER",
-    "NAME",
-    "Translator",
-    "files",
-    "matters",
-    "process",
-    "recognises",
-    "sessions",
-    "successor",
-]
-
-NAME = "copilot"
-
-HOW = "registry"
-"""How its process becomes known."""
-
-MARKER = "COPILOT_AGENT_SESSION_ID"
-"""The variable that every command a session runs has in its environment, with the session's id."""
 
 OPEN = 10_000
 """Calls, denials and commands that a session's state holds, each kind for itself: the oldest is forgotten first."""
 
 
-def matters(line: bytes) -> bool:
+def may_matter(line: bytes) -> bool:
     """Whether the line can come to an event: a test before it is parsed, wrong on one side only.
 
     The client writes the type first, and most lines are of a type that says nothing here. A line may hold two objects.
@@ -66,7 +43,7 @@ class Translator:
     a test suite of a minute that fails is a failure of the command that ran it.
     """
 
-    def __init__(self, max_result: int = 4096, recorded: bool = False) -> None:
+    def __init__(self, max_result: int = 4096) -> None:
         self.session = ""
         self._max_result = max_result
         self._model = ""
@@ -135,14 +112,14 @@ class Translator:
             self.session = (
                 string(line.record, "parentId") or string(line.record, "sessionId") or line.id
             )
-            data: Fields = {"agent": NAME, "path": line.path, "cannot_tell": ["usage"]}
+            data: Fields = {"agent": "copilot", "path": line.path, "cannot_tell": ["usage"]}
             yield self._fields("session_start", line.time, f"{self.session}:start", data)
 
     def _start(self, line: Line) -> Iterator[Fields]:
         context = line.data.get("context")
         self._model = string(line.data, "selectedModel") or self._model
         data: Fields = {
-            "agent": NAME,
+            "agent": "copilot",
             "cwd": string(context, "cwd") if type(context) is dict else "",
         }
         if self._model:
@@ -273,7 +250,7 @@ class Translator:
         reason = reason or ("exit" if exit_code else "")
         data: Fields = {
             "tool_name": call.name,
-            **result(text, self._max_result, "error" if reason else "result", tool=call.name),
+            **result_data(text, self._max_result, "error" if reason else "result", tool=call.name),
         }
         if reason:
             data["reason"] = reason
@@ -336,7 +313,10 @@ class Translator:
             ),
             "",
         )
-        about = {**result(said or "the request failed", self._max_result, "error"), "reason": "api"}
+        about = {
+            **result_data(said or "the request failed", self._max_result, "error"),
+            "reason": "api",
+        }
         if type(status := data.get("statusCode")) is int:
             about["status"] = status
         yield self._event("error", line, about)

@@ -3,7 +3,7 @@
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from agent_pipes.agents import Session
+from agent_pipes.agents.base import Session
 from agent_pipes.agents.fields import string, time_of
 from agent_pipes.core.bounded import remember
 from agent_pipes.core.digests import sha256
@@ -230,7 +230,7 @@ def _cleared(log: Path) -> list[tuple[str, float]]:
 _SCRIPT = pattern(r"(?:^|/)(?:gemini|gemini\.[cm]?js)$|/gemini-cli/")
 
 
-def is_gemini(arguments: list[str]) -> bool:
+def is_gemini(arguments: Sequence[str]) -> bool:
     """Whether a process is Gemini CLI, by its command line: a JavaScript runtime that runs its script."""
     program = os.path.basename(arguments[0]) if arguments else ""
     if program not in ("node", "nodejs", "bun"):

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
-from agent_pipes.agents import result
 from agent_pipes.agents.fields import string
+from agent_pipes.agents.results import result_data
 from agent_pipes.core.bounded import remember
 from agent_pipes.core.jsonl import Fields
 from agent_pipes.core.lazy_regex import pattern
@@ -123,17 +123,17 @@ class Stream:
         if failed:
             error: Any = record.get("error")
             error = error if type(error) is dict else {}
-            data |= result(string(error, "message") or output, self._max_result, "error")
+            data |= result_data(string(error, "message") or output, self._max_result, "error")
             data["reason"] = _NOT_ITS_OWN.get(string(error, "type"), "tool")
         elif ended := _ENDED.fullmatch(output):
             failed = True
-            data |= result(output, self._max_result, "error")
+            data |= result_data(output, self._max_result, "error")
             data |= {
                 "reason": "exit",
                 "exit_code": int(ended[2]) + (128 if ended[1] == "terminated by signal" else 0),
             }
         elif output or tool == "run_shell_command":
-            data |= result(output, self._max_result, tool=tool)
+            data |= result_data(output, self._max_result, tool=tool)
         else:
             # What other tools return is not printed: it may be another thing each time.
             data["result"] = ""
@@ -150,7 +150,7 @@ class Stream:
         return self._event(
             "error",
             time,
-            {**result(string(record, "message"), self._max_result, "error"), "reason": reason},
+            {**result_data(string(record, "message"), self._max_result, "error"), "reason": reason},
         )
 
     def _over(self, record: Fields, time: float) -> Iterator[Fields]:
@@ -171,7 +171,10 @@ class Stream:
             yield self._event(
                 "error",
                 time,
-                {**result(string(error, "message"), self._max_result, "error"), "reason": "api"},
+                {
+                    **result_data(string(error, "message"), self._max_result, "error"),
+                    "reason": "api",
+                },
             )
         yield self._event("session_end", time, {"reason": string(record, "status")})
 

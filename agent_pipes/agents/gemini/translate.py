@@ -9,37 +9,18 @@ import signal
 from collections.abc import Hashable, Iterator
 from pathlib import PurePath
 
-from agent_pipes.agents import result
 from agent_pipes.agents.fields import string, text_of, time_of
-from agent_pipes.agents.gemini.sessions import files, folders, process, sessions, successor
 from agent_pipes.agents.gemini.stream_json import STREAM, Stream, count, is_stream
+from agent_pipes.agents.results import result_data
 from agent_pipes.core.bounded import remember
 from agent_pipes.core.jsonl import Fields
 from agent_pipes.core.lazy_regex import pattern
-
-__all__ = [
-    "HOW",
-    "NAME",
-    "Translator",
-    "files",
-    "folders",
-    "matters",
-    "process",
-    "recognises",
-    "sessions",
-    "successor",
-]
-
-NAME = "gemini"
-
-HOW = "cwd"
-"""How its process becomes known: by the directory it works in."""
 
 REMEMBERED = 200_000
 """Messages, calls and counts of a session that are known again when they are written once more."""
 
 
-def matters(line: bytes) -> bool:
+def may_matter(line: bytes) -> bool:
     """Whether the line can come to an event: a test before it is parsed, wrong on one side only.
 
     A line in three only says when the log was written last, and one in six repeats the results of calls.
@@ -73,10 +54,10 @@ class Translator:
     holds a second time as if the user had said it, comes out once. What a rewind takes back has happened all the same.
     """
 
-    def __init__(self, max_result: int = 4096, recorded: bool = False) -> None:
+    def __init__(self, max_result: int = 4096) -> None:
         self.session = ""
         self._max_result = max_result
-        self._stream = Stream(NAME, max_result)
+        self._stream = Stream("gemini", max_result)
         self._agents: dict[str, str] = {}
         self._said: dict[int, int] = {}
         self._start: Fields | None = None
@@ -99,7 +80,7 @@ class Translator:
         elif type(kind) is str:
             messages = [record]
         if not self.session:
-            self.session = PurePath(path).stem or NAME
+            self.session = PurePath(path).stem or "gemini"
             self._start = self._started(arrival, path)
         yield from self._held(messages)
         agent = self._agents.get(path, "")
@@ -148,7 +129,7 @@ class Translator:
 
     def _started(self, time: float, path: str) -> Fields:
         # A call that runs is in no file: silence may be work.
-        data = {"agent": NAME, "cwd": "", "path": path, "cannot_tell": ["in_flight"]}
+        data = {"agent": "gemini", "cwd": "", "path": path, "cannot_tell": ["in_flight"]}
         return self._event("session_start", time, f"{self.session}:start", data)
 
     def _held(self, messages: list[Fields]) -> Iterator[Fields]:
@@ -197,7 +178,7 @@ class Translator:
                 "error",
                 time,
                 name,
-                {**result(_text(content), self._max_result, "error"), "reason": "api"},
+                {**result_data(_text(content), self._max_result, "error"), "reason": "api"},
                 agent,
             )
 
@@ -221,7 +202,7 @@ class Translator:
         stable, code, reason = _outcome(name, status, text)
         data = {
             "tool_name": name,
-            **result(
+            **result_data(
                 text, self._max_result, "error" if reason else "result", tool=name, same=stable
             ),
         }

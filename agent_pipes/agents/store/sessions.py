@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from agent_pipes.agents import Session
+from agent_pipes.agents import registry
+from agent_pipes.agents.base import Session
 from agent_pipes.agents.fields import string, within
-from agent_pipes.agents.native import translate as native_translate
-from agent_pipes.agents.native.translate import PASSES, Translator, files
+from agent_pipes.agents.native.translate import is_event
 from agent_pipes.agents.ttl_cache import lately
 from agent_pipes.core.bounded import remember
 from agent_pipes.core.event import OURS
@@ -21,25 +21,6 @@ from agent_pipes.core.lazy_regex import pattern
 
 if TYPE_CHECKING:
     from agent_pipes.process.table import Identity
-
-__all__ = [
-    "HOW",
-    "NAME",
-    "PASSES",
-    "Translator",
-    "active",
-    "files",
-    "process",
-    "provider",
-    "recognises",
-    "sessions",
-    "stores",
-]
-
-NAME = "store"
-
-HOW = "hook"
-"""How a session's process becomes known: by what its hooks have noted, as far as that is borne out."""
 
 EVENTS, META = "events.ndjson", "meta.json"
 
@@ -55,7 +36,7 @@ _ID = pattern(r"[0-9a-f]{12}")
 def recognises(record: Fields) -> bool:
     """Whether this is an event as the store has them."""
     return (
-        native_translate.recognises(record)
+        is_event(record)
         and record["event_type"] not in OURS
         and _ID.fullmatch(string(record, "event_id")) is not None
     )
@@ -78,11 +59,16 @@ def sessions() -> Iterator[Session]:
                 if stat.S_ISREG(about.st_mode):
                     cwd, started = _begun(path, about.st_ino)
                     yield Session(
-                        NAME, folder.name, cwd or _directory(store), path, started, about.st_mtime
+                        "store",
+                        folder.name,
+                        cwd or _directory(store),
+                        path,
+                        started,
+                        about.st_mtime,
                     )
 
 
-def active(session: Session) -> bool:
+def is_active(session: Session) -> bool:
     """Whether the store says that the session goes on: it is marked so, and no end of it is noted."""
     folder = session.path.parent
     if "ended_at" in _object(folder / META):
@@ -118,22 +104,23 @@ def process(session: Session) -> "Identity | None":
     """The live process of the session: for Claude Code by that one's own registry, else the agent that its hook has noted.
 
     Of the two notes in a store `attribution.pid` is that of a hook, and over. `attribution.agent_process`, which
-    `agent-strace hook` writes, is the agent, and believed as `processes.noted` says. A process that several
+    `agent-strace hook` writes, is the agent, and believed as `processes.recorded_process` says. A process that several
     sessions name runs the one that was written last.
     """
     from agent_pipes.agents import processes
-    from agent_pipes.agents.claude import sessions as claude_sessions
 
     start = _start(session.path)
     transcript = Path(string(start, "transcript_path"))
-    if (
-        transcript.stem.startswith(session.path.parent.name)
-        and start.get("provider", "claude") == "claude"
-    ):
+    if transcript.stem.startswith(session.path.parent.name):
+        provider = string(start, "provider") or "claude"
         registered = Session(
-            "claude", transcript.stem, string(start, "cwd"), transcript, 0.0, session.modified
+            provider, transcript.stem, string(start, "cwd"), transcript, 0.0, session.modified
         )
-        if identity := claude_sessions.process(registered):
+        if (
+            identity := registry.agent(provider).process(registered)
+            if provider in registry.AGENTS
+            else None
+        ):
             return identity
     said = _noted(session.path)
     if not said:
@@ -147,7 +134,9 @@ def process(session: Session) -> "Identity | None":
             or string(start, "cwd")
             or string(attribution, "working_dir")
         )
-        identity = processes.noted(agent, said, directory)
+        if agent not in registry.AGENTS:
+            return None
+        identity = processes.recorded_process(registry.agent(agent), said, directory)
         if identity is None:
             return None
         modified = session.path.stat().st_mtime_ns

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from agent_pipes.agents import Session
+from agent_pipes.agents.base import Session
 from agent_pipes.agents.claude import sessions as claude_sessions
-from agent_pipes.agents.claude import translate as claude_translate
+from agent_pipes.agents.claude.agent import AGENT as CLAUDE
 from agent_pipes.process import table as processes
 from agent_pipes.process.table import Identity, began, identify
 from tests.helpers.support import FIXTURES, gone, until
@@ -81,14 +81,14 @@ def register(
 
 
 def known(home: Path, session: str = ID) -> Session:
-    return next(each for each in claude_translate.sessions() if each.id == session)
+    return next(each for each in CLAUDE.sessions() if each.id == session)
 
 
 # Sessions and their files
 
 
 def test_sessions_are_the_transcripts_and_say_where_they_work(home: Path, tmp_path: Path) -> None:
-    found = {each.id: each for each in claude_translate.sessions()}
+    found = {each.id: each for each in CLAUDE.sessions()}
     assert found.keys() == {ID, OTHER}
     assert (found[ID].cwd, found[OTHER].cwd) == (str(tmp_path), "/home/dev/old")
     assert found[ID].agent == "claude"
@@ -105,7 +105,7 @@ def test_without_a_variable_they_lie_in_the_home_directory(
     assert claude_sessions.roots() == [tmp_path / ".claude"]
     (tmp_path / ".config" / "claude").mkdir(parents=True)
     assert claude_sessions.roots() == [tmp_path / ".claude", tmp_path / ".config" / "claude"]
-    assert list(claude_translate.sessions()) == []
+    assert list(CLAUDE.sessions()) == []
 
 
 def test_no_more_of_a_file_is_read_than_tells_its_directory(
@@ -137,7 +137,7 @@ def test_files_are_the_transcript_and_those_of_its_subagents(home: Path) -> None
     workflow.write_text("")
     (workflow.parent / "journal.jsonl").write_text("")
     (workflow.parent / "agent-link.jsonl").symlink_to("/dev/zero")
-    assert claude_translate.files(session) == [
+    assert CLAUDE.files(session) == [
         session.path,
         session.path.with_suffix("") / "subagents/agent-a3f9c2d17e4b58601.jsonl",
         workflow,
@@ -146,7 +146,7 @@ def test_files_are_the_transcript_and_those_of_its_subagents(home: Path) -> None
 
 def test_old_subagents_lie_beside_their_session(home: Path) -> None:
     old = known(home, OTHER)
-    assert claude_translate.files(old) == [old.path, old.path.parent / "agent-b7d1.jsonl"]
+    assert CLAUDE.files(old) == [old.path, old.path.parent / "agent-b7d1.jsonl"]
 
 
 @pytest.mark.parametrize(
@@ -191,8 +191,8 @@ def test_process_is_the_one_that_the_registry_names(
 ) -> None:
     identity = start()
     register(home, identity, tmp_path)
-    assert claude_translate.process(known(home)) == identity
-    assert claude_translate.process(known(home, OTHER)) is None
+    assert CLAUDE.process(known(home)) == identity
+    assert CLAUDE.process(known(home, OTHER)) is None
 
 
 def test_process_that_has_ended_is_none(home: Path, tmp_path: Path, start: Start) -> None:
@@ -200,15 +200,15 @@ def test_process_that_has_ended_is_none(home: Path, tmp_path: Path, start: Start
     register(home, identity, tmp_path)
     os.kill(identity.pid, signal.SIGKILL)
     until(lambda: gone(identity.pid))
-    assert claude_translate.process(known(home)) is None
+    assert CLAUDE.process(known(home)) is None
 
 
 def test_later_process_of_the_same_number_is_none(home: Path, tmp_path: Path, start: Start) -> None:
     identity = start()
     register(home, identity, tmp_path, procStart=str(int(identity.started) - 1))
-    assert claude_translate.process(known(home)) is None
+    assert CLAUDE.process(known(home)) is None
     register(home, identity, tmp_path, procStart=None)
-    assert claude_translate.process(known(home)) is None, (
+    assert CLAUDE.process(known(home)) is None, (
         "an entry that does not say when its process began names none"
     )
 
@@ -219,10 +219,10 @@ def test_agent_that_writes_somebody_elses_number_ends_nobody(
     """The number and start time are right: what gives it away is that the process is no Claude Code, or works elsewhere."""
     editor = start("editor")
     register(home, editor, tmp_path)
-    assert claude_translate.process(known(home)) is None
+    assert CLAUDE.process(known(home)) is None
     (tmp_path / "elsewhere").mkdir()
     register(home, start("claude", tmp_path / "elsewhere"), tmp_path)
-    assert claude_translate.process(known(home)) is None
+    assert CLAUDE.process(known(home)) is None
 
 
 def test_agent_that_takes_over_anothers_entry_ends_nobody(
@@ -232,7 +232,7 @@ def test_agent_that_takes_over_anothers_entry_ends_nobody(
     elsewhere = tmp_path.parent / f"{tmp_path.name}-other"
     elsewhere.mkdir()
     register(home, start("claude", elsewhere), elsewhere)
-    assert claude_translate.process(known(home)) is None
+    assert CLAUDE.process(known(home)) is None
 
 
 def test_process_in_a_worktree_of_the_sessions_directory_is_its(
@@ -242,7 +242,7 @@ def test_process_in_a_worktree_of_the_sessions_directory_is_its(
     worktree.mkdir(parents=True)
     identity = start("claude", worktree)
     register(home, identity, worktree)
-    assert claude_translate.process(known(home)) == identity
+    assert CLAUDE.process(known(home)) == identity
 
 
 @pytest.mark.parametrize("directory", ["", ".", None, 7])
@@ -252,9 +252,9 @@ def test_entry_without_a_directory_is_not_believed(
     monkeypatch.chdir(tmp_path)
     identity = start()
     register(home, identity, directory)
-    assert claude_translate.process(known(home)) is None
+    assert CLAUDE.process(known(home)) is None
     register(home, identity, tmp_path)
-    assert claude_translate.process(known(home)) == identity
+    assert CLAUDE.process(known(home)) == identity
 
 
 def test_entry_under_another_number_is_not_believed(
@@ -262,9 +262,9 @@ def test_entry_under_another_number_is_not_believed(
 ) -> None:
     identity, victim = start(), start()
     path = register(home, identity, tmp_path, pid=victim.pid, procStart=victim.started)
-    assert claude_translate.process(known(home)) is None
+    assert CLAUDE.process(known(home)) is None
     path.rename(path.with_name(f"pid-{identity.pid}.json"))
-    assert claude_translate.process(known(home)) is None
+    assert CLAUDE.process(known(home)) is None
 
 
 def test_entry_behind_a_link_is_not_believed(home: Path, tmp_path: Path, start: Start) -> None:
@@ -272,21 +272,21 @@ def test_entry_behind_a_link_is_not_believed(home: Path, tmp_path: Path, start: 
     path = register(home, identity, tmp_path)
     path.rename(tmp_path / "entry.json")
     path.symlink_to(tmp_path / "entry.json")
-    assert claude_translate.process(known(home)) is None
+    assert CLAUDE.process(known(home)) is None
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give a file away")
 def test_entry_of_another_user_is_not_believed(home: Path, tmp_path: Path, start: Start) -> None:
     path = register(home, start(), tmp_path)
-    assert claude_translate.process(known(home))
+    assert CLAUDE.process(known(home))
     os.chown(path, 65534, 65534)
-    assert claude_translate.process(known(home)) is None
+    assert CLAUDE.process(known(home)) is None
 
 
 def test_two_processes_for_one_session_are_none(home: Path, tmp_path: Path, start: Start) -> None:
     register(home, start(), tmp_path)
     register(home, start(), tmp_path)
-    assert claude_translate.process(known(home)) is None
+    assert CLAUDE.process(known(home)) is None
 
 
 def test_entry_of_a_container_that_shares_the_registry_is_not_believed(
@@ -294,11 +294,11 @@ def test_entry_of_a_container_that_shares_the_registry_is_not_believed(
 ) -> None:
     identity = start()
     register(home, identity, tmp_path, pidDomain="linux:64835ff7:pid:[1]")
-    assert claude_translate.process(known(home)) is None
+    assert CLAUDE.process(known(home)) is None
     register(
         home, identity, tmp_path, pidDomain=f"linux:64835ff7:{os.readlink('/proc/self/ns/pid')}"
     )
-    assert claude_translate.process(known(home)) == identity
+    assert CLAUDE.process(known(home)) == identity
 
 
 @pytest.mark.parametrize(
@@ -313,7 +313,7 @@ def test_broken_entries_are_passed_over(
     (home / "sessions" / "4194303.json").write_bytes(content)
     (home / "sessions" / "12.json").mkdir()
     os.mkfifo(home / "sessions" / "13.json")
-    assert claude_translate.process(known(home)) == identity
+    assert CLAUDE.process(known(home)) == identity
 
 
 @pytest.mark.parametrize(
@@ -353,23 +353,23 @@ def test_session_that_has_written_nothing_yet_is_there(
     assert session.cwd == str(tmp_path)
     assert session.path == home / "projects" / claude_sessions.slug(str(tmp_path)) / "new-one.jsonl"
     assert session.started == 1795359278.0
-    assert claude_translate.process(session) == identity
+    assert CLAUDE.process(session) == identity
 
 
 def test_process_goes_on_in_another_session(home: Path, tmp_path: Path, start: Start) -> None:
     identity = start()
     session = known(home)
-    assert claude_translate.successor(session) is None
+    assert CLAUDE.successor(session) is None
     register(home, identity, tmp_path)
-    assert claude_translate.process(session) == identity
-    assert claude_translate.successor(session) is None
+    assert CLAUDE.process(session) == identity
+    assert CLAUDE.successor(session) is None
     register(home, identity, tmp_path, session="after-clear")
-    after = claude_translate.successor(session)
+    after = CLAUDE.successor(session)
     assert after
     assert (after.id, after.path) == ("after-clear", session.path.with_name("after-clear.jsonl"))
-    assert claude_translate.process(after) == identity
+    assert CLAUDE.process(after) == identity
     register(home, identity, tmp_path, session=OTHER)
-    resumed = claude_translate.successor(session)
+    resumed = CLAUDE.successor(session)
     assert resumed
     assert resumed.path == home / "projects/-home-dev-old" / f"{OTHER}.jsonl"
 
@@ -391,11 +391,11 @@ def test_without_a_registry_the_only_claude_code_of_the_directory_is_it(
     identity = start()
     now = began(identity) + 5
     session = transcript(home, tmp_path, "a", now)
-    assert claude_translate.process(session) == identity
+    assert CLAUDE.process(session) == identity
     older = transcript(home, tmp_path, "b", now - 1)
-    assert claude_translate.process(older) is None, "another session was written later"
+    assert CLAUDE.process(older) is None, "another session was written later"
     (home / "sessions").mkdir()
-    assert claude_translate.process(session) is None, (
+    assert CLAUDE.process(session) is None, (
         "with a registry, what does not stand there is not guessed"
     )
 
@@ -404,14 +404,14 @@ def test_without_a_registry_two_are_none(home: Path, tmp_path: Path, start: Star
     identity = start()
     session = transcript(home, tmp_path, "a", began(identity) + 5)
     start()
-    assert claude_translate.process(session) is None
+    assert CLAUDE.process(session) is None
 
 
 def test_without_a_registry_a_session_that_was_over_before_is_not_its(
     home: Path, tmp_path: Path, start: Start
 ) -> None:
     identity = start()
-    assert claude_translate.process(transcript(home, tmp_path, "a", began(identity) - 5)) is None
+    assert CLAUDE.process(transcript(home, tmp_path, "a", began(identity) - 5)) is None
 
 
 def test_without_a_registry_a_copy_elsewhere_has_no_process(
@@ -423,9 +423,7 @@ def test_without_a_registry_a_copy_elsewhere_has_no_process(
     copy.write_text(LINE % ("a", tmp_path))
     os.utime(copy, (began(identity) + 5,) * 2)
     assert (
-        claude_translate.process(
-            Session("claude", "a", str(tmp_path), copy, 0.0, copy.stat().st_mtime)
-        )
+        CLAUDE.process(Session("claude", "a", str(tmp_path), copy, 0.0, copy.stat().st_mtime))
         is None
     )
 

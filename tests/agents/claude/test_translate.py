@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent_pipes.agents.claude import translate as claude_translate
+from agent_pipes.agents.claude.agent import AGENT as CLAUDE
 from agent_pipes.core.event import from_fields
 from agent_pipes.core.jsonl import objects
 from tests.helpers.support import FIXTURES, SHARED, shared_files
@@ -50,7 +51,7 @@ def translated(
     translator = claude_translate.Translator(**options)
     events = []
     for path, line in source:
-        if not matters or claude_translate.matters(line):
+        if not matters or CLAUDE.may_matter(line):
             for record in objects(line):
                 events += translator.translate(record, ARRIVAL, path)
     return [*events, *translator.end()]
@@ -860,9 +861,7 @@ def test_subagents_of_real_sessions_are_inlined_and_counted() -> None:
 def test_own_files_are_recognised_and_nobody_elses() -> None:
     for path in OWN + REAL:
         assert any(
-            claude_translate.recognises(each)
-            for _, line in list(lines(path))[:3]
-            for each in objects(line)
+            CLAUDE.recognises(each) for _, line in list(lines(path))[:3] for each in objects(line)
         ), path
     others = [
         path
@@ -874,11 +873,9 @@ def test_own_files_are_recognised_and_nobody_elses() -> None:
         for path in others
         for _, line in lines(path)
         for each in objects(line)
-        if claude_translate.recognises(each)
+        if CLAUDE.recognises(each)
     ]
-    assert not claude_translate.recognises(
-        {"event_type": "tool_call", "timestamp": 1.0, "session_id": "s"}
-    )
+    assert not CLAUDE.recognises({"event_type": "tool_call", "timestamp": 1.0, "session_id": "s"})
 
 
 # Whatever stands in a line, nothing is raised
@@ -947,7 +944,7 @@ def test_wrong_types_raise_nothing(rows: list[dict], recorded: bool) -> None:
         claude_translate.Costs(64, recorded),
     ):
         for row in rows:
-            assert claude_translate.recognises(row) in (True, False)
+            assert CLAUDE.recognises(row) in (True, False)
             for fields in translator.translate(row, ARRIVAL, "/p/agent-x.jsonl"):
                 event = from_fields(fields)
                 assert event.type
@@ -987,8 +984,8 @@ def test_deep_nesting_raises_nothing(depth: int, place: str) -> None:
 @given(st.lists(st.sampled_from(ROWS), min_size=2, max_size=4))
 def test_glued_lines_matter_if_one_of_them_does(rows: list[dict]) -> None:
     glued = "".join(json.dumps(row, separators=(",", ":")) for row in rows).encode()
-    assert claude_translate.matters(glued) >= any(
-        claude_translate.matters(json.dumps(row, separators=(",", ":")).encode()) for row in rows
+    assert CLAUDE.may_matter(glued) >= any(
+        CLAUDE.may_matter(json.dumps(row, separators=(",", ":")).encode()) for row in rows
     )
     assert translated([("p", glued)]) == translated(
         [("p", json.dumps(row, separators=(",", ":")).encode()) for row in rows]

@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent_pipes.agents import Session
+from agent_pipes.agents.base import Session
 from agent_pipes.agents.codex import translate as codex_translate
+from agent_pipes.agents.codex.agent import AGENT as CODEX
 from agent_pipes.agents.codex.lines import outcome
 from agent_pipes.core.event import from_fields
 from agent_pipes.core.jsonl import objects
@@ -613,7 +614,7 @@ def test_lines_that_do_not_matter_come_to_nothing(path):
     with_all, without = codex_translate.Translator(), codex_translate.Translator()
     left_out = 0
     for line in path.read_bytes().splitlines(keepends=True):
-        matters = codex_translate.matters(line)
+        matters = CODEX.may_matter(line)
         left_out += not matters
         for record in readable(line):
             expected = list(with_all.translate(record, ARRIVAL, "one"))
@@ -625,15 +626,15 @@ def test_lines_that_do_not_matter_come_to_nothing(path):
 def test_two_objects_on_one_line_are_both_looked_at():
     world = b'{"timestamp":"2026-11-18T06:26:40.000Z","type":"world_state","payload":{"full":true}}'
     call = b'{"timestamp":"2026-11-18T06:26:41.000Z","type":"response_item","payload":{"type":"function_call","name":"x","arguments":"{}","call_id":"c"}}'
-    assert not codex_translate.matters(world)
-    assert codex_translate.matters(call)
-    assert codex_translate.matters(world + call)
+    assert not CODEX.may_matter(world)
+    assert CODEX.may_matter(call)
+    assert CODEX.may_matter(world + call)
 
 
 @pytest.mark.parametrize("path", EVERY, ids=name_of)
 def test_its_own_lines_are_recognised(path):
     if path.name != "schema_drift.jsonl":
-        assert codex_translate.recognises(told(path)[0])
+        assert CODEX.recognises(told(path)[0])
 
 
 @pytest.mark.skipif(not SHARED.exists(), reason="no recorded sessions beside the project")
@@ -643,9 +644,7 @@ def test_lines_of_other_agents_are_not_recognised():
     for path in others:
         with path.open("rb") as file:
             for line in [file.readline() for _ in range(30)]:
-                assert not any(codex_translate.recognises(record) for record in readable(line)), (
-                    path
-                )
+                assert not any(CODEX.recognises(record) for record in readable(line)), path
 
 
 # Recorded sessions, against what their lines say when they are counted naively.
@@ -842,7 +841,7 @@ def damaged(draw: st.DrawFn) -> dict:
 def test_wrong_types_raise_nothing(records):
     translator = codex_translate.Translator()
     for number, record in enumerate(records):
-        assert codex_translate.recognises(record) in (True, False)
+        assert CODEX.recognises(record) in (True, False)
         for fields in translator.translate(record, ARRIVAL, f"file{number % 2}"):
             event = from_fields(fields)
             assert event.type and event.id and event.time and type(fields["session_id"]) is str
@@ -858,7 +857,7 @@ def test_wrong_types_raise_nothing(records):
 @settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=300))
 def test_any_bytes_may_be_asked_whether_they_matter(line):
-    assert codex_translate.matters(line) in (True, False)
+    assert CODEX.may_matter(line) in (True, False)
 
 
 def test_a_line_of_great_size_is_read_in_good_time():
@@ -907,7 +906,7 @@ def test_sessions_are_found_newest_change_first_and_subagents_within_theirs(home
     os.utime(archived, (1, 1))
     (home / "sessions" / "2026/11/18" / "rollout-x.jsonl.zst").write_bytes(b"x")
     (home / "sessions" / "2026/11/18" / "notes.jsonl").write_bytes(root.read_bytes())
-    found = list(codex_translate.sessions())
+    found = list(CODEX.sessions())
     assert [session.path for session in found] == [old, root, archived]
     assert found[1] == Session(
         "codex",
@@ -917,14 +916,14 @@ def test_sessions_are_found_newest_change_first_and_subagents_within_theirs(home
         1_795_000_000.0,
         1_795_000_100.0,
     )
-    assert codex_translate.files(found[1]) == [root, child]
-    assert codex_translate.files(found[0]) == [old]
+    assert CODEX.files(found[1]) == [root, child]
+    assert CODEX.files(found[0]) == [old]
 
 
 def test_a_subagent_that_is_spawned_later_is_found(home):
     root = put(home, "rollout-0.169.jsonl", "2026-11-18T07-26-40-a", changed=1_795_000_100)
-    (session,) = codex_translate.sessions()
-    assert codex_translate.files(session) == [root]
+    (session,) = CODEX.sessions()
+    assert CODEX.files(session) == [root]
     child = put(
         home,
         "rollout-0.169-subagent.jsonl",
@@ -932,7 +931,7 @@ def test_a_subagent_that_is_spawned_later_is_found(home):
         "2026/11/19",
         changed=1_795_000_110,
     )
-    assert codex_translate.files(session) == [root, child]
+    assert CODEX.files(session) == [root, child]
 
 
 def test_a_head_that_is_not_whole_yet_is_read_when_it_is(home):
@@ -947,17 +946,17 @@ def test_a_head_that_is_not_whole_yet_is_read_when_it_is(home):
         b'{"type":"session_meta","payload":7}\n',
     ):
         path.write_bytes(half)
-        assert list(codex_translate.sessions()) == []
+        assert list(CODEX.sessions()) == []
     path.write_bytes(whole)
-    assert [session.path for session in codex_translate.sessions()] == [path]
+    assert [session.path for session in CODEX.sessions()] == [path]
 
 
 def test_without_a_directory_there_are_no_sessions(home):
     home.rmdir()
-    assert list(codex_translate.sessions()) == []
+    assert list(CODEX.sessions()) == []
     gone = Session("codex", "x", "", home / "rollout-gone.jsonl", 0.0, 0.0)
-    assert codex_translate.files(gone) == [gone.path]
-    assert codex_translate.process(gone) is None
+    assert CODEX.files(gone) == [gone.path]
+    assert CODEX.process(gone) is None
 
 
 def test_the_directory_is_the_users_own_unless_another_is_named(monkeypatch, tmp_path):
@@ -966,7 +965,7 @@ def test_the_directory_is_the_users_own_unless_another_is_named(monkeypatch, tmp
     path = put(
         tmp_path / ".codex", "rollout-0.66.jsonl", "2026-11-18T07-26-40-a", changed=1_795_000_100
     )
-    assert [session.path for session in codex_translate.sessions()] == [path]
+    assert [session.path for session in CODEX.sessions()] == [path]
 
 
 # Which process it is. Stand-ins hold the file as the client does.
@@ -995,18 +994,18 @@ def holder():
 @pytest.fixture
 def session(home) -> Session:
     put(home, "rollout-0.169.jsonl", "2026-11-18T07-26-40-a", changed=time.time())
-    return next(codex_translate.sessions())
+    return next(CODEX.sessions())
 
 
 def test_the_process_is_the_one_that_writes_the_rollout(session, holder):
-    assert codex_translate.process(session) is None and not codex_translate.active(session)
+    assert CODEX.process(session) is None and not CODEX.is_active(session)
     holder("r", str(session.path))
-    assert codex_translate.process(session) is None, "whoever reads it does not run it"
+    assert CODEX.process(session) is None, "whoever reads it does not run it"
     writer = holder("w", str(session.path))
-    assert codex_translate.process(session) == identify(writer.pid)
-    assert codex_translate.control(session) is None and codex_translate.active(session)
+    assert CODEX.process(session) == identify(writer.pid)
+    assert CODEX.control_socket(session) is None and CODEX.is_active(session)
     holder("w", str(session.path))
-    assert codex_translate.process(session) is None, "two are none"
+    assert CODEX.process(session) is None, "two are none"
 
 
 def test_the_process_is_known_by_the_lock_when_the_rollout_is_closed(home, session, holder):
@@ -1014,9 +1013,9 @@ def test_the_process_is_known_by_the_lock_when_the_rollout_is_closed(home, sessi
     lock.parent.mkdir()
     lock.touch()
     writer = holder("w", str(lock))
-    assert codex_translate.process(session) == identify(writer.pid)
+    assert CODEX.process(session) == identify(writer.pid)
     writer.kill()
-    until(lambda: codex_translate.process(session) is None)
+    until(lambda: CODEX.process(session) is None)
 
 
 def test_a_process_that_serves_several_sessions_is_only_named_with_its_control_socket(
@@ -1026,12 +1025,12 @@ def test_a_process_that_serves_several_sessions_is_only_named_with_its_control_s
     monkeypatch.chdir(home)
     Path("app-server").touch()
     server = holder("w", str(session.path), "r", "app-server")
-    assert codex_translate.process(session) is None and codex_translate.control(session) is None
-    assert codex_translate.active(session), "it is live all the same"
+    assert CODEX.process(session) is None and CODEX.control_socket(session) is None
+    assert CODEX.is_active(session), "it is live all the same"
     folder = home / "app-server-control"
     folder.mkdir()
     monkeypatch.chdir(folder)
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind("app-server-control.sock")
-        assert codex_translate.process(session) == identify(server.pid)
-        assert codex_translate.control(session) == folder / "app-server-control.sock"
+        assert CODEX.process(session) == identify(server.pid)
+        assert CODEX.control_socket(session) == folder / "app-server-control.sock"

@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent_pipes.agents import Session
+from agent_pipes.agents.base import Session
 from agent_pipes.agents.copilot import sessions as copilot_sessions
 from agent_pipes.agents.copilot import translate as copilot_translate
+from agent_pipes.agents.copilot.agent import AGENT as COPILOT
 from agent_pipes.core.event import Event
 from agent_pipes.core.jsonl import objects
 from agent_pipes.process.table import Identity, command_line, identify
@@ -53,7 +54,7 @@ def read(
     translator = copilot_translate.Translator(**options)
     events = []
     for line in lines_of(path) if lines is None else lines:
-        if not matters or copilot_translate.matters(line):
+        if not matters or COPILOT.may_matter(line):
             for record in objects(line):
                 events += translator.translate(record, 1_790_000_000.0, str(path))
     return events + (list(translator.end()) if end else [])
@@ -310,8 +311,8 @@ def test_a_line_that_does_not_matter_says_nothing(path):
 
 
 def test_a_second_object_on_a_line_matters():
-    assert copilot_translate.matters(b'{"type":"hook.end","data":{}}{"type":"abort","data":{}}\n')
-    assert not copilot_translate.matters(b'{"type":"hook.end","data":{}}\n')
+    assert COPILOT.may_matter(b'{"type":"hook.end","data":{}}{"type":"abort","data":{}}\n')
+    assert not COPILOT.may_matter(b'{"type":"hook.end","data":{}}\n')
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -381,7 +382,7 @@ def test_wrong_types_never_raise(records, path):
     translator = copilot_translate.Translator()
     events = []
     for record in records:
-        copilot_translate.recognises(record)
+        COPILOT.recognises(record)
         events += translator.translate(record, 1_790_000_000.0, path)
     check([*events, *translator.end()])
 
@@ -483,25 +484,25 @@ def test_sessions_are_found(home):
     (home / "flat.jsonl").write_bytes(OLD.read_bytes())
     (home / "empty").mkdir()
     (home / ".session-operation-locks").mkdir()
-    found = {session.id: session for session in copilot_translate.sessions()}
+    found = {session.id: session for session in COPILOT.sessions()}
     assert found["one"] == Session(
         "copilot", "one", "/home/dev/shop", log, 1795338001.0, log.stat().st_mtime
     )
     assert {name: session.cwd for name, session in found.items()} == {
         "one": "/home/dev/shop", "two": "/home/dev/it's here", "three": "/home/dev/it's quoted: ", "flat": "/home/dev/shop",
     }  # fmt: skip
-    assert copilot_translate.files(found["one"]) == [log]
+    assert COPILOT.files(found["one"]) == [log]
 
 
 def test_no_copilot_no_sessions(home):
-    assert list(copilot_translate.sessions()) == []
+    assert list(COPILOT.sessions()) == []
 
 
 def test_the_home_directory_is_the_default(tmp_path, monkeypatch):
     monkeypatch.delenv("COPILOT_HOME", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     session_in(tmp_path / ".copilot" / "session-state", "one")
-    assert [session.id for session in copilot_translate.sessions()] == ["one"]
+    assert [session.id for session in COPILOT.sessions()] == ["one"]
 
 
 # Which process runs one.
@@ -533,15 +534,15 @@ def lock(log: Path, pid: int, age: float = 0.0) -> None:
 
 
 def the(home: Path, name: str) -> Session:
-    return next(session for session in copilot_translate.sessions() if session.id == name)
+    return next(session for session in COPILOT.sessions() if session.id == name)
 
 
 def test_the_process_whose_lock_it_is(home, stand_in):
     log = session_in(home, "one")
-    assert copilot_translate.process(the(home, "one")) is None
+    assert COPILOT.process(the(home, "one")) is None
     identity = stand_in("/usr/lib/copilot")
     lock(log, identity.pid)
-    assert copilot_translate.process(the(home, "one")) == identity
+    assert COPILOT.process(the(home, "one")) == identity
 
 
 def test_a_lock_that_was_left_behind_is_none(home, stand_in):
@@ -555,20 +556,20 @@ def test_a_lock_that_was_left_behind_is_none(home, stand_in):
     lock(log, identity.pid, age=60)
     (log.parent / "inuse.x.lock").write_text("x")
     (log.parent / "inuse.99999999999999999999.lock").write_text("x")
-    assert copilot_translate.process(the(home, "one")) is None
+    assert COPILOT.process(the(home, "one")) is None
 
 
 def test_another_program_is_none(home, stand_in):
     log = session_in(home, "one")
     lock(log, stand_in("/usr/bin/vim").pid)
-    assert copilot_translate.process(the(home, "one")) is None
+    assert COPILOT.process(the(home, "one")) is None
 
 
 def test_two_that_fit_are_none(home, stand_in):
     log = session_in(home, "one")
     for _ in range(2):
         lock(log, stand_in("/usr/lib/copilot").pid)
-    assert copilot_translate.process(the(home, "one")) is None
+    assert COPILOT.process(the(home, "one")) is None
 
 
 def test_the_one_of_several_locks_that_fits(home, stand_in):
@@ -577,30 +578,30 @@ def test_the_one_of_several_locks_that_fits(home, stand_in):
     lock(log, os.getpid())
     identity = stand_in("copilot")
     lock(log, identity.pid)
-    assert copilot_translate.process(the(home, "one")) == identity
+    assert COPILOT.process(the(home, "one")) == identity
 
 
 def test_a_new_session_in_the_same_process(home, stand_in):
     identity = stand_in("copilot")
     old = session_in(home, "old")
     lock(old, identity.pid)
-    assert copilot_translate.successor(the(home, "old")) is None
+    assert COPILOT.successor(the(home, "old")) is None
     os.utime(old, (old.stat().st_mtime - 5,) * 2)
     lock(old, identity.pid, age=1)
     new = session_in(home, "new")
     lock(new, identity.pid)
     assert (
-        copilot_translate.process(the(home, "old")),
-        copilot_translate.process(the(home, "new")),
+        COPILOT.process(the(home, "old")),
+        COPILOT.process(the(home, "new")),
     ) == (
         None,
         identity,
     )
-    assert copilot_translate.successor(the(home, "old")) == the(home, "new")
-    assert copilot_translate.successor(the(home, "new")) is None
+    assert COPILOT.successor(the(home, "old")) == the(home, "new")
+    assert COPILOT.successor(the(home, "new")) is None
     # A session that is still written has not been left.
     os.utime(old, (new.stat().st_mtime + 5,) * 2)
-    assert copilot_translate.successor(the(home, "old")) is None
+    assert COPILOT.successor(the(home, "old")) is None
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent_pipes.agents import Session
+from agent_pipes.agents.base import Session
 from agent_pipes.agents.gemini import sessions as gemini_sessions
 from agent_pipes.agents.gemini import translate as gemini_translate
+from agent_pipes.agents.gemini.agent import AGENT as GEMINI
 from agent_pipes.core.event import Event
 from agent_pipes.core.jsonl import objects
 from agent_pipes.process.table import (
@@ -65,7 +66,7 @@ def read(
     translator = translator or gemini_translate.Translator()
     events = []
     for line in lines_of(path) if lines is None else lines:
-        if not matters or gemini_translate.matters(line):
+        if not matters or GEMINI.may_matter(line):
             for record in objects(line):
                 events += translator.translate(record, 1_790_000_000.0, str(path))
     return events + (list(translator.end()) if end else [])
@@ -385,13 +386,11 @@ def test_a_line_that_does_not_matter_says_nothing(path):
 
 
 def test_which_lines_do_not_matter():
-    dropped = [line for line in lines_of(LOG) if not gemini_translate.matters(line)]
+    dropped = [line for line in lines_of(LOG) if not GEMINI.may_matter(line)]
     assert len(dropped) == 15
-    assert not gemini_translate.matters(b'{"$set":{"lastUpdated":"2026-11-22T09:00:00Z"}}\n')
-    assert gemini_translate.matters(
-        b'{"$set":{"lastUpdated":"2026-11-22T09:00:00Z","messages":[]}}\n'
-    )
-    assert gemini_translate.matters(b'{"$set":{"lastUpdated":"2026-11-22T09:00:00Z"}}{"id":"x"}\n')
+    assert not GEMINI.may_matter(b'{"$set":{"lastUpdated":"2026-11-22T09:00:00Z"}}\n')
+    assert GEMINI.may_matter(b'{"$set":{"lastUpdated":"2026-11-22T09:00:00Z","messages":[]}}\n')
+    assert GEMINI.may_matter(b'{"$set":{"lastUpdated":"2026-11-22T09:00:00Z"}}{"id":"x"}\n')
 
 
 @pytest.mark.parametrize("path", [LOG, AGENT, PIPE], ids=lambda path: path.stem)
@@ -463,7 +462,7 @@ def test_wrong_types_never_raise(records, path):
     translator = gemini_translate.Translator()
     events = []
     for record in records:
-        gemini_translate.recognises(record)
+        GEMINI.recognises(record)
         events += translator.translate(record, 1_790_000_000.0, path)
     check([*events, *translator.end()])
 
@@ -592,7 +591,7 @@ def test_sessions_are_found(home):
         json.dumps({"projects": {"/home/dev/named": "named", "/home/dev/hashed": "x", "/odd": 3}})
     )
     (home / "tmp" / "bin").mkdir()
-    found = [*gemini_translate.sessions()]
+    found = [*GEMINI.sessions()]
     assert {session.id: session.cwd for session in found} == {
         ID: "/home/dev/shop", "00000001-named": "/home/dev/named", "00000002-hashed": "/home/dev/hashed", "00000003-nowhere": "",
         "00000004-both": "/home/dev/named",
@@ -600,18 +599,18 @@ def test_sessions_are_found(home):
     assert len(found) == 5
     (one,) = [session for session in found if session.id == ID]
     assert one == Session("gemini", ID, "/home/dev/shop", path, 1795338000.0, path.stat().st_mtime)
-    assert gemini_translate.files(one) == [path, agent]
+    assert GEMINI.files(one) == [path, agent]
 
 
 def test_no_gemini_no_sessions(home):
-    assert list(gemini_translate.sessions()) == []
+    assert list(GEMINI.sessions()) == []
 
 
 def test_broken_projects_are_none(home):
     home.mkdir()
     (home / "projects.json").write_text("[")
     session_in(home, "shop", ID)
-    assert [session.cwd for session in gemini_translate.sessions()] == [""]
+    assert [session.cwd for session in GEMINI.sessions()] == [""]
 
 
 # Which process runs one. A stand-in is node and gemini_translate.js by its command line; the wrapper starts one as its child.
@@ -671,14 +670,14 @@ def stand_in(tmp_path):
 
 
 def the(name: str) -> Session:
-    return next(session for session in gemini_translate.sessions() if session.id == name)
+    return next(session for session in GEMINI.sessions() if session.id == name)
 
 
 @pytest.mark.parametrize("wrapped", [True, False])
 def test_the_agent_is_the_process_below_its_wrapper(home, stand_in, tmp_path, wrapped):
     agent = stand_in(tmp_path / "shop", wrapped=wrapped)
     session_in(home, "shop", ID, began=time.time(), directory=str(tmp_path / "shop"))
-    assert gemini_translate.process(the(ID)) == agent
+    assert GEMINI.process(the(ID)) == agent
 
 
 @pytest.mark.parametrize("wrapped", [True, False])
@@ -687,7 +686,7 @@ def test_what_the_agent_forks_to_run_a_tool_is_not_taken_for_it(home, stand_in, 
     (double,) = until(lambda: descendants(agent.pid), what="the double")
     assert command_line(double.pid) == command_line(agent.pid)
     session_in(home, "shop", ID, began=time.time(), directory=str(tmp_path / "shop"))
-    assert gemini_translate.process(the(ID)) == agent
+    assert GEMINI.process(the(ID)) == agent
 
 
 def test_another_directorys_agent_is_none(home, stand_in, tmp_path):
@@ -695,22 +694,22 @@ def test_another_directorys_agent_is_none(home, stand_in, tmp_path):
     session_in(home, "shop", ID, began=time.time(), directory=str(tmp_path / "shop"))
     session_in(home, "unknown", "00000001-unknown", began=time.time())
     assert (
-        gemini_translate.process(the(ID)),
-        gemini_translate.process(the("00000001-unknown")),
+        GEMINI.process(the(ID)),
+        GEMINI.process(the("00000001-unknown")),
     ) == (None, None)
 
 
 def test_a_session_that_was_over_before_is_none_of_the_agents(home, stand_in, tmp_path):
     stand_in(tmp_path / "shop")
     session_in(home, "shop", ID, began=time.time() - 60, directory=str(tmp_path / "shop"))
-    assert gemini_translate.process(the(ID)) is None
+    assert GEMINI.process(the(ID)) is None
 
 
 def test_two_that_fit_are_none(home, stand_in, tmp_path):
     stand_in(tmp_path / "shop")
     stand_in(tmp_path / "shop")
     session_in(home, "shop", ID, began=time.time(), directory=str(tmp_path / "shop"))
-    assert gemini_translate.process(the(ID)) is None
+    assert GEMINI.process(the(ID)) is None
 
 
 def test_a_session_that_another_process_began_meanwhile_is_not_the_agents(home, stand_in, tmp_path):
@@ -718,7 +717,7 @@ def test_a_session_that_another_process_began_meanwhile_is_not_the_agents(home, 
     began = time.time()
     session_in(home, "shop", ID, began=began, directory=str(tmp_path / "shop"))
     session_in(home, "shop", "00000001-other", began=began + 60)
-    assert (gemini_translate.process(the(ID)), gemini_translate.process(the("00000001-other"))) == (
+    assert (GEMINI.process(the(ID)), GEMINI.process(the("00000001-other"))) == (
         agent,
         None,
     )
@@ -728,7 +727,7 @@ def test_a_session_that_was_cleared_goes_on_as_another(home, stand_in, tmp_path)
     agent = stand_in(tmp_path / "shop")
     began = time.time()
     path = session_in(home, "shop", ID, began=began, directory=str(tmp_path / "shop"))
-    assert (gemini_translate.process(the(ID)), gemini_translate.successor(the(ID))) == (agent, None)
+    assert (GEMINI.process(the(ID)), GEMINI.successor(the(ID))) == (agent, None)
     typed = [
         {
             "sessionId": ID,
@@ -740,12 +739,12 @@ def test_a_session_that_was_cleared_goes_on_as_another(home, stand_in, tmp_path)
     ]
     (path.parent.parent / "logs.json").write_text(json.dumps(typed))
     session_in(home, "shop", "00000001-next", began=began + 60)
-    assert (gemini_translate.process(the(ID)), gemini_translate.process(the("00000001-next"))) == (
+    assert (GEMINI.process(the(ID)), GEMINI.process(the("00000001-next"))) == (
         None,
         agent,
     )
-    assert gemini_translate.successor(the(ID)) == the("00000001-next")
-    assert gemini_translate.successor(the("00000001-next")) is None
+    assert GEMINI.successor(the(ID)) == the("00000001-next")
+    assert GEMINI.successor(the("00000001-next")) is None
 
 
 def test_a_session_that_was_taken_up_again(home, stand_in, tmp_path):
@@ -754,9 +753,9 @@ def test_a_session_that_was_taken_up_again(home, stand_in, tmp_path):
     for each in (path, old):
         os.utime(each, (time.time() - 300,) * 2)
     agent = stand_in(tmp_path / "shop", "--resume", "latest")
-    assert gemini_translate.process(the(ID)) is None
+    assert GEMINI.process(the(ID)) is None
     os.utime(path)
-    assert (gemini_translate.process(the(ID)), gemini_translate.process(the("00000001-older"))) == (
+    assert (GEMINI.process(the(ID)), GEMINI.process(the("00000001-older"))) == (
         agent,
         None,
     )

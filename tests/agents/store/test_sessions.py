@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent_pipes.agents import Session
-from agent_pipes.agents.claude import translate as claude_translate
-from agent_pipes.agents.native import translate as native_translate
+from agent_pipes.agents.base import Session
+from agent_pipes.agents.claude.agent import AGENT as CLAUDE
+from agent_pipes.agents.native.agent import AGENT as NATIVE
 from agent_pipes.agents.store import sessions as store_sessions
+from agent_pipes.agents.store.agent import AGENT as STORE_AGENT
 from agent_pipes.core.event import OURS, Event
 from agent_pipes.core.jsonl import objects
 from agent_pipes.process.table import Identity, identify
@@ -52,7 +53,7 @@ def test_sessions_of_the_store_here_and_of_its_workspaces() -> None:
         1795165200.3,
         sessions[HOOKED].path.stat().st_mtime,
     )
-    assert store_sessions.files(sessions[HOOKED]) == [sessions[HOOKED].path]
+    assert STORE_AGENT.files(sessions[HOOKED]) == [sessions[HOOKED].path]
 
 
 def test_session_without_a_directory_works_where_its_store_lies() -> None:
@@ -75,7 +76,7 @@ def test_store_is_where_the_environment_says(
 def test_active_session_is_the_one_that_is_marked_and_has_not_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert {name for name, session in found().items() if store_sessions.active(session)} == {
+    assert {name for name, session in found().items() if STORE_AGENT.is_active(session)} == {
         DECORATED,
         CURSOR,
     }
@@ -83,9 +84,9 @@ def test_active_session_is_the_one_that_is_marked_and_has_not_ended(
     (tmp_path / "one").mkdir()
     (tmp_path / "one" / "events.ndjson").write_text("")
     (tmp_path / ".active-session").write_text("one\n")
-    assert store_sessions.active(found()["one"])
+    assert STORE_AGENT.is_active(found()["one"])
     (tmp_path / "one" / "meta.json").write_text('{"session_id": "one", "ended_at": 1795165221.0}')
-    assert not store_sessions.active(found()["one"])
+    assert not STORE_AGENT.is_active(found()["one"])
 
 
 @pytest.mark.parametrize("meta", ["", "{", "[]", '{"started_at": "soon"}', '{"started_at": null}'])
@@ -101,13 +102,13 @@ def test_broken_notes_beside_a_session_raise_nothing(
     os.mkfifo(tmp_path / ".active-session")
     session = found()["one"]
     assert (session.started, session.cwd) == (0.0, "")
-    assert not store_sessions.active(session)
+    assert not STORE_AGENT.is_active(session)
     assert store_sessions.process(session) is None
 
 
 @pytest.mark.parametrize("path", OWN + REAL, ids=lambda path: "/".join(path.parts[-3:]))
 def test_events_pass_as_they_are(path: Path) -> None:
-    translator = store_sessions.Translator()
+    translator = STORE_AGENT.translator()
     lines = path.read_bytes().splitlines()
     raw = [json.loads(line) for line in lines]
     told = [
@@ -117,8 +118,8 @@ def test_events_pass_as_they_are(path: Path) -> None:
         for fields in translator.translate(record, 0.0, str(path))
     ]
     assert [*told, *translator.end()] == raw
-    assert store_sessions.PASSES
-    assert all(store_sessions.recognises(record) for record in raw)
+    assert STORE_AGENT.is_native
+    assert all(STORE_AGENT.recognises(record) for record in raw)
     assert translator.session == raw[0]["session_id"] == path.parent.name
     calls = Counter(Event(line, record).type for line, record in zip(lines, raw, strict=True))
     assert calls["tool_call"] == sum(b'"event_type":"tool_call"' in line for line in lines)
@@ -141,22 +142,22 @@ def test_recorded_stores_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_events_of_other_producers_are_native() -> None:
     event = {"event_type": "tool_call", "timestamp": 1795165200, "session_id": "s"}
-    assert native_translate.recognises(event)
-    assert not store_sessions.recognises(event)
-    assert not native_translate.recognises({"event_type": "tool_call", "timestamp": "now"})
-    assert not native_translate.recognises({"event_type": None, "timestamp": True})
-    translator = native_translate.Translator()
+    assert NATIVE.recognises(event)
+    assert not STORE_AGENT.recognises(event)
+    assert not NATIVE.recognises({"event_type": "tool_call", "timestamp": "now"})
+    assert not NATIVE.recognises({"event_type": None, "timestamp": True})
+    translator = NATIVE.translator()
     assert list(translator.translate(event, 0.0)) == [event]
     assert translator.session == "s"
-    assert list(native_translate.sessions()) == []
+    assert list(NATIVE.sessions()) == []
     path = Path("x.ndjson")
     session = Session("native", "s", "", path, 0.0, 0.0)
-    assert (native_translate.files(session), native_translate.process(session)) == ([path], None)
+    assert (NATIVE.files(session), NATIVE.process(session)) == ([path], None)
 
 
 def test_what_only_our_own_commands_say_is_not_the_stores() -> None:
     for kind in OURS:
-        assert not store_sessions.recognises(
+        assert not STORE_AGENT.recognises(
             {"event_type": kind, "timestamp": 1.0, "event_id": "0123456789ab", "session_id": "s"}
         )
 
@@ -167,11 +168,11 @@ def test_no_agents_line_is_an_event() -> None:
     ):
         for line in path.read_bytes().splitlines()[:20]:
             assert not any(
-                native_translate.recognises(record) or store_sessions.recognises(record)
+                NATIVE.recognises(record) or STORE_AGENT.recognises(record)
                 for record in objects(line)
             ), path
     assert not any(
-        claude_translate.recognises(record)
+        CLAUDE.recognises(record)
         for path in OWN
         for line in path.read_bytes().splitlines()
         for record in objects(line)
@@ -185,8 +186,8 @@ def test_no_agents_line_is_an_event() -> None:
     )
 )
 def test_wrong_types_raise_nothing(record: dict) -> None:
-    assert store_sessions.recognises(record) <= native_translate.recognises(record)
-    assert list(store_sessions.Translator().translate(record, 0.0)) == [record]
+    assert STORE_AGENT.recognises(record) <= NATIVE.recognises(record)
+    assert list(STORE_AGENT.translator().translate(record, 0.0)) == [record]
 
 
 # Which process

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent_pipes.agents import result
+from agent_pipes.agents.results import result_data
 from agent_pipes.core.event import from_fields
 from agent_pipes.detect.loop.command import detect_loop
 from agent_pipes.detect.loop.rules import Limits, Loop
@@ -196,7 +196,7 @@ def long_failure(number: int, failures: int) -> dict:
         f"FAILED tests/test_app.py::test_{each} - AssertionError: 1 != 2\n"
         for each in range(failures)
     )
-    return result(
+    return result_data(
         "Exit code 1\n"
         + "tests/test_app.py::test_x PASSED\n" * 200
         + tail

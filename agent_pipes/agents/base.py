@@ -1,0 +1,187 @@
+"""The Agent class: everything that is asked of an agent, with defaults.
+
+An agent is a folder here and a line in registry.py. Nobody outside its folder knows it by name.
+"""
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Protocol
+
+from agent_pipes.core.jsonl import Fields
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from agent_pipes.process.table import Identity
+
+ProcessFoundBy = Literal["registry", "fd", "cwd", "hook", "given"]
+"""How the process of a session becomes known, as `process` events have it in `how`.
+
+registry: the agent's own files name it.
+fd:       it holds a file of the session open.
+cwd:      it works in the session's directory.
+hook:     a hook has recorded it.
+given:    the user names it.
+"""
+
+
+class Session(NamedTuple):
+    """A session stored on this machine.
+
+    agent:    name of the agent whose format it has.
+    id:       the session's id, as the agent writes it.
+    cwd:      directory the agent works in, "" if unknown.
+    path:     main file.
+    started:  seconds since the epoch, 0.0 if unknown.
+    modified: last change of the main file, seconds since the epoch.
+    """
+
+    agent: str
+    id: str
+    cwd: str
+    path: "Path"
+    started: float
+    modified: float
+
+
+class Translator(Protocol):
+    """Turns the lines of one session, from all of its files, into events. State, but no I/O."""
+
+    session: str
+
+    def translate(self, record: Fields, arrival: float, path: str = "") -> Iterator[Fields]:
+        """Yield the events of `record`.
+
+        `arrival` (seconds since the epoch) replaces a time that the record lacks.
+        """
+
+    def end(self) -> Iterator[Fields]:
+        """Yield what is still held back at the end of the input."""
+
+
+class InterruptError(Exception):
+    """A session could not be interrupted over its control socket; the message is for users."""
+
+
+class Agent:
+    """An agent: where its sessions are, how they are read, which process runs one, what ends it.
+
+    name:             short name, as users type it.
+    title:            name for users.
+    programs:         names of its program on PATH.
+    package:          npm package, "" if there is none.
+    is_native:        lines are events already and pass unchanged.
+    process_found_by: how the process of a session becomes known.
+    env_marker:       environment variable that a session's tools have, with the session's id as its
+                      value; "" if there is none.
+    needs_process:    a session can only be live while a program of this agent runs.
+    document_suffix:  suffix of files that are one JSON document, rewritten on each change; "" if
+                      there are none.
+    has_control_socket: one process may serve several sessions and is told to end one.
+    """
+
+    name: ClassVar[str] = ""
+    title: ClassVar[str] = ""
+    programs: ClassVar[Sequence[str]] = ()
+    package: ClassVar[str] = ""
+    is_native: ClassVar[bool] = False
+    process_found_by: ClassVar[ProcessFoundBy] = "registry"
+    env_marker: ClassVar[str] = ""
+    needs_process: ClassVar[bool] = True
+    document_suffix: ClassVar[str] = ""
+    has_control_socket: ClassVar[bool] = False
+
+    # Sessions.
+
+    def homes(self) -> "list[Path]":
+        """Return the directories in which the agent keeps its sessions and settings."""
+        return []
+
+    def sessions(self) -> Iterator[Session]:
+        """Yield every session stored here."""
+        return iter(())
+
+    def files(self, session: Session) -> "list[Path]":
+        """Return the files of a session: the main file, then those of its subagents."""
+        return [session.path]
+
+    def folders(self, session: Session) -> "list[Path]":
+        """Return the folders in which files of the session's subagents may appear."""
+        return []
+
+    def successor(self, session: Session) -> Session | None:
+        """Return the session that the same process has opened since; None if there is none."""
+        return None
+
+    def is_closed(self, session: Session) -> bool:
+        """Return True if it is certain that no process works in the session."""
+        return False
+
+    def is_active(self, session: Session) -> bool:
+        """Return True if the agent says that somebody works in the session."""
+        return False
+
+    # Translation.
+
+    def recognises(self, record: Fields) -> bool:
+        """Return True if `record` is a line of one of this agent's formats."""
+        return False
+
+    def may_matter(self, line: bytes) -> bool:
+        """Return False if a line is certain to give no event: a test before it is parsed."""
+        return True
+
+    def may_record_usage(self, line: bytes) -> bool:
+        """Return False if a line is certain to give no llm_response and no session_start."""
+        return self.may_matter(line)
+
+    def is_document(self, path: "Path") -> bool:
+        """Return True if `path` is one JSON document instead of a line for each event."""
+        return bool(self.document_suffix) and path.suffix == self.document_suffix
+
+    def translator(self, max_result: int = 4096, recorded: bool = False) -> Translator:
+        """Return a translator for one session.
+
+        max_result: bytes of a result that an event carries.
+        recorded:   keep token counts as recorded, known placeholders included.
+        """
+        raise NotImplementedError(f"{self.name} has no sessions that can be read")
+
+    # Processes.
+
+    def process(self, session: Session) -> "Identity | None":
+        """Return the live process of a session; None if it is not known for certain."""
+        return None
+
+    def is_program(self, executable: str, arguments: Sequence[str]) -> bool:
+        """Return True if a process is this agent and serves one session.
+
+        executable: path of the program, "" if unknown.
+        arguments:  command line, not empty.
+        """
+        return False
+
+    def control_socket(self, session: Session) -> "Path | None":
+        """Return the socket that ends the session, if its process serves other sessions too."""
+        return None
+
+    def interrupt(self, control: "Path", session: str) -> bool:
+        """Interrupt a session over its control socket; return False if no turn was running.
+
+        Raise InterruptError if that failed.
+        """
+        raise InterruptError(f"{self.name} has no control socket")
+
+
+def stored_as(session: str) -> str:
+    """Return the name that a session has in the store written by its agent's hooks."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "-", session[:16])
+
+
+def home_from(variable: str, *name: str) -> "Path":
+    """Return the directory that `variable` names, else the one called `name` in $HOME."""
+    from pathlib import Path
+
+    given = os.environ.get(variable)
+    return Path(given) if given else Path(os.path.expanduser("~"), *name)

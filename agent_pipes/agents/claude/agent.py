@@ -1,0 +1,70 @@
+"""Claude Code."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agent_pipes.agents.base import Agent, Session
+from agent_pipes.agents.claude import sessions, translate
+from agent_pipes.agents.claude.lines import recognises
+from agent_pipes.core.jsonl import Fields
+
+if TYPE_CHECKING:
+    from agent_pipes.process.table import Identity
+
+
+class ClaudeCode(Agent):
+    """Claude Code 2.0.28 and later, by its transcripts and its process registry."""
+
+    name = "claude"
+    title = "Claude Code"
+    programs = ("claude",)
+    package = "@anthropic-ai/claude-code"
+    env_marker = "CLAUDE_CODE_SESSION_ID"
+
+    def homes(self) -> list[Path]:
+        """Return $CLAUDE_CONFIG_DIR, else ~/.claude and ~/.config/claude."""
+        return sessions.roots()
+
+    def sessions(self) -> Iterator[Session]:
+        """Yield every transcript, and the live sessions that have written none yet."""
+        return sessions.sessions()
+
+    def files(self, session: Session) -> list[Path]:
+        """Return the transcript, then those of subagents."""
+        return sessions.files(session)
+
+    def folders(self, session: Session) -> list[Path]:
+        """Return the folders of subagents' transcripts."""
+        return sessions.folders(session)
+
+    def successor(self, session: Session) -> Session | None:
+        """Return the session that the process has opened since by /clear, /resume or /branch."""
+        return sessions.successor(session)
+
+    def recognises(self, record: Fields) -> bool:
+        """Return True for a line of a transcript or of stream-json."""
+        return recognises(record)
+
+    def may_matter(self, line: bytes) -> bool:
+        """Return False for progress and other lines that give no event."""
+        return translate.may_matter(line)
+
+    def may_record_usage(self, line: bytes) -> bool:
+        """Return False for a line without a usage."""
+        return b'"usage"' in line
+
+    def translator(self, max_result: int = 4096, recorded: bool = False) -> translate.Translator:
+        """Return a translator for a transcript and those of its subagents, or for stream-json."""
+        return translate.Translator(max_result, recorded)
+
+    def process(self, session: Session) -> "Identity | None":
+        """Return the process that the registry names for the session."""
+        return sessions.process(session)
+
+    def is_program(self, executable: str, arguments: Sequence[str]) -> bool:
+        """Return True for the program, and for its script in an interpreter."""
+        return sessions.is_claude(executable, arguments)
+
+
+AGENT = ClaudeCode()

@@ -1,0 +1,1 @@
+"""Cursor: known by its hooks only."""

@@ -1,0 +1,60 @@
+"""Registry of the agents: one line each. An agent is loaded when it is first asked for."""
+
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import NamedTuple, cast
+
+from agent_pipes.agents.base import Agent, InterruptError
+
+
+class Parts(NamedTuple):
+    """What an agent's folder provides.
+
+    sessions: session files that can be read.
+    hooks:    hooks that call `agent-strace hook`.
+    """
+
+    sessions: bool
+    hooks: bool
+
+
+AGENTS = {
+    "store": Parts(sessions=True, hooks=False),
+    "native": Parts(sessions=True, hooks=False),
+    "claude": Parts(sessions=True, hooks=True),
+    "codex": Parts(sessions=True, hooks=True),
+    "copilot": Parts(sessions=True, hooks=True),
+    "gemini": Parts(sessions=True, hooks=True),
+    "cursor": Parts(sessions=False, hooks=True),
+}
+"""Folders of this room, in the order in which the agents are asked to recognise a line."""
+
+NAMES = tuple(name for name, parts in AGENTS.items() if parts.sessions)
+"""Agents whose sessions can be read."""
+
+STORE = "store"
+"""The agent whose sessions another one may have, too: hooks write them beside the agent's own."""
+
+
+def agent(name: str) -> Agent:
+    """Return the agent called `name`. Raise KeyError if there is none."""
+    if name not in AGENTS:
+        raise KeyError(name)
+    return cast(Agent, import_module(f"agent_pipes.agents.{name}.agent").AGENT)
+
+
+def every_agent() -> Iterator[Agent]:
+    """Yield the agents whose sessions can be read, in the order of the registry."""
+    return (agent(name) for name in NAMES)
+
+
+def interrupt(control: Path, session: str) -> bool:
+    """Interrupt a session over a control socket; return False if no turn was running.
+
+    Raise InterruptError if that failed.
+    """
+    for each in every_agent():
+        if each.has_control_socket:
+            return each.interrupt(control, session)
+    raise InterruptError("no agent has a control socket")
