@@ -21,7 +21,7 @@ class RecordedFile:
     def __init__(self, path: Path, *, recorded: bool) -> None:
         self.path = path
         agent = discovery.format_of(path)
-        session = Session(agent.NAME, path.stem, "", path, 0.0, 0.0)
+        session = Session(agent.name, path.stem, "", path, 0.0, 0.0)
         clock = _FixedClock(path.stat().st_mtime)
         self._reading = Reading(session, agent, clock, live=False, recorded=recorded)
 
