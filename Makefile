@@ -8,14 +8,15 @@ JOBS ?= 4
 PY := $(VENV)/bin/python
 export PYTHONUNBUFFERED :=
 
-.PHONY: help demo test lint man real prices completions dist bench fuzz soak clean
+.PHONY: help demo test lint man real prices test-all dist bench fuzz soak clean
 
 help:
 	@sed -n 's/^# make/make/p' $(MAKEFILE_LIST)
 
 $(VENV)/.made: pyproject.toml
 	python3 -m venv $(VENV)
-	$(PY) -m pip install -q --disable-pip-version-check "click>=8.1" "orjson>=3.9" "pytest>=8" "pytest-xdist>=3" "hypothesis>=6" "ruff>=0.9" "mypy>=1.11"
+	$(PY) -m pip install -q --disable-pip-version-check --upgrade "pip>=25.1"
+	$(PY) -m pip install -q --disable-pip-version-check --group dev
 	@touch $@
 
 .venv: $(VENV)/.made
@@ -28,8 +29,14 @@ FUZZ_SECONDS ?= 30
 test: lint man $(VENV)/.made
 	FUZZ_SECONDS=$(FUZZ_SECONDS) $(PY) -m pytest -n $(JOBS) --ignore tests/real tests
 
+# make test-all   the tests on every Python from 3.11 that is installed, or that uv can find
+PYTHONS := 3.11 3.12 3.13 3.14
+test-all:
+	@for version in $(PYTHONS); do sh tests/run_on_python.sh $$version || exit 1; done
+
 lint: $(VENV)/.made
 	$(VENV)/bin/ruff check agent_pipes tests bin/agent-strace
+	$(VENV)/bin/ruff format --check -q agent_pipes tests bin/agent-strace
 	$(VENV)/bin/mypy
 
 # Skipped by name where there is no mandoc; .ci/run installs it.
@@ -45,10 +52,6 @@ real: $(VENV)/.made
 prices: $(VENV)/.made
 	$(PY) -m pip install -q --disable-pip-version-check --upgrade genai-prices
 	$(PY) tests/make_prices.py
-
-# make completions agent_pipes/data/completions anew, from the commands
-completions: $(VENV)/.made
-	$(PY) tests/make_completions.py
 
 # make bench       how fast and how light, each figure beside a peer's (BENCH_ONLY=bill for one row; settings: tests/bench/bench.py)
 bench: $(VENV)/.made

@@ -20,7 +20,7 @@ class AlertFile:
         self.failed = False
 
     def write(self, line: bytes) -> None:
-        """Append the line. A failure is reported once, until a write succeeds; each line is tried."""
+        """Append the line. Of several failures in a row only the first is reported."""
         try:
             self._append(truncate_line(line))
         except OSError as error:

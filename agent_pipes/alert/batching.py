@@ -1,4 +1,7 @@
-"""Order and grouping of alerts before delivery. No function here reads a clock: the caller passes the time."""
+"""Order and grouping of alerts before delivery.
+
+No function here reads a clock: the caller passes the time.
+"""
 
 import math
 from collections import Counter, deque
@@ -90,7 +93,7 @@ class Batch:
 
     @property
     def lines(self) -> list[str]:
-        """Lines of the message: the alert's own; of several the counts by name, and the first alerts' lines."""
+        """Lines of the message; of several alerts the counts by name and the first ones' lines."""
         if self.count == 1:
             return [truncate(self.alerts[0].text, MAX_LINE_CHARS)]
         each = ", ".join(f"{name} {number}" for name, number in self.counts.most_common())
@@ -163,10 +166,11 @@ class Immediate:
 
 
 class Coalesced:
-    """Batching of bursts: the first alert is due at once, those of the next `every` seconds together.
+    """Batching of bursts: the first alert is due at once, those of an interval after it together.
 
-    An alert of a higher rank than any in that time is due at once. There are four ranks, so at most five messages are
-    sent in `every` seconds; no alert is dropped, those without room for their line are counted.
+    An alert of a higher rank than any in the interval is due at once. There are four ranks, so at
+    most five messages are sent in `every_s` seconds. No alert is dropped; those without room for
+    their line are counted.
     """
 
     def __init__(self, every_s: float) -> None:

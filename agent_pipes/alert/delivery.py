@@ -73,7 +73,10 @@ class DeliveryQueue:
             self._changed.notify_all()
 
     def close(self, deadline: float) -> bool:
-        """Deliver until `deadline` (monotonic seconds). Return True if everything was; report what was not."""
+        """Deliver until `deadline` (monotonic seconds), and report the rest.
+
+        Return True if everything was delivered.
+        """
         self.flush()
         with self._changed:
             while (len(self.batching) or self._busy) and (left := deadline - time.monotonic()) > 0:
@@ -91,7 +94,7 @@ class DeliveryQueue:
         return not (late or dropped or self.failed)
 
     def _next(self) -> Batch | None:
-        """Wait for a message that is due; None once there will be no more. Called with the lock held."""
+        """Wait for a message that is due, with the lock held; None at the end."""
         while True:
             if not self._closed:
                 batch = self.batching.take(time.monotonic(), self._closing)

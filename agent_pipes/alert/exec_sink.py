@@ -28,7 +28,7 @@ MAX_STDERR_LINES = 5
 
 
 def split_command(command: str) -> list[str]:
-    """Split a command line as a shell does, without expansions. Raises ValueError with the reason."""
+    """Split a command line as a shell does, without expansions. Raises ValueError."""
     try:
         words = shlex.split(command)
     except ValueError as error:
@@ -101,7 +101,10 @@ class Program:
     def _communicate(
         self, child: "subprocess.Popen[bytes]", line: bytes, stderr: bytearray
     ) -> int | None:
-        """Write `line` to stdin, collect stderr, and wait. Return the exit status, None after the timeout."""
+        """Write `line` to stdin, collect stderr, and wait.
+
+        Return the exit status, None after the timeout.
+        """
         assert child.stdin is not None
         assert child.stderr is not None
         os.set_blocking(child.stdin.fileno(), False)
@@ -142,7 +145,7 @@ class Program:
 
 
 def _write_some(fd: int, left: memoryview) -> memoryview:
-    """Write to a nonblocking pipe, and return the rest; nothing is left if the program does not read."""
+    """Write to a nonblocking pipe and return the rest, empty if its reader has gone."""
     try:
         return left[os.write(fd, left) :]
     except BlockingIOError:

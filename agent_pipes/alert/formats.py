@@ -1,7 +1,7 @@
 """Bodies of webhook requests, in the format of each service.
 
-Text that an agent wrote must not mention anybody, be a link or imitate our own. Each service has a plain form of text
-in which it cannot, which is used instead of escaping.
+Text that an agent wrote must not mention anybody, be a link or imitate our own. Each service has a
+plain form of text in which it cannot, which is used instead of escaping.
 """
 
 import re
@@ -53,7 +53,7 @@ def form_for(host: str) -> str:
         return "slack"
     if host.removeprefix("ptb.").removeprefix("canary.") in ("discord.com", "discordapp.com"):
         return "discord"
-    # Workflows are at the first two, the retired connectors were at the third; all of them take cards.
+    # Workflows are at the first two, the retired connectors were at the third; all take cards.
     if host.endswith((".logic.azure.com", ".api.powerplatform.com", ".webhook.office.com")):
         return "teams"
     if host in PAGERDUTY_HOSTS:
@@ -62,12 +62,15 @@ def form_for(host: str) -> str:
 
 
 def payload(form: str, key: str = "") -> Payload:
-    """Return the function that makes bodies in `form`, one of options.FORMATS; `key` is PagerDuty's routing key."""
+    """Return the function that makes bodies in `form`, one of options.FORMATS.
+
+    key: PagerDuty's routing key.
+    """
     return PagerDuty(key) if form == "pagerduty" else _PAYLOADS[form]
 
 
 def json_body(batch: Batch) -> bytes:
-    """Return the alert's own fields, and `text` for services that take Slack's format; a burst as a list."""
+    """Return the alert's own fields and `text`, which services like Slack show."""
     if batch.count == 1:
         return _bounded(_fields(batch.alerts[0]))
     return _bounded(
@@ -83,7 +86,7 @@ def json_body(batch: Batch) -> bytes:
 
 
 def slack(batch: Batch) -> bytes:
-    """Return a rich text block, in which nothing is markup; `text`, shown by notifications, is escaped.
+    """Return a rich text block, in which nothing is markup; `text` is for notifications.
 
     https://docs.slack.dev/reference/block-kit/blocks/rich-text-block
     """
@@ -104,7 +107,7 @@ def slack(batch: Batch) -> bytes:
 
 
 def discord(batch: Batch) -> bytes:
-    """Return a block of code, in which nothing is a link, a mention or formatting; mentions are switched off as well.
+    """Return a block of code, in which nothing is a link, a mention or formatting.
 
     https://docs.discord.com/developers/resources/webhook#execute-webhook
     """
@@ -146,9 +149,9 @@ def teams(batch: Batch) -> bytes:
 
 
 class PagerDuty:
-    """Bodies of PagerDuty's Events v2: an incident per session and watcher, resolved when the agent has been killed.
+    """Bodies of PagerDuty's Events v2: an incident per session and watcher.
 
-    A kill that failed is an incident of its own. A dry run sends nothing.
+    A kill of the agent resolves it. A kill that failed is another incident; a dry run is none.
     https://developer.pagerduty.com/docs/send-alert-event
     """
 

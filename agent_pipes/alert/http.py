@@ -1,6 +1,7 @@
 """Delivery of alerts over HTTP, within a deadline.
 
-A webhook's URL is a secret, because whoever has it can post there. It is in no message, error or traceback.
+A webhook's URL is a secret, because whoever has it can post there. It is in no message, error or
+traceback.
 """
 
 import http.client
@@ -31,13 +32,16 @@ MAX_RETRY_AFTER_S = 60.0
 """Longest Retry-After that is obeyed; the time for the alert starts again after it."""
 
 RETRY_STATUSES = frozenset({408, 425, 429})
-"""Statuses besides 5xx after which a later try may succeed. Redirects are not followed: they lead to another receiver."""
+"""Statuses besides 5xx after which a later try may succeed.
+
+Redirects are not followed, because they lead to another receiver.
+"""
 
 LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class Endpoint:
-    """A webhook's address. Raises click.UsageError, without the URL in it, for one that cannot be used."""
+    """Address of a webhook. Raises click.UsageError, without the URL in it, if it is unusable."""
 
     def __init__(self, url: str, *, allow_http: bool) -> None:
         text = url.strip()
@@ -60,7 +64,8 @@ class Endpoint:
             )
         if parts.scheme == "http" and self.host not in LOCAL and not allow_http:
             raise click.UsageError(
-                "the webhook's URL is http:, which sends the alert and the URL in the clear; use https:, or --allow-http"
+                "the webhook's URL is http:, which sends the alert and the URL in the clear; "
+                "use https:, or --allow-http"
             )
         self.tls = ssl.create_default_context() if parts.scheme == "https" else None
         self.path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
@@ -79,7 +84,7 @@ class Endpoint:
                 with suppress(OSError):
                     line.shutdown(socket.SHUT_RDWR)
 
-        # A socket's timeout is for each operation; a server that sends a byte now and then never exceeds it.
+        # A socket's timeout is for each operation; a server that trickles never exceeds it.
         timer = threading.Timer(left, expire)
         timer.daemon = True
         timer.start()

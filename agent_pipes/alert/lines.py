@@ -14,7 +14,7 @@ MAX_WATCHER_CHARS = 40
 
 
 class SessionClock:
-    """Start time of each session, in seconds since the epoch, for the time since then that begins a line."""
+    """Start time of each session, in seconds since the epoch."""
 
     def __init__(self, times: dict[str, float] | None = None) -> None:
         """Record the start times in `times`."""
@@ -57,7 +57,7 @@ def line_of(event: Event, kills: bool) -> str:
 
 
 def calls_for_kill(event: Event, kills: bool) -> bool:
-    """True if the violation is to end its session: by its `actions`, without any if `kills`."""
+    """Return True if the violation is to end its session: by its `actions`, else by `kills`."""
     actions = event.data.get("actions")
     return "kill" in actions if isinstance(actions, list) and actions else kills
 

@@ -23,7 +23,7 @@ def delivery_queues(
     every: float = 0.0,
     program: str | None = None,
 ) -> dict[str, DeliveryQueue]:
-    """Return the queues by sink; no thread is started yet. Raises click.UsageError if one cannot be used.
+    """Return the queues by sink, not started. Raises click.UsageError if one cannot be used.
 
     every: seconds within which alerts to the webhook become one message; 0 for none.
     """

@@ -1,4 +1,4 @@
-"""The subcommands of agent-strace, by name: which module each is in, and a word on what it does."""
+"""Subcommands of agent-strace: module and summary of each."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, cast
@@ -14,6 +14,10 @@ SUBCOMMANDS = {
     "backtest": (
         "agent_pipes.commands.backtest",
         "Try limits on the past: what would have been raised in every session recorded on this machine.",
+    ),
+    "completion": (
+        "agent_pipes.commands.completion",
+        "Print the completion script for a shell.",
     ),
     "doctor": (
         "agent_pipes.commands.doctor",
@@ -32,21 +36,24 @@ SUBCOMMANDS = {
         "Watch an agent's session, tell of every limit that is passed, and end the agent if asked to.",
     ),
 }
-"""Where each is, and its summary: the listing of all loads none of them."""
+"""Module and summary by name, so that the listing loads none of them."""
 
 
 class Subcommands(click.Group):
-    """A group whose commands are loaded one by one, when they are called."""
+    """A group whose commands are loaded when they are called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names."""
         return list(SUBCOMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Load the command, None if there is none of that name."""
         if cmd_name not in SUBCOMMANDS:
             return None
         return cast(click.Command, getattr(import_module(SUBCOMMANDS[cmd_name][0]), cmd_name))
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the names and summaries."""
         limit = formatter.width - 6 - max(map(len, SUBCOMMANDS))
         with formatter.section("Commands"):
             formatter.write_dl(
@@ -57,6 +64,7 @@ class Subcommands(click.Group):
             )
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem[str]]":
+        """Return the names that begin with `incomplete`, with their summaries."""
         from click.shell_completion import CompletionItem
 
         found = [

@@ -10,6 +10,7 @@ import click
 
 from agent_pipes.agents.base import Agent, Session
 from agent_pipes.agents.registry import NAMES, agent
+from agent_pipes.commands.completion import complete_session
 from agent_pipes.core.display import format_duration
 from agent_pipes.core.event import tick
 from agent_pipes.core.exit_status import ExitStatus
@@ -94,7 +95,9 @@ def _session(path: Path, source: Agent) -> Session:
 
 
 @filter_command("trace-tail", reads=False)
-@click.argument("session", required=False, metavar="[SESSION|FILE|-]")
+@click.argument(
+    "session", required=False, metavar="[SESSION|FILE|-]", shell_complete=complete_session
+)
 @click.option("--no-follow", is_flag=True, help="End where the session's files end now.")
 @click.option(
     "--all",

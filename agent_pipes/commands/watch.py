@@ -9,6 +9,7 @@ import click
 
 from agent_pipes.alert import options as alert_options
 from agent_pipes.commands.alert import alert, default_sinks, start_queues
+from agent_pipes.commands.completion import COMMAND_FOLLOWS, complete_session
 from agent_pipes.commands.cost import cost
 from agent_pipes.commands.kill import kill
 from agent_pipes.commands.status import status
@@ -148,10 +149,11 @@ class Watch(Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.obj = ()
+        ctx.meta[COMMAND_FOLLOWS] = "--" in args
         if "--" in args:
             at = args.index("--")
             ctx.obj, args = tuple(args[at + 1 :]), args[:at]
-            if not ctx.obj:
+            if not ctx.obj and not ctx.resilient_parsing:
                 raise click.UsageError("a command is expected behind '--'", ctx)
         return super().parse_args(ctx, args)
 
@@ -160,7 +162,7 @@ class Watch(Command):
 
 
 @click.command("watch", cls=Watch, context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("session", required=False)
+@click.argument("session", required=False, shell_complete=complete_session)
 @click.option(
     "--on-violation",
     type=click.Choice(["alert", "kill"]),

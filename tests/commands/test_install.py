@@ -1,7 +1,6 @@
 """The wheel: what it installs, and that it does there what it does in a checkout."""
 
 import importlib.util
-import os
 import re
 import shutil
 import subprocess
@@ -124,12 +123,17 @@ def test_the_wheel_holds_what_is_ours_and_nothing_else(wheel):
         f"agent_pipes-{__version__}.dist-info",
     }
     modules = {str(path.relative_to(ROOT)) for path in (ROOT / "agent_pipes").rglob("*.py")}
-    assert {name for name in names if name.startswith("agent_pipes/")} == modules | {
-        "agent_pipes/data/prices.json"
+    data = {
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "agent_pipes" / "data").iterdir()
+        if path.suffix not in (".py", "") and "__pycache__" not in path.parts
+    }
+    assert {name for name in names if name.startswith("agent_pipes/")} == modules | data | {
+        "agent_pipes/py.typed"
     }
 
 
-def test_data_pages_and_completions_are_in_place(prefix):
+def test_data_and_pages_are_in_place(prefix):
     (package,) = prefix.glob("lib/python*/site-packages/agent_pipes")
     assert (package / "data" / "prices.json").read_bytes() == (
         ROOT / "agent_pipes" / "data" / "prices.json"
@@ -138,9 +142,6 @@ def test_data_pages_and_completions_are_in_place(prefix):
     places = {
         "man/man1": (ROOT / "man").glob("*.1"),
         "man/man7": (ROOT / "man").glob("*.7"),
-        "bash-completion/completions": (ROOT / "agent_pipes/data/completions/bash").iterdir(),
-        "zsh/site-functions": (ROOT / "agent_pipes/data/completions/zsh").iterdir(),
-        "fish/vendor_completions.d": (ROOT / "agent_pipes/data/completions/fish").iterdir(),
     }
     for place, sources in places.items():
         there = {path.name: path.read_bytes() for path in (share / place).iterdir()}
@@ -173,7 +174,7 @@ PIPELINES = [
     "agent-strace setup --agent claude --guard",
     "trace-detect-loop --no-such-option",
     "_AGENT_STRACE_COMPLETE=bash_source agent-strace",
-    "_AGENT_STRACE_COMPLETE=fish_complete COMP_WORDS='trace-kill --s' COMP_CWORD=--s agent-strace",
+    "_TRACE_KILL_COMPLETE=fish_complete COMP_WORDS='trace-kill --s' COMP_CWORD=--s trace-kill",
 ]
 
 
@@ -194,23 +195,3 @@ def test_does_what_it_does_in_a_checkout(script, prefix, examples):
 def test_the_machine_is_found_in_order_from_there(prefix, examples):
     status, said, _ = outputs(prefix / "bin", "agent-strace doctor --json", examples)
     assert status == 0 and '"check": "kill", "status": "ok"' in said, said
-
-
-def test_a_tab_asks_the_installed_program(prefix, examples):
-    """The script that was installed finds it by where both lie, also where it is not on PATH."""
-    script = f"""
-. {prefix}/share/bash-completion/completions/trace-kill
-COMP_WORDS=(trace-kill --sig) COMP_CWORD=1
-PATH={os.defpath}
-_agent_pipes trace-kill --sig trace-kill
-echo "$_agent_pipes_beside" "${{COMPREPLY[@]}}"
-"""
-    done = subprocess.run(
-        ["bash", "-c", script],
-        cwd=examples,
-        capture_output=True,
-        text=True,
-        env=ENVIRONMENT,
-        timeout=60,
-    )
-    assert done.stdout.split() == [str(prefix / "bin" / "agent-strace"), "--signal"], done.stderr

@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import sys
 import time
 import tomllib
 from collections.abc import Callable, Iterable
@@ -29,7 +30,8 @@ START = 1_795_359_278.0
 
 
 def command(name: str, *args: object) -> list[str]:
-    return [str(BIN / name), *map(str, args)]
+    # The Python of the tests has the packages, whatever PATH contains.
+    return [sys.executable, str(BIN / name), *map(str, args)]
 
 
 def run(

@@ -1,1 +1,0 @@
-source (status dirname)/agent-strace.fish
