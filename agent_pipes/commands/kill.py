@@ -128,14 +128,15 @@ def _trips(event: Event) -> bool:
 
 def _interrupt(control: str, session: str) -> str:
     """Interrupt a session over its agent's control socket; return what was interrupted."""
-    from agent_pipes.agents.codex.control_socket import ControlError, interrupt
+    from agent_pipes.agents.base import InterruptError as Refusal
+    from agent_pipes.agents.registry import interrupt
     from agent_pipes.process.killer import InterruptError
 
     try:
-        outcome = interrupt(Path(control), session)
-    except ControlError as error:
+        was_running = interrupt(Path(control), session)
+    except Refusal as error:
         raise InterruptError(str(error)) from None
-    return "its turn was interrupted" if outcome == "interrupted" else "nothing ran in it any more"
+    return "its turn was interrupted" if was_running else "nothing ran in it any more"
 
 
 def _identity(pid: int | None) -> "Identity | None":
