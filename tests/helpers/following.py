@@ -4,43 +4,40 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from agent_pipes.sessions.files.file_follower import Follower, Piece
+from agent_pipes.sessions.files.file_follower import Chunk, FileFollower
 
 
 class Following:
-    """A follower, what it has said, and a clock that stands still until `later`.
-
-    With inotify a file is looked at when the kernel tells of it; what nobody tells of would wait for the clock.
-    """
+    """A follower, its warnings, and a clock that advances only by `later`."""
 
     def __init__(self, *paths: Path, poll: bool = False, max_line: int = 64 << 20) -> None:
         self.now = 1000.0
-        self.said: list[str] = []
-        self.follower = Follower(
-            poll=poll, max_line=max_line, warn=self.said.append, clock=lambda: self.now
+        self.warned: list[str] = []
+        self.follower = FileFollower(
+            poll=poll, max_line=max_line, warn=self.warned.append, clock=lambda: self.now
         )
         for path in paths:
             self.follower.add(path)
 
-    def pieces(self) -> list[Piece]:
+    def chunks(self) -> list[Chunk]:
         return list(self.follower.read())
 
     def read(self) -> list[bytes]:
-        """The lines that `read` gives, of all files."""
-        return [line for piece in self.follower.read() for line in piece.lines]
+        """Return the new lines of all files."""
+        return [line for chunk in self.follower.read() for line in chunk.lines if line]
 
     def later(self, seconds: float = 1.5) -> list[bytes]:
-        """What is read when so many seconds have gone by."""
+        """Return the new lines after so many seconds."""
         self.now += seconds
         return self.read()
 
     def rest(self) -> list[bytes]:
-        return [line for piece in self.follower.rest() for line in piece.lines]
+        return [line for chunk in self.follower.rest() for line in chunk.lines if line]
 
-    def heard(self) -> str:
-        """What was said since this was asked last, without the directory's name."""
-        text = "\n".join(self.said)
-        self.said.clear()
+    def warnings(self) -> str:
+        """Return the warnings since the last call."""
+        text = "\n".join(self.warned)
+        self.warned.clear()
         return text
 
     def close(self) -> None:

@@ -1,14 +1,11 @@
-"""Following files that grow: nothing is lost, nothing comes twice, or it is said exactly what.
+"""Following files that grow, as tail -F does: by path, from the start, again from the start if replaced.
 
-    follower = Follower(warn=people.warn)
-    follower.add(path)
-    while True:
-        for piece in follower.read():
-            ...
-        # wait until follower.fileno() can be read, for follower.interval seconds at most
-
-A file is known again by its device and inode, and by what stands at its beginning and before the place reached. Which
-of its lines are new after it was truncated, written anew or replaced, `growing` finds out; when to look, `watching`.
+follower = FileFollower(warn=stderr.warn)
+follower.add(path)
+while True:
+    for chunk in follower.read():
+        ...
+    # wait until follower.fileno() is readable, at most follower.interval seconds
 """
 
 import errno
@@ -16,25 +13,23 @@ import os
 import resource
 import stat
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from itertools import count
 from pathlib import Path
+from typing import NamedTuple
 
-from agent_pipes.sessions.files.followed_file import Growing
-from agent_pipes.sessions.files.followed_file import Piece as Piece
-from agent_pipes.sessions.files.path_watcher import SETTLED, Watcher
+from agent_pipes.sessions.files.followed_file import (
+    OPEN_FLAGS,
+    FollowedFile,
+    Identity,
+    LineSplitter,
+)
+from agent_pipes.sessions.files.path_watcher import PathWatcher
 
-ROTATED = 5.0
-"""Seconds that a file is still read after another took its place, counted from the last time that something came."""
+ROTATED_S = 5.0
+"""Seconds for which a replaced file is still read after its last change, as its writer may not know."""
 
-REPLACED = 4
-"""Files that a path named before, of which it is remembered how far they were read."""
-
-VERIFIED = 64 << 20
-"""Bytes of the largest file that is read again when its time of modification has changed and its size has not."""
-
-_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+MAX_OPEN_FILES = 4096
 
 _KINDS = {
     stat.S_IFDIR: "a directory",
@@ -45,83 +40,71 @@ _KINDS = {
 }
 
 
-class _Name:
-    """A path that is followed: the file that it names, and those that it named before.
+class Chunk(NamedTuple):
+    """Consecutive lines of a file.
 
-    where:     the path again, as the system takes it.
-    trouble:   what was last said to be wrong with it.
-    signature: size and times when it was last looked at; `since` when they were first seen so.
-    settled:   whether they are sure to show the next change.
-    touched:   whether the file was modified without growing.
-    gone:      since when the file is missing, None while it is not.
-    there:     whether anything was there when it was last looked at.
-    here:      whether that was a file to be followed.
-    draining:  whether a file that it named before is still read.
+    lines:     each with its newline, as in the file; empty for a line that was too long.
+    number:    the number of the first line, from 1.
+    restarted: True if the file was truncated, rewritten or replaced, so that these lines are the
+               first of its new content, which may repeat the old.
+    """
+
+    path: Path
+    lines: list[bytes]
+    number: int
+    restarted: bool
+
+
+class _Followed:
+    """A followed path, the file it names, and the one it named before.
+
+    signature:     size and times of the file when it was last read.
+    restarted:     True until the next chunk of a file that was replaced or rewritten.
+    missing_since: monotonic seconds, None while something is at the path.
+    trouble:       the last problem reported, to report each once.
+    document:      True if the file is read whole whenever it changes.
     """
 
     __slots__ = (
-        "draining",
+        "document",
         "file",
-        "generations",
-        "gone",
-        "here",
-        "olds",
+        "missing_since",
+        "old",
+        "old_until",
         "path",
-        "settled",
+        "restarted",
         "signature",
-        "since",
-        "there",
-        "touched",
         "trouble",
-        "where",
     )
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, document: bool) -> None:
         self.path = path
-        self.where = str(path)
-        self.file: Growing | None = None
-        self.olds: list[Growing] = []
-        self.generations = count(1)
+        self.document = document
+        self.file: FollowedFile | None = None
+        self.old: FollowedFile | None = None
+        self.old_until = 0.0
+        self.signature: tuple[int, ...] = ()
+        self.restarted = False
+        self.missing_since: float | None = None
         self.trouble = ""
-        self.gone: float | None = None
-        self.signature = (0, 0, 0)
-        self.since = 0.0
-        self.settled = self.touched = self.there = self.here = self.draining = False
-
-    @property
-    def files(self) -> list[Growing]:
-        return [*self.olds, self.file] if self.file else self.olds
-
-    def unchanged(self) -> bool:
-        """Whether nothing has happened, as far as a glance tells: most files are idle most of the time."""
-        if not self.settled or self.file is None or self.draining:
-            return False
-        try:
-            status = os.stat(self.where)
-        except OSError:
-            return False
-        here = (status.st_dev, status.st_ino) == self.file.identity
-        return here and (status.st_size, status.st_mtime_ns, status.st_ctime_ns) == self.signature
 
 
-class Follower:
-    """Files that are followed from their beginning, each by its path.
+class FileFollower:
+    """Files that are read from their start and followed as they grow, each by its path.
 
     poll:     do without inotify.
-    once:     the files are read as they are: nobody tells of changes, and a file is not known again when it is written anew.
-    max_line: bytes of the longest line, with its newline; a longer one is skipped, and said.
-    warn:     is told what people should know.
+    max_line: bytes of the longest line, newline included; a longer one is skipped and reported.
+    warn:     called with each message for the user.
     clock:    monotonic seconds.
 
-    directories_changed: whether a directory given to `watch_directory` has other entries than before; whoever lists
-    them sets it back first. It may be true for nothing.
+    directories_changed: True if the entries of a directory given to `watch_directory` may have
+    changed; the caller resets it before listing them.
     """
 
     def __init__(
         self,
         *,
         poll: bool = False,
-        once: bool = False,
         max_line: int = 64 << 20,
         warn: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
@@ -130,329 +113,276 @@ class Follower:
         self._max_line = max_line
         self._warn = warn
         self._clock = clock
-        self._names: dict[str, _Name] = {}
-        self._once = once
-        self._watcher = Watcher(poll or once, warn)
-        self._opened: dict[Growing, None] = {}
-        self._limit = _limit()
+        self._followed: dict[str, _Followed] = {}
+        self._watcher = PathWatcher(poll, warn)
+        self._open_files: dict[FollowedFile, None] = {}
+        self._max_open = _max_open_files()
 
     def fileno(self) -> int:
-        """The file descriptor that can be read when there is something to read; -1 where there is none."""
+        """Return the file descriptor that is readable when there is something to read, or -1."""
         return self._watcher.fd
 
     @property
     def interval(self) -> float:
-        """Seconds that may pass at most until `read` is to be called again."""
-        return 0.0 if self._watcher.due else self._watcher.interval
+        """Seconds until the next call of `read` at most."""
+        return self._watcher.interval
 
-    def add(self, path: Path) -> None:
-        """Follow the file at `path` from its beginning. Neither it nor its directory need be there yet."""
-        name = _Name(path)
-        if name.where in self._names:
+    def add(self, path: Path, *, document: bool = False) -> None:
+        """Follow the file at `path` from its start; neither it nor its directory need exist.
+
+        A document is given whole, as one line, whenever it changes.
+        """
+        if str(path) in self._followed:
             return
-        self._names[name.where] = name
-        self._watcher.add(name.where)
-        # Held from now on: it may be renamed, or deleted, before it is read.
-        with suppress(OSError):
-            status = os.stat(name.where)
-            if stat.S_ISREG(status.st_mode):
-                name.file = self._adopt(name, status)
-                self._open(name.file, name.where)
+        followed = self._followed[str(path)] = _Followed(path, document)
+        self._watcher.add(str(path))
+        if not document:
+            # Opened now, because it may be renamed or deleted before the first read.
+            with suppress(OSError):
+                status = os.stat(path)
+                if stat.S_ISREG(status.st_mode):
+                    followed.file = self._new_file(followed)
 
     def watch_directory(self, path: Path) -> None:
-        """Wake up when entries appear in the directory at `path` or vanish from it. It need not be there yet."""
-        self._watcher.list_directory(str(path), self._clock())
+        """Set `directories_changed` when entries of the directory appear or vanish."""
+        self._watcher.list_directory(str(path))
         self.directories_changed = True
 
     def remove(self, path: Path) -> None:
-        """Do not follow `path` any more. What came since the last `read` is not read, a line without its end is said."""
-        name = self._names.pop(str(path), None)
-        if name:
-            for file in name.files:
-                file.leave()
-                self._drop(file)
-            self._watcher.remove(name.where)
+        """Stop following `path`; a partial last line is reported."""
+        followed = self._followed.pop(str(path), None)
+        if followed:
+            for file in (followed.old, followed.file):
+                if file:
+                    file.splitter.leave()
+                    self._close(file)
+            self._watcher.remove(str(path))
 
-    def read(self) -> Iterator[Piece]:
-        """The whole lines that are there now and were not given out yet. Does not wait."""
+    def restart(self, path: Path) -> None:
+        """Read the file at `path` again from its start."""
+        followed = self._followed[str(path)]
+        self._restart(followed)
+        self._watcher.add(str(path))
+
+    def read(self) -> Iterator[Chunk]:
+        """Yield the complete lines that have not been read yet. Does not wait."""
         now = self._clock()
-        watcher = self._watcher
-        watcher.gather(now)
-        self.directories_changed |= watcher.changed
-        watcher.changed = False
-        for where in list(watcher.due):
-            told = watcher.due.pop(where, False)
-            name = self._names.get(where)
-            if name is None or (not told and name.unchanged()):
-                continue
-            more = True
-            try:
-                more = yield from self._look(name, now, told)
-            finally:
-                # Also where the caller leaves off in the middle, and looks at the rest the next time.
-                if where in self._names:
-                    held = (
-                        name.file
-                        if name.file and (name.file.fd >= 0 or (name.here and name.file.offset))
-                        else None
-                    )
-                    watcher.rely(where, held)
-                    if more:
-                        watcher.due[where] = True
+        due = self._watcher.due(now)
+        self.directories_changed |= self._watcher.changed
+        self._watcher.changed = False
+        for path, reported in due.items():
+            if followed := self._followed.get(path):
+                try:
+                    yield from self._read_path(followed, now, reported)
+                except OSError as error:
+                    self._report(followed, f"cannot read ({error.strerror}); retrying every second")
+                    followed.signature = ()
+                    if error.errno == errno.ESTALE and followed.file:
+                        self._close(followed.file)
 
-    def rest(self) -> Iterator[Piece]:
-        """A last read; and of each file its last line, if that has no newline, as it is."""
-        self._watcher.due.update(dict.fromkeys(self._names, True))
-        while self._watcher.due:
-            yield from self.read()
-        for name in list(self._names.values()):
-            for file in name.files:
-                yield from file.rest()
+    def rest(self) -> Iterator[Chunk]:
+        """Read everything once more, then yield the last line of each file without its newline."""
+        for path in self._followed:
+            self._watcher.add(path)
+        yield from self.read()
+        for followed in list(self._followed.values()):
+            for file in (followed.old, followed.file):
+                if file and (line := file.splitter.rest()):
+                    yield self._chunk(followed, file, [line])
 
     def close(self) -> None:
         """Follow nothing any more."""
-        for file in list(self._opened):
-            self._park(file)
-        self._names.clear()
+        for file in list(self._open_files):
+            self._close(file)
+        self._followed.clear()
         self._watcher.close()
 
-    def _look(self, name: _Name, now: float, told: bool) -> Generator[Piece, None, bool]:
-        """Read what is new at one path. True: there is more to read at once."""
-        before = name.there
-        status = self._status(name, now)
-        file = name.file
-        other = status is not None and (
-            file is None or file.identity != (status.st_dev, status.st_ino)
-        )
-        if other and file:
-            self._retire(name, file, now)
-        self._say_missed(name, new=other or not before)
-        for old in list(name.olds):
-            yield from self._drain(name, old, now)
-        name.draining = any(old.fd >= 0 for old in name.olds)
-        if other and status:
-            # After the old one was read to its end: what stands in both is new once.
-            file = name.file = self._adopt(name, status)
-        name.here = status is not None
-        try:
-            if file is None or (status is None and file.fd < 0):
-                return False
-            status = status or os.fstat(file.fd)
-            if not self._is_due(name, file, status, now) and not told:
-                return False
+    def _read_path(self, followed: _Followed, now: float, reported: bool) -> Iterator[Chunk]:
+        status = self._status(followed, now)
+        if followed.document:
+            yield from self._read_document(followed, status)
+            return
+        file = followed.file
+        if file and status and file.identity != Identity.of(status):
+            yield from self._replace(followed, file, now)
+            file = None
+        if followed.old:
+            yield from self._read_old(followed, followed.old, now)
+        if file is None:
+            if status is None:
+                return
+            try:
+                file = followed.file = self._new_file(followed)
+            except FileNotFoundError:
+                return
+        if status is None:
             if file.fd < 0:
-                if not self._open(file, name.where):
-                    name.signature = (0, 0, 0)
-                    return False
-                if not file.goes_on():
-                    # Truncated, or deleted and its inode given to another file.
-                    self._say_lost(file)
-            self._opened[file] = self._opened.pop(file)
-            if not file.watched:
-                # What was written before we are told of it is in the size of now.
-                self._watcher.watch(file)
-                status = os.fstat(file.fd)
-            if name.touched and now - name.since >= SETTLED:
-                name.touched = False
-                if status.st_size <= VERIFIED:
-                    file.anew("modified in place")
-            yield from file.read(status.st_size, now)
-        except OSError as error:
-            self._say(name, f"cannot be read ({error.strerror}): tried again every second")
-            name.signature = (0, 0, 0)
-            if file and error.errno == errno.ESTALE:
-                self._park(file)
-            return False
-        name.settled = now - name.since >= SETTLED and not file.comparing
-        if name.here:
-            name.trouble = ""
-        return file.unfinished
+                return
+            status = os.fstat(file.fd)
+        if file.fd >= 0 and self._watcher.watch_file(str(followed.path), file.fd):
+            status = os.fstat(file.fd)
+        signature = status.st_size, status.st_mtime_ns, status.st_ctime_ns
+        if signature == followed.signature and not reported:
+            return
+        closed = file.fd < 0
+        if closed and not self._reopen(followed, file):
+            return
+        self._watcher.watch_file(str(followed.path), file.fd)
+        self._open_files[file] = self._open_files.pop(file)
+        size = os.fstat(file.fd).st_size
+        if change := file.change(size):
+            self._report_restart(followed, change)
+            if closed:
+                self._report_gap(followed, file)
+            self._restart(followed)
+        yield from self._read_lines(followed, file, size)
+        followed.signature = signature
+        if followed.missing_since is None:
+            followed.trouble = ""
 
-    def _status(self, name: _Name, now: float) -> os.stat_result | None:
-        """What the path names, if that can be followed; what is wrong with it is said once."""
-        name.there = True
+    def _read_lines(self, followed: _Followed, file: FollowedFile, size: int) -> Iterator[Chunk]:
+        for found in file.read(size):
+            yield self._chunk(followed, file, found)
+
+    def _chunk(self, followed: _Followed, file: FollowedFile, found: list[bytes]) -> Chunk:
+        restarted = followed.restarted and file is followed.file
+        followed.restarted &= not restarted
+        return Chunk(followed.path, found, file.splitter.number - len(found), restarted)
+
+    def _read_document(self, followed: _Followed, status: os.stat_result | None) -> Iterator[Chunk]:
+        if status is None:
+            return
+        signature = status.st_ino, status.st_size, status.st_mtime_ns
+        if signature == followed.signature:
+            return
+        if status.st_size > self._max_line:
+            self._report(
+                followed,
+                f"{status.st_size} bytes, more than {self._max_line}; skipped (see --max-line)",
+            )
+            return
+        content = followed.path.read_bytes()
+        followed.signature = signature
+        followed.trouble = ""
+        yield Chunk(followed.path, [content], 1, False)
+
+    def _status(self, followed: _Followed, now: float) -> os.stat_result | None:
+        """Return the status of the file at the path, None (reported) if there is none to follow."""
         try:
-            status = os.stat(name.where)
+            status = os.stat(followed.path)
         except OSError as error:
+            self._watcher.missing(str(followed.path))
             if error.errno not in (errno.ENOENT, errno.ENOTDIR):
-                self._say(name, f"cannot be looked at ({error.strerror}): tried again every second")
-                return None
-            name.there = os.path.lexists(name.where)
-            self._watcher.missing(name.where)
-            if name.file is None:
-                self._say(name, "is not there yet: waiting for it")
-            elif name.gone is None:
-                name.gone = now
-            elif now - name.gone >= ROTATED:
-                self._say(
-                    name,
-                    "is gone (deleted or renamed): still read as long as it is held open; waiting for another",
-                )
+                self._report(followed, f"cannot stat ({error.strerror}); retrying every second")
+            elif followed.file is None:
+                self._report(followed, "does not exist yet; waiting for it")
+            elif followed.missing_since is None:
+                followed.missing_since = now
+            elif now - followed.missing_since >= ROTATED_S:
+                self._report(followed, "deleted or renamed; waiting for another file there")
             return None
-        name.gone = None
+        followed.missing_since = None
         kind = stat.S_IFMT(status.st_mode)
         if kind != stat.S_IFREG:
-            self._say(name, f"is {_KINDS.get(kind, 'something else')}, not a file: waiting for one")
+            self._report(followed, f"is {_KINDS.get(kind, 'no file')}; waiting for a regular file")
             return None
         return status
 
-    def _is_due(self, name: _Name, file: Growing, status: os.stat_result, now: float) -> bool:
-        """Whether the file may have changed, as far as its size and times tell."""
-        signature = (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-        if signature == name.signature:
-            return not name.settled
-        name.touched = (
-            signature[0] == file.offset == name.signature[0] and signature[1] != name.signature[1]
-        )
-        name.signature, name.since, name.settled = signature, now, False
-        return True
-
-    def _adopt(self, name: _Name, status: os.stat_result) -> Growing:
-        """The file that the path names now: one that it named before, or one that stands in its place."""
-        identity = (status.st_dev, status.st_ino)
-        name.signature = (0, 0, 0)
-        for old in name.olds:
-            if old.identity == identity:
-                name.olds.remove(old)
-                if self._is_still(old, name.where):
-                    return old
-                break
-        file = (
-            name.file.successor()
-            if name.file
-            else Growing(
-                name.path, self._max_line, self._warn, name.generations, remember=not self._once
-            )
-        )
-        file.identity = identity
+    def _new_file(self, followed: _Followed) -> FollowedFile:
+        """Open the file at the path. Raises OSError."""
+        fd, identity = self._open(str(followed.path))
+        splitter = LineSplitter(str(followed.path), self._max_line, self._warn)
+        file = FollowedFile(fd, identity, splitter)
+        self._open_files[file] = None
+        followed.signature = ()
+        self._watcher.unwatch_file(str(followed.path))
         return file
 
-    def _is_still(self, file: Growing, path: str) -> bool:
-        """Whether a file that stood at `path` before is there again, and not another that was given its inode."""
-        if file.fd >= 0:
-            return True
+    def _open(self, path: str) -> tuple[int, Identity]:
+        """Open a regular file. Raises OSError."""
+        while len(self._open_files) >= self._max_open:
+            self._close(next(iter(self._open_files)))
         try:
-            if not self._open(file, path):
-                return False
-            if file.goes_on():
-                return True
-        except OSError:
-            # It cannot be told now, and is asked again when it is to be read.
-            return True
-        self._park(file)
-        return False
-
-    def _retire(self, name: _Name, file: Growing, now: float) -> None:
-        """Another file has taken the place of `file`, which may still be written for a while."""
-        file.deadline = now + ROTATED
-        name.olds.append(file)
-        if file.fd < 0 and not self._find(file):
-            self._say_lost(file)
-
-    def _find(self, file: Growing) -> bool:
-        """Open a file that was renamed within its directory."""
-        directory = os.path.dirname(file.path) or "."
-        with suppress(OSError), os.scandir(directory) as entries:
-            return any(
-                entry.inode() == file.identity[1] and self._open(file, entry.path)
-                for entry in entries
-            )
-        return False
-
-    def _drain(self, name: _Name, old: Growing, now: float) -> Iterator[Piece]:
-        """Read what was still written to a file after another took its place, for a while."""
-        crowded = len(name.olds) > REPLACED and old is name.olds[0]
-        before = old.offset
-        try:
-            while old.fd >= 0:
-                yield from old.read(os.fstat(old.fd).st_size, now)
-                if not old.unfinished:
-                    break
+            fd = os.open(path, OPEN_FLAGS)
         except OSError as error:
-            self._warn(
-                f"{name.path}: the file that stood there before cannot be read further ({error.strerror}): given up at {old.offset} bytes"
-            )
-            self._drop(old)
-        if old.offset != before:
-            old.deadline = now + ROTATED
-        if old.fd >= 0 and (crowded or now >= old.deadline):
-            old.leave()
-            self._drop(old)
-        if crowded:
-            name.olds.remove(old)
-
-    # Open files, of which there may not be too many
-
-    def _open(self, file: Growing, path: str) -> bool:
-        """Hold `file` open. False: what is at `path` is not it any more. Raises OSError."""
-        while len(self._opened) >= self._limit:
-            self._park(self._idlest())
-        while True:
-            try:
-                fd = os.open(path, _FLAGS)
-                break
-            except OSError as error:
-                if error.errno not in (errno.EMFILE, errno.ENFILE) or not self._opened:
-                    raise
-                # The process needs some for other things, too.
-                self._limit = max(1, len(self._opened) * 3 // 4)
-                while len(self._opened) >= self._limit:
-                    self._park(self._idlest())
+            if error.errno not in (errno.EMFILE, errno.ENFILE) or not self._open_files:
+                raise
+            # The rest of the process needs file descriptors, too.
+            self._max_open = max(1, len(self._open_files) * 3 // 4)
+            return self._open(path)
         status = os.fstat(fd)
-        if (status.st_dev, status.st_ino) != file.identity or not stat.S_ISREG(status.st_mode):
+        if not stat.S_ISREG(status.st_mode):
+            os.close(fd)
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+        return fd, Identity.of(status)
+
+    def _reopen(self, followed: _Followed, file: FollowedFile) -> bool:
+        """Open again a file that was closed because too many were open. Raises OSError."""
+        fd, identity = self._open(str(followed.path))
+        if identity != file.identity:
             os.close(fd)
             return False
         file.fd = fd
-        self._opened[file] = None
+        self._open_files[file] = None
         return True
 
-    def _idlest(self) -> Growing:
-        """Of the open files the one that was read longest ago; one that was replaced only if there is no other."""
-        return next(
-            (file for file in self._opened if file is self._names[str(file.path)].file),
-            next(iter(self._opened)),
-        )
+    def _replace(self, followed: _Followed, file: FollowedFile, now: float) -> Iterator[Chunk]:
+        """Read the rest of a file whose path names another one now, and keep it open for a while."""
+        self._report_restart(followed, "replaced by another file")
+        if file.fd < 0:
+            self._report_gap(followed, file)
+        if followed.old:
+            self._close_old(followed)
+        followed.file, followed.old, followed.old_until = None, file, now + ROTATED_S
+        yield from self._read_old(followed, file, now)
+        followed.restarted = True
 
-    def _park(self, file: Growing) -> None:
-        """Close `file` for the time being."""
-        del self._opened[file]
-        os.close(file.fd)
-        file.fd = -1
+    def _read_old(self, followed: _Followed, old: FollowedFile, now: float) -> Iterator[Chunk]:
+        """Read what is still written to a replaced file."""
+        if old.fd >= 0:
+            before = old.offset
+            yield from self._read_lines(followed, old, os.fstat(old.fd).st_size)
+            if old.offset != before:
+                followed.old_until = now + ROTATED_S
+        if old.fd < 0 or now >= followed.old_until:
+            self._close_old(followed)
 
-    def _drop(self, file: Growing) -> None:
-        """Close `file`, and hear no more of it."""
-        if file.fd >= 0:
-            self._park(file)
-        self._watcher.drop(file)
-        file.watched = False
+    def _close_old(self, followed: _Followed) -> None:
+        if followed.old:
+            followed.old.splitter.leave()
+            self._close(followed.old)
+            followed.old = None
 
-    def _say_lost(self, file: Growing) -> None:
-        behind = f"behind its first {file.offset} bytes" if file.offset else "in it"
+    def _restart(self, followed: _Followed) -> None:
+        """Read the file from its start again."""
+        if file := followed.file:
+            file.splitter.leave()
+            file.restart(LineSplitter(str(followed.path), self._max_line, self._warn))
+        followed.signature = ()
+        followed.restarted = True
+
+    def _close(self, file: FollowedFile) -> None:
+        self._open_files.pop(file, None)
+        file.close()
+
+    def _report_restart(self, followed: _Followed, change: str) -> None:
+        self._warn(f"{followed.path}: {change}; reading it again from the start")
+
+    def _report_gap(self, followed: _Followed, file: FollowedFile) -> None:
         self._warn(
-            f"{file.path}: replaced while it was not held open: lines written before that {behind} were not read"
+            f"{followed.path}: replaced while closed (too many open files); "
+            f"lines after its first {file.offset} bytes may be missing"
         )
 
-    def _say_missed(self, name: _Name, *, new: bool) -> None:
-        """Files that stood at the path only between two looks: nobody can read them any more."""
-        unsure = name.where in self._watcher.unsure
-        self._watcher.unsure.discard(name.where)
-        if missed := self._watcher.missed(name.where, there=name.there, new=new):
-            files = "a file" if missed == 1 else f"{missed} files"
-            self._warn(
-                f"{name.path}: {files} came and went there between two looks: lines that stood only there were not read"
-            )
-        elif unsure and (new or not name.there):
-            self._warn(
-                f"{name.path}: inotify's queue overflowed: a file that came and went there meanwhile, if any did, was not read"
-            )
-
-    def _say(self, name: _Name, trouble: str) -> None:
-        if trouble != name.trouble:
-            name.trouble = trouble
-            self._warn(f"{name.path}: {trouble}")
+    def _report(self, followed: _Followed, trouble: str) -> None:
+        if trouble != followed.trouble:
+            followed.trouble = trouble
+            self._warn(f"{followed.path}: {trouble}")
 
 
-def _limit() -> int:
-    """How many files to hold open at once: half of what the process may, which needs some for other things."""
+def _max_open_files() -> int:
+    """Return half of what the process may open, as it needs some for other things."""
     soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return 4096 if soft == resource.RLIM_INFINITY else max(1, min(4096, soft // 2))
+    return (
+        MAX_OPEN_FILES if soft == resource.RLIM_INFINITY else max(1, min(MAX_OPEN_FILES, soft // 2))
+    )

@@ -1,31 +1,29 @@
-"""Which of many paths to look at: those of which inotify tells, and all of them where it cannot be relied on."""
+"""Which of the followed paths may have changed: reported by inotify, or all of them at intervals."""
 
 import errno
 import os
 import sys
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from agent_pipes.sessions.files import inotify
-from agent_pipes.sessions.files.followed_file import Growing
 
-INTERVAL, POLL = 1.0, 0.05
-"""Seconds between two looks at every path: with inotify, which may not hear of all that happens, and without."""
+SWEEP_INTERVAL_S = 1.0
+"""Seconds between two checks of every path with inotify, which misses changes made elsewhere."""
 
-SETTLED = 2.0
-"""Seconds after which a further change shows in the times of a file or directory, however coarse these are (FAT: 2 s)."""
+POLL_INTERVAL_S = 0.05
+"""Seconds between two checks of every path that inotify does not report."""
 
 _USED_UP = {errno.ENOSPC, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
 
-class Directory:
-    """A directory: the paths in it that are followed, by their names there, and whether its list of entries matters.
+class _Directory:
+    """A directory: the followed paths in it by name, and whether its list of entries is wanted.
 
-    at:      what is watched: itself or, while it does not exist, the nearest above it that does; "" where nothing is.
+    at:      the watched directory: this one or, while it does not exist, its nearest ancestor.
     awaited: the entry of `at` that must appear first.
     """
 
-    __slots__ = ("at", "awaited", "listed", "path", "paths", "settled", "signature", "since")
+    __slots__ = ("at", "awaited", "listed", "path", "paths", "signature")
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -34,207 +32,180 @@ class Directory:
         self.at = ""
         self.awaited = ""
         self.signature: tuple[int, ...] = ()
-        self.since = 0.0
-        self.settled = True
 
 
-class Watcher:
-    """Paths that are followed, and directories that are listed.
+class PathWatcher:
+    """Reports which paths to check, and whether a listed directory has changed.
 
-    due:     the paths to look at; True: because something happened there, False: because it is time.
-    unsure:  paths of which the kernel has not told all that happened there.
-    changed: whether a listed directory has other entries. May be true for nothing.
+    changed: True if the entries of a listed directory may have changed; reset by the caller.
     """
 
     def __init__(self, poll: bool, warn: Callable[[str], None]) -> None:
-        self.due: dict[str, bool] = {}
-        self.unsure: set[str] = set()
         self.changed = False
-        self._appeared: Counter[str] = Counter()
-        self._begun: set[str] = set()
         self._warn = warn
-        self._said = False
-        self._directories: dict[str, Directory] = {}
-        self._blind: set[str | Directory] = set()
+        self._warned = False
+        self._due: dict[str, bool] = {}
+        self._directories: dict[str, _Directory] = {}
+        self._watched: set[str] = set()
+        self._unwatched: set[str] = set()
         self._remote: dict[int, bool] = {}
-        self._sweep = 0.0
+        self._next_sweep = 0.0
         self._watches: inotify.Watches | None = None
         if not poll and sys.platform == "linux":
             try:
                 self._watches = inotify.Watches()
             except OSError as error:
-                often = f"looking at the files {1 / POLL:.0f} times a second instead"
                 warn(
-                    f"inotify is not to be had ({error.strerror}; see fs.inotify.max_user_instances): {often}"
+                    f"inotify is not available ({error.strerror}; see "
+                    f"fs.inotify.max_user_instances); checking files {_poll_rate()} times a second"
                 )
 
     @property
     def fd(self) -> int:
+        """File descriptor that is readable when inotify has something to report, or -1."""
         return self._watches.fd if self._watches else -1
 
     @property
     def interval(self) -> float:
-        return INTERVAL if self._watches and not self._blind else POLL
+        """Seconds until the next call of `due` at most."""
+        if self._due:
+            return 0.0
+        return SWEEP_INTERVAL_S if self._watches and not self._unwatched else POLL_INTERVAL_S
 
     def add(self, path: str) -> None:
-        self._directory(os.path.dirname(path) or ".").paths[os.path.basename(path)] = path
-        self._begun.add(path)
-        self.due[path] = True
+        """Report changes at `path`, which need not exist."""
+        self._directory(path).paths[os.path.basename(path)] = path
+        self._due[path] = True
 
     def remove(self, path: str) -> None:
-        directory = self._directories[os.path.dirname(path) or "."]
-        del directory.paths[os.path.basename(path)]
-        self.due.pop(path, None)
-        self._appeared.pop(path, None)
-        self._begun.discard(path)
-        self.unsure.discard(path)
-        self._blind.discard(path)
+        """Stop reporting changes at `path`."""
+        directory = self._directory(path)
+        directory.paths.pop(os.path.basename(path), None)
+        self._due.pop(path, None)
+        self.unwatch_file(path)
         if not directory.paths and not directory.listed:
             del self._directories[directory.path]
-            self.drop(directory)
+            self._unwatched.discard(directory.path)
+            if self._watches:
+                self._watches.drop(directory)
 
-    def list_directory(self, path: str, now: float) -> None:
-        """From now on it matters which entries the directory at `path` has."""
-        directory = self._directory(path)
+    def list_directory(self, path: str) -> None:
+        """Set `changed` whenever entries appear in the directory at `path` or vanish from it."""
+        directory = self._directory(os.path.join(path, "entry"))
         directory.listed = True
-        self._look(directory, now)
-        self._watch(directory)
+        directory.signature = _signature(path)
         self.changed = True
 
-    def watch(self, file: Growing) -> None:
-        """Be told when an open file changes. Where that cannot be, its path is to be looked at all the time."""
-        if self._watches is None or file.fd < 0:
-            return
-        try:
-            # By its descriptor: another file may have taken its path by now.
-            self._put(file, f"/proc/self/fd/{file.fd}", inotify.OF_FILE)
-            file.watched = True
-        except OSError as error:
-            file.watched = False
-            self._refused(error)
+    def watch_file(self, path: str, fd: int) -> bool:
+        """Have inotify report changes of the open file at `path`; return True if it did not before.
 
-    def drop(self, owner: Growing | Directory) -> None:
-        """Be told no more of it."""
-        if self._watches:
-            self._watches.drop(owner)
-
-    def rely(self, path: str, file: Growing | None) -> None:
-        """Find out whether we shall be told of what happens at `path` and, unless that is None, to `file`."""
-        directory = self._directories[os.path.dirname(path) or "."]
-        if directory.at and (file is None or file.watched):
-            self._blind.discard(path)
-        else:
-            self._blind.add(path)
-
-    def missed(self, path: str, *, there: bool, new: bool) -> int:
-        """How many files came to stand at `path` and went again between two looks, as far as the kernel has told.
-
-        there: whether something stands there now; new: whether that is another than at the last look.
+        The file is watched by its descriptor, because another may have taken its path by now.
         """
-        came = self._appeared.pop(path, 0)
-        begun = path in self._begun
-        self._begun.discard(path)
-        left = came - (there and (new or came > 0))
-        directory = self._directories[os.path.dirname(path) or "."]
-        if left < 0 and not begun and directory.at == directory.path:
-            # It was seen before the kernel has told of it.
-            self._appeared[path] = left
-        return max(0, left)
+        if self._watches is None or path in self._watched:
+            return False
+        try:
+            self._put(path, f"/proc/self/fd/{fd}", inotify.OF_FILE)
+        except OSError as error:
+            self._unwatched.add(path)
+            self._report(error)
+            return False
+        self._watched.add(path)
+        self._unwatched.discard(path)
+        return True
+
+    def unwatch_file(self, path: str) -> None:
+        """Stop watching the file that was watched for `path`."""
+        self._watched.discard(path)
+        self._unwatched.discard(path)
+        if self._watches:
+            self._watches.drop(path)
 
     def missing(self, path: str) -> None:
-        """Nothing is at `path`: its directory may have gone, too, of which we are not told while a file of it is open."""
-        self._watch(self._directories[os.path.dirname(path) or "."])
+        """Check the directory of `path`: its removal is not reported while a file in it is open."""
+        self._watch(self._directory(path))
 
-    def gather(self, now: float) -> None:
-        """Find out what is due."""
+    def due(self, now: float) -> dict[str, bool]:
+        """Return the paths to check: True if inotify reported a change, False if it is time.
+
+        `now` is monotonic seconds.
+        """
         if self._watches:
             for owner, mask, entry in self._watches.events():
-                self._told(owner, mask, entry)
-        if self._watches is None or now >= self._sweep:
-            self._sweep = now + INTERVAL
+                self._reported(owner, mask, entry)
+        if self._watches is None or now >= self._next_sweep:
+            self._next_sweep = now + SWEEP_INTERVAL_S
             for directory in self._directories.values():
                 self._watch(directory)
-                if directory.listed and not directory.at:
-                    self._look(directory, now)
-                for path in directory.paths.values():
-                    self.due.setdefault(path, False)
-            return
-        for each in self._blind:
-            if isinstance(each, Directory):
-                self._look(each, now)
-            else:
-                self.due.setdefault(each, False)
+                if directory.listed:
+                    self._compare(directory)
+                self._expect(directory.paths.values())
+        else:
+            for path in self._unwatched:
+                directory = self._directories.get(path)
+                if directory and directory.listed:
+                    self._compare(directory)
+                self._expect(directory.paths.values() if directory else (path,))
+        due, self._due = self._due, {}
+        return due
 
     def close(self) -> None:
+        """Watch nothing any more."""
         if self._watches:
             self._watches.close()
             self._watches = None
         self._directories.clear()
-        self._blind.clear()
-        self.due.clear()
+        self._unwatched.clear()
+        self._due.clear()
 
-    def _told(self, owner: object, mask: int, entry: str) -> None:
-        if isinstance(owner, Growing):
-            owner.watched = owner.watched and not mask & inotify.IGNORED
-            self.due[str(owner.path)] = True
-        elif not isinstance(owner, Directory):
-            # The queue has overflowed: nobody knows what else was in it.
-            self._sweep = 0.0
-            for directory in self._directories.values():
-                self._stir(directory)
-                self.unsure.update(directory.paths.values())
-                self._begin(directory)
+    def _expect(self, paths: Iterable[str]) -> None:
+        """Have `paths` checked although nothing was reported."""
+        for path in paths:
+            self._due.setdefault(path, False)
+
+    def _reported(self, owner: object, mask: int, entry: str) -> None:
+        if isinstance(owner, str):
+            self._due[owner] = True
+            if mask & inotify.IGNORED:
+                self._watched.discard(owner)
+        elif not isinstance(owner, _Directory):
+            # The queue has overflowed, so nothing is known of what was in it.
+            self._next_sweep = 0.0
+            self.changed = True
         elif owner.awaited or not entry:
             if not entry or entry == owner.awaited:
                 self._watch(owner)
-                self._stir(owner)
         else:
             if path := owner.paths.get(entry):
-                self.due[path] = True
-                self._appeared[path] += bool(
-                    mask & (inotify.CREATE | inotify.MOVED_TO) and not mask & inotify.ISDIR
-                )
+                self._due[path] = True
             if mask & inotify.ENTRIES:
                 self.changed |= owner.listed
 
-    def _stir(self, directory: Directory) -> None:
-        """Anything may have happened in the directory."""
-        self.due.update(dict.fromkeys(directory.paths.values(), True))
-        self.changed |= directory.listed
+    def _directory(self, path: str) -> _Directory:
+        """Return the directory of `path`, watched from now on."""
+        name = os.path.dirname(path) or "."
+        directory = self._directories.get(name)
+        if directory is None:
+            directory = self._directories[name] = _Directory(name)
+            self._watch(directory)
+        return directory
 
-    def _begin(self, directory: Directory) -> None:
-        """What stands there now, nobody will tell of any more."""
-        for path in directory.paths.values():
-            self._begun.add(path)
-            if self._appeared[path] <= 0:
-                del self._appeared[path]
-
-    def _directory(self, path: str) -> Directory:
-        if path not in self._directories:
-            self._directories[path] = Directory(path)
-            self._watch(self._directories[path])
-        return self._directories[path]
-
-    def _watch(self, directory: Directory) -> None:
-        """Watch the directory, or the nearest above it that there is. Cheap where nothing has changed."""
+    def _watch(self, directory: _Directory) -> None:
+        """Watch the directory or its nearest ancestor. Cheap if nothing has changed."""
         if self._watches is None:
             return
-        before = directory.at
         try:
             new = self._watch_nearest(directory)
+            self._unwatched.discard(directory.path)
         except OSError as error:
-            new = False
-            directory.at = directory.awaited = ""
-            self._watches.drop(directory)
-            self._refused(error)
-        if directory.listed:
-            self._blind.discard(directory) if directory.at else self._blind.add(directory)
-        if new or before != directory.at:
-            self._stir(directory)
-            self._begin(directory)
+            new, directory.at, directory.awaited = False, "", ""
+            self._unwatched.add(directory.path)
+            self._report(error)
+        if new:
+            self._due.update(dict.fromkeys(directory.paths.values(), True))
+            self.changed |= directory.listed
 
-    def _watch_nearest(self, directory: Directory) -> bool:
-        """True: it is another than before. Raises OSError where none can be watched."""
+    def _watch_nearest(self, directory: _Directory) -> bool:
+        """Return True if another directory is watched than before. Raises OSError."""
         path, awaited = directory.path, ""
         while True:
             try:
@@ -246,13 +217,14 @@ class Watcher:
                 path, awaited = parent, os.path.basename(path)
                 continue
             if awaited and os.path.isdir(os.path.join(path, awaited)):
-                # It has appeared before we watched for it.
+                # The directory appeared before its parent was watched.
                 path, awaited = directory.path, ""
                 continue
+            new |= (path, awaited) != (directory.at, directory.awaited)
             directory.at, directory.awaited = path, awaited
             return new
 
-    def _put(self, owner: Growing | Directory, path: str, mask: int) -> bool:
+    def _put(self, owner: "str | _Directory", path: str, mask: int) -> bool:
         assert self._watches is not None
         device = os.stat(path).st_dev
         if device not in self._remote:
@@ -261,29 +233,29 @@ class Watcher:
             raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP), path)
         return self._watches.put(owner, path, mask)
 
-    def _refused(self, error: OSError) -> None:
-        if error.errno in _USED_UP and not self._said:
-            self._said = True
-            often = f"what could not be watched is looked at {1 / POLL:.0f} times a second"
+    def _report(self, error: OSError) -> None:
+        if error.errno in _USED_UP and not self._warned:
+            self._warned = True
             self._warn(
-                f"inotify's watches are used up ({error.strerror}; see fs.inotify.max_user_watches): {often}"
+                f"inotify has no watches left ({error.strerror}; see fs.inotify.max_user_watches); "
+                f"checking the other files {_poll_rate()} times a second"
             )
 
-    def _look(self, directory: Directory, now: float) -> None:
-        """Look whether a directory's entries have changed; and once more, when its time is sure to tell of it."""
-        try:
-            status = os.stat(directory.path)
-            signature: tuple[int, ...] = (
-                status.st_dev,
-                status.st_ino,
-                status.st_mtime_ns,
-                status.st_ctime_ns,
-            )
-        except OSError:
-            signature = ()
+    def _compare(self, directory: _Directory) -> None:
+        """Set `changed` if the directory's times differ from those last seen."""
+        signature = _signature(directory.path)
         if signature != directory.signature:
-            directory.signature, directory.since, directory.settled = signature, now, False
+            directory.signature = signature
             self.changed = True
-        elif not directory.settled and now - directory.since >= SETTLED:
-            directory.settled = True
-            self.changed = True
+
+
+def _poll_rate() -> int:
+    return round(1 / POLL_INTERVAL_S)
+
+
+def _signature(path: str) -> tuple[int, ...]:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return ()
+    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns

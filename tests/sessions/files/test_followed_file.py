@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.following import Following, append, numbered, overwrite, replace
+from tests.helpers.following import Following, append, numbered, overwrite
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="inotify is Linux's")
 
@@ -27,7 +27,7 @@ def following(poll: bool, path: Path) -> Iterator[Following]:
     """A follower of `path`, which is not there yet."""
     follower = Following(path, poll=poll)
     follower.read()
-    follower.heard()
+    follower.warnings()
     yield follower
     follower.close()
 
@@ -41,21 +41,21 @@ def test_a_line_that_is_appended_comes_once(following, path):
     append(path, b"two\nthree\n")
     assert following.read() == [b"two\n", b"three\n"]
     assert following.later(5) == []
-    assert following.said == []
+    assert following.warned == []
 
 
 def test_a_file_is_read_from_its_beginning_and_its_lines_are_numbered(following, path):
     append(path, b"one\ntwo\n")
-    (piece,) = following.pieces()
-    assert (piece.path, piece.lines, piece.number, piece.generation) == (
+    (chunk,) = following.chunks()
+    assert (chunk.path, chunk.lines, chunk.number, chunk.restarted) == (
         path,
         [b"one\n", b"two\n"],
         1,
         0,
     )
     append(path, b"three\n")
-    (piece,) = following.pieces()
-    assert (piece.number, piece.generation) == (3, 0)
+    (chunk,) = following.chunks()
+    assert (chunk.number, chunk.restarted) == (3, 0)
 
 
 def test_half_a_line_is_held_back_until_its_end_has_come(following, path):
@@ -86,10 +86,10 @@ def test_the_last_line_of_a_finished_file_without_newline_comes_at_the_end(follo
 def test_a_half_line_is_said_only_once(following, path):
     append(path, b"one\ntwo")
     assert following.rest() == [b"one\n", b"two"]
-    following.heard()
+    following.warnings()
     assert following.rest() == []
     following.follower.remove(path)
-    assert following.said == []
+    assert following.warned == []
 
 
 def test_the_rest_is_read_without_being_told(following, path):
@@ -101,7 +101,7 @@ def test_a_held_half_is_said_when_the_file_is_no_longer_followed(following, path
     append(path, b"one\ntw")
     following.read()
     following.follower.remove(path)
-    assert "a.jsonl:2: a line without its newline (2 bytes) was not given out" in following.heard()
+    assert "a.jsonl:2: last line (2 bytes) has no newline; skipped" in following.warnings()
 
 
 def test_a_record_torn_by_a_crash_and_the_next_on_the_same_line_come_as_one_line(following, path):
@@ -151,27 +151,19 @@ def test_fifty_thousand_lines_that_were_not_read_before_the_file_was_rotated_all
     assert following.read() == [*lines, b"new\n"]
 
 
-def test_memory_stays_bounded_since_a_piece_is_a_chunk(following, path):
+def test_memory_stays_bounded_since_a_chunk_is_a_chunk(following, path):
     line = b"x" * 999 + b"\n"
     append(path, line * 5000)
-    sizes = [sum(map(len, piece.lines)) for piece in following.follower.read()]
+    sizes = [sum(map(len, chunk.lines)) for chunk in following.follower.read()]
     assert sum(sizes) == 5_000_000
     assert max(sizes) <= 1 << 20
 
 
-def test_nothing_is_lost_when_the_caller_leaves_off_in_the_middle(following, path):
-    lines = list(numbered(60_000))
-    append(path, b"".join(lines))
-    came = next(following.follower.read()).lines
-    assert following.follower.interval == 0
-    assert [*came, *following.read()] == lines
-
-
-@pytest.mark.parametrize("size", [1, 7, 1000, 99_991])
+@pytest.mark.parametrize("size", [7, 1000, 99_991])
 def test_any_chunks_of_the_content_give_the_same_lines(tmp_path, monkeypatch, size):
     content = b"".join(numbered(3000)) + b"\r\n\0\n" + b"x" * 5000 + b"\nlast"
-    (tmp_path / "a").write_bytes(content if size > 1 else content[-6000:])
-    monkeypatch.setattr("agent_pipes.sessions.files.followed_file.CHUNK", size)
+    (tmp_path / "a").write_bytes(content)
+    monkeypatch.setattr("agent_pipes.sessions.files.followed_file.CHUNK_BYTES", size)
     following = Following(tmp_path / "a", poll=True)
     assert b"".join([*following.read(), *following.rest()]) == (tmp_path / "a").read_bytes()
     following.close()
@@ -184,20 +176,18 @@ def test_truncated_to_shorter_it_is_read_from_its_beginning(following, path):
     append(path, b"one\ntwo\nthree\n")
     following.read()
     overwrite(path, b"new\n")
-    (piece,) = following.pieces()
-    assert (piece.lines, piece.number, piece.generation) == ([b"new\n"], 1, 1)
-    assert following.heard().endswith("a.jsonl: truncated: other content, read from its beginning")
+    (chunk,) = following.chunks()
+    assert (chunk.lines, chunk.number, chunk.restarted) == ([b"new\n"], 1, 1)
+    assert following.warnings().endswith("a.jsonl: truncated; reading it again from the start")
 
 
 def test_truncated_and_written_to_the_same_length_is_seen_by_its_content(following, path):
     append(path, b"one\ntwo\n")
     following.read()
     overwrite(path, b"uno\ndos\n")
-    (piece,) = following.pieces()
-    assert (piece.lines, piece.number, piece.generation) == ([b"uno\n", b"dos\n"], 1, 1)
-    assert following.heard().endswith(
-        "a.jsonl: written anew: other content, read from its beginning"
-    )
+    (chunk,) = following.chunks()
+    assert (chunk.lines, chunk.number, chunk.restarted) == ([b"uno\n", b"dos\n"], 1, 1)
+    assert following.warnings().endswith("a.jsonl: rewritten; reading it again from the start")
 
 
 def test_truncated_and_written_longer_than_before_is_seen_by_its_content(following, path):
@@ -205,30 +195,7 @@ def test_truncated_and_written_longer_than_before_is_seen_by_its_content(followi
     following.read()
     overwrite(path, b"uno\ndos\ntres\n")
     assert following.read() == [b"uno\n", b"dos\n", b"tres\n"]
-    assert "written anew" in following.heard()
-
-
-def test_another_beginning_is_seen_where_the_end_is_the_same(following, path):
-    append(path, b"one\n" + b"same\n" * 100)
-    following.read()
-    overwrite(path, b"uno\n" + b"same\n" * 100)
-    assert following.read() == [b"uno\n"]
-    assert "written anew: other content, read from its beginning" in following.heard()
-    following.later()
-    assert (
-        "100 lines behind the change had been given out before, and were not given again"
-        in following.heard()
-    )
-
-
-def test_another_end_is_seen_where_the_beginning_is_the_same(following, path):
-    lines = list(numbered(1000))
-    append(path, b"".join(lines))
-    following.read()
-    changed = lines[999].replace(b"9", b"X")
-    overwrite(path, b"".join([*lines[:999], changed, b"new\n"]))
-    assert following.read() == [changed, b"new\n"]
-    assert "written anew: other content from line 1000 on" in following.heard()
+    assert "rewritten" in following.warnings()
 
 
 def test_a_file_that_is_written_anew_between_two_looks_of_one_reading_gives_no_torn_line(
@@ -255,7 +222,7 @@ def test_a_half_line_is_never_glued_to_what_was_written_after_a_truncation(follo
     following.read()
     overwrite(path, b"n\n")
     assert following.read() == [b"n\n"]
-    assert "5 bytes held of a line without its end are gone" in following.heard()
+    assert "a.jsonl:2: last line (5 bytes) has no newline; skipped" in following.warnings()
 
 
 def test_a_half_line_alone_that_is_written_anew_is_said(following, path):
@@ -263,135 +230,7 @@ def test_a_half_line_alone_that_is_written_anew_is_said(following, path):
     following.read()
     overwrite(path, b"xyz\n")
     assert following.read() == [b"xyz\n"]
-    assert "3 bytes held of a line without its end are gone" in following.heard()
-
-
-def test_rewritten_in_place_with_the_same_lines_only_the_new_ones_come(following, path):
-    append(path, b"one\ntwo\n")
-    following.read()
-    overwrite(path, b"one\ntwo\nthree\n")
-    (piece,) = following.pieces()
-    assert (piece.lines, piece.number, piece.generation) == ([b"three\n"], 3, 0)
-    assert following.said == []
-
-
-def test_a_rewrite_that_is_seen_half_done_gives_only_the_new_lines(following, path):
-    append(path, b"one\ntwo\nthree\n")
-    following.read()
-    overwrite(path, b"")
-    assert following.read() == []
-    for part in (b"one\nt", b"wo\n", b"three\nfo", b"ur\n"):
-        append(path, part)
-        assert following.later(0.5) == ([b"four\n"] if part == b"ur\n" else [])
-    assert following.said == []
-
-
-def test_a_rewrite_that_is_interrupted_by_another_gives_only_the_new_lines(following, path):
-    append(path, b"one\ntwo\nthree\n")
-    following.read()
-    overwrite(path, b"head\n")
-    assert following.read() == [b"head\n"]
-    overwrite(path, b"head\none\ntwo\nthree\nfour\n")
-    assert following.read() == [b"four\n"]
-
-
-def test_a_rewrite_that_is_interrupted_by_a_copy_in_its_place_gives_only_the_new_lines(
-    following, path
-):
-    append(path, b"one\ntwo\nthree\n")
-    following.read()
-    overwrite(path, b"one\n")
-    assert following.read() == []
-    replace(path, b"one\ntwo\nthree\nfour\n")
-    assert following.read() == [b"four\n"]
-
-
-def test_a_slow_rewrite_with_a_changed_line_does_not_give_the_others_again(following, path):
-    lines = list(numbered(6))
-    append(path, b"".join(lines))
-    following.read()
-    overwrite(path, b"head\n")
-    assert following.read() == [b"head\n"]
-    for line in lines:
-        append(path, line)
-        assert following.later(0.7) == []
-    assert following.later(2) == []
-    assert (
-        "6 lines behind the change had been given out before, and were not given again"
-        in following.heard()
-    )
-
-
-def test_a_long_file_is_compared_in_slices_so_that_the_caller_is_let_in_between(
-    following, path, monkeypatch
-):
-    lines = list(numbered(100_000))
-    append(path, b"".join(lines))
-    following.read()
-    monkeypatch.setattr("agent_pipes.sessions.files.followed_file.SLICE", 1)
-    replace(path, b"head\n" + b"".join(lines) + b"new\n")
-    assert following.read() == [b"head\n"]
-    calls = 0
-    while following.follower.interval == 0:
-        came = following.later(1)
-        calls += 1
-    assert calls > 3
-    assert came == [b"new\n"]
-    following.heard()
-    assert following.later(2) == []
-    assert (
-        "100000 lines behind the change had been given out before, and were not given again"
-        in following.heard()
-    )
-
-
-def test_a_changed_line_comes_and_the_others_do_not_come_again(following, path):
-    append(path, b"one\ntwo\nthree\nfour\n")
-    following.read()
-    overwrite(path, b"one\nTWO\nthree\nfive\nfour\nsix\n")
-    pieces = following.pieces()
-    assert [(piece.lines, piece.number, piece.generation) for piece in pieces] == [
-        ([b"TWO\n"], 2, 1),
-        ([b"five\n"], 4, 1),
-        ([b"six\n"], 6, 1),
-    ]
-    assert following.heard().endswith("other content from line 2 on, read from there")
-    assert following.later() == []
-    assert following.heard().endswith(
-        "2 lines behind the change had been given out before, and were not given again"
-    )
-
-
-def test_what_was_cut_off_and_did_not_come_back_is_said_and_later_the_same_line_is_new(
-    following, path
-):
-    append(path, b"one\ntwo\nthree\n")
-    following.read()
-    os.truncate(path, 4)
-    assert following.read() == []
-    assert following.said == []
-    following.later()
-    assert (
-        "truncated: of the 3 lines given out it holds the first 1, which are not given again; what follows is new"
-        in following.heard()
-    )
-    append(path, b"two\n")
-    (piece,) = following.pieces()
-    assert (piece.lines, piece.number, piece.generation) == ([b"two\n"], 2, 1)
-
-
-def test_edited_in_place_is_seen_though_its_size_is_the_same(following, path):
-    lines = list(numbered(1000))
-    append(path, b"".join(lines))
-    following.read()
-    following.later(3)
-    with path.open("r+b", buffering=0) as file:
-        file.seek(sum(map(len, lines[:500])))
-        file.write(lines[500].replace(b"5", b"X"))
-    os.utime(path, (1e9, 1e9))
-    following.read()
-    assert following.later(3) == [lines[500].replace(b"5", b"X")]
-    assert "modified in place: other content from line 501 on" in following.heard()
+    assert "a.jsonl:1: last line (3 bytes) has no newline; skipped" in following.warnings()
 
 
 def test_a_file_that_is_only_touched_gives_nothing(following, path):
@@ -402,7 +241,7 @@ def test_a_file_that_is_only_touched_gives_nothing(following, path):
     assert following.read() == following.later(3) == following.later(3) == []
     append(path, b"o\n")
     assert following.read() == [b"two\n"]
-    assert following.said == []
+    assert following.warned == []
 
 
 def test_a_hole_of_nul_bytes_passes(following, path):
@@ -426,10 +265,7 @@ def test_the_line_behind_a_hole_longer_than_any_line_is_not_lost(poll, path):
     (long, last) = following.read()
     assert (long.lstrip(b"\0"), last) == (b"two\n", b"three\n")
     left_out = (10 << 20) + 4 - len(long)
-    assert (
-        f"a.jsonl:1: {left_out} NUL bytes at the beginning of the line were left out"
-        in following.heard()
-    )
+    assert f"a.jsonl:1: skipped {left_out} NUL bytes before the line" in following.warnings()
     following.close()
 
 
@@ -442,10 +278,13 @@ def test_a_line_of_100_mb_is_said_with_its_length_and_skipped_and_the_next_is_re
         for _ in range(100):
             file.write(b"x" * (1 << 20))
         file.write(b"\nthree\n")
-    pieces = following.pieces()
-    assert [(piece.lines, piece.number) for piece in pieces] == [([b"one\n"], 1), ([b"three\n"], 3)]
-    assert following.heard().endswith(
-        f"a.jsonl:2: a line of {(100 << 20) + 1} bytes is longer than {64 << 20}: skipped"
+    chunks = following.chunks()
+    assert [(chunk.lines, chunk.number) for chunk in chunks] == [
+        ([b"one\n"], 1),
+        ([b"", b"three\n"], 2),
+    ]
+    assert following.warnings().endswith(
+        f"a.jsonl:2: line of {(100 << 20) + 1} bytes is longer than {64 << 20}; skipped (see --max-line)"
     )
 
 
@@ -462,16 +301,14 @@ def test_the_limit_holds_for_each_line_however_it_comes(poll, path, at_once):
     came = []
     for part in [content] if at_once else [content[at : at + 1] for at in range(len(content))]:
         append(path, part)
-        came += following.pieces()
-    assert [line for piece in came for line in piece.lines] == [
-        b"123456789\n",
-        b"next\n",
-        b"last\n",
+        came += following.chunks()
+    numbered = [
+        (chunk.number + at, line) for chunk in came for at, line in enumerate(chunk.lines) if line
     ]
-    assert [piece.number for piece in came] == [1, 3, 5]
-    said = following.heard()
-    assert "a.jsonl:2: a line of 11 bytes is longer than 10: skipped" in said
-    assert "a.jsonl:4: a line of 1001 bytes is longer than 10: skipped" in said
+    assert numbered == [(1, b"123456789\n"), (3, b"next\n"), (5, b"last\n")]
+    said = following.warnings()
+    assert "a.jsonl:2: line of 11 bytes is longer than 10; skipped" in said
+    assert "a.jsonl:4: line of 1001 bytes is longer than 10; skipped" in said
     following.close()
 
 
@@ -481,21 +318,9 @@ def test_a_line_that_is_too_long_and_has_no_end_is_said_at_the_end(poll, path):
     assert following.rest() == [b"one\n"]
     assert following.rest() == []
     assert (
-        following.heard().count(
-            "a.jsonl:2: a line without its newline (too long, 100 bytes) was not given out"
+        following.warnings().count(
+            "a.jsonl:2: last line (100 bytes) has no newline and is longer than 10 bytes; skipped"
         )
         == 1
     )
-    following.close()
-
-
-def test_a_copy_of_a_file_with_a_line_that_was_too_long_does_not_say_it_again(poll, path):
-    following = Following(path, poll=poll, max_line=10)
-    content = b"one\n" + b"x" * 100 + b"\ntwo\n"
-    append(path, content)
-    assert following.read() == [b"one\n", b"two\n"]
-    following.heard()
-    replace(path, content + b"three\n")
-    assert following.read() == [b"three\n"]
-    assert following.said == []
     following.close()
