@@ -21,6 +21,7 @@ import click
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
+from agent_pipes.agents.registry import agent as agent_named
 from agent_pipes.commands.watch import preset_options
 from agent_pipes.core import config
 from agent_pipes.core.display import escape, format_duration
@@ -128,7 +129,7 @@ def parser(line: bytes) -> None:
 
 def translator(name: str) -> Callable[[list[dict[str, Any]]], None]:
     def translate(records: list[dict[str, Any]]) -> None:
-        translator = discovery.source(name).Translator()
+        translator = agent_named(name).translator()
         # As its line is read: not every number that Python has gets so far.
         for record in (found for each in records for found in objects(json.dumps(each).encode())):
             discovery.recognised(record)

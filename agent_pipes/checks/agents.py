@@ -20,7 +20,6 @@ from agent_pipes.checks.machine import reachable
 from agent_pipes.core.jsonl import Fields
 from agent_pipes.process.table import Identity, alive, all_processes, ancestors, cwd
 from agent_pipes.sessions import discovery
-from agent_pipes.sessions.session_follower import control_of
 
 CLIENTS = tuple(name for name in AGENTS if agent(name).programs)
 """Agents that have a program, other than formats of events."""
@@ -155,7 +154,7 @@ def live(sessions: Iterable[Session]) -> Iterator[Check]:
 
 
 def _of_session(session: Session, identity: Identity | None) -> Check:
-    control = control_of(session)
+    control = discovery.control_socket(session)
     how = agent(session.agent).process_found_by
     name = f"{session.agent} {session.id} in {session.cwd or 'an unknown directory'}"
     more: Fields = {

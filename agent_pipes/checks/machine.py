@@ -5,7 +5,6 @@ import platform
 import re
 import select
 import sys
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
@@ -23,7 +22,7 @@ from agent_pipes.process.handle import (
 )
 from agent_pipes.process.table import Identity
 from agent_pipes.process.terminator import Terminator
-from agent_pipes.sessions.files.path_watcher import POLL, Watcher
+from agent_pipes.sessions.files.path_watcher import POLL_INTERVAL_S, PathWatcher
 
 NEEDED = {"click": (8, 1), "orjson": (3, 9)}
 """The oldest versions of other packages that are tried."""
@@ -158,10 +157,10 @@ def following(directories: Iterable[Path]) -> Iterator[Check]:
     heard: list[str] = []
     looked_at: list[str] = []
     for directory in map(str, directories):
-        watcher = Watcher(False, heard.append)
+        watcher = PathWatcher(False, heard.append)
         try:
-            watcher.list_directory(directory, time.monotonic())
-            if watcher.interval == POLL:
+            watcher.list_directory(directory)
+            if watcher.interval == POLL_INTERVAL_S:
                 looked_at.append(directory)
         finally:
             watcher.close()
@@ -181,7 +180,7 @@ def following(directories: Iterable[Path]) -> Iterator[Check]:
         )
     else:
         why = f"no inotify tells of changes in {', '.join(looked_at)}"
-        often = f"it is looked at {1 / POLL:.0f} times a second"
+        often = f"it is looked at {1 / POLL_INTERVAL_S:.0f} times a second"
         yield Check(
             "following",
             "warning" if sys.platform == "linux" else "ok",

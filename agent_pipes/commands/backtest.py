@@ -24,7 +24,7 @@ from agent_pipes.core.stderr import set_prefix
 from agent_pipes.core.stream import Waiter
 from agent_pipes.detect.registry import DETECTORS
 from agent_pipes.sessions import discovery
-from agent_pipes.sessions.session_follower import Tail, read_once
+from agent_pipes.sessions.session_reader import read_session
 
 THRESHOLDS: dict[str, tuple[float, ...]] = {
     "retry": (2, 3, 4, 5, 7, 10),
@@ -93,11 +93,7 @@ def try_session(session: Session, limits: Limits) -> Tried:
 
 
 def _events(session: Session) -> Iterator[Event]:
-    quiet = Tail(Waiter(), poll=True, once=True, max_line=64 << 20, options={})
-    try:
-        yield from _stage(cost, {})(read_once(quiet, [session], None))
-    finally:
-        quiet.follower.close()
+    yield from _stage(cost, {})(read_session(session))
 
 
 def _stage(part: Filter, options: dict[str, Any]) -> Any:

@@ -41,7 +41,7 @@ def complete_session(
         each for each in every if each.id.startswith(incomplete) and _SAFE_WORD.fullmatch(each.id)
     ]
     directory, now = os.getcwd(), time.time()
-    here = [each for each in matching if discovery.here(each, directory)]
+    here = [each for each in matching if discovery.is_here(each, directory)]
     items = []
     for each in (here or matching)[:MAX_SESSIONS]:
         age = format_duration(max(0, round(now - each.modified)))

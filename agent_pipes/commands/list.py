@@ -8,17 +8,16 @@ from typing import Any
 import click
 
 from agent_pipes.agents.base import Session
-from agent_pipes.agents.registry import agent
+from agent_pipes.agents.registry import agent as agent_named
 from agent_pipes.core.display import escape, format_duration
 from agent_pipes.core.event import Event, make
 from agent_pipes.core.filter import filter_command
 from agent_pipes.sessions import discovery
 
 
-def entry(session: Session) -> Event:
-    """The session as an event: the time is that of its last change."""
-    source = agent(session.agent)
-    process = source.process(session)
+def session_event(session: Session) -> Event:
+    """Return the session as an event whose time is that of its last change."""
+    process = discovery.process_of(session)
     data: dict[str, Any] = {
         "agent": session.agent,
         "cwd": session.cwd,
@@ -31,17 +30,20 @@ def entry(session: Session) -> Event:
         data |= {
             "pid": process.pid,
             "process_started": process.started,
-            "how": source.process_found_by,
+            "how": agent_named(session.agent).process_found_by,
         }
     return make("session", session.modified, session.id, data)
 
 
 def row(event: Event, now: float) -> str:
-    """The session as a line for people."""
+    """Return the session as a line for a terminal."""
     pid = event.data.get("pid")
     age = format_duration(max(0, round(now - event.time)))
     live = f"live, {pid}" if pid else "live" if event.data.get("live") else ""
-    return f"{event.text('agent'):8} {event.session[:36]:36} {age:>10} ago  {live:14} {escape(event.text('cwd'))}"
+    return (
+        f"{event.text('agent'):8} {event.session[:36]:36} {age:>10} ago  {live:14} "
+        f"{escape(event.text('cwd'))}"
+    )
 
 
 @filter_command("trace-list", reads=False)
@@ -49,14 +51,14 @@ def row(event: Event, now: float) -> str:
 @click.option("--all-dirs", is_flag=True, help="Those of every directory, not only of this one.")
 def list_sessions(live: bool = False, all_dirs: bool = False) -> Iterator[Event]:
     """List the sessions that can be read here, newest first: a line for each on a terminal, else an object."""
-    terminal, now, here = os.isatty(1), time.time(), os.getcwd()
+    on_terminal, now, directory = os.isatty(1), time.time(), os.getcwd()
     for session in discovery.sessions():
-        if not all_dirs and not discovery.here(session, here):
+        if not all_dirs and not discovery.is_here(session, directory):
             continue
-        event = entry(session)
+        event = session_event(session)
         if live and not event.data["live"]:
             continue
-        if terminal:
+        if on_terminal:
             click.echo(row(event, now))
         else:
             yield event

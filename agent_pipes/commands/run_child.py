@@ -15,7 +15,7 @@ from agent_pipes.core.stderr import suspend, warn, write_line
 from agent_pipes.core.stream import Waiter, die_of
 from agent_pipes.process.handle import become_subreaper, clear_death_signal
 from agent_pipes.process.table import Identity, identify
-from agent_pipes.sessions.session_follower import UNWATCHED
+from agent_pipes.sessions.selection import NO_SESSION_OF_COMMAND
 
 NOT_EXECUTABLE, NOT_FOUND = 126, 127
 """Exit statuses of env(1), timeout(1) and the shell for a command that cannot be started."""
@@ -54,7 +54,7 @@ def run_command(command: tuple[str, ...], waiter: Waiter, watch: Callable[[Ident
             status = exit_status(lambda: watch(identity))
         else:
             # The command has exited already, but it may have left something running.
-            warn(UNWATCHED)
+            warn(NO_SESSION_OF_COMMAND)
         if child.poll() is None:
             warn(f"{command[0]} (process {child.pid}) still runs, and nothing watches it now")
         returned = child.wait()

@@ -1,4 +1,4 @@
-"""trace-tail: the events of a session, from its start, then as it grows; from any supported agent, found by content."""
+"""trace-tail: the events of an agent's session, from its start, then as it grows."""
 
 import os
 import stat
@@ -9,89 +9,30 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from agent_pipes.agents.base import Agent, Session
-from agent_pipes.agents.registry import NAMES, agent
+from agent_pipes.agents.registry import NAMES
+from agent_pipes.agents.registry import agent as agent_named
 from agent_pipes.commands.completion import complete_session
 from agent_pipes.core.display import format_duration
 from agent_pipes.core.event import tick
 from agent_pipes.core.exit_status import ExitStatus
 from agent_pipes.core.filter import Events, filter_command
-from agent_pipes.core.jsonl import objects
 from agent_pipes.core.options import DURATION, SIZE
 from agent_pipes.core.stderr import warn
 from agent_pipes.core.stream import Lines, Waiter
 from agent_pipes.sessions import discovery
-from agent_pipes.sessions.session_follower import (
-    UNWATCHED,
-    Find,
-    Tail,
-    control_of,
-    follow,
-    read_once,
+from agent_pipes.sessions.selection import (
+    NO_SESSION_OF_COMMAND,
+    EveryLive,
+    NextHere,
+    OfChild,
+    OneSession,
+    Selection,
 )
-from agent_pipes.sessions.session_reader import Clock, Reading
+from agent_pipes.sessions.session_follower import Given, SessionFollower
+from agent_pipes.sessions.session_reader import Clock, SessionReader, read_session
 
 if TYPE_CHECKING:
     from agent_pipes.process.table import Identity
-
-
-def read_pipe(waiter: Waiter, source: Agent | None, options: dict[str, Any]) -> Events:
-    """An agent's own JSON from standard input, in whatever known format its first lines are."""
-    clock = Clock()
-    reading: Reading | None = None
-    held: list[bytes] = []
-    number = 1
-    for lines in Lines(waiter):
-        if lines is None:
-            yield tick(clock.now())
-            continue
-        if reading is None:
-            held += lines
-            source = source or _format(held)
-            if source is None and len(held) < discovery.SNIFFED:
-                continue
-            lines = held
-            reading = Reading(
-                _session(Path("standard input"), source or _unknown()),
-                source or _unknown(),
-                clock,
-                live=False,
-                **options,
-            )
-        yield from reading.events("standard input", number, lines)
-        number += len(lines)
-    if reading is None and any(line.strip() for line in held):
-        _unknown()
-    if reading is None:
-        return ExitStatus.OK
-    yield from reading.rest()
-    return ExitStatus.UNREADABLE if reading.bad else ExitStatus.OK
-
-
-def _format(lines: list[bytes]) -> Agent | None:
-    for line in lines:
-        try:
-            for record in objects(line):
-                if source := discovery.recognised(record):
-                    return source
-        except ValueError:
-            continue
-    return None
-
-
-def _unknown() -> Agent:
-    raise click.UsageError(
-        f"standard input is in no known format; known are {', '.join(NAMES)} (--format forces one)"
-    )
-
-
-def _session(path: Path, source: Agent) -> Session:
-    """The session that a file holds, as its source lists it, or as far as the file itself tells."""
-    real = Path(os.path.realpath(path))
-    for session in source.sessions():
-        if session.path == path or Path(os.path.realpath(session.path)) == real:
-            return session
-    name = path.parent.name if path.name == "events.ndjson" else path.stem
-    return Session(source.name, name, "", path, 0.0, 0.0)
 
 
 @filter_command("trace-tail", reads=False)
@@ -168,97 +109,129 @@ def tail(
         raise click.UsageError(
             "--since chooses among recorded sessions: it needs --no-follow --all"
         )
-    given = child or _given(pid)
+    given = Given(child, "child") if child else _given(pid)
     options: dict[str, Any] = {"max_result": max_result, "recorded": recorded}
-    source = agent(form) if form else None
-    if session == "-" or (session is None and not every and not child and _redirected()):
-        return (yield from read_pipe(waiter, source, options))
-    reader = Tail(
+    agent = agent_named(form) if form else None
+    if session == "-" or (session is None and not every and not child and _is_redirected()):
+        return (yield from _read_pipe(waiter, agent, options))
+    if no_follow:
+        chosen = _recorded(since) if every else [_chosen(session, agent)]
+        return (yield from _read_stored(chosen, agent, max_line, options))
+    follower = SessionFollower(
         waiter,
+        _selection(session, agent, every=every, wait=wait, child=child),
         poll=poll,
-        once=no_follow,
         max_line=max_line,
+        given=given,
+        agent=agent,
         options=options,
-        child=child is not None,
     )
     try:
-        if child:
-            yield from follow(
-                reader,
-                lambda tail: _of_child(tail, child),
-                endless=True,
-                given=child,
-                how="child",
-                wait=True,
-            )
-            if not reader.seen:
-                warn(UNWATCHED)
-        elif no_follow:
-            chosen = _recorded(since) if every else [_chosen(session, source)]
-            yield from read_once(reader, chosen, source)
-        elif every:
-            yield from follow(
-                reader, _every_live, endless=True, given=given, how="given", wait=True
-            )
-        else:
-            find = (
-                _waited_for(reader) if wait and session is None else _just(_chosen(session, source))
-            )
-            yield from follow(reader, find, endless=False, given=given, how="given", wait=wait)
+        yield from follower.follow()
     finally:
-        reader.follower.close()
+        follower.close()
+    if child and not follower.seen:
+        warn(NO_SESSION_OF_COMMAND)
+    return ExitStatus.UNREADABLE if follower.bad else ExitStatus.OK
+
+
+def _selection(
+    text: str | None, agent: Agent | None, *, every: bool, wait: bool, child: "Identity | None"
+) -> Selection:
+    """Return which sessions to follow. Raise click.UsageError if the named one is not found."""
+    if child:
+        return OfChild(child)
+    if every:
+        return EveryLive()
+    if wait and text is None:
+        return NextHere()
+    return OneSession(_chosen(text, agent), waits=wait)
+
+
+def _read_stored(
+    chosen: list[Session], agent: Agent | None, max_line: int, options: dict[str, Any]
+) -> Events:
+    """Yield the events of stored sessions, one after the other."""
+    clock = Clock()
+    bad = 0
+    for session in chosen:
+        bad += yield from read_session(session, agent, clock=clock, max_line=max_line, **options)
+    return ExitStatus.UNREADABLE if bad else ExitStatus.OK
+
+
+def _read_pipe(waiter: Waiter, agent: Agent | None, options: dict[str, Any]) -> Events:
+    """Yield the events of an agent's JSON on standard input, in the format of its first lines."""
+    clock = Clock()
+    reader: SessionReader | None = None
+    held: list[bytes] = []
+    number = 1
+    for lines in Lines(waiter):
+        if lines is None:
+            yield tick(clock.now())
+            continue
+        if reader is None:
+            held += lines
+            agent = agent or discovery.format_of_lines(held)
+            if agent is None and len(held) < discovery.SNIFFED_LINES:
+                continue
+            lines, reader = held, _pipe_reader(agent or _unknown_format(), clock, options)
+        yield from reader.events("standard input", number, lines)
+        number += len(lines)
+    if reader is None:
+        if any(line.strip() for line in held):
+            _unknown_format()
+        return ExitStatus.OK
+    yield from reader.rest()
     return ExitStatus.UNREADABLE if reader.bad else ExitStatus.OK
 
 
-def _redirected() -> bool:
-    """Whether standard input is a file (`< FILE`): then that is what is to be read."""
+def _pipe_reader(agent: Agent, clock: Clock, options: dict[str, Any]) -> SessionReader:
+    session = discovery.session_of_file(Path("standard input"), agent)
+    return SessionReader(session, agent, clock, live=False, **options)
+
+
+def _unknown_format() -> Agent:
+    raise click.UsageError(
+        f"standard input is in no known format; known are {', '.join(NAMES)} (--format forces one)"
+    )
+
+
+def _is_redirected() -> bool:
+    """Return True if standard input is a file (`< FILE`), which is to be read then."""
     try:
         return stat.S_ISREG(os.fstat(0).st_mode)
     except OSError:
         return False
 
 
-def _given(pid: int | None) -> "Identity | None":
+def _given(pid: int | None) -> Given | None:
     if pid is None:
         return None
     from agent_pipes.process.table import identify
 
-    identity = identify(pid)
-    if identity is None:
+    process = identify(pid)
+    if process is None:
         raise click.UsageError(f"--pid {pid}: no such process")
-    return identity
-
-
-def _just(session: Session) -> Find:
-    return lambda tail: [] if session.path in tail.seen else [session]
+    return Given(process, "given")
 
 
 def _recorded(since: float | None) -> list[Session]:
+    """Return the sessions that changed in the last `since` seconds, the oldest first."""
     oldest = time.time() - since if since else 0.0
     return [each for each in reversed(discovery.sessions()) if each.modified >= oldest]
 
 
-def _chosen(text: str | None, source: Agent | None) -> Session:
-    """The session that is meant, said on stderr where it was not named outright."""
+def _chosen(text: str | None, agent: Agent | None) -> Session:
+    """Return the session that is meant; report on stderr which one if it was not named."""
     if text is not None:
-        path = Path(text)
-        if path.is_dir():
-            path = path / "events.ndjson"
-        if path.exists() and not path.is_file():
-            raise click.UsageError(
-                f"{path}: no regular file; what a pipe brings is read from standard input: trace-tail -"
-            )
-        if path.exists():
-            return _session(path, source or discovery.format_of(path))
-        if os.sep in text:
-            raise click.UsageError(f"{text}: no such file")
-        return discovery.named(text)
+        return discovery.named(text, agent)
     cwd = os.getcwd()
-    mine = [each for each in discovery.sessions() if discovery.here(each, cwd)]
+    mine = [each for each in discovery.sessions() if discovery.is_here(each, cwd)]
     live = [each for each in mine if discovery.is_live(each)]
     if not mine:
         raise click.UsageError(
-            "no session was found in this directory; start an agent here, wait for it with --wait, or name a session (trace-list)"
+            "no session was found in this directory; start an agent here, wait for it with --wait, "
+            "or name a session (trace-list)"
         )
     chosen = (live or mine)[0]
     age = format_duration(max(0.0, round(time.time() - chosen.modified)))
@@ -267,54 +240,6 @@ def _chosen(text: str | None, source: Agent | None) -> Session:
     for other in live[1:]:
         warn(f"also live here and not followed: {discovery.describe(other)} (--all follows all)")
     return chosen
-
-
-def _waited_for(tail: Tail) -> Find:
-    """The live session of this directory, or the first to become so, or to grow, from now on."""
-    began = tail.clock.now()
-    cwd = os.getcwd()
-    said = False
-
-    def find(tail: Tail) -> list[Session]:
-        nonlocal said
-        mine = [
-            each
-            for each in discovery.sessions()
-            if discovery.here(each, cwd) and each.path not in tail.seen
-        ]
-        fit = [each for each in mine if each.modified >= began or tail.is_live(each)]
-        if not fit and not said and not tail.seen:
-            said = True
-            warn("no live session in this directory yet: waiting for one")
-        return fit[:1]
-
-    return find
-
-
-def _every_live(tail: Tail) -> list[Session]:
-    return [
-        each for each in discovery.sessions() if each.path not in tail.seen and tail.is_live(each)
-    ]
-
-
-def _of_child(tail: Tail, child: "Identity") -> list[Session]:
-    """The sessions that `child`, or a process it has started, has opened: new ones, or old ones taken up again."""
-    from agent_pipes.process.table import ancestors
-
-    found = []
-    for session in discovery.sessions():
-        if session.modified < tail.since or session.path in tail.seen:
-            continue
-        process = discovery.process_of(session)
-        if process and not control_of(session):
-            # What its parent has left behind comes to us, who are the nearest subreaper.
-            if process == child or {child.pid, os.getpid()} & {
-                each.pid for each in ancestors(process.pid)
-            }:
-                found.append(session)
-        elif discovery.here(session, os.getcwd()) and tail.is_new(session):
-            found.append(session)
-    return found
 
 
 main = tail.main

@@ -6,7 +6,7 @@ from pathlib import Path
 from agent_pipes.agents.base import Session
 from agent_pipes.core.event import Event
 from agent_pipes.sessions import discovery
-from agent_pipes.sessions.session_reader import Clock, Reading
+from agent_pipes.sessions.session_reader import Clock, SessionReader
 
 
 class RecordedFile:
@@ -23,18 +23,18 @@ class RecordedFile:
         agent = discovery.format_of(path)
         session = Session(agent.name, path.stem, "", path, 0.0, 0.0)
         clock = _FixedClock(path.stat().st_mtime)
-        self._reading = Reading(session, agent, clock, live=False, recorded=recorded)
+        self._reader = SessionReader(session, agent, clock, live=False, recorded=recorded)
 
     @property
     def bad(self) -> int:
         """Number of lines that could not be read."""
-        return self._reading.bad
+        return self._reader.bad
 
     def __iter__(self) -> Iterator[Event]:
         with self.path.open("rb") as content:
             lines = [content.read()] if discovery.is_document(self.path) else content
-            yield from self._reading.events(self.path, 1, lines)
-        yield from self._reading.rest()
+            yield from self._reader.events(self.path, 1, lines)
+        yield from self._reader.rest()
 
 
 class _FixedClock(Clock):

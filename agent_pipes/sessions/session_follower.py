@@ -1,323 +1,348 @@
-"""Following sessions: their files as they grow, and the processes that write them, until either ends."""
+"""Following live sessions: their files as they grow and the processes that write them.
+
+`SessionFollower.follow` is the loop that every live command runs.
+"""
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent_pipes.agents.base import Agent, Session
-from agent_pipes.agents.registry import agent
+from agent_pipes.agents.registry import agent as agent_named
 from agent_pipes.core.event import Event, tick
 from agent_pipes.core.stderr import warn
 from agent_pipes.core.stream import Waiter
 from agent_pipes.sessions import discovery
-from agent_pipes.sessions.files.file_follower import Follower
-from agent_pipes.sessions.session_reader import Clock, Reading
+from agent_pipes.sessions.files.file_follower import FileFollower
+from agent_pipes.sessions.selection import Selection
+from agent_pipes.sessions.session_reader import MAX_LINE_BYTES, Clock, SessionReader
 
 if TYPE_CHECKING:
-    # What is only read has no process that is looked for.
     from agent_pipes.process.exit_watch import ExitWatch
     from agent_pipes.process.table import Identity
 
-SEARCH, SOON = 1.0, 0.1
-"""Seconds between two looks for sessions, and for the processes of those that are followed; the second until one is found,
-where a look takes next to no time. A session in which no process works will have none later, either."""
+SCAN_INTERVAL_S = 1.0
+"""Seconds between two scans for sessions and for the processes of those followed."""
 
-SHARE = 20
-"""A look is followed by a pause of so many times as long, if that is more: what waits must not cost anything."""
+FIRST_SCAN_INTERVAL_S = 0.1
+"""Seconds between two scans until the first session's process is found."""
 
-RARELY = 5.0
-"""Seconds between two looks at most, however many sessions there are."""
+MAX_SCAN_SHARE = 20
+"""While nothing is found, the next scan begins at least this many scan durations after the last."""
 
-SETTLED = 60.0
-"""Seconds after its last change from which on a session that nobody works in is not asked about again until it changes."""
+ABANDONED_S = 5.0
+"""Seconds without a process after which a session is taken to be over."""
 
-LEFT = 5.0
-"""Seconds for which nobody may have worked in a session until it is taken to be over, or to be nobody's."""
-
-UNWATCHED = "no session of the command was seen: nothing was watched"
-
-AHEAD = 0.5
-"""Seconds by which a command's session may have begun before we looked at the clock; no client opens one any sooner."""
+CHILD_CLOCK_SLACK_S = 0.5
+"""Seconds by which a child's session may have begun before we read the clock."""
 
 
-class Tail:
-    """What is being followed: the sessions, their files, and the processes that write them."""
+@dataclass(slots=True)
+class Given:
+    """The agent's process, if the user has named it (`how` is "given") or we have started it."""
+
+    process: "Identity"
+    how: str
+
+
+@dataclass(slots=True, eq=False)
+class FollowedSession:
+    """A session that is followed.
+
+    process:      its process, None while unknown.
+    is_named:     True if the user chose this very recording of the session.
+    unused_since: monotonic seconds since when no process has had it open, None if one may.
+    """
+
+    reader: SessionReader
+    is_named: bool = False
+    process: "Identity | None" = None
+    files: set[Path] = field(default_factory=set)
+    unused_since: float | None = None
+
+    @property
+    def session(self) -> Session:
+        """The session as discovered."""
+        return self.reader.session
+
+    @property
+    def agent(self) -> Agent:
+        """The agent whose format the session has."""
+        return self.reader.agent
+
+
+class SessionFollower:
+    """Follows the sessions that `selection` finds, until they end.
+
+    given:   the agent's process, if it is known from the start; reading ends with it.
+    agent:   the agent whose format the files have, if the user forces one.
+    options: keyword arguments of SessionReader.
+
+    bad:   number of lines that could not be read.
+    seen:  main files of all sessions followed so far.
+    since: seconds since the epoch from which on a session is new.
+    """
 
     def __init__(
         self,
         waiter: Waiter,
+        selection: Selection,
         *,
-        poll: bool,
-        once: bool = False,
-        max_line: int,
-        options: dict[str, Any],
-        child: bool = False,
+        poll: bool = False,
+        max_line: int = MAX_LINE_BYTES,
+        given: Given | None = None,
+        agent: Agent | None = None,
+        options: dict[str, Any] | None = None,
     ) -> None:
-        self.waiter = waiter
         self.clock = Clock()
-        self.since = self.clock.began - (AHEAD if child else 0.0)
-        self.follower = Follower(poll=poll, once=once, max_line=max_line, warn=warn)
-        self.options = options
-        self.readings: dict[Path, Reading] = {}
-        self.processes: dict[Path, Identity] = {}
-        self.held: dict[Identity, ExitWatch] = {}
-        self.files: dict[Path, Reading] = {}
-        self.documents: dict[Path, float] = {}
-        self.folders: set[Path] = set()
-        self.seen: set[Path] = set()
-        self.found = False
-        self._named: set[Path] = set()
-        self._dead: dict[Path, float] = {}
-        self._left: dict[Path, float] = {}
+        self.since = self.clock.began
+        if given and given.how == "child":
+            self.since -= CHILD_CLOCK_SLACK_S
         self.bad = 0
+        self.seen: set[Path] = set()
+        self.sessions: dict[Path, FollowedSession] = {}
+        self._waiter = waiter
+        self._selection = selection
+        self._given = given
+        self._agent = agent
+        self._options = options or {}
+        self._files = FileFollower(poll=poll, max_line=max_line, warn=warn)
+        self._owners: dict[Path, FollowedSession] = {}
+        self._folders: set[Path] = set()
+        self._exit_watches: dict[Identity, ExitWatch] = {}
+        self._process_found = False
+        self._next_scan = 0.0
+        self._last_begin = 0.0
 
-    def add(self, session: Session, source: Agent | None = None, *, live: bool) -> Reading:
-        """Begin to read a session, from its start."""
-        reading = Reading(
-            session,
-            source or agent(session.agent),
-            self.clock,
-            live=live,
-            **self.options,
-        )
-        self.readings[session.path] = reading
+    def follow(self) -> Iterator[Event]:
+        """Yield the events of the selected sessions until the last has ended.
+
+        An endless selection is followed until the process receives a signal or the given process
+        has exited.
+        """
+        while not self._waiter.signal:
+            given_exited = self._given is not None and self._has_exited(self._given.process)
+            if given_exited or time.monotonic() >= self._next_scan:
+                yield from self._scan()
+            # Exits are noted before reading, so that the last lines of the process are read.
+            exited = [
+                each for each in self.sessions.values() if given_exited or self._is_exited(each)
+            ]
+            yield from self._read()
+            yield from self._end_histories()
+            yield from self._end_sessions(exited)
+            if not self.sessions and (given_exited or self._is_done()):
+                return
+            timeout = min(
+                self._files.interval,
+                self._waiter.interval,
+                max(0.0, self._next_scan - time.monotonic()),
+            )
+            if not self._waiter.wait(self._files.fileno(), timeout):
+                yield tick(self.clock.now())
+
+    def close(self) -> None:
+        """Release files, watches and process handles."""
+        self._files.close()
+        for watch in self._exit_watches.values():
+            watch.close()
+        self._exit_watches.clear()
+
+    def begin(self, session: Session) -> FollowedSession:
+        """Begin to follow a session, from the start of its files."""
+        agent = self._agent or agent_named(session.agent)
+        reader = SessionReader(session, agent, self.clock, live=True, **self._options)
+        followed = FollowedSession(reader, is_named=discovery.own_recording(session) is not None)
+        self.sessions[session.path] = followed
         self.seen.add(session.path)
-        if live and discovery.told_by_its_agent(session):
-            # It is followed all the same, so it was asked for by name.
-            self._named.add(session.path)
-        self.list_files(reading)
-        return reading
-
-    def successor(self, reading: Reading) -> Session | None:
-        """The session that this one goes on as: the one that the same process has opened since (/clear, /resume, /branch),
-        or the same one as its agent writes it, where hooks were quicker to write of it; None while it is this one."""
-        if later := reading.source.successor(reading.session):
-            return later
-        return (
-            None
-            if reading.session.path in self._named
-            else discovery.told_by_its_agent(reading.session)
-        )
-
-    def list_files(self, reading: Reading) -> None:
-        """Follow the files that the session has grown meanwhile (its subagents')."""
-        for path in reading.source.files(reading.session) or [reading.session.path]:
-            if path not in self.files:
-                self.files[path] = reading
-                if discovery.is_document(path):
-                    self.documents[path] = 0.0
-                else:
-                    self.follower.add(path)
-
-    def watch_folders(self, reading: Reading) -> None:
-        """Be told at once when another file of the session appears, where its source says in which folders that may be."""
-        for folder in reading.source.folders(reading.session):
-            if folder not in self.folders:
-                self.folders.add(folder)
-                self.follower.watch_directory(folder)
-
-    def read(self) -> Iterator[Event]:
-        """All that is there now."""
-        yield from self._read()
-        # What stands in a folder by the time that it is watched is not told of.
-        while self.follower.directories_changed:
-            self.follower.directories_changed = False
-            before = len(self.files)
-            for reading in self.readings.values():
-                self.list_files(reading)
-                self.watch_folders(reading)
-            if len(self.files) > before:
-                yield from self._read()
-
-    def _read(self) -> Iterator[Event]:
-        for piece in self.follower.read():
-            reading = self.files.get(piece.path)
-            if reading:
-                yield from reading.events(piece.path, piece.number, piece.lines)
-        for path, read_at in self.documents.items():
-            with suppress(OSError):
-                if (changed := path.stat().st_mtime) != read_at:
-                    self.documents[path] = changed
-                    yield from self.files[path].events(path, 1, [path.read_bytes()])
-
-    def drop(self, reading: Reading, reason: str) -> Iterator[Event]:
-        """The session is over: a last read, and its end."""
-        self.list_files(reading)
-        yield from self.read()
-        yield from reading.rest()
-        yield from reading.caught_up()
-        yield from reading.over(reason)
-        self.bad += reading.bad
-        path = reading.session.path
-        identity = self.processes.pop(path, None)
-        if identity and identity not in self.processes.values():
-            watched = self.held.pop(identity)
-            self.waiter.forget(watched.fileno())
-            watched.close()
-        del self.readings[path]
-        for file in [file for file, owner in self.files.items() if owner is reading]:
-            del self.files[file]
-            if self.documents.pop(file, None) is None:
-                self.follower.remove(file)
-
-    def hold(self, identity: "Identity") -> "ExitWatch":
-        """The process, held so that its end is noticed at once, and no later one is taken for it."""
-        if identity not in self.held:
-            from agent_pipes.process.exit_watch import ExitWatch
-
-            self.held[identity] = ExitWatch(identity)
-            self.waiter.watch(self.held[identity].fileno())
-        return self.held[identity]
-
-    def watch(self, reading: Reading, identity: "Identity", how: str) -> Iterator[Event]:
-        """The session's process is known: say so, and be told when it has gone."""
-        self.hold(identity)
-        self.found = True
-        self.processes[reading.session.path] = identity
-        yield reading.runs_in(identity, how, control=self.control(reading))
-
-    def control(self, reading: Reading) -> Path | None:
-        """The socket over which the session is ended, where its process serves others too."""
-        return control_of(reading.session)
+        self._add_files(followed)
+        self._watch_folders(followed)
+        return followed
 
     def is_new(self, session: Session) -> bool:
-        """Whether the session has begun since we did."""
+        """Return True if the session began after this process."""
         return session.started >= self.since
 
-    def is_live(self, session: Session) -> bool:
-        """Whether somebody works in the session, as far as can be told. Each answer is a look at all processes."""
-        if self._dead.get(session.path) == session.modified < self.clock.now() - SETTLED:
-            return False
-        live = discovery.is_live(session)
-        if not live:
-            self._dead[session.path] = session.modified
-        return live
-
-    def lives(self, reading: Reading) -> bool:
-        """Whether somebody works in the session that is followed, as far as can be told."""
-        return reading.session.path in self.processes or discovery.is_live(reading.session)
-
-    def is_left(self, reading: Reading) -> bool:
-        """Whether it is sure that nobody works in the session any more, though its process was never known."""
-        path = reading.session.path
+    def is_abandoned(self, followed: FollowedSession) -> bool:
+        """Return True if it is certain that the process of a session ended before it was known."""
         if (
-            reading.history
-            or path in self.processes
-            or not reading.source.is_closed(reading.session)
+            followed.reader.history
+            or followed.process
+            or not followed.agent.is_closed(followed.session)
         ):
-            self._left.pop(path, None)
+            followed.unused_since = None
             return False
         now = time.monotonic()
-        return now - self._left.setdefault(path, now) >= LEFT
+        if followed.unused_since is None:
+            followed.unused_since = now
+        return now - followed.unused_since >= ABANDONED_S
 
-    def gone(self, reading: Reading) -> bool:
-        identity = self.processes.get(reading.session.path)
-        return identity is not None and self.hold(identity).has_exited()
+    # The steps of a turn.
 
-
-Find = Callable[[Tail], list[Session]]
-"""What is to be followed beside what already is: asked once a second."""
-
-
-def follow(
-    tail: Tail, find: Find, *, endless: bool, given: "Identity | None", how: str, wait: bool
-) -> Iterator[Event]:
-    """Follow what `find` finds, until it has ended (`endless`: and whatever comes next).
-
-    given: the process, where somebody has named it; `how` says who.
-    wait:  for the first session, where there is none yet.
-    """
-    waiter = tail.waiter
-    due = taken_up = 0.0
-    while not waiter.signal:
-        ended = given is not None and tail.hold(given).has_exited()
+    def _scan(self) -> Iterator[Event]:
+        """Look for sessions, and for files, processes and successors of those that are followed."""
+        began = time.monotonic()
+        # A session without a process must not hide the one that starts later.
+        if self._selection.endless or not self._process_found:
+            for session in self._selection.find(self):
+                yield from self._begin_live(session)
+                self._last_begin = began
+        for followed in list(self.sessions.values()):
+            self._add_files(followed)
+            self._watch_folders(followed)
+            if not followed.reader.history:
+                yield from self._find_process(followed)
+            yield from self._go_to_successor(followed)
+            if self.is_new(followed.session) and self.is_abandoned(followed):
+                yield from self._end(followed, "no process has it open any more")
         now = time.monotonic()
-        if now >= due or ended:
-            # One that nobody may be working in is no reason to miss the one that comes.
-            for session in find(tail) if endless or not tail.found else []:
-                yield from _take_up(tail, session, given, how)
-                taken_up = now
-            for reading in list(tail.readings.values()):
-                tail.list_files(reading)
-                tail.watch_folders(reading)
-                if not reading.history:
-                    yield from _process(tail, reading, given, how)
-                yield from _succeed(tail, reading, given, how)
-                if tail.is_new(reading.session) and tail.is_left(reading):
-                    yield from tail.drop(reading, "nobody works in it any more")
-            looked = time.monotonic()
-            soon = not tail.found and (not tail.readings or looked - taken_up < LEFT)
-            due = looked + (min(SEARCH, max(SOON, SHARE * (looked - now))) if soon else SEARCH)
-        over = [reading for reading in tail.readings.values() if ended or tail.gone(reading)]
-        yield from tail.read()
-        for reading in list(tail.readings.values()):
-            if reading.history:
-                yield from _process(tail, reading, given, how)
-                yield from reading.caught_up()
-            if reading in over:
-                yield from tail.drop(reading, "the process has ended")
-            elif reading.ended or (over and not endless and not tail.lives(reading)):
-                yield from tail.drop(reading, "")
-        if not tail.readings and (ended or (not endless and (tail.seen or not wait))):
-            return
-        if not waiter.wait(
-            tail.follower.fileno(),
-            min(tail.follower.interval, waiter.interval, max(0.0, due - now)),
+        interval = SCAN_INTERVAL_S
+        if not self._process_found and (not self.sessions or now - self._last_begin < ABANDONED_S):
+            shortest = max(FIRST_SCAN_INTERVAL_S, MAX_SCAN_SHARE * (now - began))
+            interval = min(interval, shortest)
+        self._next_scan = now + interval
+
+    def _read(self) -> Iterator[Event]:
+        """Yield the events of all new lines, of files that have just appeared, too."""
+        yield from self._read_files()
+        # inotify does not report the entries that a directory had before it was watched.
+        while self._files.directories_changed:
+            self._files.directories_changed = False
+            before = len(self._owners)
+            for followed in self.sessions.values():
+                self._add_files(followed)
+                self._watch_folders(followed)
+            if len(self._owners) > before:
+                yield from self._read_files()
+
+    def _end_histories(self) -> Iterator[Event]:
+        for followed in list(self.sessions.values()):
+            if followed.reader.history:
+                yield from self._find_process(followed)
+                yield from followed.reader.end_history()
+
+    def _end_sessions(self, exited: list[FollowedSession]) -> Iterator[Event]:
+        for followed in list(self.sessions.values()):
+            if followed in exited:
+                yield from self._end(followed, "the process has ended")
+            elif followed.reader.ended or (
+                exited and not self._selection.endless and not self._is_live(followed)
+            ):
+                yield from self._end(followed, "")
+
+    def _is_done(self) -> bool:
+        """Return True if no further session is waited for."""
+        return not self._selection.endless and bool(self.seen or not self._selection.waits)
+
+    # Sessions.
+
+    def _begin_live(self, session: Session) -> Iterator[Event]:
+        """Begin a session; one that is new has no history: it is live from its first event."""
+        followed = self.begin(session)
+        if self.is_new(session):
+            yield from self._find_process(followed)
+            yield from followed.reader.end_history()
+
+    def _end(self, followed: FollowedSession, reason: str) -> Iterator[Event]:
+        """Read the session a last time and stop following it."""
+        self._add_files(followed)
+        yield from self._read()
+        yield from followed.reader.rest()
+        yield from followed.reader.end_history()
+        yield from followed.reader.end(reason)
+        self.bad += followed.reader.bad
+        del self.sessions[followed.session.path]
+        for path in followed.files:
+            del self._owners[path]
+            self._files.remove(path)
+        if followed.process and all(
+            each.process != followed.process for each in self.sessions.values()
         ):
-            yield tick(tail.clock.now())
+            self._release(followed.process)
 
+    def _go_to_successor(self, followed: FollowedSession) -> Iterator[Event]:
+        """Go on with the session that the same process has opened since (/clear, /resume, /branch).
 
-def pause(took: float, *, found: bool) -> float:
-    """Seconds until the next look, after one that `took` so many."""
-    return min(RARELY, max(SEARCH, SHARE * took)) if found else min(SEARCH, max(SOON, SHARE * took))
+        A session that hooks recorded is succeeded by the agent's own recording of it.
+        """
+        later = followed.agent.successor(followed.session)
+        if later is None and not followed.is_named:
+            later = discovery.own_recording(followed.session)
+        if later is None:
+            return
+        if later.path not in self.seen:
+            yield from self._begin_live(later)
+        if later.path in self.sessions:
+            warn(f"session {followed.reader.id} goes on as {later.id}")
+            yield from self._end(followed, f"goes on as {later.id}")
 
+    # Files.
 
-def _take_up(tail: Tail, session: Session, given: "Identity | None", how: str) -> Iterator[Event]:
-    """Begin to follow a session. One that has begun since we did has no history: it is watched from its first event."""
-    reading = tail.add(session, live=True)
-    tail.watch_folders(reading)
-    if tail.is_new(session):
-        yield from _process(tail, reading, given, how)
-        yield from reading.caught_up()
+    def _read_files(self) -> Iterator[Event]:
+        for chunk in self._files.read():
+            if followed := self._owners.get(chunk.path):
+                if chunk.restarted:
+                    followed.reader.restart()
+                    for path in followed.files - {chunk.path}:
+                        self._files.restart(path)
+                yield from followed.reader.events(chunk.path, chunk.number, chunk.lines)
 
+    def _add_files(self, followed: FollowedSession) -> None:
+        """Follow the files that have been added to the session (subagents')."""
+        for path in followed.agent.files(followed.session) or [followed.session.path]:
+            if path not in self._owners:
+                self._owners[path] = followed
+                followed.files.add(path)
+                self._files.add(path, document=followed.agent.is_document(path))
 
-def _process(tail: Tail, reading: Reading, given: "Identity | None", how: str) -> Iterator[Event]:
-    """Say which process the session runs in, as soon as it is known."""
-    if reading.session.path in tail.processes:
-        return
-    if given and not tail.control(reading):
-        yield from tail.watch(reading, given, how)
-    elif identity := reading.source.process(reading.session):
-        yield from tail.watch(reading, identity, reading.source.process_found_by)
+    def _watch_folders(self, followed: FollowedSession) -> None:
+        """Have new files of the session reported in the folders in which they may appear."""
+        for folder in followed.agent.folders(followed.session):
+            if folder not in self._folders:
+                self._folders.add(folder)
+                self._files.watch_directory(folder)
 
+    # Processes.
 
-def _succeed(tail: Tail, reading: Reading, given: "Identity | None", how: str) -> Iterator[Event]:
-    """Go over to the session that this one goes on as."""
-    session = tail.successor(reading)
-    if session is None:
-        return
-    if session.path not in tail.seen:
-        yield from _take_up(tail, session, given, how)
-    if session.path in tail.readings:
-        warn(f"session {reading.id} goes on as {session.id}")
-        yield from tail.drop(reading, f"goes on as {session.id}")
+    def _find_process(self, followed: FollowedSession) -> Iterator[Event]:
+        """Yield a `process` event once the session's process is known."""
+        if followed.process:
+            return
+        agent, session = followed.agent, followed.session
+        control: Path | None = None
+        if self._given and not agent.control_socket(session):
+            process, how = self._given.process, self._given.how
+        elif found := agent.process(session):
+            process, how = found, str(agent.process_found_by)
+            control = agent.control_socket(session)
+        else:
+            return
+        followed.process = process
+        self._process_found = True
+        self._watch_exit(process)
+        yield followed.reader.process_event(process, how, control)
 
+    def _is_live(self, followed: FollowedSession) -> bool:
+        return followed.process is not None or discovery.is_live(followed.session)
 
-def read_once(tail: Tail, sessions: list[Session], source: Agent | None) -> Iterator[Event]:
-    """What stands in these sessions now."""
-    for session in sessions:
-        reading = tail.add(session, source, live=False)
-        yield from tail.read()
-        for piece in tail.follower.rest():
-            yield from reading.events(piece.path, piece.number, piece.lines)
-        yield from reading.rest()
-        tail.bad += reading.bad
-        reading.ended = True
-        yield from tail.drop(reading, "")
+    def _is_exited(self, followed: FollowedSession) -> bool:
+        return followed.process is not None and self._has_exited(followed.process)
 
+    def _has_exited(self, process: "Identity") -> bool:
+        return self._watch_exit(process).has_exited()
 
-def control_of(session: Session) -> Path | None:
-    """The socket over which the session is ended, where its process serves others too."""
-    return agent(session.agent).control_socket(session)
+    def _watch_exit(self, process: "Identity") -> "ExitWatch":
+        """Return the watch that wakes us when the process exits."""
+        if process not in self._exit_watches:
+            from agent_pipes.process.exit_watch import ExitWatch
+
+            watch = self._exit_watches[process] = ExitWatch(process)
+            self._waiter.watch(watch.fileno())
+        return self._exit_watches[process]
+
+    def _release(self, process: "Identity") -> None:
+        if watch := self._exit_watches.pop(process, None):
+            self._waiter.forget(watch.fileno())
+            watch.close()

@@ -1,169 +1,250 @@
-"""Reading one session: its lines become events, and what it may not say is not believed."""
+"""Reading one session: the lines of its files become events, and forged events are not believed."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent_pipes.agents.base import Agent, Session
+from agent_pipes.agents.registry import agent as agent_named
+from agent_pipes.core.bounded import BoundedDict
 from agent_pipes.core.event import KNOWN, OURS, RECORDING, Event, from_fields, make
 from agent_pipes.core.jsonl import objects, records
 from agent_pipes.core.stderr import warn
+from agent_pipes.sessions.files.file_follower import FileFollower
 
 if TYPE_CHECKING:
     from agent_pipes.process.table import Identity
 
-PASSING = frozenset(KNOWN) - OURS - {"session_start", "session_end"}
-"""The types of events that a file's own line may say in the middle of a session: nothing is to be added to these, nor taken away."""
+MAX_RESULT_BYTES = 4096
+"""Default for the part of a result that an event carries."""
+
+MAX_LINE_BYTES = 64 << 20
+"""Default for the longest line that is read."""
+
+MAX_EVENT_IDS = 200_000
+"""Events of a session remembered to drop repetitions when its files are read again."""
+
+MAX_BAD_LINES_REPORTED = 5
+
+PASSED_TYPES = frozenset(KNOWN) - OURS - {"session_start", "session_end"}
+"""Types of a native event that passes unchanged once its session has started."""
 
 
 class Clock:
-    """The time, as the reader alone sees it: the wall clock where we began, and steadily on from there."""
+    """Seconds since the epoch that never go back: the wall clock at the start, then monotonic."""
 
     def __init__(self) -> None:
         self.began = time.time()
         self._offset = self.began - time.monotonic()
 
     def now(self) -> float:
-        """Seconds since the epoch."""
+        """Return seconds since the epoch."""
         return time.monotonic() + self._offset
 
 
-class Reading:
-    """A session that is being read. `live`: what is there already is its history, and marked as such.
+class SessionReader:
+    """Turns the lines of one session into events.
 
-    bad:   lines that could not be read.
-    ended: the session said that it is over, and nothing since.
+    live:  emit `history_start` and `history_end` around what exists already.
+
+    history: True until `history_end`.
+    ended:   True if the last event was a `session_end`.
+    bad:     number of lines that could not be read.
+    ids:     ids of the sessions in the events, oldest first.
     """
 
     def __init__(
         self,
         session: Session,
-        source: Agent,
+        agent: Agent,
         clock: Clock,
         *,
         live: bool,
-        max_result: int = 4096,
+        max_result: int = MAX_RESULT_BYTES,
         recorded: bool = False,
     ) -> None:
         self.session = session
-        self.source = source
+        self.agent = agent
         self.clock = clock
         self.history = live
         self.ended = False
         self.bad = 0
         self.ids: dict[str, None] = {}
         self._max_result = max_result
-        self._disbelieved = False
-        self.translator = source.translator(max_result, recorded)
-        self._passes = source.is_native
+        self._recorded = recorded
+        self._forgery_reported = False
+        self._event_ids: BoundedDict[int, None] | None = (
+            BoundedDict(MAX_EVENT_IDS) if live else None
+        )
+        self._restarted = False
+        self._translator = agent.translator(max_result, recorded)
 
     @property
     def id(self) -> str:
         """The session's id, as its events have it."""
-        return next(reversed(self.ids), "") or self.translator.session or self.session.id
+        return next(reversed(self.ids), "") or self._translator.session or self.session.id
 
     def events(self, path: Path | str, number: int, lines: Iterable[bytes]) -> Iterator[Event]:
-        """What these lines of one of the session's files come to, `number` being that of the first."""
-        arrival, name = self.clock.now(), str(path)
-        may_matter, ids = self.source.may_matter, self.ids
-        for number, line in enumerate(lines, number):  # noqa: B020
-            if not may_matter(line):
+        """Yield the events of consecutive lines of a file; `number` is that of the first line."""
+        name = str(path)
+        arrival = self.clock.now()
+        for line_number, line in enumerate(lines, number):
+            if not self.agent.may_matter(line):
                 continue
             try:
-                said = records(line)
-                for record in said:
-                    if not self._passes:
-                        for fields in self.translator.translate(record, arrival, name):
-                            yield from self._marked(from_fields(fields))
-                        continue
-                    event = Event(line, record) if len(said) == 1 else from_fields(record)
-                    if event.type in PASSING and event.session in ids and "cost" not in event.data:
-                        self.ended = False
-                        yield event
-                    else:
-                        yield from self._marked(self._believed(event))
+                yield from self._translated(line, arrival, name)
             except ValueError as error:
                 if line.strip(b"\0 \t\r\n"):
-                    self._complain(f"{path}:{number}: {error}")
-                    if self._passes:
+                    self._report_bad(f"{name}:{line_number}: {error}")
+                    if self.agent.is_native:
                         yield Event(line, {})
 
-    def rest(self) -> Iterator[Event]:
-        """What was held back until the input was over."""
-        for fields in self.translator.end():
-            yield from self._marked(from_fields(fields))
+    def restart(self) -> None:
+        """Expect all files again from their start, and drop the events emitted before."""
+        self._translator = self.agent.translator(self._max_result, self._recorded)
+        self._restarted = True
 
-    def caught_up(self) -> Iterator[Event]:
-        """History ends here and live begins."""
+    def rest(self) -> Iterator[Event]:
+        """Yield what the translator held back until the end of the input."""
+        for fields in self._translator.end():
+            yield from self._emitted(from_fields(fields))
+
+    def end_history(self) -> Iterator[Event]:
+        """Yield `history_end`, once."""
         if self.history:
             self.history = False
             for each in self.ids or [self.id]:
                 yield make("history_end", self.clock.now(), each, {})
 
-    def runs_in(self, process: "Identity", how: str, *, control: Path | None = None) -> Event:
-        """That the session's process is known, or is another now."""
+    def process_event(self, process: "Identity", how: str, control: Path | None) -> Event:
+        """Return the `process` event: the session's process is known, or has changed."""
         data: dict[str, Any] = {"pid": process.pid, "started": process.started, "how": how}
         if control:
             data["control"] = str(control)
-        if marker := self.source.env_marker:
-            data["marker"] = f"{marker}={self.id}"
+        if self.agent.env_marker:
+            data["marker"] = f"{self.agent.env_marker}={self.id}"
         return make("process", self.clock.now(), self.id, data)
 
-    def over(self, reason: str) -> Iterator[Event]:
-        """The session's end, where it did not say so itself."""
+    def end(self, reason: str) -> Iterator[Event]:
+        """Yield `session_end` unless the session's own was the last event."""
         if not self.ended:
             self.ended = True
             yield make("session_end", self.clock.now(), self.id, {"reason": reason})
 
-    def _marked(self, event: Event) -> Iterator[Event]:
-        """The event, and before a session's first one that its history begins."""
+    def _translated(self, line: bytes, arrival: float, path: str) -> Iterator[Event]:
+        """Yield the events of one line. Raises ValueError."""
+        found = records(line)
+        for record in found:
+            if not self.agent.is_native:
+                for fields in self._translator.translate(record, arrival, path):
+                    yield from self._emitted(from_fields(fields))
+                continue
+            # A line with one event passes byte for byte.
+            event = Event(line, record) if len(found) == 1 else from_fields(record)
+            if (
+                event.type in PASSED_TYPES
+                and event.session in self.ids
+                and "cost" not in event.data
+                and not self._is_repeated(event)
+            ):
+                self.ended = False
+                yield event
+            else:
+                yield from self._emitted(self._believed(event))
+
+    def _emitted(self, event: Event) -> Iterator[Event]:
+        """Yield the event, after `history_start` if it is the session's first."""
+        if self._is_repeated(event):
+            return
         if event.session and event.session not in self.ids:
             self.ids[event.session] = None
             if self.history:
-                yield make(
-                    "history_start",
-                    event.time or self.clock.now(),
-                    event.session,
-                    {"path": str(self.session.path)},
-                )
+                began = event.time or self.clock.now()
+                path = {"path": str(self.session.path)}
+                yield make("history_start", began, event.session, path)
         if event.type:
             self.ended = event.type == "session_end"
-        if event.type == "session_start" and (blind := event.data.get("cannot_tell")):
+        if event.type == "session_start" and (missing := event.data.get("cannot_tell")):
             warn(
-                f"session {event.session}: this form of {self.source.name}'s sessions cannot tell {', '.join(map(str, blind))}: see agent-pipes(7)"
+                f"session {event.session}: this format of {self.agent.name} does not record "
+                f"{', '.join(map(str, missing))}; see agent-pipes(7)"
             )
         yield event
 
+    def _is_repeated(self, event: Event) -> bool:
+        """Return True if files are read again and the event was emitted before."""
+        if self._event_ids is None or not event.id:
+            return False
+        # A response may be recorded several times: each time with more of its usage.
+        version = event.raw if event.type == "llm_response" else b""
+        key = hash((event.type, event.id, version))
+        if self._restarted and key in self._event_ids:
+            return True
+        self._event_ids[key] = None
+        return False
+
     def _believed(self, event: Event) -> Event:
-        """The event as it came; but what only our own commands may say, a session's file does not say for them."""
+        """Return the event without what only the commands of this suite may emit."""
         if event.type in OURS:
-            said = event.raw.decode(errors="replace")[: self._max_result]
-            self._disbelieve(f"an event of type {event.type}")
-            return make(
-                "unbelieved", event.time, event.session, {"event_type": event.type, "line": said}
-            )
+            line = event.raw.decode(errors="replace")[: self._max_result]
+            self._report_forgery(f"an event of type {event.type}")
+            data = {"event_type": event.type, "line": line}
+            return make("unbelieved", event.time, event.session, data)
         if "cost" in event.data and event.type in RECORDING:
-            self._disbelieve("a cost of its own making")
+            self._report_forgery("a cost")
             (record,) = objects(event.raw)
-            return from_fields(
-                {
-                    **record,
-                    "data": {key: value for key, value in event.data.items() if key != "cost"},
-                }
-            )
+            data = {key: value for key, value in event.data.items() if key != "cost"}
+            return from_fields({**record, "data": data})
         return event
 
-    def _disbelieve(self, what: str) -> None:
-        if not self._disbelieved:
-            self._disbelieved = True
+    def _report_forgery(self, what: str) -> None:
+        if not self._forgery_reported:
+            self._forgery_reported = True
             warn(
-                f"{self.session.path} holds {what}, which only this suite's own commands may say: not believed"
+                f"{self.session.path}: contains {what}, which only this suite's own commands emit; "
+                "not believed"
             )
 
-    def _complain(self, what: str) -> None:
+    def _report_bad(self, what: str) -> None:
         self.bad += 1
-        if self.bad <= 5:
-            warn(f"{what}: skipped")
-        elif self.bad == 6:
-            warn(f"{what}: skipped; further ones are counted, not said")
+        if self.bad <= MAX_BAD_LINES_REPORTED:
+            warn(f"{what}; line skipped")
+        elif self.bad == MAX_BAD_LINES_REPORTED + 1:
+            warn(f"{what}; line skipped; further bad lines are only counted")
+
+
+def read_session(
+    session: Session,
+    agent: Agent | None = None,
+    *,
+    clock: Clock | None = None,
+    max_result: int = MAX_RESULT_BYTES,
+    recorded: bool = False,
+    max_line: int = MAX_LINE_BYTES,
+) -> Generator[Event, None, int]:
+    """Yield the events of a stored session: each of its files once, in order, without following.
+
+    agent: the agent whose format the files have, if not the session's own.
+
+    Returns the number of lines that could not be read.
+    """
+    agent = agent or agent_named(session.agent)
+    reader = SessionReader(
+        session,
+        agent,
+        clock or Clock(),
+        live=False,
+        max_result=max_result,
+        recorded=recorded,
+    )
+    follower = FileFollower(poll=True, max_line=max_line, warn=warn)
+    try:
+        for path in agent.files(session) or [session.path]:
+            follower.add(path, document=agent.is_document(path))
+        for chunk in follower.rest():
+            yield from reader.events(chunk.path, chunk.number, chunk.lines)
+        yield from reader.rest()
+    finally:
+        follower.close()
+    return reader.bad

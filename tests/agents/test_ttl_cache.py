@@ -13,10 +13,11 @@ import pytest
 from agent_pipes.agents import ttl_cache
 from agent_pipes.agents.claude import sessions as claude_sessions
 from agent_pipes.agents.codex import sessions as codex_sessions
+from agent_pipes.agents.registry import agent as agent_named
 from agent_pipes.agents.store import sessions as store_sessions
 from agent_pipes.agents.ttl_cache import Look
 from agent_pipes.process.table import identify, open_files
-from agent_pipes.sessions import discovery, session_follower
+from agent_pipes.sessions import discovery
 
 OLD = time.time() - 3 * 86_400
 MANY = 60
@@ -87,7 +88,7 @@ def counted(monkeypatch: pytest.MonkeyPatch, module: object, name: str) -> list[
 
 
 def live(agent: str) -> list[str]:
-    return [each.id for each in discovery.source(agent).sessions() if discovery.is_live(each)]
+    return [each.id for each in agent_named(agent).sessions() if discovery.is_live(each)]
 
 
 def test_codexs_files_are_looked_for_among_the_open_ones_once(home, monkeypatch):
@@ -199,17 +200,3 @@ def test_a_look_holds_for_its_moment_and_longer_where_it_takes_long(monkeypatch)
     assert look("a") == 1 and look("b") == 2 and look("b") == 2
     clock[0] += 2.1
     assert look("b") == 3
-
-
-def test_the_pause_between_looks_grows_with_what_they_cost():
-    assert [session_follower.pause(took, found=True) for took in (0.0, 0.01, 0.1, 9.0)] == [
-        1.0,
-        1.0,
-        2.0,
-        5.0,
-    ]
-    assert [session_follower.pause(took, found=False) for took in (0.0, 0.01, 9.0)] == [
-        0.1,
-        0.2,
-        1.0,
-    ]

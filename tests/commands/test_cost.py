@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent_pipes.agents.registry import agent as agent_named
 from agent_pipes.commands.cost import cost
 from agent_pipes.core.event import Event, from_fields
 from agent_pipes.core.jsonl import objects
 from agent_pipes.cost.meter import DEFAULT_MODEL, Meter
 from agent_pipes.cost.prices import DOLLAR
-from agent_pipes.sessions import discovery
 from tests.helpers.support import FIXTURES, SESSION, SHARED, START, Stream, events_of, run, start
 
 MILLION = 1_000_000
@@ -635,7 +635,7 @@ def test_on_a_terminal_the_summary_is_a_table_and_all_that_is_shown():
 
 def recorded(path: Path, source: str, *, raw: bool = False, **options) -> list[dict]:
     """The costs that trace-cost finds in a session's own file."""
-    translator = discovery.source(source).Translator()
+    translator = agent_named(source).translator()
     fields = [
         each
         for line in path.read_bytes().splitlines()
@@ -728,7 +728,7 @@ def test_an_estimate_is_as_near_as_the_page_says(folder, source):
     """What trace-cost(1) says of the estimate's error, for these sessions without their usage."""
     ratios, real, guessed = [], 0.0, 0.0
     for path in sorted((SHARED / "sessions" / folder).glob("*.jsonl")):
-        translator = discovery.source(source).Translator()
+        translator = agent_named(source).translator()
         fields = [
             each
             for line in path.read_bytes().splitlines()

@@ -12,8 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from agent_pipes.agents.base import Session
+from agent_pipes.agents.registry import agent as agent_named
 from agent_pipes.core.stream import Waiter
 from agent_pipes.sessions import discovery, session_follower
+from agent_pipes.sessions.selection import EveryLive, OneSession
 from tests.helpers.support import (
     BIN,
     FIXTURES,
@@ -496,20 +499,12 @@ def test_a_huge_result_is_cut_and_keeps_its_digest(home):
 def test_a_subagents_file_is_read_as_soon_as_it_appears(home, monkeypatch, place, poll):
     """Not with the next look for sessions, which is far off here."""
     monkeypatch.setenv("CLAUDE_CONFIG_DIR", home["CLAUDE_CONFIG_DIR"])
-    monkeypatch.setattr(session_follower, "SEARCH", 600.0)
-    monkeypatch.setattr(session_follower, "RARELY", 600.0)
+    monkeypatch.setattr(session_follower, "SCAN_INTERVAL_S", 600.0)
+    monkeypatch.setattr(session_follower, "FIRST_SCAN_INTERVAL_S", 600.0)
     main = transcript(home)
     session = next(each for each in discovery.sessions() if each.id == SAME)
-    reader = session_follower.Tail(Waiter(), poll=poll, max_line=1 << 20, options={})
-    reader.found = True
-    events = session_follower.follow(
-        reader,
-        lambda tail: [] if tail.seen else [session],
-        endless=True,
-        given=None,
-        how="given",
-        wait=True,
-    )
+    follower = session_follower.SessionFollower(Waiter(), OneSession(session), poll=poll)
+    events = follower.follow()
     next(event for event in events if event.type == "history_end")
     path = main.parent / place.format(session=SAME)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -533,7 +528,7 @@ def test_a_subagents_file_is_read_as_soon_as_it_appears(home, monkeypatch, place
     seen = next(event for event in events if event.type == "subagent_start")
     assert seen.data["agent_id"] == "a1" and time.monotonic() - began < 60
     events.close()
-    reader.follower.close()
+    follower.close()
 
 
 def test_poll_gives_the_same(home):
@@ -576,36 +571,42 @@ def rollout(home: dict, began: float, name: str = "01a20420-92c4-7e51-8096-dc1d3
 
 
 @pytest.fixture
-def tailing_codex(home, monkeypatch):
+def codex_session(home, monkeypatch):
+    """A function that stores a session of Codex and returns it as discovered."""
     monkeypatch.setenv("CODEX_HOME", home["CODEX_HOME"])
-    tail = session_follower.Tail(Waiter(), poll=True, max_line=1 << 20, options={})
-    yield tail
-    tail.follower.close()
+
+    def store_and_find(began: float) -> Session:
+        rollout(home, began)
+        (session,) = agent_named("codex").sessions()
+        return session
+
+    return store_and_find
 
 
-def test_a_run_that_was_over_before_its_process_was_known_is_left_when_nobody_has_it_open(
-    home, tailing_codex, monkeypatch
+def test_a_run_whose_process_was_never_known_is_abandoned_when_its_file_is_closed(
+    codex_session, monkeypatch
 ):
-    monkeypatch.setattr(session_follower, "LEFT", 0.0)
-    path = rollout(home, began=time.time() + 1)
-    (session,) = discovery.source("codex").sessions()
-    assert tailing_codex.is_new(session)
-    reading = tailing_codex.add(session, live=True)
-    list(reading.caught_up())
-    with path.open("a"):
-        assert not tailing_codex.is_left(reading)
-    assert tailing_codex.is_left(reading)
+    monkeypatch.setattr(session_follower, "ABANDONED_S", 0.0)
+    session = codex_session(time.time() + 1)
+    follower = session_follower.SessionFollower(Waiter(), OneSession(session), poll=True)
+    assert follower.is_new(session)
+    followed = follower.begin(session)
+    list(followed.reader.end_history())
+    with session.path.open("a"):
+        assert not follower.is_abandoned(followed)
+    assert follower.is_abandoned(followed)
+    follower.close()
 
 
-def test_a_session_that_nobody_works_in_is_asked_about_again_only_when_it_changes(
-    home, tailing_codex, monkeypatch
+def test_a_session_that_is_not_live_is_checked_again_only_when_it_changes(
+    codex_session, monkeypatch
 ):
-    asked = []
-    monkeypatch.setattr(discovery, "is_live", lambda session: asked.append(session) or False)
-    path = rollout(home, began=time.time() - 7200)
-    os.utime(path, (time.time() - 3600,) * 2)
+    checked = []
+    monkeypatch.setattr(discovery, "is_live", lambda session: checked.append(session) or False)
+    now = time.time()
+    session = codex_session(now - 7200)._replace(modified=now - 3600)
+    selection = EveryLive()
     for _ in range(3):
-        assert not tailing_codex.is_live(*discovery.source("codex").sessions())
-    assert len(asked) == 1
-    os.utime(path)
-    assert not tailing_codex.is_live(*discovery.source("codex").sessions()) and len(asked) == 2
+        assert not selection.is_live(session, now)
+    assert len(checked) == 1
+    assert not selection.is_live(session._replace(modified=now), now) and len(checked) == 2

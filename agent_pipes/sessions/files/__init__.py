@@ -1,1 +1,1 @@
-"""How files are followed: what one file has become (`growing`), and who says that it has changed (`watching`, `inotify`)."""
+"""Following files that grow: tail -F, told by inotify."""

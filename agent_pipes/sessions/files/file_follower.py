@@ -1,4 +1,4 @@
-"""Following files that grow, as tail -F does: by path, from the start, again from the start if replaced.
+"""Following files that grow, as tail -F does: by path, again from the start if replaced.
 
 follower = FileFollower(warn=stderr.warn)
 follower.add(path)
@@ -27,7 +27,7 @@ from agent_pipes.sessions.files.followed_file import (
 from agent_pipes.sessions.files.path_watcher import PathWatcher
 
 ROTATED_S = 5.0
-"""Seconds for which a replaced file is still read after its last change, as its writer may not know."""
+"""Seconds for which a replaced file is still read after its last change."""
 
 MAX_OPEN_FILES = 4096
 
@@ -327,7 +327,7 @@ class FileFollower:
         return True
 
     def _replace(self, followed: _Followed, file: FollowedFile, now: float) -> Iterator[Chunk]:
-        """Read the rest of a file whose path names another one now, and keep it open for a while."""
+        """Read the rest of a file that another one has replaced, and keep it open for a while."""
         self._report_restart(followed, "replaced by another file")
         if file.fd < 0:
             self._report_gap(followed, file)

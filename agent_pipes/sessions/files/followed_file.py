@@ -1,4 +1,4 @@
-"""One open file that is followed: its whole lines, from the first byte on, as long as it is the same file."""
+"""One open file that is followed: its whole lines, from the first byte on."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -11,7 +11,7 @@ CHUNK_BYTES = 1 << 18
 """Bytes read at once."""
 
 EDGE_BYTES = 256
-"""Bytes kept from the start of the file and before the offset, to notice that the file was rewritten."""
+"""Bytes compared at the start of the file and before the offset to notice a rewrite."""
 
 OPEN_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 
@@ -186,7 +186,7 @@ class FollowedFile:
                 yield found
 
     def _skip_hole(self, size: int) -> None:
-        """Go on behind NUL bytes: a writer that keeps its offset in a truncated file leaves a hole."""
+        """Skip NUL bytes: a writer that keeps its offset in a truncated file leaves a hole."""
         try:
             end = min(size, os.lseek(self.fd, self.offset, os.SEEK_DATA))
         except OSError:

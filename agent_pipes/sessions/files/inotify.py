@@ -1,4 +1,4 @@
-"""inotify(7) through ctypes, and which file systems it cannot speak for. Linux only; elsewhere it says so by OSError."""
+"""inotify(7) through ctypes, and the file systems it cannot report on. OSError elsewhere."""
 
 import errno
 import os
@@ -51,12 +51,15 @@ _REMOTE = frozenset(
         0x61636673,
     }
 )
-"""statfs(2) types of file systems whose files change without this kernel's knowledge: NFS, SMB, SMB2, CIFS, FUSE (and
-virtiofs), 9P, Ceph, AFS twice, Coda, NCP, GPFS, Lustre, OCFS2, GFS2, vboxsf, vmhgfs, prl_fs, PanFS, ACFS."""
+"""statfs(2) types of file systems whose files change without this kernel's knowledge.
+
+NFS, SMB, SMB2, CIFS, FUSE (and virtiofs), 9P, Ceph, AFS twice, Coda, NCP, GPFS, Lustre, OCFS2,
+GFS2, vboxsf, vmhgfs, prl_fs, PanFS, ACFS.
+"""
 
 
 def _libc() -> Any:
-    # Imported here because it takes milliseconds, which a command that follows nothing should not pay at its start.
+    # Imported here because it takes milliseconds at the start of every command.
     import ctypes
 
     return ctypes.CDLL(None, use_errno=True)
@@ -72,21 +75,21 @@ def _check(result: int, what: str) -> int:
 
 
 def remote(path: str) -> bool:
-    """Whether `path` lies on a network or FUSE file system. Raises OSError where it cannot be asked."""
+    """Return True if `path` is on a network or FUSE file system. Raises OSError."""
     import ctypes
 
     buffer = ctypes.create_string_buffer(512)
     _check(_libc().statfs(os.fsencode(path), buffer), path)
-    # The first member of struct statfs is the type: a long on all but s390x, and of 32 bits in any case.
+    # The first member of struct statfs is the type: a long on all but s390x, always of 32 bits.
     kind: int = struct.unpack_from("l", buffer)[0]
     return kind & 0xFFFFFFFF in _REMOTE
 
 
 class Watches:
-    """One inotify instance, and who wants to hear of which file or directory.
+    """One inotify instance and the owners of its watches.
 
-    An owner has one watch at a time; the kernel has one for a file, however many owners ask for it. Raises OSError
-    where there is no instance to be had.
+    An owner has one watch at a time; the kernel has one for a file, however many owners it has.
+    Raises OSError if no instance is available.
     """
 
     def __init__(self) -> None:
@@ -98,10 +101,10 @@ class Watches:
         self._owners: dict[int, set[Hashable]] = {}
 
     def put(self, owner: Hashable, path: str, mask: int) -> bool:
-        """Watch `path` for `owner`, instead of what was watched for it before. True: it is another file than before.
+        """Watch `path` for `owner`, and no other; return True if it is another file than before.
 
-        Asking again for the same is cheap. Raises OSError (ENOSPC: the user's watches are used up); the owner then
-        has no watch.
+        Watching the same file again is cheap. Raises OSError (ENOSPC: the user has no watches
+        left); the owner has no watch then.
         """
         try:
             watch = _check(self._libc.inotify_add_watch(self.fd, os.fsencode(path), mask), path)
@@ -116,7 +119,7 @@ class Watches:
         return True
 
     def drop(self, owner: Hashable) -> None:
-        """Watch nothing for `owner` any more."""
+        """Remove the watch of `owner`."""
         watch = self._watch.pop(owner, None)
         owners = self._owners.get(watch) if watch is not None else None
         if watch is not None and owners is not None:
@@ -126,11 +129,11 @@ class Watches:
                 self._libc.inotify_rm_watch(self.fd, watch)
 
     def events(self) -> Iterator[tuple[Hashable, int, str]]:
-        """What has happened: owner, mask, the entry's name in its directory. None as owner: the queue overflowed.
+        """Yield owner, mask and the entry's name of each event; owner None if the queue overflowed.
 
-        With IGNORED in the mask the watch has ended by itself, and is to be put again if it can be.
+        IGNORED in the mask: the watch has ended and must be put again.
         """
-        # More than the queue can hold by default; whoever writes faster than we read must not keep us here.
+        # Bounded, because files may be written faster than the queue is read.
         for _ in range(64):
             try:
                 buffer = os.read(self.fd, 1 << 16)

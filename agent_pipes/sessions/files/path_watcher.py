@@ -1,4 +1,4 @@
-"""Which of the followed paths may have changed: reported by inotify, or all of them at intervals."""
+"""Tells which of the followed paths may have changed: inotify's reports, or all at intervals."""
 
 import errno
 import os
@@ -141,10 +141,10 @@ class PathWatcher:
                 self._expect(directory.paths.values())
         else:
             for path in self._unwatched:
-                directory = self._directories.get(path)
-                if directory and directory.listed:
-                    self._compare(directory)
-                self._expect(directory.paths.values() if directory else (path,))
+                unwatched = self._directories.get(path)
+                if unwatched and unwatched.listed:
+                    self._compare(unwatched)
+                self._expect(unwatched.paths.values() if unwatched else (path,))
         due, self._due = self._due, {}
         return due
 

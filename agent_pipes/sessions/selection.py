@@ -1,0 +1,142 @@
+"""Which sessions a command follows: the one that was named, the next of this directory, all."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from agent_pipes.agents.base import Session
+from agent_pipes.core.stderr import warn
+from agent_pipes.sessions import discovery
+
+if TYPE_CHECKING:
+    from agent_pipes.process.table import Identity
+
+NO_SESSION_OF_COMMAND = "no session of the command was seen: nothing was watched"
+
+UNUSED_S = 60.0
+"""Seconds after its last change from which on a session that is not live is not checked again."""
+
+
+class Followed(Protocol):
+    """What a selection asks of the follower: which sessions it has followed, and since when."""
+
+    seen: set[Path]
+    since: float
+
+    def is_new(self, session: Session) -> bool:
+        """Return True if the session began after this process."""
+
+
+class Selection:
+    """Finds sessions to follow; asked at intervals.
+
+    endless: sessions are waited for even after all that were found have ended.
+    waits:   the first session is waited for.
+    """
+
+    endless = False
+    waits = False
+
+    def find(self, followed: Followed) -> Iterable[Session]:
+        """Return sessions that are to be followed from now on."""
+        raise NotImplementedError
+
+
+class OneSession(Selection):
+    """One session that is known from the start."""
+
+    def __init__(self, session: Session, *, waits: bool = False) -> None:
+        self.waits = waits
+        self._session = session
+
+    def find(self, followed: Followed) -> Iterable[Session]:
+        """Return the session, once."""
+        return [] if self._session.path in followed.seen else [self._session]
+
+
+class _LiveSessions(Selection):
+    """Remembers which sessions are not live: each check scans all processes."""
+
+    def __init__(self) -> None:
+        self._unused: dict[Path, float] = {}
+
+    def is_live(self, session: Session, now: float) -> bool:
+        """Return True if a process works in the session, as far as can be known."""
+        if self._unused.get(session.path) == session.modified < now - UNUSED_S:
+            return False
+        live = discovery.is_live(session)
+        if not live:
+            self._unused[session.path] = session.modified
+        return live
+
+
+class NextHere(_LiveSessions):
+    """The live session of this directory, or the next that starts or grows here."""
+
+    waits = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._directory = os.getcwd()
+        self._reported = False
+
+    def find(self, followed: Followed) -> Iterable[Session]:
+        """Return one session of this directory."""
+        for session in discovery.sessions():
+            if (
+                session.path not in followed.seen
+                and discovery.is_here(session, self._directory)
+                and (session.modified >= followed.since or self.is_live(session, followed.since))
+            ):
+                return [session]
+        if not self._reported and not followed.seen:
+            self._reported = True
+            warn("no live session in this directory yet: waiting for one")
+        return []
+
+
+class EveryLive(_LiveSessions):
+    """All live sessions of this machine, and each that starts."""
+
+    endless = True
+    waits = True
+
+    def find(self, followed: Followed) -> Iterable[Session]:
+        """Return the live sessions that are not followed yet."""
+        return [
+            each
+            for each in discovery.sessions()
+            if each.path not in followed.seen and self.is_live(each, followed.since)
+        ]
+
+
+class OfChild(Selection):
+    """The sessions that a process which we started, or a descendant of it, has opened."""
+
+    endless = True
+    waits = True
+
+    def __init__(self, child: "Identity") -> None:
+        self._child = child
+
+    def find(self, followed: Followed) -> Iterable[Session]:
+        """Return sessions that the child has begun or resumed."""
+        return [
+            each
+            for each in discovery.sessions()
+            if each.modified >= followed.since
+            and each.path not in followed.seen
+            and self._is_childs(each, followed)
+        ]
+
+    def _is_childs(self, session: Session, followed: Followed) -> bool:
+        from agent_pipes.process.table import ancestors
+
+        process = discovery.process_of(session)
+        if process is None or discovery.control_socket(session):
+            # A daemon runs the session, or no process is known yet.
+            return discovery.is_here(session, os.getcwd()) and followed.is_new(session)
+        # We are the nearest subreaper, so orphans of the child become children of ours.
+        parents = {each.pid for each in ancestors(process.pid)}
+        return process == self._child or not parents.isdisjoint({self._child.pid, os.getpid()})
