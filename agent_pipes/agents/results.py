@@ -23,8 +23,8 @@ def result_data(
     head = text if len(content) <= limit else content[:limit].decode(errors="ignore")
     data = {key: head, "result_bytes": len(content), "result_digest": digest(compared)}
     if len(content) > limit and (key == "error" or kind_of(tool) != "read"):
-        from agent_pipes.core.text import typed
+        from agent_pipes.core.text import mask_volatile
 
-        masked = typed(text if same is None else same, failed=key == "error")
+        masked = mask_volatile(text if same is None else same, failed=key == "error")
         data["result_like"] = digest(masked.encode(errors="surrogatepass"))
     return data

@@ -103,7 +103,7 @@ def start_queues(
     return delivery_queues(to, webhook, form, allow_http, every, program)
 
 
-@filter_command("trace-alert", sees=frozenset({"violation", "kill"}))
+@filter_command("trace-alert")
 @add_options
 def alert(
     events: Iterable[Event],

@@ -26,13 +26,7 @@ from agent_pipes.detect.registry import DETECTORS
 from agent_pipes.sessions import discovery
 from agent_pipes.sessions.session_reader import read_session
 
-THRESHOLDS: dict[str, tuple[float, ...]] = {
-    "retry": (2, 3, 4, 5, 7, 10),
-    "loop": (2, 3, 4, 5),
-    "cost": (1, 2, 5, 10, 20, 50),
-    "duration": (600, 1800, 3600, 4 * 3600),
-    "stall": (300, 600, 1800),
-}
+THRESHOLDS = {name: part.thresholds for name, part in DETECTORS.items() if part.thresholds}
 """What each watcher's `--max` is tried at, for the table."""
 
 Limits = dict[str, dict[str, Any]]

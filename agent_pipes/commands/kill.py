@@ -18,8 +18,6 @@ from agent_pipes.core.stream import Waiter
 if TYPE_CHECKING:
     from agent_pipes.process.table import Identity
 
-SEES = frozenset({"violation", "process", "history_start", "history_end", "session_end", "tick"})
-
 
 class SignalName(click.ParamType):  # type: ignore[type-arg]
     """Signal by name (`TERM`, `SIGINT`) or number."""
@@ -38,7 +36,7 @@ class SignalName(click.ParamType):  # type: ignore[type-arg]
             self.fail(f"expected a signal such as TERM, INT or 9, not {value!r}.", param, ctx)
 
 
-@filter_command("trace-kill", must_run=True, sees=SEES)
+@filter_command("trace-kill", must_run=True)
 @click.option(
     "--pid",
     cls=Option,

@@ -20,9 +20,9 @@ from agent_pipes.core.filter import Command, Filter, run_pipeline, version_optio
 from agent_pipes.core.options import Option
 from agent_pipes.core.stderr import set_prefix, warn
 from agent_pipes.core.stream import Waiter
-from agent_pipes.detect import detector_errors
 from agent_pipes.detect.configuration import DEFAULT_POLICY as POLICY
 from agent_pipes.detect.configuration import load_config
+from agent_pipes.detect.detector import Part, in_one_stage
 from agent_pipes.detect.registry import DETECTORS
 from agent_pipes.detect.scope import detect_scope
 
@@ -55,9 +55,6 @@ def watch_options() -> list[click.Option]:
 
 def _name(option: Option) -> str:
     return "option_" + option.flag.strip("-").replace("-", "_")
-
-
-Part = tuple[Filter, dict[str, Any]]
 
 
 class Plan:
@@ -275,11 +272,8 @@ def _run(
     fd = None if silent else 1
     if output:
         fd = os.open(output, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    failures = detector_errors.Failures()
-    if strict:
-        at = next(at for at, (part, _) in enumerate(parts) if part is kill)
-        parts = [*parts[:at], (detector_errors.strict, {"failures": failures}), *parts[at:]]
-    return run_pipeline(parts, exit_status=exit_status, fd=fd, waiter=waiter, shield=failures)
+    parts = in_one_stage(parts, strict=strict)
+    return run_pipeline(parts, exit_status=exit_status, fd=fd, waiter=waiter)
 
 
 def configured(path: Path | None, monitor: ConfigMonitor) -> tuple[dict[str, Any], set[str]]:

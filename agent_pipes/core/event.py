@@ -1,22 +1,19 @@
-"""The vocabulary of the stream: what an event says, and the events this suite adds. See agent-pipes(7)."""
+"""The vocabulary of the stream: events, and those that this suite adds. See agent-pipes(7)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from operator import itemgetter
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from agent_pipes.core.digests import blake2b
-from agent_pipes.core.jsonl import Fields, dumps, parse_line
-
-Made = TypeVar("Made")
+from agent_pipes.core.jsonl import Fields, dumps
 
 OURS = frozenset(
     {"process", "violation", "kill", "history_start", "history_end", "tick", "unbelieved"}
 )
-"""The types that only this suite's own commands may say: what a followed file says of them is not believed."""
-
+"""Types that only this suite's commands may write: in a followed file they are not believed."""
 
 RECORDING = frozenset({"llm_response", "llm_request", "assistant_response"})
-"""The types of the events that a usage may stand in, and that trace-cost adds a cost to."""
+"""Types of events that may have a usage, to which trace-cost adds a cost."""
 
 YEAR_2000, YEAR_2100 = 946_684_800.0, 4_102_444_800.0
 
@@ -25,22 +22,22 @@ _USUAL = itemgetter(*USUAL)
 
 
 class Event:
-    """One line of the stream: its bytes, and what they say.
+    """One line of the stream: its bytes and its fields.
 
-    `raw` is the line as it came, with its newline: what flows on. The rest is read from it once and is always of
-    its type, whatever the line held: a field that is absent or of a wrong type is empty (`""`, `0.0`, `{}`).
+    Fields have their type whatever the line has: one that is absent or of a wrong type is empty
+    (`""`, `0.0`, `{}`).
 
-    type:     the event's type, "" for a line that is no event.
-    time:     the event's own time, seconds since the epoch; 0.0 where it has none or an absurd one.
-    session:  the session's id.
-    agent:    the subagent's id within the session, "" for the main one.
-    id:       the event's id; the tool call's id where the source has one.
-    parent:   the id of the event that this one answers.
-    data:     the event's data, by type.
-    memo:     what was worked out of this event, see `once`.
+    raw:     the line as it came, with its newline.
+    type:    the event's type, "" for a line that is no event.
+    time:    the event's own time, seconds since the epoch; 0.0 if absent or absurd.
+    session: the session's id.
+    agent:   the subagent's id within the session, "" for the main agent.
+    id:      the event's id; a tool call's id if the source has one.
+    parent:  the id of the event that this one answers.
+    data:    the event's data, by type.
     """
 
-    __slots__ = ("raw", "type", "time", "session", "id", "parent", "data", "memo")
+    __slots__ = ("raw", "type", "time", "session", "id", "parent", "data")
 
     def __init__(self, raw: bytes, fields: Fields) -> None:
         try:
@@ -63,7 +60,6 @@ class Event:
         self.id: str = name
         self.parent: str = parent
         self.data: Fields = data
-        self.memo: dict[str, Any] | None = None
 
     @property
     def agent(self) -> str:
@@ -71,42 +67,17 @@ class Event:
         return agent if type(agent) is str else ""
 
     def text(self, key: str) -> str:
-        """The string that `data` has under `key`, or ""."""
+        """Return the string that `data` has under `key`, else ""."""
         value = self.data.get(key)
         return value if type(value) is str else ""
 
     def number(self, key: str) -> float | None:
-        """The number that `data` has under `key`; None where it has none (a bool and a string are none)."""
+        """Return the number that `data` has under `key`, else None; a bool is no number."""
         value = self.data.get(key)
         return value if type(value) in (int, float) else None
 
-    def once(self, name: str, make: Callable[["Event"], Made]) -> Made:
-        """What `make` makes of the event, under this name: made once, however many stages in this process ask."""
-        if self.memo is None:
-            self.memo = {}
-        made: Made | None = self.memo.get(name)
-        if made is None:
-            made = self.memo[name] = make(self)
-        return made
-
     def __repr__(self) -> str:
         return f"<Event {self.type or '?'} {self.id} {self.time}>"
-
-
-class Passed(Event):
-    """Lines in a row that nobody looks into. No event, but it has the time of the last of them."""
-
-    __slots__ = ()
-
-    def __init__(self, raw: bytes) -> None:
-        self.raw = raw
-        self.type = self.session = self.id = self.parent = ""
-        self.data = {}
-        self.memo = None
-
-    @property
-    def time(self) -> float:  # type: ignore[override]
-        return Event(b"", parse_line(self.raw[self.raw.rfind(b"\n", 0, -1) + 1 :]) or {}).time
 
 
 def _text(value: object) -> str:
@@ -137,18 +108,7 @@ KNOWN = (
     "unbelieved",
     "cost_summary",
 )
-"""The types that the vocabulary has."""
-
-
-AS_WRITTEN = 34
-"""Bytes of a line by which its type is known, if it is written as ours are."""
-
-WRITTEN = {
-    (b'{"event_type":"%b","timestamp":' % kind.encode())[:AS_WRITTEN]: kind
-    for kind in KNOWN
-    if len(kind) > 4
-}
-"""How a line of each type begins that is written as ours are. One of a shorter type is read: its time would be part of it."""
+"""All types of the vocabulary but `tick`, which stays inside a process."""
 
 
 def make(
@@ -160,7 +120,7 @@ def make(
     id: str = "",
     parent: str = "",
 ) -> Event:
-    """An event of our own. Without an `id` it gets one made from what it says, so that a replay gives the same."""
+    """Return an event of our own. An `id` is derived from its content, so that a replay has the same."""
     fields: Fields = {"event_type": event_type, "timestamp": timestamp}
     fields["event_id"] = (
         id
@@ -174,13 +134,16 @@ def make(
 
 
 def from_fields(fields: Fields) -> Event:
-    """The event that `fields` say, with its line."""
+    """Return the event with these fields."""
     return Event(dumps(fields) + b"\n", fields)
 
 
-def tick(timestamp: float) -> Event:
-    """The time while nothing happens. It never leaves its process: it has no bytes."""
-    return Event(b"", {"event_type": "tick", "timestamp": timestamp})
+def tick(timestamp: float, session: str = "") -> Event:
+    """Return the time while nothing happens, of one session or of all.
+
+    It never leaves its process: it has no bytes.
+    """
+    return Event(b"", {"event_type": "tick", "timestamp": timestamp, "session_id": session})
 
 
 Level = Literal["warning", "critical"]
@@ -198,10 +161,15 @@ def violation(
     actions: tuple[str, ...] = (),
     **seen: object,
 ) -> Event:
-    """A limit was passed: `watcher` says so in `message`, for people, at `time`.
+    """Return a violation: a limit was passed.
 
-    `seen` is what was seen and what was allowed (`count` or `value`, `limit`, …); `evidence` the ids of the events
-    that show it. With `actions` only those sinks act on it, without any all do.
+    trigger:  the event that it follows.
+    watcher:  the detector's name.
+    message:  for people.
+    time:     when the limit was passed, seconds since the epoch.
+    evidence: ids of the events that show it.
+    actions:  sinks that act on it; empty: all.
+    seen:     further fields: `count` or `value`, `limit`, …
     """
     data: Fields = {"watcher": watcher, "level": level, "message": message, **seen}
     if evidence:
@@ -212,5 +180,5 @@ def violation(
 
 
 def digest(content: bytes) -> str:
-    """A short name for `content`: equal content has the same, and other content practically never (96 bits)."""
+    """Return 96 bits of hash of `content`, as hex digits."""
     return blake2b(content, digest_size=12).hexdigest()

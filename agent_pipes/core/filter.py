@@ -15,7 +15,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import click
 
@@ -28,45 +28,18 @@ from agent_pipes.core.stream import Output, Reader, ReaderGone, Waiter, die_of
 
 Events = Generator[Event, None, int | None]
 
-
-Shield = Callable[[str, Exception, Event], Iterable[Event]]
-"""What becomes of a detector's failure: its name, the error and the event at which it failed; what is to be said of it downstream."""
-
-
-class Joint:
-    """What a stage may be made of that can be one with its neighbour, when that is one, too: then there is one loop, not two.
-
-    shield: answers for what fails in it; None: nobody does.
-    """
-
-    shield: Shield | None = None
-
-    def join(self, later: Any) -> None:
-        raise NotImplementedError
-
-    def __iter__(self) -> Iterator[Event]:
-        raise NotImplementedError
+AnyFilter = TypeVar("AnyFilter", bound="Filter")
 
 
 class Stage:
-    """A generator in a pipeline of one process, which remembers what it returned."""
+    """A generator in a pipeline of one process, and its exit status."""
 
-    def __init__(self, events: Events | Joint) -> None:
-        self.events: Any = events
-        self.status = ExitStatus.OK
+    def __init__(self, events: Any) -> None:
+        self.events = events
+        self.status: int = ExitStatus.OK
 
     def __iter__(self) -> Iterator[Event]:
         self.status = (yield from self.events) or ExitStatus.OK
-
-    def joins(self, before: "Stage | None", shield: Shield | None) -> bool:
-        """Whether the stage `before` does its work from now on, too."""
-        if not isinstance(self.events, Joint):
-            return False
-        self.events.shield = shield
-        if before is None or not isinstance(before.events, Joint):
-            return False
-        before.events.join(self.events)
-        return True
 
 
 class Command(click.Command):
@@ -150,14 +123,12 @@ class Filter(Command):
         generator: Callable[..., Events],
         reads: bool,
         must_run: bool,
-        sees: frozenset[str],
         **extra: Any,
     ) -> None:
         super().__init__(name, callback=self._run, **extra)
         self.generator = generator
         self.reads = reads
         self.must_run = must_run
-        self.sees = sees
         self.params += [
             click.Option(
                 ["-e", "--exit-status", "exit_status"],
@@ -165,9 +136,8 @@ class Filter(Command):
                 help="Exit with 1 if a violation was seen.",
             ),
         ]
-        parameters = generator.__code__.co_varnames[: generator.__code__.co_argcount]
-        self.wants_waiter = "waiter" in parameters
-        self.wants_known = "known" in parameters
+        code = generator.__code__
+        self.wants_waiter = "waiter" in code.co_varnames[: code.co_argcount]
 
     @property
     def options(self) -> list[Option]:
@@ -218,12 +188,10 @@ def run_pipeline(
     exit_status: bool = False,
     fd: int | None = 1,
     waiter: Waiter | None = None,
-    shield: Shield | None = None,
 ) -> int:
     """Run filters one behind the other in this process, to the end of the input; the result is the exit status.
 
-    The first reads stdin unless it is a source. Events go to `fd`, or nowhere (None). `shield` answers for detectors
-    that fail. Ends the process by the signal where there was one, and by SIGPIPE where our reader has gone, once
+    The first reads stdin unless it is a source. Events go to `fd`, or nowhere (None). Ends the process by the signal where there was one, and by SIGPIPE where our reader has gone, once
     every stage has cleaned up.
     """
     if fd == 1:
@@ -234,19 +202,12 @@ def run_pipeline(
     waiter = waiter or Waiter()
     waiter.output = output
     waiter.listen()
-    known: dict[str, Any] | None = {} if len(parts) == 1 and parts[0][0].wants_known else None
-    reader = Reader(
-        waiter, sees=_seen_by([part for part, _ in parts], alone=known is not None), known=known
-    )
+    reader = Reader(waiter)
     stages: list[Stage] = []
     events: Iterable[Event] = reader
     for part, options in parts:
-        stage = part.stage(waiter, **options if known is None else {**options, "known": known})(
-            events
-        )
-        if not stage.joins(stages[-1] if stages else None, shield):
-            stages.append(stage)
-            events = stage
+        events = part.stage(waiter, **options)(events)
+        stages.append(events)
     seen = torn = False
     stream = iter(events)
     try:
@@ -281,14 +242,6 @@ def run_pipeline(
     )
 
 
-def _seen_by(parts: Iterable[Filter], alone: bool) -> frozenset[str]:
-    """The types of events that one of `parts` looks into; nothing where that is all of them. One that sees less of the
-    sessions that it knows can say so only where it stands alone."""
-    if any(not part.sees or (part.wants_known and not alone) for part in parts):
-        return frozenset()
-    return frozenset({"violation"}).union(*(part.sees for part in parts))
-
-
 def close(stream: Iterator[Event]) -> None:
     """Let every stage clean up: what they still have to do, they do in `finally`."""
     if isinstance(stream, Generator):
@@ -303,36 +256,37 @@ def require_stdout() -> None:
 
 
 def filter_command(
+    name: str, *, reads: bool = True, must_run: bool = False
+) -> Callable[[Callable[..., Any]], Filter]:
+    """Make a generator the command `name` and a stage. Its docstring is the help.
+
+    reads:    False for a source, which takes no events.
+    must_run: True for a stage that a reader which reads nothing must not stop.
+
+    A parameter `waiter` of the generator is given that of the process.
+    """
+    return lambda generator: make_filter(Filter, name, generator, reads=reads, must_run=must_run)
+
+
+def make_filter(
+    cls: type[AnyFilter],
     name: str,
+    generator: Callable[..., Any],
     *,
     reads: bool = True,
     must_run: bool = False,
-    sees: frozenset[str] = frozenset(),
-    **extra: Any,
-) -> Callable[[Callable[..., Any]], Filter]:
-    """Make a generator the command `name` and a stage. Its docstring is the help, its first line the summary.
-
-    `reads` is False for a source, which takes no events; `must_run` is True for a stage that a reader which does not
-    read must not stop; `sees` are the types of events that it looks into, nothing being all of them. A parameter `waiter`
-    is given the process's own, a parameter `known` a table, into which it puts the sessions of which what it sees is
-    enough: of others it is shown everything.
-    """
-
-    def decorate(generator: Callable[..., Events]) -> Filter:
-        params = list(reversed(generator.__dict__.pop("__click_params__", [])))
-        return Filter(
-            name,
-            generator,
-            reads=reads,
-            must_run=must_run,
-            sees=sees,
-            params=[*params, version_option()],
-            help=generator.__doc__,
-            context_settings={"help_option_names": ["-h", "--help"]},
-            **extra,
-        )
-
-    return decorate
+) -> AnyFilter:
+    """Return a filter of class `cls`, with the options that click's decorators left behind."""
+    params = list(reversed(generator.__dict__.pop("__click_params__", [])))
+    return cls(
+        name,
+        generator,
+        reads=reads,
+        must_run=must_run,
+        params=[*params, version_option()],
+        help=generator.__doc__,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
 
 
 def version_option() -> click.Option:

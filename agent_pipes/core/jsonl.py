@@ -30,6 +30,20 @@ def dumps(fields: Mapping[str, Any]) -> bytes:
             return orjson.dumps(flat)
 
 
+def canonical(value: Any) -> bytes:
+    """Return `value` as JSON, the same for equal values in whatever order their keys are."""
+    try:
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    except (TypeError, ValueError, RecursionError):
+        pass
+    import json
+
+    try:
+        return json.dumps(value, sort_keys=True, default=str).encode()
+    except (TypeError, ValueError, RecursionError):
+        return b"nested too deep"
+
+
 def parse_line(line: bytes) -> Fields | None:
     """Return the object on a line of strict JSON; None for any other line, see `objects`."""
     try:

@@ -5,11 +5,11 @@ import select
 import signal
 import stat
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from io import BytesIO
 
-from agent_pipes.core.event import AS_WRITTEN, WRITTEN, Event, Passed, tick
+from agent_pipes.core.event import Event, tick
 from agent_pipes.core.jsonl import Fields, objects, parse_line
 from agent_pipes.core.stderr import open_nonblocking, warn
 
@@ -254,93 +254,45 @@ class Lines:
             yield [bytes(carry)]
 
 
-_CLOSED = ord("}")
-
-
 class Reader:
     """The events on a file descriptor, as they come; silence becomes ticks.
 
-    A line that is no event is said once with its number, flows on as it came, and is remembered in `bad`. Of the types
-    that nobody behind it `sees` (nothing: somebody sees all) no more is read than the type, and lines in a row that are
-    of such types are passed on as one. Where there is a table of the sessions of which that is enough, `known`, all is
-    read of any other.
+    A line that is no event is reported once with its number, flows on as it came, and is counted
+    in `bad`.
     """
 
-    def __init__(
-        self,
-        waiter: Waiter,
-        fd: int = 0,
-        name: str = "standard input",
-        sees: frozenset[str] = frozenset(),
-        known: Mapping[str, object] | None = None,
-    ) -> None:
+    def __init__(self, waiter: Waiter, fd: int = 0, name: str = "standard input") -> None:
         self.lines = Lines(waiter, fd)
         self.name = name
         self.number = 0
         self.bad = 0
-        self._unseen = (
-            frozenset(begin for begin, kind in WRITTEN.items() if kind not in sees)
-            if sees
-            else frozenset()
-        )
-        self._passed: Passed | None = None
-        self._known = known
-        self._session = ""
         self._latest = 0.0
         self._since = time.monotonic()
 
     def __iter__(self) -> Iterator[Event]:
-        unseen = self._unseen
-        passed: list[bytes] = []
         inside = False
         for whole in self.lines:
             if whole is None:
-                if latest := self._latest_time():
-                    yield tick(latest + time.monotonic() - self._since)
+                if self._latest:
+                    yield tick(self._latest + time.monotonic() - self._since)
                 continue
             if inside:
                 yield Event(whole.pop(0), {})
             for line in whole:
-                if line[:AS_WRITTEN] in unseen and line[-2] == _CLOSED:
-                    passed.append(line)
-                    continue
-                if passed:
-                    yield from self._unread(passed)
-                    passed = []
                 yield self._event(line)
-            if passed:
-                yield from self._unread(passed)
-                passed = []
             inside = self.lines.inside
             self._since = time.monotonic()
-
-    def _unread(self, lines: list[bytes]) -> Iterable[Event]:
-        """Lines in a row that nobody sees."""
-        content, count = b"".join(lines), len(lines)
-        # Where a writer broke off, another event may stand behind the first one on its line.
-        if content.count(b'"event_type":') != count:
-            return map(self._event, lines)
-        session = self._session
-        if self._known is not None and (
-            session not in self._known
-            or content.count(b'"session_id":"%b"' % session.encode()) != count
-        ):
-            return map(self._event, lines)
-        self.number += count
-        self._passed = Passed(content)
-        return (self._passed,)
 
     def _event(self, line: bytes) -> Event:
         self.number += 1
         fields = parse_line(line) if len(line) <= MAX_LINE else None
-        event = Event(line, self._otherwise(line) if fields is None else fields)
+        event = Event(line, self._lenient(line) if fields is None else fields)
         if event.time > self._latest:
             self._latest = event.time
-        self._session = event.session
         return event
 
-    def _otherwise(self, line: bytes) -> Fields:
-        """What stands on a line that is not one object of plain JSON."""
+    def _lenient(self, line: bytes) -> Fields:
+        """Return the first object on a line that is not one object of strict JSON."""
         fields: Fields = {}
         try:
             if len(line) > MAX_LINE:
@@ -352,13 +304,6 @@ class Reader:
         except ValueError as error:
             self.complain(str(error))
         return fields
-
-    def _latest_time(self) -> float:
-        """The latest time of what has come, seconds since the epoch."""
-        if self._passed:
-            self._latest = max(self._latest, self._passed.time)
-            self._passed = None
-        return self._latest
 
     def complain(self, why: str) -> None:
         """Say a bad line to people: the first few each, then only that there are more."""

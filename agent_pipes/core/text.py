@@ -32,7 +32,7 @@ def _named(match: re.Match[str]) -> str:
     return match[1] + "<>"
 
 
-LONGEST = 1 << 20
+MAX_MASKED_CHARS = 1 << 20
 """Characters of a text that are read for what changes by itself: what is behind is compared as it stands."""
 
 # Each pattern begins with what the scanner looks for fastest, and looks around from there. What repeats in one is bounded,
@@ -72,13 +72,13 @@ _UNDERSCORED = pattern(r"[_-](?=[A-Za-z]{0,20}[0-9])[A-Za-z0-9]{6,}")
 _TIMED = pattern(r"(Wall time: |[dD]uration(?:_?[mM]s|_?[sS]econds)?[\"']?[:=] ?)[0-9.]+")
 
 
-def typed(text: str, *, failed: bool) -> str:
+def mask_volatile(text: str, *, failed: bool) -> str:
     """`text` without what changes by itself; that of a call that has `failed`, without durations too.
 
     Linear in the text. An object or an array of JSON is read as one: the order of its keys is not what it says.
     """
-    if len(text) > LONGEST:
-        return typed(text[:LONGEST], failed=failed) + text[LONGEST:]
+    if len(text) > MAX_MASKED_CHARS:
+        return mask_volatile(text[:MAX_MASKED_CHARS], failed=failed) + text[MAX_MASKED_CHARS:]
     if text[:1] in ("{", "["):
         try:
             text = orjson.dumps(orjson.loads(text), option=orjson.OPT_SORT_KEYS).decode()

@@ -1,13 +1,16 @@
-"""Tool calls: which are the same, what each is done to, what to call it, and which result answers which call."""
+"""Tool calls as detectors compare them: what is the same call, and its name for people."""
 
+from functools import cached_property
 from posixpath import basename, normpath
-from typing import Any
 
 import orjson
 
+from agent_pipes.agents.tools import kind_of
 from agent_pipes.core.event import Event
-from agent_pipes.core.jsonl import Fields
+from agent_pipes.core.jsonl import Fields, canonical
 from agent_pipes.detect import tool_kinds
+from agent_pipes.detect.outcomes import Outcome, outcome
+from agent_pipes.detect.results import Result
 from agent_pipes.shell import (
     command_kind,
     command_line,
@@ -34,10 +37,10 @@ BOOKKEEPING = frozenset(
         "prefix_rule",
     }
 )
-"""Arguments that say how a call is to be run or shown, not what it does: calls that differ in these are the same."""
+"""Arguments about how a call is run or shown: calls that differ only in these are the same."""
 
-SPOKEN = frozenset({"description", "explanation", "instruction"})
-"""Bookkeeping, too, where the call has something else to say what it does: a command, a file, a prompt."""
+DESCRIPTIONS = frozenset({"description", "explanation", "instruction"})
+"""Bookkeeping, too, if the call has a subject: a command, a file, a prompt."""
 
 PATHS = frozenset(
     {"file_path", "path", "notebook_path", "filePath", "absolute_path", "target_file", "filename"}
@@ -47,105 +50,100 @@ SUBJECTS = PATHS | SEARCHES | {"command", "cmd", "prompt", "url"}
 
 
 class Call:
-    """A tool call as detectors compare it. What is asked of it is worked out when it is asked for first.
+    """A tool call as detectors compare it. Each comparison is computed when it is first asked for.
 
-    id:     the call's event id.
-    time:   when it was made, seconds since the epoch.
-    tool:   the tool's name.
-    step:   what the parallel calls of one response share, "" where the source cannot tell.
-    ticket: what its result has too, in stores whose results do not name their call's event; else "".
+    agent:      id of the subagent that makes it, "" for the main agent.
+    answer:     the `tool_result` or `error` that answers it; None while it is open.
+    arguments:  what the tool was given.
+    id:         the call's event id.
+    started_by: the earlier call whose command ended with this answer, which only waited for it.
+    step:       shared by the parallel calls of one response; "" if the source cannot tell.
+    ticket:     shared with its result in stores whose results do not name their call's event.
+    time:       when it was made, seconds since the epoch.
+    tool:       the tool's name.
     """
-
-    __slots__ = (
-        "_arguments",
-        "_command",
-        "_key",
-        "_path",
-        "_polls",
-        "_target",
-        "id",
-        "step",
-        "ticket",
-        "time",
-        "tool",
-    )
 
     def __init__(self, event: Event) -> None:
         get = event.data.get
         self.id = event.id
         self.time = event.time
-        tool, step = get("tool_name"), get("step")
-        self.tool: str = tool if type(tool) is str else ""
-        self.step: str = step if type(step) is str else ""
-        self.ticket = _ticket(event.data)
+        self.agent = event.agent
+        self.tool = event.text("tool_name")
+        self.step = event.text("step")
+        self.ticket = ticket_of(event.data)
         arguments = get("arguments")
-        self._arguments: Fields | None = (
-            arguments if type(arguments) is dict else _arguments(arguments)
-        )
-        self._key = self._target = 0
-        self._command: str | None = None
-        self._polls: bool | None = None
+        self.arguments: Fields = arguments if type(arguments) is dict else _arguments(arguments)
+        self.answer: Event | None = None
+        self.started_by: Call | None = None
+
+    @cached_property
+    def outcome(self) -> Outcome:
+        """What became of it; RUNNING while it is not answered."""
+        return outcome(self.answer) if self.answer else Outcome.RUNNING
+
+    @property
+    def failed(self) -> bool:
+        """True if it was answered with a failure of its own."""
+        return self.outcome is Outcome.FAILED
+
+    @cached_property
+    def result(self) -> Result:
+        """Its result, to be compared with others. Raises ValueError if it is not answered."""
+        if self.answer is None:
+            raise ValueError("the call is not answered")
+        return Result(self.answer, failed=self.failed)
+
+    @cached_property
+    def _command_and_path(self) -> tuple[str, str]:
+        return _command_and_path(self.arguments)
 
     @property
     def command(self) -> str:
         """The command line of a shell tool, "" for others."""
-        if self._command is None:
-            self._command, self._path = _command_and_path(self._arguments or {})
-        return self._command
+        return self._command_and_path[0]
 
     @property
     def path(self) -> str:
         """The file of a file tool, "" for others."""
-        if self._command is None:
-            self._command, self._path = _command_and_path(self._arguments or {})
-        return self._path
+        return self._command_and_path[1]
 
-    @property
+    @cached_property
     def key(self) -> int:
-        """The same for the same call: tool and arguments in canonical form, bookkeeping aside. 64 bits."""
-        if not self._key:
-            self._key = hash((self.tool, _canonical(self._arguments or {})))
-        return self._key
+        """Hash of tool and arguments, bookkeeping aside: equal for the same call."""
+        return hash((self.tool, _canonical(self.arguments)))
 
-    @property
+    @cached_property
     def target(self) -> int:
-        """The same for calls of one tool that are done to the same thing: the command as a shell reads it, the file;
-        else the call itself. 64 bits."""
-        if not self._target:
-            if self.command:
-                self._target = hash((self.tool, subject(self.command)))
-            elif files := self._files():
-                verb = tool_kinds.of_tool(self.tool)
-                self._target = hash(("edit" if verb == "write" else verb, files))
-            else:
-                self._target = self.key
-        return self._target
+        """Hash of tool and object: the command as a shell reads it, the file, else the call."""
+        if self.command:
+            return hash((self.tool, subject(self.command)))
+        if files := self._files():
+            verb = tool_kinds.of_tool(self.tool)
+            return hash(("edit" if verb == "write" else verb, files))
+        return self.key
 
-    @property
+    @cached_property
     def polls(self) -> bool:
-        """Whether it only waits for something, or asks how far something has come."""
-        if self._polls is None:
-            arguments = self._arguments or {}
-            if self.tool == "write_stdin":
-                self._polls = not arguments.get("chars")
-            elif self.command:
-                self._polls = is_polling(self.command)
-            else:
-                self._polls = self.tool in tool_kinds.POLLING_TOOLS or arguments.get("action") in (
-                    "poll",
-                    "wait",
-                )
-        return self._polls
+        """True if it only waits for something, or asks how far something has come."""
+        if self.tool == "write_stdin":
+            return not self.arguments.get("chars")
+        if self.command:
+            return is_polling(self.command)
+        return kind_of(self.tool) == "wait" or self.arguments.get("action") in ("poll", "wait")
 
     @property
     def changes(self) -> bool:
-        """Whether it may change something: what is not known to look only, may."""
-        return may_change(self.command) if self.command else tool_kinds.tool_changes(self.tool)
+        """True if it may change something: false only for what is known to look."""
+        if self.command:
+            return may_change(self.command)
+        return tool_kinds.tool_changes(self.tool)
 
     @property
     def verb(self) -> str:
-        """The call in a word: what a step of a loop is named."""
-        return command_kind(self.command) if self.command else tool_kinds.of_tool(self.tool)
+        """One word for the call: the name of a step of a loop."""
+        if self.command:
+            return command_kind(self.command)
+        return tool_kinds.of_tool(self.tool)
 
     @property
     def label(self) -> str:
@@ -155,107 +153,17 @@ class Call:
         files = ", ".join(basename(path) for path in self._files())
         return f"{self.tool or 'a tool'} {_cut(files, 60)}".rstrip()
 
-    def settle(self) -> None:
-        """Let go of the arguments, once everything that is asked of them has been worked out."""
-        self.key, self.target, self.polls  # noqa: B018
-        self._arguments = None
-
     def _files(self) -> tuple[str, ...]:
         if self.path:
             return (normpath(self.path),)
-        arguments = self._arguments or {}
-        patch = arguments.get("input", arguments.get("patch"))
-        return (
-            tuple(patched_files(patch[: 1 << 16]))
-            if type(patch) is str and patch.startswith("*** Begin Patch")
-            else ()
-        )
+        patch = self.arguments.get("input", self.arguments.get("patch"))
+        if type(patch) is str and patch.startswith("*** Begin Patch"):
+            return tuple(patched_files(patch[: 1 << 16]))
+        return ()
 
 
-def call_of(event: Event) -> Call:
-    """The call that a `tool_call` event says; worked out once, however many stages ask."""
-    return event.once("call", Call)
-
-
-OPEN = 64
-"""Calls of one agent that wait for their result: beyond these, the oldest is given up."""
-
-UNSETTLED = 8
-"""How many of them, the latest, keep their arguments."""
-
-
-class OpenCalls:
-    """Pairs results with their calls: by the call's id, else by the id that both carry, else by the tool's name."""
-
-    __slots__ = ("_calls", "_running", "_unsettled")
-
-    def __init__(self) -> None:
-        self._calls: dict[str, Call] = {}
-        self._unsettled: list[Call] = []
-        self._running: dict[str, Call] | None = None
-
-    def __len__(self) -> int:
-        return len(self._calls)
-
-    def clear(self) -> None:
-        self._calls.clear()
-        self._unsettled.clear()
-        self._running = None
-
-    def opened(self, event: Event) -> Call | None:
-        """The call that this `tool_call` makes; None for one that is open already and is only said again."""
-        call = call_of(event)
-        calls = self._calls
-        name = call.id or call.ticket
-        if name in calls and name:
-            return None
-        calls[name] = call
-        if len(event.raw) > 4096:
-            call.settle()
-        else:
-            self._unsettled.append(call)
-            if len(self._unsettled) > UNSETTLED:
-                self._unsettled.pop(0).settle()
-        if len(calls) > OPEN:
-            del calls[next(iter(calls))]
-        return call
-
-    def answered(self, event: Event) -> Call | None:
-        """The call that this `tool_result` or `error` answers, which is then no longer open; None where there is none."""
-        calls = self._calls
-        call = calls.pop(event.parent, None)
-        if call is None and calls and not event.parent:
-            ticket, tool = _ticket(event.data), event.data.get("tool_name")
-            for name, each in calls.items():
-                if each.ticket == ticket if ticket else each.tool == tool:
-                    call = calls.pop(name)
-                    break
-        if call in self._unsettled:
-            self._unsettled.remove(call)
-        return call
-
-    def ended(self, event: Event, call: Call) -> Call:
-        """The call whose command the result `event` of `call` tells the end of: an earlier one, where that one's command
-        went on beyond it and `call` only waited for it (`started_by`)."""
-        data, running = event.data, self._running
-        if data.get("running") is True:
-            if "started_by" not in data:
-                call.settle()
-                running = self._running = running or {}
-                running[call.id] = call
-                if len(running) > OPEN:
-                    del running[next(iter(running))]
-        elif (
-            running
-            and type(data.get("exit_code")) is int
-            and type(started_by := data.get("started_by")) is str
-        ):
-            return running.pop(started_by, call)
-        return call
-
-
-def _ticket(data: Fields) -> str:
-    """The id that call and result share in stores whose results do not always name their call's event."""
+def ticket_of(data: Fields) -> str:
+    """Return the id that call and result share in stores that name no event in results."""
     ticket = data.get("tool_use_id") or data.get("request_id")
     if ticket is None or type(ticket) is str:
         return ticket or ""
@@ -275,7 +183,7 @@ def _arguments(value: object) -> Fields:
 
 
 def _command_and_path(arguments: Fields) -> tuple[str, str]:
-    """The command line or the file that arguments name. An editor's subcommand (`command`: "str_replace") has a file beside it."""
+    """Return the command line or the file that arguments name; of an editor's both, the file."""
     if not PATHS.isdisjoint(arguments):
         path = next(value for name, value in arguments.items() if name in PATHS)
         return "", path if type(path) is str and SEARCHES.isdisjoint(arguments) else ""
@@ -284,25 +192,10 @@ def _command_and_path(arguments: Fields) -> tuple[str, str]:
 
 
 def _canonical(arguments: Fields) -> bytes:
-    aside = BOOKKEEPING if SUBJECTS.isdisjoint(arguments) else BOOKKEEPING | SPOKEN
-    if not aside.isdisjoint(arguments):
-        arguments = {name: value for name, value in arguments.items() if name not in aside}
+    ignored = BOOKKEEPING if SUBJECTS.isdisjoint(arguments) else BOOKKEEPING | DESCRIPTIONS
+    if not ignored.isdisjoint(arguments):
+        arguments = {name: value for name, value in arguments.items() if name not in ignored}
     return canonical(arguments)
-
-
-def canonical(value: Any) -> bytes:
-    """`value` as JSON, the same for equal values whatever the order of their keys."""
-    try:
-        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
-    except (TypeError, ValueError, RecursionError):
-        pass
-    # Lone surrogates, integers beyond 64 bits, nesting beyond 254: what agents write and orjson will not.
-    import json
-
-    try:
-        return json.dumps(value, sort_keys=True, default=str).encode()
-    except (TypeError, ValueError, RecursionError):
-        return b"nested too deep"
 
 
 def _cut(text: str, limit: int) -> str:

@@ -7,13 +7,14 @@ from collections.abc import Iterable, Iterator, Set
 import click
 
 from agent_pipes.core.event import Event
-from agent_pipes.core.filter import filter_command
 from agent_pipes.core.options import DOLLARS, OFF, limit
 from agent_pipes.cost.meter import Meter
 from agent_pipes.cost.options import pricing_options
 from agent_pipes.cost.prices import DOLLAR
 from agent_pipes.cost.session_cost import SessionCost
-from agent_pipes.detect.detector import Detection, Finding, alert_option, detect
+from agent_pipes.detect.calls import Call
+from agent_pipes.detect.detector import detector
+from agent_pipes.detect.finding import Finding, Rules
 
 MAX_EVIDENCE = 10
 """Responses that a violation names: the latest."""
@@ -44,7 +45,7 @@ class CostDetector:
         self.held: Set[str] = frozenset()
         self.blind_spots = 0
 
-    def see(self, event: Event, now: float) -> Iterable[Finding]:
+    def see(self, event: Event, call: Call | None, now: float) -> Iterable[Finding]:
         """Return findings that hold since this event."""
         if not self.cost.see(event):
             return ()
@@ -179,7 +180,7 @@ class Percent(click.ParamType):  # type: ignore[type-arg]
         return float(text)
 
 
-@filter_command("trace-detect-cost")
+@detector("cost", guards=True, thresholds=(1, 2, 5, 10, 20, 50))
 @limit(
     "--max",
     type=DOLLARS,
@@ -203,9 +204,7 @@ class Percent(click.ParamType):  # type: ignore[type-arg]
     help="Warn when this part of --max is spent: 80%.",
 )
 @pricing_options(flags=False)
-@alert_option("cost")
 def detect_cost(
-    events: Iterable[Event],
     max: float = 10.0,
     rate: float | None = None,
     warn: float | None = None,
@@ -213,8 +212,7 @@ def detect_cost(
     model: str | None = None,
     unpriced_as: str | None = None,
     recorded: bool = False,
-    alert: tuple[str, ...] = (),
-) -> Detection:
+) -> Rules:
     """Raise a violation when a session has cost more than N dollars.
 
     What trace-cost has written upstream is believed, unless an option here says how costs are to
@@ -223,9 +221,7 @@ def detect_cost(
     meter = Meter(prices or "", model or "", unpriced_as or "", recorded)
     believes = not (prices or model or unpriced_as or recorded)
     limits = (round(max * DOLLAR), round((rate or 0.0) * DOLLAR), (warn or 0.0) / 100)
-    return detect(
-        events, "cost", lambda: CostDetector(SessionCost(meter, believes), *limits), alert
-    )
+    return [lambda: CostDetector(SessionCost(meter, believes), *limits)]
 
 
 main = detect_cost.main

@@ -1,316 +1,99 @@
-"""What all detectors share: a state per session, silence about what is past, and one violation for one thing."""
+"""Declares a detector: its command, its stage in `watch`, and what its users may ask of it."""
 
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from types import MappingProxyType
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import click
 
-from agent_pipes.core.bounded import remember
-from agent_pipes.core.event import Event, Level, violation
-from agent_pipes.core.filter import Joint
+from agent_pipes.core.event import Event
+from agent_pipes.core.filter import Filter, filter_command, make_filter
 from agent_pipes.core.options import Option
-from agent_pipes.core.stderr import warn
-
-SESSIONS = 10_000
-"""Sessions of which a detector keeps its state; the one unheard of for longest goes first, and it is said once."""
+from agent_pipes.detect.finding import Rules
+from agent_pipes.detect.runner import DetectorRunner, DetectorSpec
 
 
-BOUNDS = frozenset({"history_start", "history_end", "session_end", "tick"})
-"""The types by which a session's own state is kept, whatever a detector sees."""
+class DetectorFilter(Filter):
+    """A filter that passes events on, with the violations of one detector.
 
-NOT_SHOWN = frozenset({"", "violation", "kill"})
-"""The types that no detector is shown: what is no event, and what became of the others."""
-
-ANY: frozenset[str] = frozenset()
-"""What a detector sees that is shown every event."""
-
-CALLS = BOUNDS | {"tool_call", "tool_result", "error", "user_prompt"}
-"""What a detector sees that looks at calls and what became of them."""
-
-
-class Finding(NamedTuple):
-    """What a detector finds to hold now. It may say so again with every event: it is raised once.
-
-    key:      names the thing found; a new streak of the same command is another thing.
-    message:  for people: what, how often, how to raise the limit.
-    step:     raised again when it has grown beyond the step raised before.
-    level:    "warning" tells and never kills.
-    evidence: ids of the events that show it, oldest first.
-    seen:     what else the violation says: `count` or `value`, `limit`, …
+    watcher:    its name in violations, in the config file and in `--disable`.
+    rules:      returns the detector's rules for given options.
+    per_agent:  each subagent has a state of its own.
+    guards:     a session's record alone shows that it still holds, so a hook can refuse calls.
+    thresholds: values of `--max` for the table of `agent-strace backtest`.
     """
 
-    key: Hashable
-    message: str
-    step: int = 1
-    level: Level = "critical"
-    evidence: tuple[str, ...] = ()
-    seen: Mapping[str, Any] = MappingProxyType({})
+    watcher: str
+    rules: Callable[..., Rules]
+    per_agent: bool
+    guards: bool
+    thresholds: tuple[float, ...]
+
+    def spec(self, *, alert: tuple[str, ...] = (), **options: Any) -> DetectorSpec:
+        """Return the detector, configured. Raises click.UsageError for options that contradict."""
+        return DetectorSpec(self.watcher, self.rules(**options), tuple(alert), self.per_agent)
+
+    def configured(self, options: dict[str, Any]) -> DetectorSpec:
+        """Return the detector with `options`, and defaults for the others."""
+        defaults = {str(option.name): option.fallback() for option in self.options}
+        return self.spec(**{**defaults, **options})
 
 
-class Detector(Protocol):
-    """The state of one session (of one agent in it, where order matters). No I/O, no clock."""
-
-    def see(self, event: Event, now: float) -> Iterable[Finding]:
-        """What holds after this event (a `tick` is one), `now` being the latest time seen in the session."""
-
-    def holding(self, now: float) -> Iterable[Finding]:
-        """What of all that was seen still holds: asked where history ends and live begins."""
-
-
-AGENTS = 256
-"""Subagents of one session of which a detector keeps its state."""
-
-
-class Watcher:
-    """A kind of detector, and what it is shown.
-
-    new:   makes the state of a session; with `per_agent` each subagent in it has its own.
-    alert: who acts on its violations, instead of all that stand downstream.
-    sees:  the types of events that it is shown.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        new: Callable[[], Detector],
-        alert: tuple[str, ...],
-        sees: frozenset[str],
-        per_agent: bool,
-    ) -> None:
-        self.name = name
-        self.new = new
-        self.alert = alert
-        self.sees = sees
-        self.per_agent = per_agent
-
-
-RAISED = 1000
-"""Findings of one session of which a watcher remembers that they were raised."""
-
-
-class _State:
-    """What one watcher knows of one session: there are very many, of which most have no subagents, and have raised nothing.
-
-    main:   the session's own detector, or that of its main agent.
-    others: those of its subagents.
-    now:    the latest time in what was shown.
-    raised: how far each finding had grown when it was raised.
-    """
-
-    __slots__ = ("main", "now", "others", "raised")
-
-    def __init__(self, watcher: Watcher) -> None:
-        self.main = watcher.new()
-        self.others: dict[str, Detector] | None = None
-        self.now = 0.0
-        self.raised: dict[Hashable, int] | None = None
-
-    @property
-    def detectors(self) -> Iterable[Detector]:
-        return (self.main, *self.others.values()) if self.others else (self.main,)
-
-    def new(self, finding: Finding) -> bool:
-        """Whether this was not raised before, or only when it was smaller."""
-        if self.raised is None:
-            self.raised = {}
-        if self.raised.get(finding.key, 0) >= finding.step:
-            return False
-        self.raised.pop(finding.key, None)
-        remember(self.raised, finding.key, finding.step, RAISED)
-        return True
-
-    def of(self, agent: str, watcher: Watcher) -> Detector:
-        """The detector of a subagent."""
-        if self.others is None:
-            self.others = {}
-        detector = self.others.get(agent)
-        if detector is None:
-            detector = watcher.new()
-            remember(self.others, agent, detector, AGENTS)
-        return detector
-
-
-class _Session:
-    __slots__ = ("history", "states")
-
-    def __init__(self) -> None:
-        self.history = False
-        self.states: dict[Watcher, _State] = {}
-
-
-class Detection(Joint):
-    """Passes events on, and behind each whatever its watchers find then: the last one first, as if each stood in a
-    pipe behind the one before.
-
-    What a session's history holds is seen and not raised, until it ends: what still holds then is.
-    """
-
-    def __init__(self, events: Iterable[Event], watcher: Watcher) -> None:
-        self.events = events
-        self.watchers = [watcher]
-        self.sessions: OrderedDict[str, _Session] = OrderedDict()
-        self._dropped = False
-        self._shown: dict[str, list[Watcher]] = {}
-
-    def join(self, later: "Detection") -> None:
-        """Take over the watchers of one that would have stood behind this one."""
-        self.watchers += later.watchers
-
-    def __iter__(self) -> Iterator[Event]:
-        shown_of = self._shown
-        apart = any(each.per_agent for each in self.watchers)
-        name, session = "", None
-        for event in self.events:
-            yield event
-            kind = event.type
-            shown = shown_of.get(kind)
-            if shown is None:
-                shown = self._shown_of(kind)
-            if not shown:
-                continue
-            if kind == "tick":
-                yield from self._tick(event, shown)
-                continue
-            if session is None or event.session != name:
-                name = event.session
-                session = self.sessions.get(name)
-                if session is None:
-                    session = self._begin(name)
-                else:
-                    self.sessions.move_to_end(name)
-            if kind == "history_start":
-                session.history = True
-            elif kind == "history_end":
-                session.history = False
-                yield from self._caught_up(event, session, shown)
-            else:
-                states, time, agent = session.states, event.time, event.agent if apart else ""
-                for watcher in shown:
-                    try:
-                        state = states.get(watcher)
-                        if state is None:
-                            state = states[watcher] = _State(watcher)
-                        if time > state.now:
-                            state.now = time
-                        detector = (
-                            state.of(agent, watcher) if agent and watcher.per_agent else state.main
-                        )
-                        findings = detector.see(event, state.now)
-                        if findings:
-                            yield from self._raised(
-                                event, name, session.history, watcher, state, findings
-                            )
-                    except Exception as error:
-                        yield from self._failed(watcher, error, event)
-                if kind == "session_end":
-                    del self.sessions[name]
-                    session = None
-
-    def _shown_of(self, kind: str) -> list[Watcher]:
-        """Who is shown the events of this type."""
-        shown = (
-            []
-            if kind in NOT_SHOWN
-            else [each for each in reversed(self.watchers) if not each.sees or kind in each.sees]
-        )
-        if len(self._shown) < 1000:
-            self._shown[kind] = shown
-        return shown
-
-    def _begin(self, name: str) -> _Session:
-        session = self.sessions[name] = _Session()
-        if len(self.sessions) > SESSIONS:
-            self.sessions.popitem(last=False)
-            if not self._dropped:
-                self._dropped = True
-                warn(
-                    f"more than {SESSIONS} sessions at once: detectors forget the ones unheard of for longest"
-                )
-        return session
-
-    def _tick(self, event: Event, shown: list[Watcher]) -> Iterator[Event]:
-        for watcher in shown:
-            try:
-                for name, session in list(self.sessions.items()):
-                    if state := session.states.get(watcher):
-                        state.now = max(state.now, event.time)
-                        for detector in state.detectors:
-                            yield from self._raised(
-                                event,
-                                name,
-                                session.history,
-                                watcher,
-                                state,
-                                detector.see(event, state.now),
-                            )
-            except Exception as error:
-                yield from self._failed(watcher, error, event)
-
-    def _caught_up(self, event: Event, session: _Session, shown: list[Watcher]) -> Iterator[Event]:
-        for watcher in shown:
-            try:
-                if state := session.states.get(watcher):
-                    state.now = max(state.now, event.time)
-                    for detector in state.detectors:
-                        yield from self._raised(
-                            event, event.session, False, watcher, state, detector.holding(state.now)
-                        )
-            except Exception as error:
-                yield from self._failed(watcher, error, event)
-
-    def _raised(
-        self,
-        trigger: Event,
-        session: str,
-        silent: bool,
-        watcher: Watcher,
-        state: _State,
-        findings: Iterable[Finding],
-    ) -> Iterator[Event]:
-        for finding in findings:
-            if not silent and state.new(finding):
-                yield violation(
-                    trigger,
-                    watcher.name,
-                    finding.message,
-                    time=state.now,
-                    session=session,
-                    level=finding.level,
-                    evidence=finding.evidence,
-                    actions=watcher.alert,
-                    **finding.seen,
-                )
-
-    def _failed(self, watcher: Watcher, error: Exception, event: Event) -> Iterator[Event]:
-        """A watcher that throws is left out from here on, where somebody answers for that; else nobody is."""
-        if self.shield is None:
-            raise error
-        self.watchers.remove(watcher)
-        self._shown.clear()
-        yield from self.shield(watcher.name, error, event)
-
-
-def detect(
-    events: Iterable[Event],
+def detector(
     watcher: str,
-    new: Callable[[], Detector],
-    alert: tuple[str, ...] = (),
     *,
-    sees: frozenset[str] = ANY,
     per_agent: bool = False,
-) -> Detection:
-    """Watch `events` with the detectors that `new` makes: see `Watcher` and `Detection`."""
-    found = Detection(events, Watcher(watcher, new, alert, sees, per_agent))
-    if not isinstance(events, Detection):
-        return found
-    events.join(found)
-    return events
+    guards: bool = False,
+    thresholds: tuple[float, ...] = (),
+) -> Callable[[Callable[..., Rules]], DetectorFilter]:
+    """Make `trace-detect-WATCHER` of a function that returns a detector's rules for its options.
+
+    Its docstring is the help. `--alert` is added. See DetectorFilter for the arguments.
+    """
+
+    def decorate(rules: Callable[..., Rules]) -> DetectorFilter:
+        def run(events: Iterable[Event], **options: Any) -> DetectorRunner:
+            return DetectorRunner(events, [part.spec(**options)])
+
+        run.__doc__ = rules.__doc__
+        run.__dict__.update(rules.__dict__)
+        name = f"trace-detect-{watcher}"
+        part = make_filter(DetectorFilter, name, _alert_option(watcher)(run))
+        part.watcher, part.rules, part.per_agent = watcher, rules, per_agent
+        part.guards, part.thresholds = guards, thresholds
+        return part
+
+    return decorate
 
 
-def alert_option(watcher: str) -> Callable[[Any], Any]:
-    """`--alert SINK`, the same on every detector: who acts on its violations, instead of all that stand downstream."""
+@filter_command("detectors")
+def run_detectors(
+    events: Iterable[Event], specs: list[DetectorSpec], strict: bool
+) -> DetectorRunner:
+    """Run several detectors as one stage: one that fails does not end the others."""
+    return DetectorRunner(events, specs, isolated=True, strict=strict)
+
+
+Part = tuple[Filter, dict[str, Any]]
+"""A filter with its options."""
+
+
+def in_one_stage(parts: list[Part], *, strict: bool) -> list[Part]:
+    """Return the parts of a pipeline with all detectors run by one driver, in the same place."""
+    specs = [
+        part.configured(options) for part, options in parts if isinstance(part, DetectorFilter)
+    ]
+    joined: list[Part] = []
+    for part, options in parts:
+        if not isinstance(part, DetectorFilter):
+            joined.append((part, options))
+        elif specs:
+            joined.append((run_detectors, {"specs": specs, "strict": strict}))
+            specs = []
+    return joined
+
+
+def _alert_option(watcher: str) -> Callable[[Any], Any]:
+    """`--alert SINK`: restricts a detector's violations to some actions."""
     return click.option(
         "--alert",
         cls=Option,

@@ -6,16 +6,17 @@ import click
 
 from agent_pipes.core.display import format_duration
 from agent_pipes.core.event import Event, Level
-from agent_pipes.core.filter import filter_command
 from agent_pipes.core.options import DURATION, Option, limit
-from agent_pipes.detect.detector import Detection, Finding, alert_option, detect
+from agent_pipes.detect.calls import Call
+from agent_pipes.detect.detector import detector
+from agent_pipes.detect.finding import Finding, Rules
 from agent_pipes.detect.turns import Turns
 
 
 class Age:
     """How long a session has been running, from its own start."""
 
-    __slots__ = ("limits", "own", "standing", "start", "turns")
+    __slots__ = ("limits", "standing", "start", "turns")
 
     def __init__(self, limit: float, warn: float, active: bool) -> None:
         both: tuple[tuple[Level, float], ...] = (("critical", limit), ("warning", warn))
@@ -23,13 +24,12 @@ class Age:
         self.turns = Turns() if active else None
         self.start = 0.0
         self.standing: dict[Level, tuple[Finding, ...]] = {}
-        self.own = object()
 
-    def see(self, event: Event, now: float) -> Iterable[Finding]:
+    def see(self, event: Event, call: Call | None, now: float) -> Iterable[Finding]:
         if not self.start:
             self.start = now
         if self.turns:
-            self.turns.see(event, now)
+            self.turns.see(event, call, now)
         age = self._age(now)
         for level, allowed in self.limits:
             if age >= allowed:
@@ -59,7 +59,7 @@ class Age:
             f"running for {rounded(age)} (threshold: {format_duration(allowed)}){without}{raised}"
         )
         found = Finding(
-            self.own,
+            "duration",
             message,
             2 if level == "critical" else 1,
             level,
@@ -80,7 +80,7 @@ def rounded(seconds: float) -> str:
     )
 
 
-@filter_command("trace-detect-duration")
+@detector("duration", thresholds=(600, 1800, 3600, 14400))
 @limit(
     "--max",
     type=DURATION,
@@ -105,10 +105,7 @@ def rounded(seconds: float) -> str:
     is_flag=True,
     help="Leave out the time that the agent waited for its user.",
 )
-@alert_option("duration")
-def detect_duration(
-    events: Iterable[Event], max: float, warn: float, active: bool, alert: tuple[str, ...]
-) -> Detection:
+def detect_duration(max: float, warn: float, active: bool) -> Rules:
     """Raise a violation when a session has run too long, counted from its own start.
 
     Silence does not stop the clock: what is too long is raised while the agent says nothing.
@@ -117,7 +114,7 @@ def detect_duration(
         raise click.UsageError(
             f"--warn {format_duration(warn)}: a warning is expected before --max {format_duration(max)}, or 'off'"
         )
-    return detect(events, "duration", lambda: Age(max, warn, active), alert)
+    return [lambda: Age(max, warn, active)]
 
 
 main = detect_duration.main

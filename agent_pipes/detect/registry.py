@@ -1,14 +1,14 @@
 """Registry of the detectors, in the order in which events pass them."""
 
-from agent_pipes.core.filter import Filter
 from agent_pipes.detect.cost import detect_cost
+from agent_pipes.detect.detector import DetectorFilter
 from agent_pipes.detect.duration import detect_duration
 from agent_pipes.detect.loop.command import detect_loop
 from agent_pipes.detect.retry import detect_retry
 from agent_pipes.detect.scope import detect_scope
 from agent_pipes.detect.stall import detect_stall
 
-DETECTORS: dict[str, Filter] = {
+DETECTORS: dict[str, DetectorFilter] = {
     "retry": detect_retry,
     "loop": detect_loop,
     "cost": detect_cost,

@@ -4,144 +4,127 @@ from collections.abc import Iterable
 
 import click
 
+from agent_pipes.core.bounded import BoundedDict
 from agent_pipes.core.event import Event
-from agent_pipes.core.filter import filter_command
 from agent_pipes.core.options import COUNT, limit
-from agent_pipes.detect.calls import Call, OpenCalls
-from agent_pipes.detect.detector import CALLS, Detection, Finding, alert_option, detect
-from agent_pipes.detect.results import FAILED, OK, Result, failure_of, outcome
+from agent_pipes.detect.calls import Call
+from agent_pipes.detect.detector import detector
+from agent_pipes.detect.finding import Finding, Rules
+from agent_pipes.detect.outcomes import Outcome
+from agent_pipes.detect.results import Result
 
-COMMANDS = 48
-"""Commands of one agent of which the failures are counted: the one that last failed longest ago is forgotten first."""
+MAX_COMMANDS = 48
+"""Commands of one agent whose failures are counted; the one that last failed longest ago goes."""
 
-SHOWN = 10
-"""Failures of which a violation names the events: the latest."""
+MAX_EVIDENCE = 10
+"""Failures that a violation names: the latest."""
 
-
-PATIENCE = 4
-"""How many times the limit a command may fail when it fails in another way each time that something was changed."""
+CHANGING_FAILURE_FACTOR = 4
+"""Limit, as a multiple of `--max`, for a command that fails differently after each change."""
 
 
 class Streak:
-    """The failures of one command since it last succeeded.
+    """Failures of one command since it last succeeded.
 
-    count: those since there was progress: it failed in another way after something had been changed.
-    total: all.
-    step:  the hash of what the parallel calls of the last attempt share.
+    label:    the command for people.
+    key:      id of the event that began the count.
+    count:    failures since progress: since it failed differently after something had changed.
+    total:    all failures.
+    changes:  number of changes that had been made at the last failure.
+    step:     shared by the parallel calls of the last attempt.
+    last:     the last failure.
+    evidence: ids of the latest failures.
     """
 
-    __slots__ = ("changes", "count", "events", "last", "number", "step", "total")
+    __slots__ = ("changes", "count", "evidence", "key", "label", "last", "step", "total")
 
-    def __init__(self, number: int) -> None:
-        self.number = number
+    def __init__(self) -> None:
+        self.label = ""
+        self.key: str | int = ""
         self.count = self.total = self.changes = 0
+        self.step = ""
         self.last: Result | None = None
-        self.step = 0
-        self.events: tuple[str, ...] = ()
+        self.evidence: tuple[str, ...] = ()
 
 
-class Retries:
-    """The commands of one agent that fail."""
+class RepeatedFailure:
+    """Counts the failures of each command of one agent.
 
-    __slots__ = (
-        "changed",
-        "changes",
-        "limit",
-        "number",
-        "open",
-        "own",
-        "standing",
-        "streaks",
-        "warn",
-    )
+    changes:   number of successful changes that followed a failure.
+    unchanged: no change has succeeded since the last failure.
+    """
 
     def __init__(self, limit: int, warn: int) -> None:
         self.limit = limit
         self.warn = warn
-        self.open = OpenCalls()
-        self.streaks: dict[int, Streak] = {}
-        self.standing: dict[int, Finding] = {}
-        self.number = self.changes = 0
-        self.changed = False
-        self.own = object()
+        self.streaks: BoundedDict[int, Streak] = BoundedDict(MAX_COMMANDS)
+        self.failures = self.changes = 0
+        self.unchanged = True
 
-    def see(self, event: Event, now: float) -> Iterable[Finding]:
-        kind = event.type
-        if kind == "tool_call":
-            self.open.opened(event)
-        elif kind == "tool_result" or kind == "error":
-            call = self.open.answered(event)
-            if call is not None:
-                call = self.open.ended(event, call)
-                came = outcome(event)
-                if came == FAILED:
-                    return self._failed(call, event)
-                if came == OK and self.streaks:
-                    self._succeeded(call)
-        elif kind == "user_prompt" and self.streaks:
+    def see(self, event: Event, call: Call | None, now: float) -> Iterable[Finding]:
+        """Return the streak that `event` has lengthened, if it is long enough."""
+        if event.type == "user_prompt":
             self.streaks.clear()
-            self.standing.clear()
+        elif call and call.answer:
+            if call.outcome is Outcome.FAILED:
+                return self._failed(call.started_by or call, call.answer, call.result)
+            if call.outcome is Outcome.OK and self.streaks:
+                self._succeeded(call.started_by or call)
         return ()
 
     def holding(self, now: float) -> Iterable[Finding]:
-        return self.standing.values()
+        """Return all streaks that are long enough."""
+        return [found for streak in self.streaks.values() for found in self._judge(streak)]
 
     def _succeeded(self, call: Call) -> None:
-        if self.streaks.pop(call.target, None):
-            self.standing.pop(call.target, None)
-        if not self.changed and call.changes:
-            self.changed = True
+        self.streaks.pop(call.target, None)
+        if self.unchanged and call.changes:
+            self.unchanged = False
             self.changes += 1
 
-    def _failed(self, call: Call, event: Event) -> Iterable[Finding]:
-        target = call.target
-        streak = self.streaks.get(target)
+    def _failed(self, call: Call, event: Event, result: Result) -> Iterable[Finding]:
+        streak = self.streaks.get(call.target)
         if streak is None:
-            self.number += 1
-            streak = self.streaks[target] = Streak(self.number)
-            if len(self.streaks) > COMMANDS:
-                oldest = next(iter(self.streaks))
-                del self.streaks[oldest]
-                self.standing.pop(oldest, None)
-        elif call.step and hash(call.step) == streak.step:
+            streak = Streak()
+        elif call.step and call.step == streak.step:
             # Parallel calls of one response are one attempt.
             return ()
-        self.changed = False
-        result = failure_of(event)
-        if streak.last and not result.same(streak.last) and self.changes > streak.changes:
-            self.number += 1
-            streak.number, streak.count = self.number, 0
-        streak.last, streak.changes, streak.step = result, self.changes, hash(call.step)
+        self.failures += 1
+        self.unchanged = True
+        if streak.last and self.changes > streak.changes and not result.same(streak.last):
+            streak.count = 0
+        if not streak.count:
+            streak.key = event.id or self.failures
         streak.count += 1
         streak.total += 1
-        self.streaks[target] = self.streaks.pop(target)
+        streak.label, streak.step = call.label, call.step
+        streak.last, streak.changes = result, self.changes
         if event.id:
-            streak.events = (*streak.events[1 - SHOWN :], event.id)
-        return self._judge(call, streak)
+            streak.evidence = (*streak.evidence[1 - MAX_EVIDENCE :], event.id)
+        self.streaks.renew(call.target, streak)
+        return self._judge(streak)
 
-    def _judge(self, call: Call, streak: Streak) -> Iterable[Finding]:
-        limit, count = self.limit, streak.count
-        if 0 < limit * PATIENCE <= streak.total:
+    def _judge(self, streak: Streak) -> Iterable[Finding]:
+        count = streak.count
+        if 0 < self.limit * CHANGING_FAILURE_FACTOR <= streak.total:
             count = streak.total
-        critical = 0 < limit <= count
+        critical = 0 < self.limit <= count
         if not critical and not 0 < self.warn <= count:
             return ()
         times = "once" if count == 1 else f"{count} times"
-        message = f"{call.label} failed {times}{'; raise the limit with --max-retries' if critical else ''}"
-        seen = {"count": count, **({"limit": limit} if limit else {})}
+        advice = "; raise the limit with --max-retries" if critical else ""
         found = Finding(
-            (self.own, streak.number),
-            message,
+            streak.key,
+            f"{streak.label} failed {times}{advice}",
             2 if critical else 1,
             "critical" if critical else "warning",
-            streak.events,
-            seen,
+            streak.evidence,
+            {"count": count, **({"limit": self.limit} if self.limit else {})},
         )
-        self.standing[call.target] = found
         return (found,)
 
 
-@filter_command("trace-detect-retry", sees=CALLS)
+@detector("retry", per_agent=True, guards=True, thresholds=(2, 3, 4, 5, 7, 10))
 @limit(
     "--max",
     type=COUNT,
@@ -157,8 +140,7 @@ class Retries:
     default=0,
     help="Warn when one command has failed this often.",
 )
-@alert_option("retry")
-def detect_retry(events: Iterable[Event], max: int, warn: int, alert: tuple[str, ...]) -> Detection:
+def detect_retry(max: int, warn: int) -> Rules:
     """Raise a violation when the same command has failed N times, with no success of it in between.
 
     Commands are the same whatever stands before and behind them for show (cd, variables, 2>&1, tail), failing edits when
@@ -166,7 +148,7 @@ def detect_retry(events: Iterable[Event], max: int, warn: int, alert: tuple[str,
     """
     if 0 < max <= warn:
         raise click.UsageError(f"--warn {warn}: a warning is expected before --max {max}, or 'off'")
-    return detect(events, "retry", lambda: Retries(max, warn), alert, sees=CALLS, per_agent=True)
+    return [lambda: RepeatedFailure(max, warn)]
 
 
 main = detect_retry.main

@@ -1,15 +1,13 @@
 """A file read or written, a command run or a host reached outside the policy."""
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from agent_pipes.core.event import Event
-from agent_pipes.core.filter import filter_command
 from agent_pipes.core.options import Option
-from agent_pipes.detect.detector import BOUNDS, Detection, alert_option, detect
+from agent_pipes.detect.detector import detector
+from agent_pipes.detect.finding import Rules
 
 
 class File(click.ParamType):  # type: ignore[type-arg]
@@ -23,10 +21,7 @@ class File(click.ParamType):  # type: ignore[type-arg]
         return Path(value)
 
 
-SEES = BOUNDS | {"session_start", "tool_call", "file_read", "file_write"}
-
-
-@filter_command("trace-detect-scope", sees=SEES)
+@detector("scope")
 @click.option(
     "--policy",
     cls=Option,
@@ -43,10 +38,7 @@ SEES = BOUNDS | {"session_start", "tool_call", "file_read", "file_write"}
     is_flag=True,
     help="Raise a warning for a call that cannot be judged wholly.",
 )
-@alert_option("scope")
-def detect_scope(
-    events: Iterable[Event], policy: Path, strict: bool, alert: tuple[str, ...]
-) -> Detection:
+def detect_scope(policy: Path, strict: bool) -> Rules:
     """Raise a violation when a call reads, writes, runs or reaches what the policy does not allow.
 
     The policy is read once, at the start. Each call is judged when it is made: the paths of the file tools, and shell
@@ -61,7 +53,7 @@ def detect_scope(
         rules = load(policy)
     except PolicyError as error:
         raise click.UsageError(str(error)) from None
-    return detect(events, "scope", lambda: ScopeDetector(rules, strict), alert, sees=SEES)
+    return [lambda: ScopeDetector(rules, strict)]
 
 
 main = detect_scope.main

@@ -4,7 +4,8 @@ from collections.abc import Iterable
 
 from agent_pipes.core.event import Event
 from agent_pipes.core.stderr import warn
-from agent_pipes.detect.detector import Finding
+from agent_pipes.detect.calls import Call
+from agent_pipes.detect.finding import Finding
 from agent_pipes.scope import KINDS
 from agent_pipes.scope.evaluate import JUDGED, Judgement, Scope, more, shortened
 from agent_pipes.scope.policy import Policy
@@ -25,7 +26,7 @@ class ScopeDetector:
         """Nothing: what a call did is done."""
         return ()
 
-    def see(self, event: Event, now: float) -> Iterable[Finding]:
+    def see(self, event: Event, call: Call | None, now: float) -> Iterable[Finding]:
         if event.type == "session_start" and event.text("cwd"):
             self.scope.enter(event.text("cwd"))
         if event.type not in JUDGED:

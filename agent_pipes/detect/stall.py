@@ -4,25 +4,25 @@ from collections.abc import Iterable
 
 from agent_pipes.core.display import format_duration
 from agent_pipes.core.event import Event
-from agent_pipes.core.filter import filter_command
 from agent_pipes.core.options import DURATION, limit
-from agent_pipes.detect.detector import Detection, Finding, alert_option, detect
+from agent_pipes.detect.calls import Call
+from agent_pipes.detect.detector import detector
 from agent_pipes.detect.duration import rounded
+from agent_pipes.detect.finding import Finding, Rules
 from agent_pipes.detect.turns import Turns
 
 
 class Silence:
     """How long nothing has come of a session in which it is not its user's turn."""
 
-    __slots__ = ("in_flight", "limit", "own", "turns")
+    __slots__ = ("in_flight", "limit", "turns")
 
     def __init__(self, limit: float, in_flight: float) -> None:
         self.limit = limit
         self.in_flight = in_flight
         self.turns = Turns()
-        self.own = object()
 
-    def see(self, event: Event, now: float) -> Iterable[Finding]:
+    def see(self, event: Event, call: Call | None, now: float) -> Iterable[Finding]:
         if event.type == "tick":
             return self.holding(now)
         # Silence that an event ends is told afterwards, too, so that a recording says what was said live. But a tool that
@@ -34,7 +34,7 @@ class Silence:
             if long and not turns.in_flight and event.type != "user_prompt"
             else ()
         )
-        turns.see(event, now)
+        turns.see(event, call, now)
         return over
 
     def holding(self, now: float) -> Iterable[Finding]:
@@ -48,14 +48,14 @@ class Silence:
         message = f"silent for {rounded(silent)} {what} (threshold: {format_duration(allowed)}); raise the limit with {option}"
         return (
             Finding(
-                (self.own, turns.latest),
+                turns.latest,
                 message,
                 seen={"value": round(silent, 3), "limit": allowed},
             ),
         )
 
 
-@filter_command("trace-detect-stall")
+@detector("stall", thresholds=(300, 600, 1800))
 @limit(
     "--max",
     type=DURATION,
@@ -74,15 +74,12 @@ class Silence:
     default="30m",
     help="How long, while a tool runs.",
 )
-@alert_option("stall")
-def detect_stall(
-    events: Iterable[Event], max: float, in_flight: float, alert: tuple[str, ...]
-) -> Detection:
+def detect_stall(max: float, in_flight: float) -> Rules:
     """Raise a violation when it is the agent's turn, and nothing comes.
 
     An agent that waits for its user is not stalled, and a tool that runs is given more time.
     """
-    return detect(events, "stall", lambda: Silence(max, in_flight), alert)
+    return [lambda: Silence(max, in_flight)]
 
 
 main = detect_stall.main

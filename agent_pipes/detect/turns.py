@@ -1,7 +1,9 @@
 """Whose turn it is in a session: the agent's, a tool's, or its user's."""
 
+from agent_pipes.core.bounded import BoundedDict
 from agent_pipes.core.event import Event
-from agent_pipes.detect.calls import OpenCalls
+from agent_pipes.detect.call_tracker import MAX_OPEN_CALLS
+from agent_pipes.detect.calls import Call
 
 ASKING = frozenset(
     {"AskUserQuestion", "ExitPlanMode", "ask_user", "ask_followup_question", "request_user_input"}
@@ -22,7 +24,7 @@ class Turns:
     __slots__ = ("_open", "idle", "latest", "waits")
 
     def __init__(self) -> None:
-        self._open = OpenCalls()
+        self._open: BoundedDict[Call | None, None] = BoundedDict(MAX_OPEN_CALLS)
         self.latest = 0.0
         self.waits = True
         self.idle = 0.0
@@ -36,16 +38,17 @@ class Turns:
         """Seconds for which the user was waited for, up to `now`."""
         return self.idle + (now - self.latest if self.waits and self.latest else 0.0)
 
-    def see(self, event: Event, now: float) -> None:
+    def see(self, event: Event, call: Call | None, now: float) -> None:
         """`event` happened at `now`, which is never earlier than what was seen before."""
         kind = event.type
         if kind in _NOT_THE_AGENT:
             return
         if kind == "tool_call":
-            call = self._open.opened(event)
+            if call and not call.answer:
+                self._open[call] = None
             self.waits = call is not None and call.tool in ASKING
         elif kind == "tool_result" or kind == "error":
-            self._answered(event, now)
+            self._answered(event, call, now)
         elif kind == "assistant_response":
             if not event.agent:
                 # Whatever is still open was lost, or goes on behind the agent's back.
@@ -56,8 +59,11 @@ class Turns:
             self.waits = kind == "session_start"
         self.latest = now
 
-    def _answered(self, event: Event, now: float) -> None:
-        call = self._open.answered(event)
+    def _answered(self, event: Event, call: Call | None, now: float) -> None:
+        if call in self._open:
+            del self._open[call]
+        else:
+            call = None
         reason = event.data.get("reason")
         if call is not None and reason == "rejected":
             # Its user looked at this call all the while, and refused it.

@@ -15,9 +15,6 @@ from agent_pipes.core.event import Event, from_fields, make
 from agent_pipes.core.jsonl import Fields, dumps, objects
 from agent_pipes.hooks.state_files import LOCK, NOTES, PATIENCE
 
-JUDGED = ("retry", "loop", "cost")
-"""The watchers that are asked: what they find can be told from what the session holds, and holds until it changes."""
-
 CONFIG = ".agent-watch.json"
 
 _MATTERS = (b'"tool_result"', b'"error"', b'"llm_response"')
@@ -87,39 +84,32 @@ def judge(folder: Folder, directory: str, now: float) -> Fields:
 
 def _violation(content: bytes, session: str, directory: str, now: float) -> str:
     """What still holds at the end of these events, of all that is a violation."""
-    from importlib import import_module
-
-    from agent_pipes.core.stream import Waiter
+    from agent_pipes.detect.registry import DETECTORS
+    from agent_pipes.detect.runner import DetectorRunner
 
     limits, off = _limits(os.path.join(directory, CONFIG))
     # All of it is history: what was violated and is over stops nothing, and what still holds is raised where it ends.
     begin, end = make("history_start", 0.0, session, {}), make("history_end", now, session, {})
     events: Iterable[Event] = chain([begin], _events(content), [end])
-    for name in JUDGED:
-        if name not in off:
-            part = getattr(
-                import_module(f"agent_pipes.detect.{'loop.command' if name == 'loop' else name}"),
-                f"detect_{name}",
-            )
-            values = {
+    specs = [
+        part.configured(
+            {
                 str(option.name): limits[option.key]
                 for option in part.options
                 if option.key in limits and not option.key.endswith(".alert")
             }
-            events = part.stage(Waiter(), **values)(events)
+        )
+        for name, part in DETECTORS.items()
+        if part.guards and name not in off
+    ]
+    # The last detector's violations come first.
     found = [
         event
-        for event in events
+        for event in DetectorRunner(events, specs)
         if event.type == "violation" and event.data.get("level") != "warning"
     ]
     # How to raise the limit is for people, not for the agent.
-    return (
-        min(found, key=lambda event: JUDGED.index(event.text("watcher")))
-        .text("message")
-        .partition("; raise ")[0]
-        if found
-        else ""
-    )
+    return found[-1].text("message").partition("; raise ")[0] if found else ""
 
 
 def _limits(path: str) -> tuple[dict[str, Any], set[str]]:

@@ -1,4 +1,4 @@
-"""What is read of a stream, and what is passed on without a look: it makes no difference but to the time it takes."""
+"""The reader of a stream: events, whole lines, bad lines."""
 
 import os
 
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent_pipes.commands.cost import cost
-from agent_pipes.core.event import AS_WRITTEN, KNOWN, WRITTEN, Event
+from agent_pipes.core.event import KNOWN, Event
 from agent_pipes.core.jsonl import parse_line
 from agent_pipes.core.stream import Lines, Reader, Waiter
 from agent_pipes.detect.cost import detect_cost
@@ -68,84 +68,33 @@ LINES = st.one_of(
 )
 
 
-def read(
-    content: bytes, sees: frozenset[str] = frozenset(), known: dict[str, float] | None = None
-) -> tuple[list[Event], Reader]:
-    """The events of a stream that ends, as `Reader` has them; whoever looks at them knows each session as soon as it has begun."""
+def read(content: bytes) -> tuple[list[Event], Reader]:
+    """Return the events of a stream that ends, and their reader."""
     source, sink = os.pipe()
     with open(sink, "wb") as file:
         file.write(content)
-    reader = Reader(Waiter(), source, sees=sees, known=known)
-    events = []
+    reader = Reader(Waiter(), source)
     try:
-        for event in reader:
-            events.append(event)
-            if known is not None and event.session and event.time:
-                known.setdefault(event.session, event.time)
-        return events, reader
+        return list(reader), reader
     finally:
         os.close(source)
 
 
-def told(events: list[Event], kinds: frozenset[str]) -> list[tuple[object, ...]]:
-    return [
-        (each.type, each.time, each.session, each.id, each.parent, each.data)
-        for each in events
-        if each.type in kinds
-    ]
-
-
-SEEN = [
-    frozenset({"tool_call", "tool_result"}),
-    frozenset({"violation"}),
-    frozenset({"llm_response", "tick", "session_end"}),
-]
-
-
-@given(
-    st.lists(LINES, max_size=12), st.sampled_from(SEEN), st.sampled_from([None, ("s",), ("s", "t")])
-)
-def test_what_is_not_looked_into_flows_on_and_hides_nothing(content, sees, before):
+@given(st.lists(LINES, max_size=12))
+def test_every_line_flows_on_as_it_came(content):
     whole = b"".join(content)
-    every, _ = read(whole)
-    some, _ = read(whole, sees, None if before is None else dict.fromkeys(before, START))
-    assert b"".join(each.raw for each in some) == b"".join(each.raw for each in every) == whole
-    assert told(some, sees) == told(every, sees)
-    # A type that the vocabulary does not have is nobody's to skip.
-    assert told(some, frozenset({"llm_responses"})) == told(every, frozenset({"llm_responses"}))
+    events, _ = read(whole)
+    assert b"".join(each.raw for each in events) == whole
 
 
-@given(st.lists(LINES, max_size=12), st.sampled_from(SEEN))
-def test_of_a_session_that_is_not_known_all_is_read(content, sees):
-    whole = b"".join(content)
-    every: dict[str, float] = {}
-    some: dict[str, float] = {}
-    read(whole, known=every)
-    read(whole, sees, some)
-    assert some == every
-
-
-def test_lines_in_a_row_that_nobody_looks_into_are_one():
+def test_a_bad_line_is_reported_with_its_number(capfd):
     content = [line("llm_response", at) for at in range(5)]
-    events, reader = read(
-        b"".join(content[:3]) + line("tool_call", 3) + b"".join(content[3:]), SEEN[0]
-    )
-    assert [each.type for each in events] == ["", "tool_call", ""]
-    assert [each.time for each in events] == [START + 2, START + 3, START + 4]
-    assert reader.number == 6 and not reader.bad
-
-
-def test_a_bad_line_has_its_number_whatever_was_passed_before(capfd):
-    content = [line("llm_response", at) for at in range(5)]
-    read(
-        b"".join(content) + b"{\n" + b"".join(content) + line("llm_response")[:-3] + b"\n", SEEN[0]
+    _, reader = read(
+        b"".join(content) + b"{\n" + b"".join(content) + line("llm_response")[:-3] + b"\n"
     )
     said = capfd.readouterr().err
     assert "standard input:6: not JSON" in said and "standard input:12: not JSON" in said
-
-
-def test_each_type_begins_in_its_own_way():
-    assert len(WRITTEN) == len(KNOWN) - 1 and all(len(begin) == AS_WRITTEN for begin in WRITTEN)
+    assert reader.number == 12 and reader.bad == 2
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 64, 1 << 16])

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent_pipes.core.text import LONGEST, progress, typed
+from agent_pipes.core.text import MAX_MASKED_CHARS, mask_volatile, progress
 
 CHANGES = [
     ("started 2026-11-22T17:30:11.123Z ok", "started 2026-11-23T04:00:00Z ok"),
@@ -81,32 +81,32 @@ LASTS = [
 
 @pytest.mark.parametrize("one, other", CHANGES)
 def test_what_changes_by_itself_makes_no_difference(one, other):
-    assert typed(one, failed=False) == typed(other, failed=False)
-    assert typed(one, failed=True) == typed(other, failed=True)
+    assert mask_volatile(one, failed=False) == mask_volatile(other, failed=False)
+    assert mask_volatile(one, failed=True) == mask_volatile(other, failed=True)
 
 
 @pytest.mark.parametrize("one, other", SAYS)
 def test_numbers_lines_and_counts_are_never_put_aside(one, other):
-    assert typed(one, failed=False) != typed(other, failed=False)
+    assert mask_volatile(one, failed=False) != mask_volatile(other, failed=False)
 
 
 @pytest.mark.parametrize(
     "one, other", [pair for pair in SAYS if "s]" not in pair[0] and "took" not in pair[0]]
 )
 def test_nor_in_what_failed(one, other):
-    assert typed(one, failed=True) != typed(other, failed=True)
+    assert mask_volatile(one, failed=True) != mask_volatile(other, failed=True)
 
 
 @pytest.mark.parametrize("one, other", LASTS)
 def test_durations_make_no_difference_where_it_failed_and_only_there(one, other):
-    assert typed(one, failed=True) == typed(other, failed=True)
-    assert typed(one, failed=False) != typed(other, failed=False)
+    assert mask_volatile(one, failed=True) == mask_volatile(other, failed=True)
+    assert mask_volatile(one, failed=False) != mask_volatile(other, failed=False)
 
 
 @given(st.text(max_size=300))
 def test_no_text_raises(text):
-    typed(text, failed=True)
-    typed(text, failed=False)
+    mask_volatile(text, failed=True)
+    mask_volatile(text, failed=False)
     progress(text)
 
 
@@ -119,7 +119,7 @@ def test_time_is_linear_in_hostile_text(unit):
     def seconds(size: int) -> float:
         text = (unit * (size // len(unit) + 1))[:size]
         begun = time.process_time()
-        typed(text, failed=True)
+        mask_volatile(text, failed=True)
         progress(text)
         return time.process_time() - begun
 
@@ -130,9 +130,11 @@ def test_time_is_linear_in_hostile_text(unit):
 
 
 def test_what_is_behind_a_megabyte_is_compared_as_it_stands():
-    text = "x" * LONGEST
-    assert typed(text + "pid 1", failed=False) != typed(text + "pid 2", failed=False)
-    assert typed("pid 1 " + text, failed=False)[:6] == "pid <>"
+    text = "x" * MAX_MASKED_CHARS
+    assert mask_volatile(text + "pid 1", failed=False) != mask_volatile(
+        text + "pid 2", failed=False
+    )
+    assert mask_volatile("pid 1 " + text, failed=False)[:6] == "pid <>"
 
 
 @pytest.mark.parametrize(

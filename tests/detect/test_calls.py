@@ -3,11 +3,11 @@
 import pytest
 
 from agent_pipes.core.event import from_fields
-from agent_pipes.detect.calls import OPEN, Call, OpenCalls, call_of
+from agent_pipes.detect.calls import Call
 
 
 def call(tool: object = "Bash", arguments: object = None, id: str = "c1", **data: object) -> Call:
-    return call_of(called(tool, arguments, id, **data))
+    return Call(called(tool, arguments, id, **data))
 
 
 def called(tool: object = "Bash", arguments: object = None, id: str = "c1", **data: object):
@@ -222,7 +222,6 @@ def test_wrong_types_never_raise(tool, arguments):
         and isinstance(one.label, str)
         and isinstance(one.verb, str)
     )
-    one.settle()
     assert (
         isinstance(one.label, str) and isinstance(one.polls, bool) and isinstance(one.changes, bool)
     )
@@ -237,46 +236,3 @@ def test_arguments_that_are_no_json_have_a_key_too():
     from agent_pipes.core.event import Event
 
     assert isinstance(Call(Event(b"", {"data": {"arguments": deep}})).key, int)
-
-
-def answer(parent: str = "", **data: object):
-    event = {"event_type": "tool_result", "timestamp": 1795359279.0, "event_id": "r", "data": data}
-    return from_fields(event | ({"parent_id": parent} if parent else {}))
-
-
-def test_a_result_finds_its_call_by_parent_by_ticket_and_by_tool():
-    calls = OpenCalls()
-    first = calls.opened(called("Bash", {"command": "a"}, "e1", tool_use_id="t1"))
-    second = calls.opened(called("Read", {"file_path": "b"}, "e2", tool_use_id="t2"))
-    third = calls.opened(called("Bash", {"command": "c"}, "e3", request_id=3))
-    assert calls.answered(answer("e2")) is second
-    assert calls.answered(answer(request_id=3)) is third
-    assert calls.answered(answer(tool_name="Bash")) is first
-    assert calls.answered(answer(tool_name="Bash")) is None and len(calls) == 0
-
-
-def test_a_result_of_an_unknown_call_answers_none():
-    calls = OpenCalls()
-    calls.opened(called("Bash", {"command": "a"}, "e1", tool_use_id="t1"))
-    assert calls.answered(answer("e9", tool_name="Bash")) is None
-    assert calls.answered(answer(tool_use_id="t9", tool_name="Bash")) is None
-    assert len(calls) == 1
-
-
-def test_a_call_that_is_said_again_is_one_call():
-    calls = OpenCalls()
-    assert calls.opened(called("Bash", {"command": "a"}, "e1")) is not None
-    assert calls.opened(called("Bash", {"command": "a"}, "e1")) is None
-
-
-def test_calls_that_never_end_are_given_up_oldest_first():
-    calls = OpenCalls()
-    for number in range(OPEN + 10):
-        calls.opened(called("Bash", {"command": f"c{number}"}, f"e{number}"))
-    assert len(calls) == OPEN
-    assert calls.answered(answer("e9")) is None and calls.answered(answer("e10")) is not None
-
-
-def test_two_stages_of_one_process_share_what_was_worked_out():
-    event = called()
-    assert call_of(event) is call_of(event)

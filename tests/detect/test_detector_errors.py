@@ -24,9 +24,8 @@ import sys
 sys.path.insert(0, {str(ROOT)!r})
 chosen, where = sys.argv[1].split(","), sys.argv[2]
 sys.argv = ["agent-strace", *sys.argv[3:]]
-from agent_pipes.detect import detector
-from agent_pipes.detector import Finding
-whole = detector.detect
+from agent_pipes.detect.finding import Finding
+from agent_pipes.detect.registry import DETECTORS
 
 class Failing:
     '''A detector that sees what it should see, and fails at one place.'''
@@ -36,7 +35,7 @@ class Failing:
         self.live = False
         self.seen = 0
 
-    def see(self, event, now):
+    def see(self, event, call, now):
         self.seen += 1
         if event.type == "tick":
             if where == "tick":
@@ -45,7 +44,7 @@ class Failing:
             raise RuntimeError("oops \\x1b[2J at an event")
         elif where == "finding" and self.seen == 4:
             return self.broken()
-        return self.detector.see(event, now)
+        return self.detector.see(event, call, now)
 
     def broken(self):
         yield Finding("first", "found before it failed")
@@ -56,10 +55,12 @@ class Failing:
             raise RuntimeError("oops where history ends")
         return self.detector.holding(now)
 
-def broken(events, watcher, new, *more, **options):
-    return whole(events, watcher, (lambda: Failing(new())) if watcher in chosen else new, *more, **options)
+def broken(rules):
+    return lambda **options: [lambda new=new: Failing(new()) for new in rules(**options)]
 
-detector.detect = broken
+for name in chosen:
+    if name:
+        DETECTORS[name].rules = broken(DETECTORS[name].rules)
 from agent_pipes.commands import strace
 sys.exit(strace.main())
 """

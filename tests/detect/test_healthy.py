@@ -20,9 +20,9 @@ from agent_pipes.agents import registry
 from agent_pipes.agents.results import result_data
 from agent_pipes.core.event import from_fields
 from agent_pipes.core.jsonl import objects
-from agent_pipes.detect.calls import call_of
+from agent_pipes.detect.calls import Call
 from agent_pipes.detect.loop.command import detect_loop
-from agent_pipes.detect.results import VOID, outcome
+from agent_pipes.detect.outcomes import Outcome, outcome
 from agent_pipes.detect.retry import detect_retry
 from agent_pipes.detect.stall import detect_stall
 from tests.helpers.detecting import critical, raised
@@ -160,7 +160,7 @@ def stretches(agent: str, path: Path) -> tuple[tuple[Deed, ...], ...]:
         elif (
             event["event_type"] in ("tool_result", "error")
             and event.get("parent_id") in calls
-            and outcome(from_fields(event)) != VOID
+            and outcome(from_fields(event)) != Outcome.VOID
         ):
             runs[-1].append((calls.pop(event["parent_id"]), event))
     return tuple(tuple(run) for run in runs if run)
@@ -248,9 +248,9 @@ def steps_of(stretch: tuple[Deed, ...]) -> list[list[Deed]]:
 def waits(stretch: tuple[Deed, ...]) -> bool:
     """Whether at least half of it only waits for something: that is warned of, late, and never more."""
     steps = steps_of(stretch)
-    return 2 * sum(
-        any(call_of(from_fields(call)).polls for call, _ in step) for step in steps
-    ) >= len(steps)
+    return 2 * sum(any(Call(from_fields(call)).polls for call, _ in step) for step in steps) >= len(
+        steps
+    )
 
 
 def spliced(

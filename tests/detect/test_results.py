@@ -3,18 +3,10 @@
 import pytest
 
 from agent_pipes.core.event import digest, from_fields
-from agent_pipes.detect.results import (
-    FAILED,
-    OK,
-    RUNNING,
-    TARGETS,
-    VOID,
-    WAYS,
-    Failures,
-    Result,
-    outcome,
-    told,
-)
+from agent_pipes.detect.outcomes import Outcome, outcome, result_text
+from agent_pipes.detect.results import MAX_TARGETS, MAX_WAYS, FailureModes, Result
+
+OK, FAILED, VOID, RUNNING = Outcome.OK, Outcome.FAILED, Outcome.VOID, Outcome.RUNNING
 
 
 def event(kind: str = "tool_result", **data: object):
@@ -85,7 +77,7 @@ def test_what_became_of_a_call(one, came):
     ],
 )
 def test_a_result_of_any_type_has_a_text(data):
-    assert isinstance(told(event(**data)), str)
+    assert isinstance(result_text(event(**data)), str)
     assert Result(event(**data), failed=True).same(Result(event(**data), failed=True))
 
 
@@ -149,17 +141,17 @@ def test_what_failed_says_behind_an_equal_head_how_long_it_took():
 
 
 def test_ways_of_failing_are_known_again_by_target():
-    failures = Failures()
-    one = failures.way(1, result("AssertionError: 7 == 6 in 0.1s", failed=True))
-    assert failures.way(1, result("AssertionError: 7 == 6 in 0.2s", failed=True)) == one
-    assert failures.way(1, result("AssertionError: 8 == 6 in 0.2s", failed=True)) != one
-    assert failures.way(1, result("AssertionError: 7 == 6 in 0.3s", failed=True)) == one
-    for target in range(2, 2 + TARGETS):
-        failures.way(target, result(f"{target}", failed=True))
-    assert len(failures._ways) == TARGETS
-    for number in range(3 * WAYS):
-        failures.way(9, result(f"line {number}", failed=True))
-    assert len(failures._ways[9]) == WAYS
+    failures = FailureModes()
+    one = failures.mode(1, result("AssertionError: 7 == 6 in 0.1s", failed=True))
+    assert failures.mode(1, result("AssertionError: 7 == 6 in 0.2s", failed=True)) == one
+    assert failures.mode(1, result("AssertionError: 8 == 6 in 0.2s", failed=True)) != one
+    assert failures.mode(1, result("AssertionError: 7 == 6 in 0.3s", failed=True)) == one
+    for target in range(2, 2 + MAX_TARGETS):
+        failures.mode(target, result(f"{target}", failed=True))
+    assert len(failures._modes) == MAX_TARGETS
+    for number in range(3 * MAX_WAYS):
+        failures.mode(9, result(f"line {number}", failed=True))
+    assert len(failures._modes[9]) == MAX_WAYS
 
 
 def test_what_grew_behind_a_head_that_moves_by_itself_is_progress():

@@ -6,7 +6,13 @@ import random
 import pytest
 
 from agent_pipes.core.event import from_fields
-from agent_pipes.detect.retry import COMMANDS, PATIENCE, Retries, detect_retry
+from agent_pipes.detect.call_tracker import CallTracker
+from agent_pipes.detect.retry import (
+    CHANGING_FAILURE_FACTOR,
+    MAX_COMMANDS,
+    RepeatedFailure,
+    detect_retry,
+)
 from tests.helpers.detecting import critical, edit, messages, parallel, raised, read
 from tests.helpers.support import FIXTURES, Stream, run, violations
 
@@ -288,11 +294,13 @@ def test_failing_otherwise_with_nothing_changed_is_none():
 
 def test_even_progress_has_an_end():
     stream = Stream()
-    for number in range(5 * PATIENCE):
+    for number in range(5 * CHANGING_FAILURE_FACTOR):
         stream.bash("pytest", f"Exit code 1\nseed {number}", failed=True)
         edit(stream, number)
     [found] = raised(detect_retry, stream)
-    assert found["count"] == 5 * PATIENCE and found["behind"] == len(stream.events) - 3
+    assert (
+        found["count"] == 5 * CHANGING_FAILURE_FACTOR and found["behind"] == len(stream.events) - 3
+    )
 
 
 def test_once_a_streak_and_again_for_a_new_one():
@@ -421,7 +429,7 @@ def test_wrong_types_never_raise(kind, data):
 
 
 def test_the_state_stays_small():
-    retries, randomness = Retries(5, 0), random.Random(1)
+    retries, calls, randomness = RepeatedFailure(5, 0), CallTracker(), random.Random(1)
     stream = Stream()
     for number in range(2_000):
         stream.events.clear()
@@ -431,10 +439,7 @@ def test_the_state_stays_small():
             failed=True,
         )
         for event in stream.events:
-            retries.see(from_fields(json.loads(json.dumps(event))), event["timestamp"])
-    assert (
-        len(retries.streaks) == COMMANDS
-        and len(retries.open) == 0
-        and len(retries.standing) <= COMMANDS
-    )
+            seen = from_fields(json.loads(json.dumps(event)))
+            retries.see(seen, calls.see(seen), event["timestamp"])
+    assert len(retries.streaks) == MAX_COMMANDS
     assert max(streak.total for streak in retries.streaks.values()) > 600

@@ -1,19 +1,15 @@
 """trace-detect-loop: the same sequence of calls again and again."""
 
-from collections.abc import Iterable
-
 import click
 
-from agent_pipes.core.event import Event
-from agent_pipes.core.filter import filter_command
 from agent_pipes.core.options import COUNT, Option, limit
-from agent_pipes.detect.detector import CALLS, Detection, alert_option, detect
+from agent_pipes.detect.detector import detector
+from agent_pipes.detect.finding import Rules
 from agent_pipes.detect.loop.rules import Limits, Loop
+from agent_pipes.detect.loop.text_loop import TextLoop
 
-SEES = CALLS | {"assistant_response"}
 
-
-@filter_command("trace-detect-loop", sees=SEES)
+@detector("loop", per_agent=True, guards=True, thresholds=(2, 3, 4, 5))
 @limit(
     "--max",
     type=COUNT,
@@ -67,9 +63,7 @@ SEES = CALLS | {"assistant_response"}
     is_flag=True,
     help="Look for messages that repeat themselves, too.",
 )
-@alert_option("loop")
 def detect_loop(
-    events: Iterable[Event],
     max: int,
     length: int,
     repeat: int,
@@ -77,8 +71,7 @@ def detect_loop(
     warn: int,
     key: str,
     text: bool,
-    alert: tuple[str, ...],
-) -> Detection:
+) -> Rules:
     """Raise a violation when an agent repeats itself.
 
     A sequence of calls is a loop when every call in it gives the same result as the round before, or when it fails in
@@ -89,12 +82,8 @@ def detect_loop(
             f"--{'max' if max == 1 else 'repeat'} 1: what comes once does not repeat itself; 2 or more is expected, or 'off'"
         )
     limits = Limits(max, length or 1, repeat, ceiling, warn, key)
-    calls = detect(events, "loop", lambda: Loop(limits), alert, sees=CALLS, per_agent=True)
-    if not text:
-        return calls
-    from agent_pipes.detect.loop.text_loop import TextLoop
-
-    return detect(calls, "loop", lambda: TextLoop(max), alert, sees=SEES, per_agent=True)
+    rules: Rules = [lambda: Loop(limits)]
+    return [*rules, lambda: TextLoop(max)] if text else rules
 
 
 main = detect_loop.main

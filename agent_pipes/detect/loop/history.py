@@ -1,238 +1,151 @@
-"""What an agent has done lately, in bounded space: enough to see what it keeps coming back to."""
+"""The latest calls of one agent, in bounded space."""
 
-from array import array
-from collections import Counter
-from collections.abc import Sequence
-from itertools import accumulate, pairwise
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
 
+from agent_pipes.core.bounded import BoundedDict
 from agent_pipes.detect.calls import Call
-from agent_pipes.detect.loop.repeat_finder import Recent
-from agent_pipes.detect.loop.steps import Deed, Step
-from agent_pipes.detect.results import ROW, Result
+from agent_pipes.detect.loop.turn import CallOutcome, Turn
+from agent_pipes.detect.results import Result
 
-STEPS = 50
-"""The longest period that is looked for, and how many steps back results are compared and events are named."""
+MAX_TURNS = 50
+"""The longest period that is looked for, in turns."""
 
-SLACK = 8
-"""How many more are kept before they are let go together."""
-
-RISING = 8
-"""Calls of which it is known how far what they look at has come: of those looked at longest ago it is forgotten."""
-
-_EMPTY = bytes(ROW)
+MAX_PROGRESSING_CALLS = 8
+"""Calls whose progress is known, by their results' own account."""
 
 
-class Strings:
-    """The last strings, end to end: one by one they would take three times as much."""
+@dataclass(slots=True)
+class PastCall:
+    """A call that was made: what is compared with later ones. See CallOutcome."""
 
-    __slots__ = ("_bytes", "_lengths")
-
-    def __init__(self) -> None:
-        self._bytes = bytearray()
-        self._lengths = array("I")
-
-    def append(self, text: str) -> None:
-        written = text.encode(errors="surrogatepass")
-        self._bytes += written
-        self._lengths.append(len(written))
-
-    def keep(self, number: int) -> None:
-        """Let go of all but the last `number`."""
-        del (
-            self._bytes[: -sum(self._lengths[-number:]) or len(self._bytes)],
-            self._lengths[:-number],
-        )
-
-    def last(self, number: int) -> list[str]:
-        """The last `number` strings, oldest first."""
-        lengths = self._lengths[-number:] if number else ()
-        ends = accumulate(lengths, initial=len(self._bytes) - sum(lengths))
-        return [
-            self._bytes[begin:end].decode(errors="surrogatepass") for begin, end in pairwise(ends)
-        ]
+    id: str
+    key: int
+    exact: int
+    time: float
+    results: tuple[Result, ...]
 
 
-class Past:
-    """The last `size` deeds, and how many of them have come since there was progress.
+@dataclass(slots=True)
+class PastTurn:
+    """A turn that is over: its number of calls, its name if it was seen before, if it waited."""
 
-    since_news:   deeds since a call that had been made before gave something new, or a new call changed something.
-    since_change: deeds since a call that had not been made before changed something.
+    calls: int
+    verb: str
+    polls: bool
+
+
+class CallHistory:
+    """The last `size` calls, and how many have been made since there was progress.
+
+    since_news:   calls since an earlier call gave something new, or a new call changed something.
+    since_change: calls since a call that had not been made before changed something.
     """
 
-    __slots__ = (
-        "_apart",
-        "_exact",
-        "_ids",
-        "_keys",
-        "_most",
-        "_names",
-        "_number",
-        "_rising",
-        "_rows",
-        "_sizes",
-        "_times",
-        "_waits",
-        "since_change",
-        "since_news",
-    )
-
     def __init__(self, size: int, most: int) -> None:
-        """`most` is how often anything is counted at most."""
-        self._keys = Recent(size)
-        self._exact = Recent(size)
-        self._times = array("d")
-        self._ids = Strings()
-        # The results, a row each. Of those that have none, and where there are several, the row is empty, which is like no
-        # result, and they stand apart, by the deed's number.
-        self._rows = bytearray()
-        self._apart: dict[int, tuple[Result, ...]] = {}
-        self._sizes = bytearray()
-        self._waits = bytearray()
-        self._names: list[str] = []
-        self._number = 0
-        self._most = most
-        self._rising: dict[int, tuple[float, int]] | None = None
+        """Keep `size` calls; count none of them more than `most` times."""
+        self.calls: deque[PastCall] = deque(maxlen=size)
+        self.turns: deque[PastTurn] = deque(maxlen=MAX_TURNS)
         self.since_news = self.since_change = 0
+        self._most = most
+        self._number = 0
+        self._progress: BoundedDict[int, tuple[float, int]] = BoundedDict(MAX_PROGRESSING_CALLS)
 
-    def before(self, call: Call) -> Sequence[int]:
-        """How many deeds ago the same call was made, nearest first."""
-        return self._keys.distances(call.key, self._most)
+    def before(self, call: Call) -> list[int]:
+        """Return how many calls ago the same call was made, nearest first."""
+        key = call.key
+        found = (at for at, past in self._backwards() if past.key == key)
+        return list(islice(found, self._most))
 
-    def recognise(self, deed: Deed, result: Result) -> None:
-        """Give `result` the symbol of an earlier result of the same call that is the same, if there is one."""
-        if not self._named_after(result, deed.before) and len(deed.before) == self._most:
-            self._named_after(result, self._keys.distances(deed.call.key, STEPS)[self._most :])
+    def recognise(self, made: CallOutcome, result: Result) -> None:
+        """Give `result` the symbol of an earlier, equal result of the same call."""
+        if made.before:
+            key = made.call.key
+            for past in reversed(self.calls):
+                if past.key == key:
+                    for earlier in past.results:
+                        if result.same(earlier):
+                            result.symbol = earlier.symbol
+                            return
 
-    def _named_after(self, result: Result, distances: Sequence[int]) -> bool:
-        for distance in distances:
-            for earlier in self._results(distance):
-                if result.same(earlier):
-                    result.symbol = earlier.symbol
-                    return True
-        return False
+    def same(self, made: CallOutcome) -> list[int]:
+        """Return how long ago the same call gave the same result, since there was news."""
+        recent = islice(self._backwards(), self.since_news)
+        found = (at for at, past in recent if past.exact == made.exact)
+        return list(islice(found, self._most))
 
-    def _results(self, distance: int) -> tuple[Result, ...]:
-        """What came of the deed done `distance` deeds ago, as far as that is known."""
-        at = len(self._rows) - distance * ROW
-        if at < 0:
-            return ()
-        return self._apart.get(self._number - distance) or (Result.of_row(self._rows, at),)
+    def made(self, made: CallOutcome) -> list[int]:
+        """Return how long ago the same call was made, since anything changed or it progressed."""
+        since = self.since_change
+        if progress := self._progress.get(made.call.key):
+            since = min(since, self._number - progress[1])
+        return [distance for distance in made.before if distance <= since]
 
-    def same(self, deed: Deed) -> list[int]:
-        """How long ago this very deed was done since there was news, nearest first."""
-        return [
-            distance
-            for distance in self._exact.distances(deed.exact, self._most)
-            if distance <= self.since_news
-        ]
-
-    def made(self, deed: Deed) -> list[int]:
-        """How long ago the same call was made, whatever it gave, since anything was changed or it rose, nearest first."""
-        risen = self._rising.get(deed.call.key) if self._rising else None
-        since = min(self.since_change, self._number - risen[1]) if risen else self.since_change
-        return [distance for distance in deed.before if distance <= since]
-
-    def two_of(self, last: int, deed: Deed) -> int:
-        """How many of the `last` deeds, this one included, were this one or one certain other."""
-        counts = Counter(self._exact.newest(last - 1))
-        mine = counts.pop(deed.exact, 0)
+    def two_of(self, last: int, made: CallOutcome) -> int:
+        """Count how many of the `last` calls, `made` included, were it or one certain other."""
+        counts = Counter(past.exact for _, past in islice(self._backwards(), last - 1))
+        mine = counts.pop(made.exact, 0)
         return 1 + mine + max(counts.values(), default=0) if mine else 0
 
     def pace(self, distance: int, clock: float, rounds: float) -> float:
-        """Seconds that each of `rounds` has taken, the first of which was done `distance` deeds ago."""
-        return (clock - self._times[-min(distance, len(self._times))]) / rounds if distance else 0.0
+        """Return the seconds per round of the `rounds` that began `distance` calls ago."""
+        if not distance:
+            return 0.0
+        return (clock - self.calls[-min(distance, len(self.calls))].time) / rounds
 
-    def verbs(self, steps: int) -> list[str]:
-        """The last steps in a word each, oldest first."""
-        return self._names[-steps:] if steps else []
+    def last_turns(self, turns: int) -> list[PastTurn]:
+        """Return the last turns, oldest first."""
+        return [*islice(reversed(self.turns), turns)][::-1]
 
-    def polls(self, steps: int) -> int:
-        """How many of the last steps only waited for something, as far as anybody will ask."""
-        return sum(self._waits[-steps:]) if steps else 0
+    def calls_in(self, turns: int) -> int:
+        """Return the number of calls of the last `turns`."""
+        return sum(turn.calls for turn in self.last_turns(turns))
 
-    def deeds_in(self, steps: int) -> int:
-        return sum(self._sizes[-steps:]) if steps else 0
-
-    def ids(self, deeds: int) -> list[str]:
-        """The ids of the last deeds' calls, oldest first."""
-        return [name for name in self._ids.last(deeds) if name]
+    def ids(self, calls: int) -> list[str]:
+        """Return the ids of the last calls, oldest first."""
+        return [past.id for past in islice(reversed(self.calls), calls) if past.id][::-1]
 
     def ids_at(self, distances: Sequence[int]) -> list[str]:
-        names = self._ids.last(max(distances, default=0))
-        return [
-            name
-            for distance in reversed(distances)
-            if distance <= len(names) and (name := names[-distance])
-        ]
+        """Return the ids of the calls at these distances, which are nearest first."""
+        return [past.id for at in reversed(distances) if (past := self.calls[-at]).id]
 
-    def brings(self, deeds: list[Deed]) -> tuple[bool, bool]:
-        """Whether one of `deeds` is news: its call was made before and gives something new, or it is new and changes
-        something; and whether one is new and changes something."""
+    def news_in(self, calls: list[CallOutcome]) -> tuple[bool, bool]:
+        """Return whether one of `calls` is news, and whether a new one changes something.
+
+        It is news if it was made before and gives something new, or if it is new and changes
+        something.
+        """
         news = change = False
-        for deed in deeds:
-            if deed.result is not None:
-                if deed.before:
-                    news = news or not self._exact.distances(deed.exact, 1)
-                elif not deed.failed and deed.call.changes:
-                    news = change = True
+        for made in calls:
+            if made.result is None:
+                continue
+            if made.before:
+                news = news or all(past.exact != made.exact for past in self.calls)
+            elif not made.failed and made.call.changes:
+                news = change = True
         return news, change
 
-    def add(self, step: Step, clock: float, *, comes_round: bool) -> None:
-        """The step is done. What it was in a word is only asked of steps that come round."""
-        deeds = step.distinct
-        news, change = self.brings(deeds)
-        before = self._number
-        for number, deed in enumerate(deeds, before):
-            key, result = deed.call.key, deed.result
-            if deed.risen is not None:
-                self._rises(key, deed.risen)
-            self._keys.append(key)
-            self._exact.append(deed.exact)
-            self._times.append(clock)
-            self._ids.append(deed.call.id)
-            row = result.row if result and not deed.others else None
-            self._rows += row or _EMPTY
-            if result and not row:
-                self._apart[number] = (*deed.others, result)
-        done = len(deeds)
-        self._number = before + done
+    def add(self, turn: Turn, clock: float, *, repeats: bool) -> None:
+        """Append a turn. Its name and whether it waits are only asked of turns that repeat."""
+        calls = turn.distinct
+        news, change = self.news_in(calls)
+        for made in calls:
+            if made.progress is not None:
+                self._note_progress(made.call.key, made.progress)
+            results = (*made.others, made.result) if made.result else made.others
+            past = PastCall(made.call.id, made.call.key, made.exact, clock, results)
+            self.calls.append(past)
+        done = len(calls)
+        self._number += done
         self.since_news = done if news else self.since_news + done
         self.since_change = done if change else self.since_change + done
-        self._sizes.append(min(done, 255))
-        self._names.append(step.verb if comes_round else "")
-        self._waits.append(comes_round and step.polls)
-        self._let_go()
+        self.turns.append(PastTurn(done, turn.verb if repeats else "", repeats and turn.polls))
 
-    def _let_go(self) -> None:
-        """Forget what is too long ago for anybody to ask for it."""
-        if len(self._rows) >= (STEPS + SLACK) * ROW:
-            self._tidy()
-            del self._rows[: -STEPS * ROW]
-            self._ids.keep(STEPS)
-        if len(self._names) >= STEPS + SLACK:
-            del self._sizes[:-STEPS], self._names[:-STEPS], self._waits[:-STEPS]
-        if len(self._times) >= self._keys.size + SLACK:
-            del self._times[: -self._keys.size]
+    def _backwards(self) -> Iterator[tuple[int, PastCall]]:
+        return enumerate(reversed(self.calls), 1)
 
-    def _tidy(self) -> None:
-        """Of the results that stand apart, let go of the oldest, and put those into their rows that were read meanwhile, as
-        far as these come first."""
-        tidied = []
-        for number, results in self._apart.items():
-            distance = self._number - number
-            if distance <= STEPS:
-                row = results[0].row if len(results) == 1 else None
-                if row is None:
-                    break
-                at = len(self._rows) - distance * ROW
-                self._rows[at : at + ROW] = row
-            tidied.append(number)
-        for number in tidied:
-            del self._apart[number]
-
-    def _rises(self, key: int, value: float) -> None:
-        rising = self._rising = self._rising or {}
-        before, since = rising.pop(key, (value, 0))
-        rising[key] = (value, self._number if value > before else since)
-        if len(rising) > RISING:
-            del rising[next(iter(rising))]
+    def _note_progress(self, key: int, value: float) -> None:
+        before, since = self._progress.get(key, (value, 0))
+        self._progress.renew(key, (value, self._number if value > before else since))

@@ -1,34 +1,29 @@
-"""One agent's steps, and whether they go round in circles. What counts as a loop, and why: trace-detect-loop(1)."""
+"""The turns of one agent, and whether they repeat. For what counts as a loop, see trace-detect-loop(1)."""
 
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from agent_pipes.core.event import Event, Level
 from agent_pipes.core.text import progress
-from agent_pipes.detect.calls import Call, OpenCalls
-from agent_pipes.detect.detector import Finding
-from agent_pipes.detect.loop.history import STEPS, Past
-from agent_pipes.detect.loop.repeat_finder import Repeats
-from agent_pipes.detect.loop.steps import Deed, Step
-from agent_pipes.detect.results import (
-    FAILED,
-    RUNNING,
-    VOID,
-    Failures,
-    Result,
-    failure_of,
-    outcome,
-    told,
-)
+from agent_pipes.detect.calls import Call
+from agent_pipes.detect.finding import Finding
+from agent_pipes.detect.loop.history import MAX_TURNS, CallHistory
+from agent_pipes.detect.loop.repeat_finder import RepeatFinder
+from agent_pipes.detect.loop.turn import CallOutcome, Turn
+from agent_pipes.detect.outcomes import Outcome, result_text
+from agent_pipes.detect.results import FailureModes
 
-PACED = 5.0
-"""Seconds a round from which on polling is waiting: it is warned of, and never a reason to end anything."""
+WAITING_PACE_S = 5.0
+"""Seconds per round from which polling is waiting: a warning, never more."""
 
-PATIENCE = 4
-"""How many times the limit it may go on before it is warned of."""
+WAITING_FACTOR = 4
+"""Limit for waiting, as a multiple of the limit for a loop."""
 
-CONTIGUOUS = 3
-"""Steps after which what is found again is another loop."""
+EPISODE_TURNS = 3
+"""Turns after which what is found again is another loop."""
+
+MAX_HISTORY_CALLS = 1000
+"""Calls of one agent that are compared, whatever the limits."""
 
 _NEVER = 1 << 60
 
@@ -45,9 +40,10 @@ class Limits(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What a rule has found: it happened `times` times where `limit` are allowed by `option`; a limit of 0 is none.
+    """A rule's finding: it happened `times` times, and `option` allows `limit`; 0 is no limit.
 
-    size: 1 for a warning, 2 at the limit, one more at every power of two from twice the limit on (at 3: 8, 16, 32, …).
+    size: 1 for a warning, 2 at the limit, one more at every power of two from twice the limit on
+          (at 3: 8, 16, 32, …).
     """
 
     level: Level
@@ -60,193 +56,161 @@ class Found(NamedTuple):
     steps: list[str]
 
 
-Seen = tuple[int, dict[int, int], int, dict[int, int]]
-"""The symbols of a step, exact and stuck, and the runs that each brings."""
+Runs = tuple[int, dict[int, int], int, dict[int, int]]
+"""Symbols of a turn, exact and stuck, each followed by the runs that it brings."""
 
 
 class Loop:
-    """The steps of one agent since its user last spoke."""
+    """The turns of one agent since its user's last prompt.
 
-    __slots__ = (
-        "clock",
-        "episode",
-        "exact",
-        "failing",
-        "failures",
-        "latest",
-        "limits",
-        "mended",
-        "number",
-        "open",
-        "over",
-        "own",
-        "past",
-        "seen",
-        "since_failure",
-        "standing",
-        "step",
-        "stuck",
-        "then",
-    )
+    failing: targets whose last call has failed.
+    mended:  number of targets that succeeded after a failure.
+    """
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
-        self.open = OpenCalls()
         self.number = 0
-        self.episode = self.latest = -CONTIGUOUS
-        self.own = object()
+        self.latest = -EPISODE_TURNS
+        self.episode: str | int = 0
         self.clock = self.then = 0.0
-        self._start_over()
+        self._reset()
 
-    def _start_over(self) -> None:
+    def _reset(self) -> None:
         limits = self.limits
-        self.exact = Repeats(STEPS)
-        self.stuck = Repeats(STEPS)
+        self.exact = RepeatFinder(MAX_TURNS)
+        self.stuck = RepeatFinder(MAX_TURNS)
+        size = max(64, 3 * limits.repeat, 3 * limits.ceiling, 2 * limits.max * limits.length)
         most = max(limits.repeat, limits.ceiling, 8)
-        self.past = Past(
-            min(
-                1000, max(64, 3 * limits.repeat, 3 * limits.ceiling, 2 * limits.max * limits.length)
-            ),
-            most,
-        )
+        self.history = CallHistory(min(MAX_HISTORY_CALLS, size), most)
         self.since_failure = _NEVER
-        self.failures = Failures()
+        self.modes = FailureModes()
         self.failing: set[int] = set()
         self.mended = 0
         self.standing: tuple[Finding, ...] = ()
         self._begin("")
 
     def _begin(self, name: str) -> None:
-        self.step = Step(name, alone=self.limits.key != "result")
-        self.seen: Seen | None = None
+        self.turn = Turn(name, alone=self.limits.key != "result")
+        self.runs: Runs | None = None
         self.over: Found | None = None
 
-    def see(self, event: Event, now: float) -> Iterable[Finding]:
-        kind = event.type
-        if kind == "tool_call":
-            return self._called(event, now)
-        if kind == "tool_result" or kind == "error":
-            return self._answered(event, now)
-        if kind == "user_prompt":
-            self._start_over()
-        return ()
+    def see(self, event: Event, call: Call | None, now: float) -> Iterable[Finding]:
+        """Return the loop that `event` continues, if any."""
+        if event.type == "user_prompt":
+            self._reset()
+        if call is None:
+            return ()
+        self._advance(now)
+        if event.type != "tool_call":
+            return self._answered(call)
+        found = self._called(call)
+        return self._answered(call) if call.answer else found
 
     def holding(self, now: float) -> Iterable[Finding]:
+        """Return the loop that the latest turn was part of."""
         return self.standing
 
-    def _goes_on(self, now: float) -> None:
-        """The session's clock: the time that has passed, and the time that its tools have taken, by their own account,
-        where copied events bring times of the past with them."""
+    def _advance(self, now: float) -> None:
+        """Advance the session's clock.
+
+        It counts the time that passes, and the time that tools take by their own account:
+        copied events bring times of the past with them.
+        """
         self.clock += now - self.then if self.then else 0.0
         self.then = now
 
-    def _called(self, event: Event, now: float) -> Iterable[Finding]:
-        call = self.open.opened(event)
-        if call is None:
-            return ()
-        self._goes_on(now)
-        step = self.step
-        if not step.takes(call):
+    def _called(self, call: Call) -> Iterable[Finding]:
+        if not self.turn.takes(call):
             self._commit()
             self._begin(call.step)
-            step = self.step
-        deed = step.open[call.id] = Deed(call, self.past.before(call), self.clock)
+        turn = self.turn
+        made = turn.open[call] = CallOutcome(call, self.history.before(call), self.clock)
         if self.limits.key == "result":
-            if deed.before:
-                self.over = self._ceiling(deed) or self.over
+            if made.before:
+                self.over = self._ceiling(made) or self.over
             return self._worst([self.over]) if self.over else ()
-        deed.exact = self._symbol(call)
-        step.done.append(deed)
+        made.exact = self._symbol(call)
+        turn.done.append(made)
         return self._judge()
 
     def _symbol(self, call: Call) -> int:
         key = self.limits.key
         return hash(call.tool) if key == "tool" else call.target if key == "target" else call.key
 
-    def _answered(self, event: Event, now: float) -> Iterable[Finding]:
-        call = self.open.answered(event)
-        deed = self.step.end(call) if call is not None else None
-        if deed is None:
+    def _answered(self, call: Call) -> Iterable[Finding]:
+        turn = self.turn
+        made = turn.answer(call)
+        if made is None or call.answer is None:
             return ()
-        self._goes_on(now)
-        taken = deed.began + event.time - deed.call.time
-        if taken > self.clock:
-            self.clock = taken
-        came = outcome(event)
-        if came == VOID:
-            self.step.done = [each for each in self.step.done if each is not deed]
+        self.clock = max(self.clock, made.began + call.answer.time - call.time)
+        if call.outcome is Outcome.VOID:
+            turn.done = [each for each in turn.done if each is not made]
         else:
-            deed.failed = failed = came == FAILED
-            if failed:
-                self.step.failed = True
-            deed.result = result = failure_of(event) if failed else Result(event, failed=False)
-            if deed.before:
-                self.past.recognise(deed, result)
-                deed.risen = progress(told(event))
-            if came == RUNNING:
-                # Neither well nor badly: whether what failed before is mended will be seen.
-                deed.stuck = hash((deed.call.target, RUNNING))
-            else:
-                deed.stuck = self._went(
-                    deed.call, self.failures.way(deed.call.target, result) if failed else 0
-                )
+            self._compare(made, call.answer)
             if self.limits.key == "result":
-                deed.exact = hash((deed.call.key, result.symbol))
-                self.step.done.append(deed)
-        self.seen = None
-        return self._judge() if self.step.done and not self.step.open else ()
+                made.exact = hash((call.key, call.result.symbol))
+                turn.done.append(made)
+        self.runs = None
+        return self._judge() if turn.done and not turn.open else ()
 
-    def _went(self, call: Call, way: int) -> int:
-        """The target and the way it went: `way` of failing, 0 for well. A command that has failed and now ends well is
-        being mended: fix, test, fix, test is work, and no two such steps are alike."""
-        target = call.target
-        if way:
-            if call.command and len(self.failing) < STEPS:
-                self.failing.add(target)
-        elif target in self.failing:
-            self.failing.discard(target)
+    def _compare(self, made: CallOutcome, answer: Event) -> None:
+        """Set what a call's result is compared by."""
+        call = made.call
+        made.failed = call.failed
+        self.turn.failed = self.turn.failed or call.failed
+        made.result = call.result
+        if made.before:
+            self.history.recognise(made, call.result)
+            made.progress = progress(result_text(answer))
+        if call.outcome is Outcome.RUNNING:
+            # Whether an earlier failure is mended is not known yet.
+            made.stuck = hash((call.target, Outcome.RUNNING.value))
+        elif call.failed:
+            made.stuck = hash((call.target, self.modes.mode(call.target, call.result)))
+            if call.command and len(self.failing) < MAX_TURNS:
+                self.failing.add(call.target)
+        elif call.target in self.failing:
+            # Fix, test, fix, test is work: no two successes after a failure are alike.
+            self.failing.discard(call.target)
             self.mended += 1
-            return hash((target, way, self.mended))
-        return hash((target, way))
+            made.stuck = hash((call.target, 0, self.mended))
+        else:
+            made.stuck = hash((call.target, 0))
 
     def _commit(self) -> None:
-        """The step is over: what stands in it now is what the steps to come are compared with."""
-        step = self.step
-        if step.done:
-            exact, exact_runs, stuck, stuck_runs = self.seen or self._look()
-            self.past.add(step, self.clock, comes_round=bool(exact_runs or stuck_runs))
-            self.since_failure = 0 if step.failed else self.since_failure + 1
+        """The turn is over: later turns are compared with it."""
+        turn = self.turn
+        if turn.done:
+            exact, exact_runs, stuck, stuck_runs = self.runs or self._look()
+            self.history.add(turn, self.clock, repeats=bool(exact_runs or stuck_runs))
+            self.since_failure = 0 if turn.failed else self.since_failure + 1
             self.exact.push(exact, exact_runs)
             self.stuck.push(stuck, stuck_runs)
             self.number += 1
 
-    def _look(self) -> Seen:
-        exact, stuck = self.step.symbols()
-        # Where nothing has failed for longer than any period, the next failure will be the first of its kind, and end
-        # every run: until then nothing can be stuck.
-        well = self.since_failure >= STEPS and not self.step.failed
-        return exact, self.exact.runs(exact), stuck, {} if well else self.stuck.runs(stuck)
+    def _look(self) -> Runs:
+        exact, stuck = self.turn.symbols()
+        return exact, self.exact.runs(exact), stuck, self.stuck.runs(stuck)
 
     def _judge(self) -> Iterable[Finding]:
-        """What the step that is now whole has completed."""
-        self.seen = seen = self._look()
-        _, exact_runs, _, stuck_runs = seen
+        """Return what the turn completes, now that all its calls are answered."""
+        self.runs = runs = self._look()
+        _, exact_runs, _, stuck_runs = runs
         if exact_runs or stuck_runs or self.over:
             return self._worst([found for found in self._rules(exact_runs, stuck_runs) if found])
         self.standing = ()
         return ()
 
     def _worst(self, found: list[Found]) -> Iterable[Finding]:
-        """The worst of what was found. What is found step after step is one loop, whichever rule says so."""
+        """Return the worst of what was found. Findings turn after turn are one loop."""
         self.standing = ()
         if found:
             worst = max(found, key=lambda each: each.size)
-            if self.latest < self.number - CONTIGUOUS:
-                self.episode = self.number
+            if self.latest < self.number - EPISODE_TURNS:
+                self.episode = (worst.ids or [""])[-1] or self.number
             self.latest = self.number
-            message = worst.message + (
-                f"; raise the limit with {worst.option}" if worst.level == "critical" else ""
-            )
+            critical = worst.level == "critical"
+            advice = f"; raise the limit with {worst.option}" if critical else ""
             seen = {
                 "count": worst.times,
                 **({"limit": worst.limit} if worst.limit else {}),
@@ -254,8 +218,8 @@ class Loop:
             }
             self.standing = (
                 Finding(
-                    (self.own, self.episode),
-                    message,
+                    self.episode,
+                    worst.message + advice,
                     worst.size,
                     worst.level,
                     tuple(worst.ids),
@@ -265,21 +229,21 @@ class Loop:
         return self.standing
 
     def _rules(self, exact: dict[int, int], stuck: dict[int, int]) -> Iterator[Found | None]:
-        since_failure = 0 if self.step.failed else self.since_failure + 1
+        since_failure = 0 if self.turn.failed else self.since_failure + 1
         running = exact.get(1, 0) + 1
         exact = _primitive(exact)
         stuck = {period: run for period, run in _primitive(stuck).items() if since_failure < period}
         yield self._turning(exact)
         yield self._turning(stuck, ", failing the same way each time")
         yield self.over
-        deeds = self.step.distinct
-        if len(deeds) > 1 and self.past.brings(deeds)[0]:
+        calls = self.turn.distinct
+        if len(calls) > 1 and self.history.news_in(calls)[0]:
             return
         # While a sequence turns, what is in it counts by its rounds, unless it is made of no more than two.
         if not any(period > 1 for period in (*exact, *stuck)):
-            yield from (self._again(deed, running) for deed in deeds)
+            yield from (self._again(made, running) for made in calls)
         if all(len({*self.exact.block(period)}) <= 2 for period in exact):
-            yield from (self._two(deed) for deed in deeds)
+            yield from (self._two(made) for made in calls)
 
     def _turning(self, runs: dict[int, int], how: str = "") -> Found | None:
         """A sequence of steps that has come round too often. One shorter than `length` must fill as many calls as one of
@@ -288,11 +252,11 @@ class Loop:
         warning = None
         for period, run in runs.items():
             total = run + period
-            rounds, back = total // period, min(total - 1, STEPS)
+            rounds, back = total // period, min(total - 1, MAX_TURNS)
             filled = (
                 _NEVER
                 if period >= limits.length
-                else self.past.deeds_in(back) + len(self.step.done)
+                else self.history.calls_in(back) + len(self.turn.done)
             )
             count = min(rounds, filled // limits.length)
             level = _level(count, limits.max, limits.warn)
@@ -300,13 +264,19 @@ class Loop:
                 if limits.key != "result":
                     # What is waited for cannot be seen where results are not looked at.
                     continue
-                if self.past.pace(self.past.deeds_in(back), self.clock, back / period) >= PACED:
-                    level = _level(count, 0, limits.max * PATIENCE)
+                if (
+                    self.history.pace(self.history.calls_in(back), self.clock, back / period)
+                    >= WAITING_PACE_S
+                ):
+                    level = _level(count, 0, limits.max * WAITING_FACTOR)
             if level == "critical" or (level and warning is None):
-                steps = [*self.past.verbs(period - 1), self.step.verb]
+                steps = [
+                    *(turn.verb for turn in self.history.last_turns(period - 1)),
+                    self.turn.verb,
+                ]
                 first = -total % period
                 steps = steps[first:] + steps[:first]
-                ids = self.past.ids(self.past.deeds_in(back)) + self.step.ids
+                ids = self.history.ids(self.history.calls_in(back)) + self.turn.ids
                 message = f"detected loop ({_arrows(steps)}) × {rounds}{how}"
                 warning = Found(
                     level,
@@ -322,12 +292,12 @@ class Loop:
                     break
         return warning
 
-    def _again(self, deed: Deed, running: int) -> Found | None:
+    def _again(self, made: CallOutcome, running: int) -> Found | None:
         """One call with one result again and again, `running` times without another in between."""
-        limits, call = self.limits, deed.call
+        limits, call = self.limits, made.call
         if not limits.repeat or (limits.key != "result" and call.polls):
             return None
-        before = self.past.same(deed)
+        before = self.history.same(made)
         count = max(len(before) + 1, running)
         # The warning comes as much before this limit as before the other.
         level = _level(
@@ -337,13 +307,13 @@ class Loop:
             level
             and call.polls
             and before
-            and self.past.pace(before[-1], self.clock, len(before)) >= PACED
+            and self.history.pace(before[-1], self.clock, len(before)) >= WAITING_PACE_S
         ):
-            level = _level(count, 0, limits.repeat * PATIENCE)
+            level = _level(count, 0, limits.repeat * WAITING_FACTOR)
         if level is None:
             return None
         message = f"detected loop ({call.verb}) × {count}, the same {'result' if limits.key == 'result' else limits.key} each time"
-        size, ids = _size(level, count, limits.repeat), [*self.past.ids_at(before), call.id]
+        size, ids = _size(level, count, limits.repeat), [*self.history.ids_at(before), call.id]
         return Found(
             level,
             size,
@@ -355,18 +325,21 @@ class Loop:
             [call.verb],
         )
 
-    def _two(self, deed: Deed) -> Found | None:
+    def _two(self, made: CallOutcome) -> Found | None:
         """Two calls that give nothing new are all the agent does, in whatever order, but for one in ten."""
         limit = self.limits.max * self.limits.length
         last = limit + -(-limit // 10)
-        count = self.past.two_of(last, deed) if limit else 0
+        count = self.history.two_of(last, made) if limit else 0
         if (
             not limit
             or count < limit
-            or (self._waits(4) and self.past.pace(last - 1, self.clock, last / 2) >= PACED)
+            or (
+                self._waits(4)
+                and self.history.pace(last - 1, self.clock, last / 2) >= WAITING_PACE_S
+            )
         ):
             return None
-        message = f"detected loop ({deed.call.verb}) in {count} of the last {last} calls: two calls with the same results"
+        message = f"detected loop ({made.call.verb}) in {count} of the last {last} calls: two calls with the same results"
         return Found(
             "critical",
             2,
@@ -374,23 +347,26 @@ class Loop:
             count,
             limit,
             "--max-repeats",
-            [*self.past.ids(last - 1), deed.call.id],
-            [deed.call.verb],
+            [*self.history.ids(last - 1), made.call.id],
+            [made.call.verb],
         )
 
-    def _ceiling(self, deed: Deed) -> Found | None:
+    def _ceiling(self, made: CallOutcome) -> Found | None:
         """The same call made very often, whatever it gives, with nothing else changed in between and nothing rising."""
-        limit, call = self.limits.ceiling, deed.call
-        before = self.past.made(deed) if 0 < limit <= len(deed.before) + 1 else []
+        limit, call = self.limits.ceiling, made.call
+        before = self.history.made(made) if 0 < limit <= len(made.before) + 1 else []
         count = len(before) + 1
         if (
             not before
             or count < limit
-            or (call.polls and self.past.pace(before[-1], self.clock, len(before)) >= PACED)
+            or (
+                call.polls
+                and self.history.pace(before[-1], self.clock, len(before)) >= WAITING_PACE_S
+            )
         ):
             return None
         message = f"detected loop ({call.verb}) × {count}, the same call whatever it gives"
-        ids = [*self.past.ids_at(before), call.id]
+        ids = [*self.history.ids_at(before), call.id]
         return Found(
             "critical",
             _size("critical", count, limit),
@@ -402,9 +378,12 @@ class Loop:
             [call.verb],
         )
 
-    def _waits(self, steps: int) -> bool:
+    def _waits(self, turns: int) -> bool:
         """Whether at least half of the last steps, this one included, only waited for something."""
-        return 2 * (self.past.polls(steps - 1) + self.step.polls) >= steps
+        return (
+            2 * (sum(turn.polls for turn in self.history.last_turns(turns - 1)) + self.turn.polls)
+            >= turns
+        )
 
 
 def _primitive(runs: dict[int, int]) -> dict[int, int]:

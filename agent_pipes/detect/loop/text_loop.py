@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 
 from agent_pipes.core.event import Event
-from agent_pipes.detect.detector import Finding
+from agent_pipes.detect.calls import Call
+from agent_pipes.detect.finding import Finding
 
 CHUNK = 50
 """Characters that must recur."""
@@ -28,11 +29,12 @@ class TextLoop:
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.number = self.since = 0
-        self.own = object()
+        self.begun: str | int = ""
         self._start_over()
 
     def _start_over(self) -> None:
         self.message = ""
+        self.first: str | int = ""
         self.said: list[str] = []
         self.standing: tuple[Finding, ...] = ()
         self._new_message()
@@ -41,7 +43,7 @@ class TextLoop:
         self.tail = ""
         self.fenced = False
 
-    def see(self, event: Event, now: float) -> Iterable[Finding]:
+    def see(self, event: Event, call: Call | None, now: float) -> Iterable[Finding]:
         kind = event.type
         if kind == "assistant_response":
             return self._says(event)
@@ -58,12 +60,13 @@ class TextLoop:
         if not piece:
             self._new_message()
             self.number += 1
+            self.begun = event.id or self.number
         self.standing = ()
         chant = self._chants(text)
         if chant:
             message = f'detected loop ("{_short(chant)}") × {TIMES}, a message that repeats itself; without --text messages are not looked at'
             found = Finding(
-                (self.own, "chant", self.number),
+                ("chant", self.begun),
                 message,
                 evidence=(event.id,) if event.id else (),
                 seen={"count": TIMES, "limit": TIMES},
@@ -76,7 +79,7 @@ class TextLoop:
     def _again(self, event: Event, message: str) -> tuple[Finding, ...]:
         if message != self.message:
             self.message, self.said = message, []
-            self.since = self.number
+            self.since, self.first = self.number, event.id or self.number
         self.said = [*self.said, event.id][-50:]
         count = self.number - self.since + 1
         if not message or not self.limit or count < self.limit:
@@ -85,7 +88,7 @@ class TextLoop:
         evidence = tuple(filter(None, self.said))
         return (
             Finding(
-                (self.own, "message", self.since),
+                ("message", self.first),
                 text,
                 (count // self.limit).bit_length(),
                 "critical",

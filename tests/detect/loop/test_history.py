@@ -1,39 +1,21 @@
-"""What an agent has done lately: kept in little space, and compared as if it were kept as it came."""
+"""Results are masked when they are first compared: when that is makes no difference."""
 
 import random
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from agent_pipes.detect import results
+from agent_pipes.core.event import Event
 from agent_pipes.detect.loop.command import detect_loop
-from agent_pipes.detect.loop.history import STEPS, Strings
+from agent_pipes.detect.loop.history import MAX_TURNS
+from agent_pipes.detect.results import Result
 from tests.helpers.detecting import raised
 from tests.helpers.support import Stream
-
-
-@given(
-    st.lists(st.text(st.characters(), max_size=8), max_size=40),
-    st.integers(1, 20),
-    st.integers(0, 50),
-)
-def test_strings_end_to_end_are_the_strings(texts, kept, asked):
-    strings = Strings()
-    for number, text in enumerate(texts):
-        strings.append(text)
-        if number % 7 == 6:
-            strings.keep(kept)
-            left = texts[: number + 1][-kept:]
-            assert strings.last(asked) == (left[-asked:] if asked else [])
-    strings.keep(kept)
-    assert strings.last(100) == texts[-kept:]
 
 
 def moving(dice: random.Random) -> Stream:
     """Calls that come again, singly and in parallel, with results that are the same, nearly the same, cut, or new."""
     stream = Stream()
-    for number in range(3 * STEPS):
+    for number in range(3 * MAX_TURNS):
         step = f"msg_{number}"
         for _ in range(dice.choice((1, 1, 1, 2))):
             target = dice.randrange(3)
@@ -60,5 +42,11 @@ def moving(dice: random.Random) -> Stream:
 def test_whether_a_text_is_read_at_once_or_when_it_is_compared_does_not_matter(seed, monkeypatch):
     stream = moving(random.Random(seed))
     late = raised(detect_loop, stream, repeat=3, length=1, ceiling=6)
-    monkeypatch.setattr(results, "BUDGET", 0)
+    begin = Result.__init__
+
+    def masked_at_once(self: Result, event: Event, *, failed: bool) -> None:
+        begin(self, event, failed=failed)
+        assert isinstance(self.masked, int)
+
+    monkeypatch.setattr(Result, "__init__", masked_at_once)
     assert late and raised(detect_loop, stream, repeat=3, length=1, ceiling=6) == late

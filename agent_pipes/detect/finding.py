@@ -1,0 +1,48 @@
+"""A detector, and what it finds."""
+
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple, Protocol
+
+from agent_pipes.core.event import Event, Level
+from agent_pipes.detect.calls import Call
+
+
+class Finding(NamedTuple):
+    """A condition that holds now. A detector may return it with every event: it is raised once.
+
+    key:      names the condition: a new streak of the same command is another condition. The same
+              events give the same key, so that a session that is read again raises nothing twice.
+    message:  for people: the call and the number of times.
+    step:     raised again when it has grown beyond the step that was raised before.
+    level:    "warning" is reported and never kills.
+    evidence: ids of the events that show it, oldest first.
+    seen:     further fields of the violation: `count` or `value`, `limit`, …
+    """
+
+    key: Hashable
+    message: str
+    step: int = 1
+    level: Level = "critical"
+    evidence: tuple[str, ...] = ()
+    seen: Mapping[str, Any] = MappingProxyType({})
+
+
+class Detector(Protocol):
+    """One rule's state for one session, or for one agent in it. It does no I/O and reads no clock."""
+
+    def see(self, event: Event, call: Call | None, now: float) -> Iterable[Finding]:
+        """Return the conditions that hold after `event`, which may be a `tick`.
+
+        call: the call that a `tool_call` makes, or that a `tool_result` or `error` answers; None
+              for other events, and for a result whose call was not seen. `call.answer` is set once
+              it is answered; of a result that came before its call it is set at the `tool_call`.
+        now:  the latest time in the session, seconds since the epoch.
+        """
+
+    def holding(self, now: float) -> Iterable[Finding]:
+        """Return the conditions that still hold: asked when history ends and live begins."""
+
+
+Rules = Sequence[Callable[[], Detector]]
+"""Constructors of a detector's rules. Each makes the state for one session or agent."""
