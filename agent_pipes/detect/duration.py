@@ -10,18 +10,18 @@ from agent_pipes.core.options import DURATION, Option, limit
 from agent_pipes.detect.calls import Call
 from agent_pipes.detect.detector import detector
 from agent_pipes.detect.finding import Finding, Rules
-from agent_pipes.detect.turns import Turns
+from agent_pipes.detect.turns import TurnTracker
 
 
 class Age:
-    """How long a session has been running, from its own start."""
+    """Time for which a session has been running, from its own start."""
 
     __slots__ = ("limits", "standing", "start", "turns")
 
     def __init__(self, limit: float, warn: float, active: bool) -> None:
         both: tuple[tuple[Level, float], ...] = (("critical", limit), ("warning", warn))
         self.limits = tuple((level, each) for level, each in both if each)
-        self.turns = Turns() if active else None
+        self.turns = TurnTracker() if active else None
         self.start = 0.0
         self.standing: dict[Level, tuple[Finding, ...]] = {}
 
@@ -33,7 +33,7 @@ class Age:
         age = self._age(now)
         for level, allowed in self.limits:
             if age >= allowed:
-                # What holds on is not put into words again with every event: it was raised, or is asked for when history ends.
+                # A message is built once: it was raised, or is asked for when history ends.
                 return () if level in self.standing else self._found(level, allowed, age)
         return ()
 
@@ -70,7 +70,7 @@ class Age:
 
 
 def rounded(seconds: float) -> str:
-    """`31m`, `1h2m`: whole minutes of what took more than ten."""
+    """Return a duration as `31m` or `1h2m`: whole minutes from ten minutes on."""
     return format_duration(
         seconds - seconds % 60
         if seconds >= 600
@@ -112,7 +112,8 @@ def detect_duration(max: float, warn: float, active: bool) -> Rules:
     """
     if 0 < max <= warn:
         raise click.UsageError(
-            f"--warn {format_duration(warn)}: a warning is expected before --max {format_duration(max)}, or 'off'"
+            f"--warn {format_duration(warn)}: a warning is expected before "
+            f"--max {format_duration(max)}, or 'off'"
         )
     return [lambda: Age(max, warn, active)]
 

@@ -9,24 +9,24 @@ from agent_pipes.detect.calls import Call
 from agent_pipes.detect.detector import detector
 from agent_pipes.detect.duration import rounded
 from agent_pipes.detect.finding import Finding, Rules
-from agent_pipes.detect.turns import Turns
+from agent_pipes.detect.turns import TurnTracker
 
 
 class Silence:
-    """How long nothing has come of a session in which it is not its user's turn."""
+    """Time without an event of a session in which it is not its user's turn."""
 
     __slots__ = ("in_flight", "limit", "turns")
 
     def __init__(self, limit: float, in_flight: float) -> None:
         self.limit = limit
         self.in_flight = in_flight
-        self.turns = Turns()
+        self.turns = TurnTracker()
 
     def see(self, event: Event, call: Call | None, now: float) -> Iterable[Finding]:
         if event.type == "tick":
             return self.holding(now)
-        # Silence that an event ends is told afterwards, too, so that a recording says what was said live. But a tool that
-        # has come back was slow, and where the user has spoken nobody can tell who had waited for whom.
+        # A silence that an event ends is raised too, so that a replay raises what live did. A tool
+        # that has returned was slow; after a prompt nobody can tell who waited for whom.
         turns = self.turns
         long = 0 < self.limit <= now - turns.latest
         over = (
@@ -45,7 +45,10 @@ class Silence:
             return ()
         what = "while a tool runs" if turns.in_flight else "with nothing in flight"
         option = "--in-flight" if turns.in_flight else "--max-stall"
-        message = f"silent for {rounded(silent)} {what} (threshold: {format_duration(allowed)}); raise the limit with {option}"
+        message = (
+            f"silent for {rounded(silent)} {what} (threshold: {format_duration(allowed)}); "
+            f"raise the limit with {option}"
+        )
         return (
             Finding(
                 turns.latest,

@@ -1,23 +1,20 @@
 """Whose turn it is in a session: the agent's, a tool's, or its user's."""
 
+from agent_pipes.agents.tools import kind_of
 from agent_pipes.core.bounded import BoundedDict
 from agent_pipes.core.event import Event
 from agent_pipes.detect.call_tracker import MAX_OPEN_CALLS
 from agent_pipes.detect.calls import Call
 
-ASKING = frozenset(
-    {"AskUserQuestion", "ExitPlanMode", "ask_user", "ask_followup_question", "request_user_input"}
-)
-"""Tools by which an agent asks its user: while one is open, the user is waited for."""
-
-_NOT_THE_AGENT = frozenset({"tick", "process", "history_start", "history_end"})
+_IGNORED = frozenset({"tick", "process", "history_start", "history_end"})
 
 
-class Turns:
+class TurnTracker:
     """Follows whose turn it is, all agents of a session together.
 
-    latest: when something last happened, seconds.
-    waits:  the user is waited for: nothing was asked of the agent yet, or it has spoken, has asked, or was interrupted.
+    latest: time of the last event, seconds since the epoch; 0.0 before the first.
+    waits:  the user is waited for: the agent was asked nothing yet, has ended its turn, asks
+            something, or was interrupted.
     idle:   seconds for which the user was waited for, up to `latest`.
     """
 
@@ -31,27 +28,27 @@ class Turns:
 
     @property
     def in_flight(self) -> bool:
-        """Whether a tool runs."""
+        """True while a tool runs."""
         return bool(self._open)
 
     def idle_at(self, now: float) -> float:
-        """Seconds for which the user was waited for, up to `now`."""
+        """Return the seconds for which the user was waited for, up to `now`."""
         return self.idle + (now - self.latest if self.waits and self.latest else 0.0)
 
     def see(self, event: Event, call: Call | None, now: float) -> None:
-        """`event` happened at `now`, which is never earlier than what was seen before."""
+        """Follow `event`, which happened at `now`: never before the events seen earlier."""
         kind = event.type
-        if kind in _NOT_THE_AGENT:
+        if kind in _IGNORED:
             return
         if kind == "tool_call":
             if call and not call.answer:
                 self._open[call] = None
-            self.waits = call is not None and call.tool in ASKING
+            self.waits = call is not None and kind_of(call.tool) == "ask"
         elif kind == "tool_result" or kind == "error":
             self._answered(event, call, now)
         elif kind == "assistant_response":
             if not event.agent:
-                # Whatever is still open was lost, or goes on behind the agent's back.
+                # Calls that are still open were lost, or go on in the background.
                 self._open.clear()
                 self.waits = True
         elif kind == "user_prompt" or kind == "session_start":
@@ -66,9 +63,9 @@ class Turns:
             call = None
         reason = event.data.get("reason")
         if call is not None and reason == "rejected":
-            # Its user looked at this call all the while, and refused it.
+            # A user who refuses a call was asked all the while.
             self.idle += max(0.0, now - max(call.time, self.latest))
-        elif self.waits and call is not None and call.tool in ASKING:
+        elif self.waits and call is not None and kind_of(call.tool) == "ask":
             self.idle = self.idle_at(now)
         if call is not None or reason == "interrupted":
             self.waits = reason in ("rejected", "interrupted")
