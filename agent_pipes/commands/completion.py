@@ -1,4 +1,4 @@
-"""agent-strace completion: print click's completion script for a shell, for all commands of the suite."""
+"""agent-strace completion: print click's completion script for all commands of the suite."""
 
 import re
 import time
@@ -26,7 +26,10 @@ _SAFE_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 def complete_session(
     ctx: click.Context, param: click.Parameter, incomplete: str
 ) -> "list[CompletionItem[str]]":
-    """Return the ids of this directory's sessions that begin with `incomplete`, else of any, and the agents' names."""
+    """Return the sessions and agents whose ids and names begin with `incomplete`.
+
+    Sessions of other directories are offered only if this one has none.
+    """
     import os
 
     from click.shell_completion import CompletionItem

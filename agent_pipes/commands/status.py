@@ -1,4 +1,4 @@
-"""trace-status: a live line on stderr with time, events, dollars and failures, as pv(1) has for a pipe."""
+"""trace-status: a live line on stderr with time, events, dollars and failures, as pv(1) has."""
 
 import os
 from collections.abc import Iterable

@@ -12,7 +12,7 @@ def main() -> int:
     """Run the subcommand that the arguments name, and return the exit status."""
     guard = HOOK_CALLS.get(tuple(sys.argv[1:]))
     if guard is not None:
-        # An agent waits for this call, so click is not loaded, and nothing is collected or torn down.
+        # An agent waits for this call: click is not loaded, nothing is collected or torn down.
         gc.disable()
         from agent_pipes.hooks.recorder import run
 

@@ -1,4 +1,4 @@
-"""Config file `.agent-watch.json`: its keys are those that the filters' options declare, and no others."""
+"""Config file `.agent-watch.json`: its keys are those that the filters' options declare."""
 
 import math
 from collections.abc import Iterable
@@ -29,7 +29,7 @@ class ConfigError(click.UsageError):
 def load(
     path: Path, options: Iterable[Option], watchers: Iterable[str]
 ) -> tuple[dict[str, Any], set[str]]:
-    """Return the options' values by key, in the options' own units, and the watchers turned off by `false`.
+    """Return the values by the options' keys and in their units, and the watchers set to false.
 
     Raises ConfigError, which names the file, the key, what was expected and the nearest known name.
     """
@@ -61,7 +61,7 @@ def load(
 def _section(
     file: StrictJSON, where: str, prefix: str, section: dict[str, Any], known: dict[str, Option]
 ) -> dict[str, Any]:
-    """Return the values of one object of the file, by the options' keys, which begin with `prefix`."""
+    """Return the values of one object of the file, by the options' keys."""
     keys = {
         key.removeprefix(f"{prefix}."): option
         for key, option in known.items()

@@ -1,4 +1,4 @@
-"""Config and policy files of a running watch: who else may change them, and whether they have changed."""
+"""Config and policy files of a running watch: changes, and who else may make them."""
 
 import os
 from collections.abc import Iterable
@@ -14,14 +14,14 @@ OTHERS_MAY_WRITE = 0o022
 
 
 def writable_by_others(path: Path) -> bool:
-    """True if other users than the file's owner may write it."""
+    """Return True if other users than the file's owner may write it."""
     with suppress(OSError):
         return bool(path.stat().st_mode & OTHERS_MAY_WRITE)
     return False
 
 
 def writable_by_agent(path: Path) -> bool:
-    """True if an agent of this directory, which runs as this user, can replace the file."""
+    """Return True if an agent of this directory, running as this user, can replace the file."""
     real, here = Path(os.path.realpath(path)), Path(os.path.realpath("."))
     # Write permission on the directory suffices to put another file in its place.
     return here in real.parents and (os.access(real, os.W_OK) or os.access(real.parent, os.W_OK))

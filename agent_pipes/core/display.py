@@ -2,12 +2,12 @@
 
 
 def escape(text: str) -> str:
-    """Return `text` with control characters, escape sequences and direction marks written out (`\\x1b`)."""
+    """Return `text` with control characters and direction marks written out (`\\x1b`)."""
     return text if text.isascii() and text.isprintable() else "".join(map(_escape, text))
 
 
 def _escape(char: str) -> str:
-    # Joiners and variation selectors are format characters too, but harmless, and part of many symbols.
+    # Joiners and variation selectors are format characters, but harmless, and part of emoji.
     if char.isprintable() or char in "\u200d\ufe0f":
         return char
     code = ord(char)
@@ -17,12 +17,12 @@ def _escape(char: str) -> str:
 
 
 def truncate(text: str, limit: int) -> str:
-    """Return the first `limit` characters of `text`, the last of them `…` where some are left out."""
+    """Return `text`, cut at its end to `limit` characters, the last of them `…`."""
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def truncate_left(text: str, limit: int) -> str:
-    """Return the last `limit` characters of `text`, the first of them `…` where some are left out."""
+    """Return `text`, cut at its beginning to `limit` characters, the first of them `…`."""
     return text if len(text) <= limit else "…" + text[len(text) - limit + 1 :]
 
 

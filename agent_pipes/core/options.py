@@ -26,7 +26,7 @@ class Option(click.Option):
 
     flag: its name in `agent-strace watch`, "" if it has none there.
     key:  its place in the config file (`retry.max`), "" if it has none there.
-    unit: factor from the config file's number to the option's own (60: minutes in the file, seconds here).
+    unit: factor from the config file's unit to the option's (60: minutes to seconds).
     """
 
     def __init__(

@@ -1,6 +1,7 @@
-"""Messages for people on stderr: whole lines, escaped, in front of nobody's cursor, and never waited for.
+"""Messages for people on stderr: whole escaped lines, which never wait for a reader.
 
-All of a process's messages pass through here, so that the live line of trace-status is cleared before any other line.
+All messages of a process pass through here, so that the live line of trace-status is cleared before
+any other line.
 """
 
 import os
@@ -13,7 +14,7 @@ from contextlib import suppress
 from agent_pipes.core.display import escape
 
 WRITE_TIMEOUT_S = 0.5
-"""Time that a paused terminal or pager may block one write; afterwards messages are dropped and counted."""
+"""Time that a paused terminal or pager may block; then messages are dropped and counted."""
 
 WRITE_BYTES = 4096
 """Bytes per write: a pipe that is ready takes as many without blocking."""
@@ -92,7 +93,10 @@ def warn(text: str) -> None:
 
 
 def show_live(text: str) -> None:
-    """Write `text` in place of the last live line, without a newline. The caller escapes it and fits it to the width."""
+    """Write `text` in place of the last live line, without a newline.
+
+    The caller escapes it and fits it to the width.
+    """
     if _stderr.busy and _stderr.busy():
         return
     _stderr.write(_CLEAR_LINE[:1] + text.encode(errors="replace") + _CLEAR_LINE[1:])
@@ -112,7 +116,10 @@ def end_live() -> None:
 
 
 def suspend(busy: Callable[[], bool] | None) -> list[str]:
-    """Hold lines back while `busy` returns True; None ends that. Return the lines that were held back so far."""
+    """Hold lines back while `busy` returns True; None ends that.
+
+    Return the lines that were held back so far.
+    """
     waiting, _stderr.suspended = _stderr.suspended, []
     _stderr.busy = busy
     return waiting
@@ -134,7 +141,7 @@ def program_name() -> str:
 
 
 def open_nonblocking(fd: int) -> int:
-    """Return a descriptor of our own for the pipe `fd`, with O_NONBLOCK; `fd` itself where that cannot be had.
+    """Return a nonblocking descriptor of our own for the pipe `fd`, or `fd` if there is none.
 
     O_NONBLOCK belongs to the open file description, which other processes share.
     """

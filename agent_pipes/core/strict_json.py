@@ -1,7 +1,8 @@
 """Strict reader of the JSON files that a user writes: config, policy, prices, an agent's settings.
 
-A key that occurs twice, a key that is unknown, a value of another type: each is an error that names the file, the
-key, what was expected and the nearest known name. Click is not imported, because an agent waits for its hook.
+A key that occurs twice, an unknown key and a value of another type are errors, which name the file,
+the key, what was expected and the nearest known name. Click is not imported, because an agent waits
+for its hook.
 """
 
 import json
@@ -58,7 +59,10 @@ class StrictJSON:
             self.fail("", f"not UTF-8 at byte {error.start}")
 
     def parse(self, text: str, *, parse_float: Callable[[str], Any] | None = None) -> Any:
-        """Return the value that `text` contains; `parse_float` makes a number with a point or an exponent."""
+        """Return the value of the JSON `text`.
+
+        parse_float: converts a number with a point or an exponent.
+        """
         try:
             return json.loads(
                 text,
@@ -94,7 +98,7 @@ class StrictJSON:
         return value
 
     def known_keys(self, key: str, found: Iterable[str], known: Iterable[str]) -> None:
-        """Raise the error of the first of the keys `found` in the object at `key` that is not `known`."""
+        """Raise the error of the first key `found` in the object at `key` that is not `known`."""
         names = list(known)
         for name in found:
             if name not in names:
@@ -114,7 +118,7 @@ class StrictJSON:
 
 
 def is_file_or_pipe(mode: int) -> bool:
-    """True of a regular file, and of a pipe, which `<(command)` of a shell is."""
+    """Return True of a regular file and of a pipe, as a shell makes for `<(command)`."""
     return stat.S_ISREG(mode) or stat.S_ISFIFO(mode)
 
 

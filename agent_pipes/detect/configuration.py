@@ -18,5 +18,5 @@ def config_options() -> list[Option]:
 
 
 def load_config(path: Path) -> tuple[dict[str, Any], set[str]]:
-    """Return the values of the config file by key, and the watchers it turns off. Raises ConfigError."""
+    """Return the config file's values by key, and the watchers off. Raises ConfigError."""
     return config.load(path, config_options(), DETECTORS)
