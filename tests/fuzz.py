@@ -22,12 +22,12 @@ from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
 from agent_pipes.agents.registry import agent as agent_named
-from agent_pipes.commands.watch import preset_options
 from agent_pipes.core import config
 from agent_pipes.core.display import escape, format_duration
 from agent_pipes.core.event import Event
 from agent_pipes.core.jsonl import dumps, objects
 from agent_pipes.core.options import COUNT, DOLLARS, DURATION, SIZE
+from agent_pipes.detect.configuration import config_options
 from agent_pipes.detect.registry import DETECTORS
 from agent_pipes.scope import policy
 from agent_pipes.scope.globs import CommandPatterns, HostPatterns, PathPatterns, place
@@ -193,7 +193,7 @@ def shell(text: str) -> None:
 
 
 PLACE = Path(tempfile.mkdtemp()) / "file.json"
-OPTIONS = preset_options()
+OPTIONS = config_options()
 CONFIGS = [
     b'{"watchers": {"retry": {"max": 3, "alert": ["kill"]}, "cost": {"max_dollars": 1.5}, "loop": false}, "webhook": {"url": "https://example.invalid/x"}}'
 ]

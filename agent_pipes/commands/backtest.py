@@ -13,7 +13,7 @@ import click
 
 from agent_pipes.agents.base import Session
 from agent_pipes.commands.cost import cost
-from agent_pipes.commands.watch import Plan, configured, scoped, watch_options
+from agent_pipes.commands.preset import Preset, find_policy, preset_options, read_config
 from agent_pipes.core.config_monitor import ConfigMonitor
 from agent_pipes.core.display import escape, format_duration
 from agent_pipes.core.event import Event, make
@@ -203,11 +203,13 @@ def backtest(since: float, jobs: int, config_file: Path | None, **flags: Any) ->
     On a terminal a table of what would have been stopped, and of thresholds against alarms; elsewhere events.
     """
     set_prefix("[backtest] ")
-    file, off = configured(config_file, ConfigMonitor())
-    plan = Plan(flags, file, off, kills=False)
-    scoped(plan, ConfigMonitor())
+    file, off = read_config(config_file, ConfigMonitor())
+    preset = Preset(flags, file, off, kills=False)
+    find_policy(preset, ConfigMonitor())
     limits: Limits = {
-        watcher: plan.values(part) for watcher, part in DETECTORS.items() if watcher not in plan.off
+        watcher: preset.values(part)
+        for watcher, part in DETECTORS.items()
+        if watcher not in preset.off
     }
     oldest = time.time() - since if since else 0.0
     sessions = [each for each in discovery.sessions() if each.modified >= oldest]
@@ -230,6 +232,6 @@ def backtest(since: float, jobs: int, config_file: Path | None, **flags: Any) ->
 
 backtest.params += [
     option
-    for option in watch_options()
+    for option in preset_options()
     if option.name not in ("option_alert", "option_webhook", "option_dry_run")
 ]

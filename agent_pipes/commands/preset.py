@@ -1,0 +1,180 @@
+"""The pipeline of watch, which backtest tries on the past: flags over config file over defaults."""
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+import click
+
+from agent_pipes.alert import options as alert_options
+from agent_pipes.commands.alert import alert, default_sinks, start_queues
+from agent_pipes.commands.cost import cost
+from agent_pipes.commands.kill import kill
+from agent_pipes.commands.status import status
+from agent_pipes.commands.tail import tail
+from agent_pipes.core.config import DEFAULT_CONFIG
+from agent_pipes.core.config_monitor import ConfigMonitor, writable_by_others
+from agent_pipes.core.filter import Filter
+from agent_pipes.core.options import Option
+from agent_pipes.core.stderr import warn
+from agent_pipes.detect.configuration import DEFAULT_POLICY, load_config
+from agent_pipes.detect.detector import Part
+from agent_pipes.detect.registry import DETECTORS
+from agent_pipes.detect.scope import detect_scope
+
+FILTERS: tuple[Filter, ...] = (cost, *DETECTORS.values(), kill, alert, status)
+"""The filters whose options are flags of watch."""
+
+
+def preset_options() -> list[click.Option]:
+    """Return the filters' options that have a flag in watch, under that flag."""
+    return [
+        click.Option(
+            [option.flag, _parameter(option)],
+            type=option.type,
+            multiple=option.multiple,
+            is_flag=option.is_flag,
+            default=None,
+            envvar=option.envvar,
+            metavar=option.metavar,
+            help=f"{option.help}  [default: {option.default}]"
+            if option.show_default
+            else option.help,
+        )
+        for part in FILTERS
+        for option in part.options
+        if option.flag
+    ]
+
+
+def _parameter(option: Option) -> str:
+    """Return the name of the flag's parameter, which differs from those of watch itself."""
+    return "option_" + option.flag.strip("-").replace("-", "_")
+
+
+class Preset:
+    """The filters of a watch, with their options.
+
+    off:     the watchers that are turned off.
+    sinks:   sinks of the violations that are bound to none.
+    actions: sinks and `kill` that each watcher's violations are bound to; empty for all downstream.
+    kills:   a trace-kill is among the filters.
+    """
+
+    def __init__(
+        self,
+        flags: dict[str, Any],
+        values: dict[str, Any],
+        off: set[str],
+        *,
+        kills: bool | None,
+        strict: bool = False,
+    ) -> None:
+        """Take `values` and `off` from the config file; `kills` None if no flag decides it."""
+        self.flags = flags
+        self.file_values = values
+        self.off = off
+        sinks: tuple[str, ...] = flags.get("option_alert") or ()
+        self.sinks = sinks or default_sinks(
+            *(self.value(alert_options.option(name)) for name in ("webhook", "form", "program"))
+        )
+        self.actions = {
+            watcher: self._actions(watcher, bool(sinks), kills) for watcher in DETECTORS
+        }
+        self.kills = bool(kills) or strict or any("kill" in each for each in self.actions.values())
+        if self.kills and not kills:
+            # The trace-kill of one watcher must not act on the violations of another.
+            self.actions = {
+                watcher: actions or self.sinks for watcher, actions in self.actions.items()
+            }
+
+    def _actions(self, watcher: str, sinks_given: bool, kills: bool | None) -> tuple[str, ...]:
+        configured: tuple[str, ...] = self.file_values.get(f"{watcher}.alert", ())
+        if not configured:
+            return ()
+        ends = "kill" in configured if kills is None else kills
+        named = tuple(each for each in configured if each != "kill")
+        sinks = self.sinks if sinks_given else named
+        return (*sinks, "kill") if ends else sinks or self.sinks
+
+    def value(self, option: Option) -> Any:
+        """Return the option's value from its flag, else from the file, None if neither has it."""
+        flag = self.flags.get(_parameter(option)) if option.flag else None
+        if not (flag is None or flag is False or flag == ()):
+            return flag
+        return self.file_values.get(option.key) if option.key else None
+
+    def values(self, part: Filter) -> dict[str, Any]:
+        """Return the values of a filter's options that are not the default."""
+        found = {
+            str(option.name): self.value(option)
+            for option in part.options
+            if not option.key.endswith(".alert")
+        }
+        return {name: value for name, value in found.items() if value is not None}
+
+    def check_alerts(self) -> None:
+        """Raise click.UsageError if an alert could not be sent."""
+        values = self.values(alert)
+        sinks = {*self.sinks, *(sink for each in self.actions.values() for sink in each)}
+        start_queues(
+            sinks, values.get("webhook"), values.get("form"), program=values.get("program")
+        )
+
+    def parts(self, source: dict[str, Any]) -> list[Part]:
+        """Return the filters in order, from trace-tail with the options `source`."""
+        detectors = [
+            (detector, self.values(detector) | {"alert": self.actions[watcher]})
+            for watcher, detector in DETECTORS.items()
+            if watcher not in self.off
+        ]
+        killer = [(kill, self.values(kill))] if self.kills else []
+        alerts = self.values(alert) | {"to": self.sinks, "kills": self.kills}
+        return [
+            (tail, source),
+            (cost, self.values(cost)),
+            *detectors,
+            *killer,
+            (alert, alerts),
+            (status, self.values(status)),
+        ]
+
+
+def explain(parts: list[Part], command: tuple[str, ...]) -> str:
+    """Return the pipeline as a shell command. The webhook's URL, a secret, stays in its variable."""
+    lines = []
+    for part, values in parts:
+        shown = {name: value for name, value in values.items() if name != "webhook"}
+        line = shlex.join(part.command_line(**shown))
+        lines.append(line + ' --webhook "$AGENT_PIPES_WEBHOOK"' if values.get("webhook") else line)
+    text = " |\n  ".join(lines)
+    return f"# beside: {shlex.join(command)}\n{text}" if command else text
+
+
+def read_config(path: Path | None, monitor: ConfigMonitor) -> tuple[dict[str, Any], set[str]]:
+    """Return the values of the config file at `path`, else of this directory's, and the watchers off."""
+    if path is None and not DEFAULT_CONFIG.exists():
+        return {}, set()
+    path = path or DEFAULT_CONFIG
+    monitor.add(path)
+    found = load_config(path)
+    warn(f"Limits from {path}")
+    if writable_by_others(path):
+        warn(
+            f"warning: {path} can be written by other users than its owner, "
+            "and so can what it allows"
+        )
+    return found
+
+
+def find_policy(preset: Preset, monitor: ConfigMonitor) -> None:
+    """Turn scope off if there is no policy; one that is named must exist."""
+    if "scope" in preset.off:
+        return
+    option = next(each for each in detect_scope.options if each.name == "policy")
+    policy = preset.value(option)
+    if policy or DEFAULT_POLICY.exists():
+        monitor.add(Path(policy or DEFAULT_POLICY))
+    else:
+        preset.off.add("scope")
+        warn(f"No {DEFAULT_POLICY} here: scope is not watched")
