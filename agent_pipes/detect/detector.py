@@ -55,9 +55,10 @@ def detector(
             return DetectorRunner(events, [part.spec(**options)])
 
         run.__doc__ = rules.__doc__
-        run.__dict__.update(rules.__dict__)
-        name = f"trace-detect-{watcher}"
-        part = make_filter(DetectorFilter, name, _alert_option(watcher)(run))
+        run = _alert_option(watcher)(run)
+        # click reads the list from its end: --alert comes last.
+        run.__dict__["__click_params__"] += rules.__dict__.pop("__click_params__", [])
+        part = make_filter(DetectorFilter, f"trace-detect-{watcher}", run)
         part.watcher, part.rules, part.per_agent = watcher, rules, per_agent
         part.guards, part.thresholds = guards, thresholds
         return part
