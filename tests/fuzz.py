@@ -29,9 +29,12 @@ from agent_pipes.core.jsonl import dumps, objects
 from agent_pipes.core.options import COUNT, DOLLARS, DURATION, SIZE
 from agent_pipes.detect.configuration import config_options
 from agent_pipes.detect.registry import DETECTORS
-from agent_pipes.scope import policy
-from agent_pipes.scope.globs import CommandPatterns, HostPatterns, PathPatterns, place
-from agent_pipes.scope.policy import absolute
+from agent_pipes.scope.command_patterns import CommandPatterns
+from agent_pipes.scope.globs import PathPatterns, place
+from agent_pipes.scope.host_patterns import HostPatterns
+from agent_pipes.scope.paths import absolute
+from agent_pipes.scope.policy import PolicyError
+from agent_pipes.scope.policy_file import load_policy
 from agent_pipes.sessions import discovery
 from agent_pipes.shell import command_line, normalize, parse
 
@@ -150,8 +153,8 @@ def config_file(content: bytes) -> None:
 
 def policy_file(content: bytes) -> None:
     PLACE.write_bytes(content)
-    with contextlib.suppress(policy.PolicyError):
-        policy.load(PLACE)
+    with contextlib.suppress(PolicyError):
+        load_policy(PLACE)
 
 
 def matcher(asked: tuple[list[str], list[str], str, str]) -> None:

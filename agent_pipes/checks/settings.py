@@ -29,7 +29,8 @@ from agent_pipes.cost.recorded import RecordedFile
 from agent_pipes.cost.report import Report
 from agent_pipes.detect.configuration import DEFAULT_POLICY, load_config
 from agent_pipes.hooks.payload import AGENTS
-from agent_pipes.scope import policy
+from agent_pipes.scope.policy import PolicyError
+from agent_pipes.scope.policy_file import load_policy
 
 NEWEST, BYTES = 20, 16 << 20
 """Of so many sessions, the newest, the models are looked up; and of so many bytes of them at most."""
@@ -93,9 +94,9 @@ def scope(found: Limits) -> Iterator[Check]:
         return
     suspend(lambda: True)
     try:
-        policy.load(path)
+        load_policy(path)
         wrong = ""
-    except policy.PolicyError as error:
+    except PolicyError as error:
         wrong = str(error)
     finally:
         heard = suspend(None)

@@ -87,19 +87,24 @@ def _out_of_scope(payload: Payload) -> str:
     named = _policy()
     if not named and b".agent" not in dumps(payload.arguments):
         return ""
-    from agent_pipes.scope.evaluate import Scope
-    from agent_pipes.scope.policy import Policy, PolicyError, load
+    from agent_pipes.scope.evaluate import SessionScope
+    from agent_pipes.scope.policy import Policy, PolicyError
+    from agent_pipes.scope.policy_file import load_policy
 
     try:
         policy = (
-            load(named)
+            load_policy(named)
             if named
             else Policy(POLICY, {"files": {"write": {"deny": [CONFIG, POLICY]}}})
         )
     except PolicyError as error:
         return f"the policy cannot be read: {error}"
     data = {"tool_name": payload.tool, "arguments": payload.arguments, "cwd": payload.cwd}
-    return Scope(policy).judge(make("tool_call", payload.time, payload.session, data)).message
+    return (
+        SessionScope(policy)
+        .evaluate(make("tool_call", payload.time, payload.session, data))
+        .message
+    )
 
 
 def _policy() -> str:

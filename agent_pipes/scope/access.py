@@ -1,10 +1,11 @@
-"""What a call reaches: the paths, commands and hosts in it, and what could not be told."""
+"""What one call accesses: paths, commands and hosts, and what could not be judged of it."""
 
 import re
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
+from agent_pipes.core.display import truncate
 from agent_pipes.shell import Command, Word
 
 Access = Literal["read", "write"]
@@ -29,21 +30,30 @@ KINDS = {
     "deep": "what is nested too deep",
     "long": "what is too long",
 }
-"""What can be left untold of a call, for people."""
+"""Kinds of what cannot be judged, in words for users."""
 
-PATHS = 1000
-"""Paths of one call that are judged; that there are more is said."""
+MAX_PATHS = 1000
+"""Paths of one call that are judged; the rest is reported."""
 
-COMMANDS = 2000
-"""Simple commands of one call that are judged."""
+MAX_COMMANDS = 2000
+"""Simple commands of one call that are judged; the rest is reported."""
+
+MAX_QUOTED_CHARS = 80
+"""Characters of a part of a command that are quoted in a message."""
+
+MAX_BRACE_WORDS = 64
+"""Words that the braces of one word are expanded to."""
 
 
-class Use(NamedTuple):
+class PathAccess(NamedTuple):
     """A path that is read or written.
 
     path:      as it was given; `~` at its beginning is a home directory.
-    directory: from where it is meant: "" the directory of the call, a path relative to that, or an absolute one.
-    extent:    "" the path itself, "in" something that is put into it where it is a directory, "all" what lies in it too.
+    directory: where it is relative to: "" the directory of the call, a path relative to that, or an
+               absolute one.
+    extent:    "" the path itself, "in" something that is put into it if it is a directory, "all"
+               its
+               whole content too.
     glob:      it is a pattern that the shell replaces by names.
     """
 
@@ -55,63 +65,74 @@ class Use(NamedTuple):
 
 
 class Unjudged(NamedTuple):
-    """What could not be told: of which of KINDS, `what` it was, and what kinds of rule it could have broken."""
+    """Something that could not be judged.
+
+    kind:  one of KINDS.
+    what:  the part of the call.
+    about: the kinds of rule that it could break.
+    """
 
     kind: str
     what: str
     about: tuple[About, ...]
 
 
-class Reach:
-    """What one call reaches, noted as it is read. `directory` is the one that it says it is made in, "" where it says none."""
+class AccessSet:
+    """What one call accesses.
+
+    directory: the directory that the call names as its own, "" if it names none.
+    """
 
     __slots__ = ("commands", "directory", "hosts", "paths", "unjudged")
 
     def __init__(self) -> None:
         self.directory = ""
-        self.paths: list[Use] = []
+        self.paths: list[PathAccess] = []
         self.commands: list[Command] = []
         self.hosts: list[str] = []
         self.unjudged: list[Unjudged] = []
 
-    def use(self, access: Access, word: Word, directory: str | None, extent: Extent = "") -> None:
-        """Note that the path in `word` is read or written, or that its name is not known."""
+    def add_path(
+        self, access: Access, word: Word, directory: str | None, extent: Extent = ""
+    ) -> None:
+        """Add the path in `word`, or the reason why it is not known."""
         if not word.text or word.text == "-":
             return
         path = word.path
         if word.unresolved not in ("", "glob"):
-            self.unknown(word.unresolved, word.raw, access)
+            self.add_unjudged(word.unresolved, word.raw, access)
         elif directory is None and not path.startswith(("/", "~")):
-            self.unknown("directory", f"{word.raw}, in a directory that is not known", access)
-        elif word.unresolved and (spelled := _spelled_out(path)) != [path]:
-            if not spelled:
-                self.unknown("glob", word.raw, access)
-            for text in spelled:
-                self.use(
-                    access,
-                    Word(text, word.raw, "glob" if re.search(r"[*?\[]", text) else "", word.tilde),
-                    directory,
-                    extent,
+            what = f"{word.raw}, in a directory that is not known"
+            self.add_unjudged("directory", what, access)
+        elif word.unresolved and (words := _expand_braces(path)) != [path]:
+            if not words:
+                self.add_unjudged("glob", word.raw, access)
+            for text in words:
+                unresolved = "glob" if re.search(r"[*?\[]", text) else ""
+                self.add_path(
+                    access, Word(text, word.raw, unresolved, word.tilde), directory, extent
                 )
-        elif len(self.paths) < PATHS:
-            self.paths.append(Use(access, path, directory or "", extent, word.unresolved == "glob"))
+        elif len(self.paths) < MAX_PATHS:
+            glob = word.unresolved == "glob"
+            self.paths.append(PathAccess(access, path, directory or "", extent, glob))
         else:
-            self.unknown("long", f"more than {PATHS} paths", access)
+            self.add_unjudged("long", f"more than {MAX_PATHS} paths", access)
 
-    def uses(
+    def add_paths(
         self, access: Access, words: Sequence[Word], directory: str | None, extent: Extent = ""
     ) -> None:
+        """Add the paths in `words`."""
         for word in words:
-            self.use(access, word, directory, extent)
+            self.add_path(access, word, directory, extent)
 
-    def unknown(self, kind: str, what: str, *about: About) -> None:
-        if len(self.unjudged) >= PATHS:
-            return
-        self.unjudged.append(Unjudged(kind, what if len(what) <= 80 else what[:79] + "…", about))
+    def add_unjudged(self, kind: str, what: str, *about: About) -> None:
+        """Add something that could not be judged: one of KINDS."""
+        if len(self.unjudged) < MAX_PATHS:
+            self.unjudged.append(Unjudged(kind, truncate(what, MAX_QUOTED_CHARS), about))
 
 
-def _spelled_out(text: str, limit: int = 64) -> list[str]:
-    """The words that `{a,b}` in `text` stands for; none where they are too many, or not a plain list."""
+def _expand_braces(text: str, limit: int = MAX_BRACE_WORDS) -> list[str]:
+    """Return the words of `{a,b}` in `text`; none if they are too many or not a plain list."""
     start, depth, commas = text.find("{"), 0, list[int]()
     if start < 0:
         return [text]
@@ -129,7 +150,7 @@ def _spelled_out(text: str, limit: int = 64) -> list[str]:
     found: list[str] = []
     for begin, end in pairwise([start, *commas, at]):
         found += (
-            rest := _spelled_out(
+            rest := _expand_braces(
                 text[:start] + text[begin + 1 : end] + text[at + 1 :], limit - len(found)
             )
         )
@@ -138,17 +159,15 @@ def _spelled_out(text: str, limit: int = 64) -> list[str]:
     return found
 
 
-def names(text: str) -> frozenset[str]:
-    """The words in `text`."""
-    return frozenset(text.split())
-
-
 def arguments(
     command: Command, values: str = "", long: frozenset[str] = frozenset(), optional: str = ""
 ) -> tuple[list[tuple[str, Word]], list[Word]]:
-    """The options of a command with their values (an empty word where they have none), and its operands.
+    """Return the options of a command with their values, and its operands.
 
-    `values` are the letters of the short options that take a value, `optional` of those that take one only without a
+    An option without a value has an empty word.
+
+    `values` are the letters of the short options that take a value, `optional` of those that take
+    one only without a
     space before it; `long` are the long options whose value may be the next word.
     """
     options: list[tuple[str, Word]] = []

@@ -1,24 +1,30 @@
-"""One session's calls, each judged by itself: what it reads, writes, runs and reaches, held against a policy.
+"""Evaluation of one session's calls by a policy, each call by itself.
 
-An agent waits for the hook that asks this before each of its calls, so nothing is loaded here that reads options.
+An agent waits for the hook that evaluates each of its calls, so nothing is loaded here that reads
+options.
 """
 
 import os
 from posixpath import basename
 from typing import NamedTuple
 
+from agent_pipes.core.display import truncate
 from agent_pipes.core.event import Event
-from agent_pipes.scope import Unjudged, Use, reach_of
+from agent_pipes.scope.access import AccessSet, PathAccess, Unjudged
 from agent_pipes.scope.globs import PathPatterns, place
-from agent_pipes.scope.policy import Names, Policy, Verdict, absolute
+from agent_pipes.scope.paths import ResolvedPath, absolute
+from agent_pipes.scope.policy import Policy, Verdict
+from agent_pipes.scope.tool_access import accesses_of
 
-OURS = (".agent-scope.json", ".agent-watch.json")
-"""What an agent is watched by, in its own directory and in the one that we were started in."""
+PROTECTED = (".agent-scope.json", ".agent-watch.json")
+"""The watch's own files, in the session's directory and in the one where this program started."""
 
-JUDGED = ("tool_call", "file_read", "file_write")
-"""The events that are judged."""
+JUDGED_EVENTS = ("tool_call", "file_read", "file_write")
 
-VERBS = {
+MAX_TARGET_CHARS = 200
+"""Characters of a path, command or host in a message."""
+
+_VERBS = {
     "read": "read of",
     "write": "write to",
     "policy": "write to",
@@ -28,15 +34,20 @@ VERBS = {
 
 
 class Breach(NamedTuple):
-    """What a call may not do: of which `kind` (one of VERBS), to what, and the rule that it breaks."""
+    """One access that the policy forbids.
+
+    kind:   "read", "write", "command", "network", or "policy" for a write to the watch's own files.
+    target: the path, command or host.
+    rule:   the rule that it breaks.
+    """
 
     kind: str
     target: str
     rule: str
 
 
-class Judgement(NamedTuple):
-    """What a policy, whose name is `policy`, says of one call. Both lists are empty for one that is in scope."""
+class Evaluation(NamedTuple):
+    """The result for one call: the policy's name, what breaks its rules and what was not judged."""
 
     policy: str
     breaches: list[Breach]
@@ -44,117 +55,124 @@ class Judgement(NamedTuple):
 
     @property
     def message(self) -> str:
-        """The first breach, for people, and how many more there are; "" for none."""
+        """The first breach in words, and the number of others; "" if there is none."""
         if not self.breaches:
             return ""
         kind, target, rule = self.breaches[0]
-        named = f'"{shortened(target)}"' if kind == "command" else shortened(target)
+        target = truncate(target, MAX_TARGET_CHARS)
+        quoted = f'"{target}"' if kind == "command" else target
         where = "" if kind == "policy" else f" in {self.policy}"
-        return f"{VERBS[kind]} {named} ({rule}{where}){more(len(self.breaches))}"
+        return f"{_VERBS[kind]} {quoted} ({rule}{where}){others(len(self.breaches))}"
 
 
-class Scope:
-    """One session, whose directory its start tells. What a call did is done: no state is kept of it."""
+class SessionScope:
+    """The policy in one session, whose directory its start names."""
 
-    __slots__ = ("here", "policy", "protected", "root")
+    __slots__ = ("policy", "protected", "root", "started_in")
 
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
-        self.here = _here()
-        self.enter(self.here)
+        self.started_in = _working_directory()
+        self.enter(self.started_in)
 
     def enter(self, directory: str) -> None:
-        """The session works in `directory`."""
-        self.root = Names.of(absolute(directory, self.here))
+        """Set the session's directory."""
+        self.root = ResolvedPath.of(absolute(directory, self.started_in))
         files = {
-            absolute(self.policy.name, self.here),
-            *(f"{where}/{name}" for where in (self.here, self.root.path) for name in OURS),
+            absolute(self.policy.name, self.started_in),
+            *(
+                f"{where}/{name}"
+                for where in (self.started_in, self.root.path)
+                for name in PROTECTED
+            ),
         }
-        self.protected = {name for file in files for name in Names.of(file)}
+        self.protected = {name for file in files for name in ResolvedPath.of(file)}
 
-    def judge(self, event: Event) -> Judgement:
-        """What the policy says of `event`, whose type is one of JUDGED."""
-        reach = reach_of(event)
-        policy = self.policy
-        base = absolute(reach.directory, self.root.path) if reach.directory else self.root.path
-        broken: list[Breach] = []
-        unjudged = [gap for gap in reach.unjudged if policy.covers(*gap.about)]
-        for use in reach.paths:
-            if use.access == "read" and not policy.covers("read"):
+    def evaluate(self, event: Event) -> Evaluation:
+        """Evaluate `event`, whose type is one of JUDGED_EVENTS."""
+        accesses = accesses_of(event)
+        unjudged = [gap for gap in accesses.unjudged if self.policy.covers(*gap.about)]
+        breaches = [
+            *self._path_breaches(accesses, unjudged),
+            *self._command_breaches(accesses),
+            *self._host_breaches(accesses),
+        ]
+        return Evaluation(self.policy.name, breaches, unjudged)
+
+    def _path_breaches(self, accesses: AccessSet, unjudged: list[Unjudged]) -> list[Breach]:
+        root = self.root
+        base = absolute(accesses.directory, root.path) if accesses.directory else root.path
+        breaches: list[Breach] = []
+        for access in accesses.paths:
+            if access.access == "read" and not self.policy.covers("read"):
                 continue
-            names = Names.of(absolute(use.path, base, use.directory))
-            guarded = use.access == "write" and self._guards(use, names)
-            verdict = (
-                Verdict("no agent may change what it is watched by")
-                if guarded
-                else policy.path_verdict(use, names, self.root)
-            )
+            path = ResolvedPath.of(absolute(access.path, base, access.directory))
+            if access.access == "write" and self._is_protected(access, path):
+                kind = "policy"
+                verdict = Verdict("no agent may change what it is watched by")
+            else:
+                kind = access.access
+                verdict = self.policy.path_verdict(access, path, root)
             if verdict.rule:
-                broken.append(
-                    Breach("policy" if guarded else use.access, self._named(names), verdict.rule)
-                )
+                breaches.append(Breach(kind, self._shown(path), verdict.rule))
             if verdict.unjudged:
-                unjudged.append(Unjudged(verdict.unjudged, self._named(names), (use.access,)))
-        if policy.covers("command"):
-            broken += [
-                Breach("command", str(command), rule)
-                for command in reach.commands
-                if (rule := policy.command_verdict(command).rule)
-            ]
-        if policy.covers("network"):
-            hosts = [
-                *reach.hosts,
-                *("a web search" for gap in reach.unjudged if gap.kind == "search"),
-            ]
-            broken += [
-                Breach("network", host, rule)
-                for host in hosts
-                if (rule := policy.host_verdict(host).rule)
-            ]
-        return Judgement(policy.name, broken, unjudged)
+                unjudged.append(Unjudged(verdict.unjudged, self._shown(path), (access.access,)))
+        return breaches
 
-    def _guards(self, use: Use, names: Names) -> bool:
-        """Whether the write `use` to `names` changes the policy or the watch's own configuration."""
-        for name in dict.fromkeys(names):
+    def _command_breaches(self, accesses: AccessSet) -> list[Breach]:
+        if not self.policy.covers("command"):
+            return []
+        return [
+            Breach("command", str(command), rule)
+            for command in accesses.commands
+            if (rule := self.policy.command_verdict(command).rule)
+        ]
+
+    def _host_breaches(self, accesses: AccessSet) -> list[Breach]:
+        if not self.policy.covers("network"):
+            return []
+        searches = ["a web search" for gap in accesses.unjudged if gap.kind == "search"]
+        return [
+            Breach("network", host, rule)
+            for host in (*accesses.hosts, *searches)
+            if (rule := self.policy.host_verdict(host).rule)
+        ]
+
+    def _is_protected(self, access: PathAccess, path: ResolvedPath) -> bool:
+        """Return True if a write to `path` changes the policy or the config file."""
+        for name in dict.fromkeys(path):
             if name in self.protected:
                 return True
-            if use.extent == "all" and any(
-                file.startswith(name.rstrip("/") + "/") for file in self.protected
-            ):
+            below = name.rstrip("/") + "/"
+            if access.extent == "all" and any(file.startswith(below) for file in self.protected):
                 return True
-            if use.glob and any(_may_name(name, file) for file in self.protected):
+            if access.glob and any(_may_name(name, file) for file in self.protected):
                 return True
         return False
 
-    def _named(self, names: Names) -> str:
-        """A path for people: from the session's directory where it is in there, and what a link in it hides."""
-        given, behind = (name.removeprefix(self.root.path.rstrip("/") + "/") for name in names)
+    def _shown(self, path: ResolvedPath) -> str:
+        """Return a path for users: relative to the session's directory, and what a link hides."""
+        given, behind = (name.removeprefix(self.root.path.rstrip("/") + "/") for name in path)
         behind = behind.removeprefix(self.root.real.rstrip("/") + "/")
         return given if given == behind else f"{given}, which is {behind}"
 
 
-def shortened(target: str) -> str:
-    """What a call aims at, as long as people read it."""
-    return target if len(target) <= 200 else target[:199] + "…"
-
-
-def more(count: int) -> str:
-    """How many there are beside the first."""
+def others(count: int) -> str:
+    """Return the number of things besides the first, in words."""
     return f", and {count - 1} more" if count > 1 else ""
 
 
 def _may_name(pattern: str, file: str) -> bool:
-    """Whether the shell's `pattern`, an absolute one, may stand for `file`."""
+    """Return True if the shell may replace `pattern`, an absolute one, by the name of `file`."""
     if basename(file).startswith(".") and not basename(pattern).startswith("."):
-        return False  # A shell's wildcard stands for no leading dot.
+        return False  # A wildcard of the shell does not match a leading dot.
     try:
         return bool(PathPatterns([pattern], wide=False).match(place(file, ()), "/"))
     except ValueError:
         return False
 
 
-def _here() -> str:
-    """The directory that we were started in: the session's own, where the session does not say."""
+def _working_directory() -> str:
     try:
         return os.getcwd()
     except OSError:

@@ -1,4 +1,4 @@
-"""What the usual programs do with the paths in their arguments; whatever is not listed here is said not to be judged."""
+"""Paths in the arguments of the usual programs; of any other, it is reported that it is not judged."""
 
 import re
 from collections.abc import Callable
@@ -7,8 +7,9 @@ from posixpath import join
 from typing import NamedTuple
 
 from agent_pipes.core.lazy_regex import pattern
+from agent_pipes.core.tables import names
 from agent_pipes.scope import network_programs
-from agent_pipes.scope.access import ALL, COMMANDS, FILES, Access, Extent, Reach, arguments, names
+from agent_pipes.scope.access import ALL, FILES, MAX_COMMANDS, Access, AccessSet, Extent, arguments
 from agent_pipes.shell import Command, Redirect, Word, patched_files
 
 _DEVICE = pattern(r"/dev/(?:null|zero|full|u?random|tty|std(?:in|out|err)|fd/\d+)")
@@ -128,17 +129,17 @@ _GIT_READS = names(
 )
 
 
-def reach(command: Command, found: Reach) -> None:
-    """Note what one simple command reads, writes, runs and reaches."""
-    if len(found.commands) >= COMMANDS:
-        found.unknown("long", f"more than {COMMANDS} commands", *ALL)
+def add_accesses(command: Command, found: AccessSet) -> None:
+    """Add what one simple command reads, writes, runs and connects to."""
+    if len(found.commands) >= MAX_COMMANDS:
+        found.add_unjudged("long", f"more than {MAX_COMMANDS} commands", *ALL)
         return
     if command.words:
         found.commands.append(command)
     for redirect in command.redirects:
         _redirected(redirect, command, found)
-    for unknown in command.unresolved:
-        found.unknown(unknown.kind, unknown.what, *ALL)
+    for gap in command.unresolved:
+        found.add_unjudged(gap.kind, gap.what, *ALL)
     name = command.name
     if not name or command.is_wrapper:
         return
@@ -147,12 +148,12 @@ def reach(command: Command, found: Reach) -> None:
     elif name in _FILES:
         _files(command, _FILES[name], found)
     elif name in network_programs.NAMES:
-        network_programs.reach(command, found)
+        network_programs.add_accesses(command, found)
     elif name not in _HARMLESS and not name.startswith("(("):
         _other(command, found)
 
 
-def _redirected(redirect: Redirect, command: Command, found: Reach) -> None:
+def _redirected(redirect: Redirect, command: Command, found: AccessSet) -> None:
     target = redirect.target
     if redirect.copies or redirect.op.startswith("<<") or target.raw.startswith((">(", "<(")):
         return
@@ -160,36 +161,38 @@ def _redirected(redirect: Redirect, command: Command, found: Reach) -> None:
         found.hosts.append(socket[1].lower())
     elif not _DEVICE.fullmatch(target.text):
         if redirect.writes:
-            found.use("write", target, command.directory)
+            found.add_path("write", target, command.directory)
         if redirect.op in ("<", "<>"):
-            found.use("read", target, command.directory)
+            found.add_path("read", target, command.directory)
 
 
-def _files(command: Command, program: _Files, found: Reach) -> None:
+def _files(command: Command, program: _Files, found: AccessSet) -> None:
     options, operands = arguments(command, program.values, _LONG)
     given = {option for option, _ in options}
     for option, value in options:
         if option == "-f" and "-f" in program.instead:
-            found.use("read", value, command.directory)
+            found.add_path("read", value, command.directory)
     recursive = "*" in program.recursive or not given.isdisjoint(program.recursive)
     files = operands[program.skip :] if given.isdisjoint(program.instead) else operands
     if program.access == "read" and recursive and not files and not command.piped:
         files = [Word(".", ".")]
     if "--files" not in given:
-        found.uses(program.access, files, command.directory, "all" if recursive else program.extent)
+        found.add_paths(
+            program.access, files, command.directory, "all" if recursive else program.extent
+        )
 
 
-def _copy(command: Command, found: Reach) -> None:
+def _copy(command: Command, found: AccessSet) -> None:
     """cp, mv, install and ln: sources, and one destination or the directory of `-t`."""
     name, where = command.name, command.directory
     options, operands = arguments(command, "tS" + ("mog" if name == "install" else ""), _LONG)
     given = {option: value for option, value in options}
     into = given.get("-t") or given.get("--target-directory")
     if name == "install" and "-d" in given:
-        found.uses("write", operands, where, "in")
+        found.add_paths("write", operands, where, "in")
         return
     if name == "ln" and len(operands) == 1:
-        found.use(
+        found.add_path(
             "write",
             Word(operands[0].text.rpartition("/")[2], operands[0].raw, operands[0].unresolved),
             where,
@@ -200,9 +203,9 @@ def _copy(command: Command, found: Reach) -> None:
     )
     deep = name == "mv" or bool(given.keys() & {"-r", "-R", "-a", "--recursive", "--archive"})
     if name != "ln":
-        found.uses("read", sources, where, "all" if deep else "")
+        found.add_paths("read", sources, where, "all" if deep else "")
     if name == "mv":
-        found.uses("write", sources, where, "all")
+        found.add_paths("write", sources, where, "all")
     if target is None:
         return
     if (
@@ -215,21 +218,21 @@ def _copy(command: Command, found: Reach) -> None:
             last = source.text.rstrip("/").rpartition("/")[2]
             if last not in ("", ".", ".."):
                 doubt = target.unresolved or source.unresolved
-                found.use(
+                found.add_path(
                     "write",
                     Word(join(target.text, last), target.raw, doubt, target.tilde),
                     where,
                     "all" if deep else "",
                 )
     else:
-        found.use("write", target, where, "in")
+        found.add_path("write", target, where, "in")
 
 
-def _sed(command: Command, found: Reach) -> None:
+def _sed(command: Command, found: AccessSet) -> None:
     options, operands = arguments(command, "efl", _LONG, "i")
     given = {option for option, _ in options}
     scripts = [value.text for option, value in options if option in ("-e", "--expression")]
-    found.uses(
+    found.add_paths(
         "read",
         [value for option, value in options if option in ("-f", "--file")],
         command.directory,
@@ -242,87 +245,87 @@ def _sed(command: Command, found: Reach) -> None:
         scripts.append(operands[0].text)
         operands = operands[1:]
     if any(re.search(r"(?:^|[\d$/;{}])\s*[wW] +\S", script) for script in scripts):
-        found.unknown("script", str(command), "write")
-    found.uses("read", operands, command.directory)
+        found.add_unjudged("script", str(command), "write")
+    found.add_paths("read", operands, command.directory)
     if given & {"-i", "--in-place"}:
-        found.uses("write", operands, command.directory)
+        found.add_paths("write", operands, command.directory)
 
 
-def _awk(command: Command, found: Reach) -> None:
+def _awk(command: Command, found: AccessSet) -> None:
     options, operands = arguments(command, "Fvfi", _LONG)
     given = {option: value for option, value in options}
     if "-f" in given or "--file" in given:
-        found.unknown("script", str(command), *ALL)
+        found.add_unjudged("script", str(command), *ALL)
     elif operands:
         if re.search(r"[|>]|system\s*\(|getline", operands[0].text) or operands[0].unresolved:
-            found.unknown("script", str(command), *ALL)
+            found.add_unjudged("script", str(command), *ALL)
         operands = operands[1:]
     operands = [word for word in operands if not re.match(r"[A-Za-z_]\w*=", word.text)]
-    found.uses("read", operands, command.directory)
+    found.add_paths("read", operands, command.directory)
     if "-i" in given:
-        found.uses("write", operands, command.directory)
+        found.add_paths("write", operands, command.directory)
 
 
-def _first_in_rest_out(command: Command, found: Reach) -> None:
+def _first_in_rest_out(command: Command, found: AccessSet) -> None:
     """uniq and xxd: an input, and the output after it."""
     _, operands = arguments(command, {"uniq": "fsw"}.get(command.name, "closgR"), _LONG)
-    found.uses("read", operands[:1], command.directory)
-    found.uses("write", operands[1:], command.directory)
+    found.add_paths("read", operands[:1], command.directory)
+    found.add_paths("write", operands[1:], command.directory)
 
 
-def _sort(command: Command, found: Reach) -> None:
+def _sort(command: Command, found: AccessSet) -> None:
     options, operands = arguments(command, "kotST", _LONG | {"--output"})
-    found.uses("read", operands, command.directory)
-    found.uses(
+    found.add_paths("read", operands, command.directory)
+    found.add_paths(
         "write",
         [value for option, value in options if option in ("-o", "--output")],
         command.directory,
     )
 
 
-def _dd(command: Command, found: Reach) -> None:
+def _dd(command: Command, found: AccessSet) -> None:
     for word in command.words[1:]:
         key, _, value = word.text.partition("=")
         if key in ("if", "of") and not _DEVICE.fullmatch(value):
-            found.use(
+            found.add_path(
                 "read" if key == "if" else "write",
                 Word(value, word.raw, word.unresolved),
                 command.directory,
             )
 
 
-def _find(command: Command, found: Reach) -> None:
+def _find(command: Command, found: AccessSet) -> None:
     words = [word for word in command.words[1:] if word.text not in ("-L", "-H", "-P")]
     starts = list(takewhile(lambda word: not word.text.startswith(("-", "(", "!")), words)) or [
         Word(".", ".")
     ]
     if any(word.text == "-delete" for word in words):
-        found.uses("write", starts, command.directory, "all")
+        found.add_paths("write", starts, command.directory, "all")
     for at, word in enumerate(words[:-1]):
         if word.text in ("-fprint", "-fprintf", "-fls", "-fprint0"):
-            found.use("write", words[at + 1], command.directory)
+            found.add_path("write", words[at + 1], command.directory)
 
 
-def _tar(command: Command, found: Reach) -> None:
+def _tar(command: Command, found: AccessSet) -> None:
     words = command.words[1:]
     mode = words[0].text.lstrip("-") if words else ""
     if mode.endswith("f") and mode.isalpha() and len(words) > 1:
         writes = any(letter in mode for letter in "cru")
-        found.use("write" if writes else "read", words[1], command.directory)
+        found.add_path("write" if writes else "read", words[1], command.directory)
         if "t" in mode:
             return
         if writes:
-            found.uses(
+            found.add_paths(
                 "read",
                 [word for word in words[2:] if not word.text.startswith("-")],
                 command.directory,
                 "all",
             )
             return
-    found.unknown("program", str(command), *FILES)
+    found.add_unjudged("program", str(command), *FILES)
 
 
-def _git(command: Command, found: Reach) -> None:
+def _git(command: Command, found: AccessSet) -> None:
     words, where, at = command.words, command.directory, 1
     while at < len(words) and words[at].text.startswith("-"):
         if words[at].text == "-C" and at + 1 < len(words):
@@ -341,13 +344,13 @@ def _git(command: Command, found: Reach) -> None:
         rest, "mbBCcs" if verb not in ("clone", "push", "pull", "fetch") else "bo", _GIT_LONG
     )
     if verb in ("rm", "restore"):
-        found.uses("write", operands, where, "all")
+        found.add_paths("write", operands, where, "all")
     elif verb == "mv":
-        found.uses("write", operands[:-1], where, "all")
-        found.uses("write", operands[-1:], where, "in")
+        found.add_paths("write", operands[:-1], where, "all")
+        found.add_paths("write", operands[-1:], where, "in")
     elif verb == "checkout" and any(word.text == "--" for word in words):
         after = next(place for place, word in enumerate(words) if word.text == "--") + 1
-        found.uses("write", words[after:], where, "all")
+        found.add_paths("write", words[after:], where, "all")
     elif verb == "checkout" and any(option in ("-b", "-B") for option, _ in options):
         pass
     elif verb in ("apply", "am"):
@@ -356,16 +359,16 @@ def _git(command: Command, found: Reach) -> None:
         verb not in _GIT_READS
         or (verb == "config" and any(option in ("--global", "--system") for option, _ in options))
     ):
-        found.unknown("program", f"git {verb}", "write")
+        found.add_unjudged("program", f"git {verb}", "write")
     if verb in ("clone", "fetch", "pull", "push", "ls-remote"):
         network_programs.remotes(
             operands[:1] if verb == "clone" else operands, f"git {verb}", found
         )
     elif verb == "submodule" or (verb == "remote" and "update" in rest.argv):
-        found.unknown("network", f"the remote of git {verb}", "network")
+        found.add_unjudged("network", f"the remote of git {verb}", "network")
 
 
-def _patch(command: Command, found: Reach) -> None:
+def _patch(command: Command, found: AccessSet) -> None:
     """apply_patch, patch and git apply: the files that the patch names, where it stands in the command."""
     documents = [
         redirect.target.text if redirect.op == "<<<" else redirect.body
@@ -375,25 +378,25 @@ def _patch(command: Command, found: Reach) -> None:
     texts = [*documents, *(word.text for word in command.words[1:] if "\n" in word.text)]
     paths = [path for text in texts for path in patched_files(text)]
     for path in paths:
-        found.use("write", Word(path, path, tilde=path.startswith("~")), command.directory)
+        found.add_path("write", Word(path, path, tilde=path.startswith("~")), command.directory)
     if not paths:
-        found.unknown("script", str(command), "write")
+        found.add_unjudged("script", str(command), "write")
 
 
-def _interpreter(command: Command, found: Reach) -> None:
+def _interpreter(command: Command, found: AccessSet) -> None:
     """A program that runs another one, which is not read."""
     first = command.words[1] if len(command.words) > 1 else None
     if first and first.text in _ABOUT_ITSELF:
         return
     if first and not first.text.startswith("-") and _INTERPRETERS.fullmatch(command.name):
-        found.use("read", first, command.directory)
-    found.unknown("script", str(command), *ALL)
+        found.add_path("read", first, command.directory)
+    found.add_unjudged("script", str(command), *ALL)
 
 
-def _other(command: Command, found: Reach) -> None:
+def _other(command: Command, found: AccessSet) -> None:
     name = command.name
     if name in network_programs.PACKAGES:
-        found.unknown("network", str(command), "network")
+        found.add_unjudged("network", str(command), "network")
     if (
         _INTERPRETERS.fullmatch(name)
         or name in _RUNNERS
@@ -402,10 +405,10 @@ def _other(command: Command, found: Reach) -> None:
     ):
         _interpreter(command, found)
     else:
-        found.unknown("program", name, "read", "write", "network")
+        found.add_unjudged("program", name, "read", "write", "network")
 
 
-_SPECIAL: dict[str, Callable[[Command, Reach], None]] = {
+_SPECIAL: dict[str, Callable[[Command, AccessSet], None]] = {
     "cp": _copy,
     "mv": _copy,
     "ln": _copy,

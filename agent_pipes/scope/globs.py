@@ -1,113 +1,70 @@
-"""Patterns of paths, commands and hosts, and matching them in time linear in what is matched.
+"""Path patterns, gitignore-like: one compiled expression each, linear in the path.
 
-Paths are matched part by part against a tree of all the patterns of a list, with the set of places in it that are still
-possible (Thompson's simulation): `**` costs one more place in that set and never a second try. A wildcard within a part
-is a sequence of atomic groups, each of which takes the first place where it fits and never gives it back.
+The parts between two `**` are matched at the first place where they fit, and so are the pieces
+between two `*` of one
+part: no later place could leave more for the rest. The groups that do so are atomic, so nothing is
+tried twice.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from posixpath import expanduser, normpath
 from typing import NamedTuple
 
 from agent_pipes.core.lazy_regex import pattern as regex
 
-_WILD = regex(r"[*?\[\\]")
+_WILDCARD = regex(r"[*?\[\\]")
+_PART_END = r"(?=/|\Z)"
 
-ANY = "\0" * 32
-"""A part of a path that `*` matches and no name, and nothing else that a pattern holds: whatever lies in a directory."""
+ANY_NAME = "\0" * 32
+"""A part of a path that `*` matches, and no name in a pattern: anything in a directory."""
+
+MAX_CACHED_ROOTS = 64
+"""Session directories for which the patterns that begin with `../` are kept."""
 
 
 class Place(NamedTuple):
-    """An absolute path as patterns see it.
+    """An absolute path in the forms that are compared with patterns, without outer slashes.
 
-    parts:  its parts from the root of the file system.
-    inside: its parts from the session's directory, None where it is not in there.
-    beside: its parts without those it shares with the session's directory.
-    above:  it holds the session's directory.
+    path:   from the root of the file system.
+    inside: from the session's directory, None if it is not in there.
+    beside: without what it shares with the session's directory.
+    above:  it is the session's directory or contains it.
     """
 
-    parts: tuple[str, ...]
-    inside: tuple[str, ...] | None
-    beside: tuple[str, ...]
+    path: str
+    inside: str | None
+    beside: str
     above: bool = False
 
-    def within(self) -> "Place":
-        """Whatever lies in it, if it is a directory."""
-        return Place(
-            (*self.parts, ANY),
-            None if self.inside is None else (*self.inside, ANY),
-            (*self.beside, ANY),
-        )
+    def content(self) -> "Place":
+        """Return the place of anything in it, if it is a directory."""
+        inside = None if self.inside is None else _joined(self.inside, ANY_NAME)
+        return Place(_joined(self.path, ANY_NAME), inside, _joined(self.beside, ANY_NAME))
+
+
+def _joined(path: str, name: str) -> str:
+    return f"{path}/{name}" if path else name
 
 
 def place(path: str, roots: Iterable[str]) -> Place:
-    """The place of the normalised absolute `path`; `roots` are the names of the session's directory."""
+    """Return the place of a normalized absolute path; `roots` are names of the session's directory."""
     parts = tuple(filter(None, path.split("/")))
     inside, shared, above = None, 0, False
     for root in dict.fromkeys(roots):
         home = tuple(filter(None, root.split("/")))
-        equal = len(home)
-        if parts[:equal] == home:
-            inside = parts[equal:]
-        else:
-            equal = next(
-                (
-                    at
-                    for at, pair in enumerate(zip(home, parts, strict=False))
-                    if pair[0] != pair[1]
-                ),
-                len(parts),
-            )
+        equal = 0
+        while equal < min(len(home), len(parts)) and home[equal] == parts[equal]:
+            equal += 1
+        if equal == len(home):
+            inside = "/".join(parts[equal:])
         above = above or equal == len(parts)
         shared = max(shared, equal)
-    return Place(parts, inside, parts[shared:], above)
+    return Place("/".join(parts), inside, "/".join(parts[shared:]), above)
 
 
-class _Node:
-    """A place in the tree of patterns: what may come next, the pattern that ends here, and the one that matches all below."""
-
-    __slots__ = ("below", "deep", "ends", "lengths", "names", "repeats", "tails", "wild")
-
-    def __init__(self, repeats: bool = False) -> None:
-        self.names: dict[str, _Node] = {}
-        self.tails: dict[str, _Node] = {}
-        self.lengths: set[int] = set()
-        self.wild: list[tuple[re.Pattern[str], _Node]] = []
-        self.deep: _Node | None = None
-        self.repeats = repeats
-        self.ends: tuple[int, str] | None = None
-        self.below: tuple[int, str] | None = None
-
-    def child(self, part: str) -> "_Node":
-        if part == "**":
-            self.deep = self.deep or _Node(repeats=True)
-            return self.deep
-        if not _WILD.search(part):
-            return self.names.setdefault(part, _Node())
-        if part[0] == "*" and not _WILD.search(part, 1):
-            self.lengths.add(len(part) - 1)
-            return self.tails.setdefault(part[1:], _Node())
-        node = _Node()
-        self.wild.append((re.compile(_expression(part), re.S), node))
-        return node
-
-    def after(self, name: str) -> "list[_Node]":
-        """The places that are possible behind the part `name`."""
-        found = [self] if self.repeats else []
-        if name in self.names:
-            found.append(self.names[name])
-        for length in self.lengths:
-            # A name as long as the tail is matched too: `*` stands for nothing as well.
-            if length <= len(name) and (node := self.tails.get(name[len(name) - length :])):
-                found.append(node)
-        if self.wild:
-            found += [node for expression, node in self.wild if expression.fullmatch(name)]
-        return found
-
-
-def _expression(part: str) -> str:
-    """One part of a pattern as a regular expression whose groups never give back what they took."""
+def _part(part: str) -> str:
+    """Return the expression of one part of a pattern, to its end."""
     pieces = [""]
     at = 0
     while at < len(part):
@@ -117,9 +74,9 @@ def _expression(part: str) -> str:
         if char == "*":
             pieces.append("")
         elif char == "?":
-            pieces[-1] += "."
+            pieces[-1] += "[^/]"
         elif char == "[" and end > 0:
-            pieces[-1] += _class(part[at:end])
+            pieces[-1] += _character_class(part[at:end])
             at = end + 1
         else:
             if char == "\\" and at < len(part):
@@ -128,13 +85,14 @@ def _expression(part: str) -> str:
             pieces[-1] += re.escape(char)
     head, *middle = pieces
     if not middle:
-        return head
+        return head + _PART_END
     *middle, tail = middle
-    # The last piece stands at the end: all before it is free, so it needs no search.
-    return head + "".join(f"(?>.*?{piece})" for piece in middle if piece) + ".*" + tail
+    searched = "".join(f"(?>[^/]*?{piece})" for piece in middle if piece)
+    # The last piece is at the end: all before it is free, so it needs no search.
+    return f"{head}{searched}[^/]*{tail}{_PART_END}"
 
 
-def _class(content: str) -> str:
+def _character_class(content: str) -> str:
     negated = content[:1] in ("!", "^")
     content = content[1:] if negated else content
     items, at = "", 0
@@ -147,275 +105,184 @@ def _class(content: str) -> str:
         else:
             items += re.escape(content[at])
             at += 1
-    return f"[{'^' if negated else ''}{items}]"
+    return f"(?!/)[{'^' if negated else ''}{items}]"
 
 
-class _Tree:
-    """Patterns of one kind, as a tree of their parts."""
-
-    def __init__(self) -> None:
-        self.root = _Node()
-        self.empty = True
-        self._needed: set[str] | None = set()
-        """Names of which a path holds one that any pattern matches; None where a pattern has no plain name in it."""
-
-    def add(self, parts: Sequence[str], order: int, pattern: str) -> None:
-        node, last = self.root, len(parts) - 1
-        for at, part in enumerate(parts):
-            if part != "**" or (at < last and parts[at + 1] != "**"):
-                node = node.child(part)
-        if parts[-1] == "**":
-            node.below = node.below or (order, pattern)
+def _expression(parts: Sequence[str], *, below: bool) -> str:
+    """Return the expression of a pattern's parts; `below`: a directory covers its content."""
+    runs: list[list[str]] = [[]]
+    for part in parts:
+        if part == "**":
+            runs.append([])
         else:
-            node.ends = node.ends or (order, pattern)
-        self.empty = False
-        plain = [part for part in parts if not _WILD.search(part)]
-        if not plain:
-            self._needed = None
-        elif self._needed is not None:
-            self._needed.add(plain[-1])
+            runs[-1].append(_part(part))
+    head, *rest = ["/".join(run) for run in runs]
+    if not rest:
+        return head + (r"(?:/.*)?\Z" if below else r"\Z")
+    *middle, tail = rest
+    text = f"{head}/" if head else ""
+    text += "".join(f"(?>(?:[^/]+/)*?{run}/)" for run in middle if run)
+    if not tail:
+        return text + r".+\Z"
+    if below:
+        return rf"{text}(?>(?:[^/]+/)*?{tail})(?:/.*)?\Z"
+    # The last parts are at the end: their number says where they begin.
+    return rf"{text}(?:.*/)?{tail}\Z"
 
-    def match(self, parts: Sequence[str], *, below: bool) -> tuple[int, str] | None:
-        """The first pattern that matches `parts` or, `below`, a directory that they lie in."""
-        if self.empty or (self._needed is not None and self._needed.isdisjoint(parts)):
-            return None
-        found: list[tuple[int, str]] = []
-        active = _closed([self.root])
-        for at, name in enumerate(parts):
-            following: list[_Node] = []
-            for node in active:
-                if node.below:
-                    found.append(node.below)
-                following += node.after(name)
-            if below or at == len(parts) - 1:
-                found += [node.ends for node in following if node.ends]
-            active = _closed(following)
-            if not active:
-                break
-        return min(found, default=None)
 
-    def possible(self, parts: Sequence[str]) -> bool:
-        """Whether a pattern may match something that lies in the directory `parts`."""
-        active = _closed([self.root]) if not self.empty else []
-        for name in parts:
-            if any(node.below for node in active):
-                return True
-            active = _closed([after for node in active for after in node.after(name)])
-        return any(
-            node.below or node.repeats or node.names or node.tails or node.wild for node in active
+def _prefix_expression(parts: Sequence[str]) -> str:
+    """Return the expression of the directories in which something that matches may be."""
+    text = r"\Z"
+    for part in reversed(list(parts[:-1])):
+        text = rf"(?:\Z|{'' if part == '**' else _part(part)}(?:/{text}|\Z))"
+        if part == "**":
+            text = ""
+    return text
+
+
+class _Compiled(NamedTuple):
+    """One pattern, bound to the root of the paths with which it is compared."""
+
+    matches: re.Pattern[str]
+    may_contain: re.Pattern[str]
+    names: tuple[str, ...]
+
+    @classmethod
+    def of(cls, text: str, *, below: bool, anywhere: bool = False) -> "_Compiled":
+        parts = [*(["**"] if anywhere else []), *filter(None, text.split("/"))] or ["**"]
+        names = tuple(parts[: next((at for at, part in enumerate(parts) if _is_wild(part)), None)])
+        return cls(
+            re.compile(_expression(parts, below=below), re.S),
+            re.compile(_prefix_expression(parts), re.S),
+            names,
         )
 
-    def named(self, parts: Sequence[str]) -> str:
-        """A pattern whose leading names lie in the directory `parts`, or ""."""
-        node: _Node | None = self.root if not self.empty else None
-        for name in parts:
-            node = node.names.get(name) if node else None
-        if node is None or (not parts and not node.names):
-            return ""
-        return _first(node if parts else next(iter(node.names.values())))
+    def is_named_in(self, directory: str) -> bool:
+        """Return True if the pattern's leading names are in the directory."""
+        parts = tuple(filter(None, directory.split("/")))
+        return bool(self.names) and self.names[: len(parts)] == parts
 
 
-def _closed(nodes: list[_Node]) -> list[_Node]:
-    """`nodes`, and what `**` reaches from them without taking a part: the one way to come to a node twice."""
-    deep = [node.deep for node in nodes if node.deep]
-    return list(dict.fromkeys(nodes + deep)) if deep else nodes
+def _is_wild(part: str) -> bool:
+    return bool(_WILDCARD.search(part))
 
 
-def _first(node: _Node) -> str:
-    while True:
-        if node.ends:
-            return node.ends[1]
-        following = [*node.names.values(), *node.tails.values(), *(after for _, after in node.wild)]
-        if not following and node.below:
-            return node.below[1]
-        following += [node.deep] if node.deep else []
-        if not following:
-            return ""
-        node = following[0]
+class _Pattern(NamedTuple):
+    """A pattern of a list.
+
+    text:     as it was written.
+    kind:     "absolute", "anchored" at the session's directory, "anywhere" in it, or "upward"
+              (`../x`).
+    compiled: its expressions, more than one if a symbolic link gives it another name; none if
+    "upward".
+    """
+
+    text: str
+    kind: str
+    compiled: list[_Compiled]
 
 
 class PathPatterns:
-    """A list of path patterns, gitignore-like: `*`, `?`, `[…]` within a part, `**` for any number of parts.
+    """A list of path patterns: `*`, `?`, `[…]` within a part, `**` for any number of parts.
 
-    A pattern that begins with `/` or `~` is absolute, any other is relative to the session's directory; one without
-    a slash, or that begins with `**/`, matches at any depth in it. `wide` is how a list of what is denied is read:
-    a pattern that matches a directory covers all that lies in it, and one that matches at any depth does so outside
-    the session's directory too. A list of what is allowed is read narrowly: a directory is covered when its pattern
+    A pattern that begins with `/` or `~` is absolute, any other is relative to the session's
+    directory; one without
+    a slash, or that begins with `**/`, matches at any depth in it. `wide` is how a list of what is
+    denied is read:
+    a pattern that matches a directory covers all that is in it, and one that matches at any depth
+    does so outside
+    the session's directory too. A list of what is allowed is read narrowly: a directory is covered
+    if its pattern
     ends in a plain name, in `/` or in `/**`.
 
-    Raises ValueError, saying what is expected, for a pattern that cannot be one.
+    Raises ValueError, with what is expected, for a text that cannot be a pattern.
     """
 
     def __init__(self, patterns: Sequence[str], *, wide: bool) -> None:
         self.patterns = tuple(patterns)
         self.wide = wide
-        self._anywhere, self._anchored, self._absolute = _Tree(), _Tree(), _Tree()
-        self._upward: list[tuple[int, str]] = []
-        self._bound: dict[str, _Tree] = {}
-        for order, pattern in enumerate(self.patterns):
-            self._add(order, pattern)
+        self._list = [self._read(pattern) for pattern in self.patterns]
+        self._upward: dict[str, dict[str, list[_Compiled]]] = {}
 
-    def _add(self, order: int, pattern: str) -> None:
+    def _read(self, pattern: str) -> _Pattern:
         if not pattern.strip("/ ") and pattern != "/":
             raise ValueError("an empty pattern matches nothing")
         if pattern.startswith("!"):
             raise ValueError(
-                'a pattern cannot be negated with "!": put what it excepts into the other list'
+                'a pattern cannot be negated with "!": put the exception into the other list'
             )
         if "\0" in pattern:
-            raise ValueError("a path holds no NUL")
+            raise ValueError("a path contains no NUL")
         text = expanduser(pattern) if pattern.startswith("~") else pattern
         if text.startswith("/"):
-            self._insert(self._absolute, normpath("/" + text.lstrip("/")), order, pattern)
-            return
+            absolute = normpath("/" + text.lstrip("/"))
+            return _Pattern(pattern, "absolute", [self._compiled(absolute, pattern)])
         text = normpath(text)
         if text == ".." or text.startswith("../"):
-            self._upward.append((order, pattern))
-        elif "/" not in pattern.rstrip("/") and text not in (".", "**"):
-            self._insert(self._anywhere, text, order, pattern, lead=("**",))
-        else:
-            self._insert(
-                self._anywhere if text == "**" or text.startswith("**/") else self._anchored,
-                "" if text == "." else text,
-                order,
-                pattern,
-            )
+            return _Pattern(pattern, "upward", [])
+        if "/" not in pattern.rstrip("/") and text not in (".", "**"):
+            compiled = self._compiled(text, pattern, anywhere=True)
+            return _Pattern(pattern, "anywhere", [compiled])
+        kind = "anywhere" if text == "**" or text.startswith("**/") else "anchored"
+        return _Pattern(pattern, kind, [self._compiled("" if text == "." else text, pattern)])
+
+    def _compiled(self, text: str, pattern: str, *, anywhere: bool = False) -> _Compiled:
+        last = text.rpartition("/")[2]
+        below = self.wide or pattern.endswith("/") or not re.search(r"[*?\[]", last)
+        return _Compiled.of(text, below=below, anywhere=anywhere)
 
     def alias(self, pattern: str, text: str) -> None:
-        """Let the absolute path pattern `text` match too where `pattern` of the list does."""
-        self._insert(self._absolute, text, self.patterns.index(pattern), pattern)
+        """Let the absolute path pattern `text` match as `pattern` of the list does."""
+        for each in self._list:
+            if each.text == pattern:
+                each.compiled.append(self._compiled(text, pattern))
 
-    def _insert(
-        self, tree: _Tree, text: str, order: int, pattern: str, lead: tuple[str, ...] = ()
-    ) -> None:
-        parts = (*lead, *filter(None, text.split("/")))
-        if parts:
-            tree.add(parts, order, pattern)
-        if not parts or (
-            parts[-1] != "**"
-            and not self.wide
-            and (pattern.endswith("/") or not re.search(r"[*?\[]", parts[-1]))
-        ):
-            tree.add((*parts, "**"), order, pattern)
+    def _forms(self, where: Place, root: str) -> Iterator[tuple[_Pattern, _Compiled, str]]:
+        """Yield each pattern with the form of the path with which it is compared."""
+        for each in self._list:
+            if each.kind in ("absolute", "upward"):
+                subject: str | None = where.path
+            elif each.kind == "anywhere" and where.inside is None and self.wide:
+                subject = where.beside
+            else:
+                subject = where.inside
+            if subject is not None:
+                for compiled in each.compiled or self._upward_of(each.text, root):
+                    yield each, compiled, subject
 
-    def _trees(self, where: Place, root: str) -> list[tuple[_Tree, tuple[str, ...]]]:
-        trees = [(self._absolute, where.parts)]
-        if self._upward:
-            trees.append((self._upward_of(root), where.parts))
-        if where.inside is not None:
-            trees += [(self._anchored, where.inside), (self._anywhere, where.inside)]
-        elif self.wide:
-            trees.append((self._anywhere, where.beside))
-        return trees
-
-    def _upward_of(self, root: str) -> _Tree:
-        """The patterns that begin with `../`, from the session's directory `root`."""
-        tree = self._bound.get(root)
-        if tree is None:
-            if len(self._bound) >= 64:
-                self._bound.clear()
-            tree = self._bound[root] = _Tree()
-            for order, pattern in self._upward:
-                self._insert(tree, normpath(f"{root}/{pattern}"), order, pattern)
-        return tree
+    def _upward_of(self, pattern: str, root: str) -> list[_Compiled]:
+        """Return a pattern that begins with `../`, from the session's directory `root`."""
+        if root not in self._upward:
+            if len(self._upward) >= MAX_CACHED_ROOTS:
+                self._upward.clear()
+            self._upward[root] = {}
+        bound = self._upward[root]
+        if pattern not in bound:
+            bound[pattern] = [self._compiled(normpath(f"{root}/{pattern}"), pattern)]
+        return bound[pattern]
 
     def match(self, where: Place, root: str) -> str:
-        """The pattern that matches `where`, the first of the list, or ""; `root` is the session's directory."""
-        found = [
-            hit
-            for tree, parts in self._trees(where, root)
-            if (hit := tree.match(parts, below=self.wide))
-        ]
-        return min(found)[1] if found else ""
-
-    def possible(self, where: Place, root: str) -> bool:
-        """Whether a pattern may match something in the directory `where`."""
-        return any(tree.possible(parts) for tree, parts in self._trees(where, root)) or where.above
-
-    def named(self, where: Place, root: str) -> str:
-        """A pattern that names something in the directory `where`, not just anything at any depth; "" if none does."""
-        trees = [
-            (tree, parts) for tree, parts in self._trees(where, root) if tree is not self._anywhere
-        ]
-        if where.above and where.inside is None:
-            trees.append((self._anchored, ()))
-        return next((pattern for tree, parts in trees if (pattern := tree.named(parts))), "")
-
-
-class CommandPatterns:
-    """A list of command patterns: words a command begins with (`git push`), in which `*` and `?` are wildcards (`git push *-f*`).
-
-    A pattern matches whole words from the beginning; ` *` at its end is whatever follows, also nothing.
-    Raises ValueError for a pattern without a word.
-    """
-
-    def __init__(self, patterns: Sequence[str]) -> None:
-        self._named: dict[str, list[tuple[re.Pattern[str], str]]] = {}
-        self._other: list[tuple[re.Pattern[str], str]] = []
-        for pattern in patterns:
-            words = pattern.split()
-            if not words:
-                raise ValueError("an empty pattern matches nothing")
-            entry = (re.compile(_command(" ".join(words)), re.S), pattern)
-            (
-                self._other
-                if re.search(r"[*?]", words[0])
-                else self._named.setdefault(words[0], [])
-            ).append(entry)
-
-    def begins(self, line: str) -> bool:
-        """Whether a pattern may match what begins with the first word of `line`."""
-        return bool(self._other) or line.partition(" ")[0] in self._named
-
-    def match(self, line: str) -> str:
-        """The pattern that matches the simple command `line`, whose words are parted by single spaces; "" if none."""
-        for expression, pattern in [*self._named.get(line.partition(" ")[0], []), *self._other]:
-            if expression.match(line):
-                return pattern
+        """Return the first pattern that matches, or ""; `root` is the session's directory."""
+        for each, compiled, subject in self._forms(where, root):
+            if compiled.matches.match(subject):
+                return each.text
         return ""
 
+    def possible(self, where: Place, root: str) -> bool:
+        """Return True if a pattern may match something in the directory `where`."""
+        return where.above or any(
+            compiled.may_contain.match(subject)
+            or compiled.matches.match(_joined(subject, ANY_NAME))
+            for _, compiled, subject in self._forms(where, root)
+        )
 
-def _command(text: str) -> str:
-    rest = text.endswith(" *")
-    text = text[:-2] if rest else text
-    head, *pieces = [
-        "".join("." if char == "?" else re.escape(char) for char in piece)
-        for piece in text.split("*")
-    ]
-    bound = r"(?= |\Z)"
-    if not pieces:
-        return head + bound
-    *middle, tail = pieces
-    # The end of the last piece is part of its group, which would not give back a place where no word ends.
-    return (
-        head
-        + "".join(f"(?>.*?{piece})" for piece in middle if piece)
-        + (f"(?>.*?{tail}{bound})" if tail else "")
-    )
-
-
-class HostPatterns:
-    """A list of hosts: `example.org` is that host, `*.example.org` every host below it, `*` every host.
-
-    Raises ValueError, saying what is expected, for what is no host.
-    """
-
-    _HOST = regex(r"\*|(?:\*\.)?\w(?:[\w.-]*\w)?|[0-9a-f]*:[0-9a-f]*:[0-9a-f:.]*")
-
-    def __init__(self, patterns: Sequence[str]) -> None:
-        self.patterns: dict[str, str] = {}
-        for pattern in patterns:
-            name = pattern.strip().rstrip(".").lower().removeprefix("[").removesuffix("]")
-            if not self._HOST.fullmatch(name):
-                raise ValueError(
-                    'expected a host such as "github.com" or "*.github.com", without scheme, port and path'
-                )
-            self.patterns[name] = pattern
-
-    def match(self, host: str) -> str:
-        """The pattern that matches `host`, or ""."""
-        name = host.rstrip(".").lower()
-        names = ["localhost", name] if name in ("127.0.0.1", "::1") else [name]
-        labels = name.split(".")
-        names += ["*." + ".".join(labels[at:]) for at in range(1, min(len(labels), 128))]
-        return next((self.patterns[key] for key in (*names, "*") if key in self.patterns), "")
+    def named(self, where: Place, root: str) -> str:
+        """Return a pattern that names something in the directory, not at any depth, or ""."""
+        for each, compiled, subject in self._forms(where, root):
+            if each.kind != "anywhere" and compiled.is_named_in(subject):
+                return each.text
+        if where.above and where.inside is None:
+            for each in self._list:
+                if each.kind == "anchored" and each.compiled[0].names:
+                    return each.text
+        return ""

@@ -1,11 +1,12 @@
-"""The hosts that a shell command names."""
+"""Hosts in the arguments of a shell command."""
 
 import re
 from collections.abc import Iterable
 from posixpath import basename
 
 from agent_pipes.core.lazy_regex import pattern
-from agent_pipes.scope.access import Reach, arguments, names
+from agent_pipes.core.tables import names
+from agent_pipes.scope.access import AccessSet, arguments
 from agent_pipes.shell import Command, Word
 
 _URL = pattern(r"[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)")
@@ -52,7 +53,7 @@ NAMES = frozenset(
 
 
 def host_of(url: str) -> str:
-    """The host in `url`, "" where there is none to be told: userinfo, port and brackets are taken off."""
+    """Return the host in `url` without userinfo, port and brackets; "" if there is none."""
     match = _URL.match(url)
     return _host(match[1]) if match else ""
 
@@ -66,8 +67,8 @@ def _host(authority: str) -> str:
     return name.partition(":")[0].lower()
 
 
-def reach(command: Command, found: Reach) -> None:
-    """Note the hosts that `command`, one of NAMES, connects to."""
+def add_accesses(command: Command, found: AccessSet) -> None:
+    """Add the hosts that `command`, one of NAMES, connects to."""
     name = command.name
     if name == "curl":
         _curl(command, found)
@@ -91,38 +92,38 @@ def reach(command: Command, found: Reach) -> None:
     else:
         options, operands = arguments(command, _FIRST_OPERAND[name])
         if name.startswith("n") and any(option == "-l" for option, _ in options):
-            found.unknown("network", f"what connects to {command}", "network")
+            found.add_unjudged("network", f"what connects to {command}", "network")
         elif name == "socat":
-            found.unknown("network", str(command), "network")
+            found.add_unjudged("network", str(command), "network")
         else:
             _addresses(operands[:1], found)
 
 
-def _curl(command: Command, found: Reach) -> None:
+def _curl(command: Command, found: AccessSet) -> None:
     options, operands = arguments(command, _CURL_VALUES, _CURL_LONG)
     addresses = [*operands]
     for option, value in options:
         if option in ("--url", "-x", "--proxy"):
             addresses.append(value)
         elif option in ("-K", "--config"):
-            found.unknown("network", f"{value.raw} of curl", "network")
+            found.add_unjudged("network", f"{value.raw} of curl", "network")
         elif option in ("-o", "--output", "-D", "--dump-header", "-c", "--cookie-jar"):
-            found.use("write", value, command.directory)
+            found.add_path("write", value, command.directory)
         elif option in ("-T", "--upload-file"):
-            found.use("read", value, command.directory)
+            found.add_path("read", value, command.directory)
         elif (
             option
             in ("-d", "--data", "--data-binary", "-F", "--form", "--data-urlencode", "--json")
             and "@" in value.text
         ):
-            found.use(
+            found.add_path(
                 "read",
                 Word(value.text.partition("@")[2].partition(";")[0], value.raw, value.unresolved),
                 command.directory,
             )
         elif option in ("-O", "--remote-name"):
             for word in operands:
-                found.use(
+                found.add_path(
                     "write",
                     Word(basename(word.text.partition("?")[0]), word.raw, word.unresolved),
                     command.directory,
@@ -130,19 +131,19 @@ def _curl(command: Command, found: Reach) -> None:
     _addresses(addresses, found)
 
 
-def _wget(command: Command, found: Reach) -> None:
+def _wget(command: Command, found: AccessSet) -> None:
     options, operands = arguments(command, "OoaPtTwQUeiARDIXlB", _WGET_LONG)
     given = {option: value for option, value in options}
     output = given.get("-O") or given.get("--output-document")
     into = given.get("-P") or given.get("--directory-prefix")
     if output:
-        found.use("write", output, command.directory)
+        found.add_path("write", output, command.directory)
     else:
         for word in operands:
             name = Word(
                 basename(word.text.partition("?")[0]) or "index.html", word.raw, word.unresolved
             )
-            found.use(
+            found.add_path(
                 "write",
                 Word(
                     f"{into.text}/{name.text}",
@@ -155,11 +156,11 @@ def _wget(command: Command, found: Reach) -> None:
                 command.directory,
             )
     if "-i" in given:
-        found.unknown("network", f"the addresses in {given['-i'].raw}", "network")
+        found.add_unjudged("network", f"the addresses in {given['-i'].raw}", "network")
     _addresses(operands, found)
 
 
-def _copies(command: Command, found: Reach) -> None:
+def _copies(command: Command, found: AccessSet) -> None:
     """scp, sftp and rsync: an operand with a host before a colon is there, any other is here."""
     values, long = (
         ("cFiJloPSDX", frozenset[str]())
@@ -179,13 +180,13 @@ def _copies(command: Command, found: Reach) -> None:
             _addresses([word], found)
     for at, word in here:
         if at < len(operands) - 1:
-            found.use("read", word, command.directory, "all")
+            found.add_path("read", word, command.directory, "all")
         else:
             deletes = any(option.startswith("--delete") for option, _ in options)
-            found.use("write", word, command.directory, "all" if deletes else "in")
+            found.add_path("write", word, command.directory, "all" if deletes else "in")
 
 
-def remotes(operands: Iterable[Word], what: str, found: Reach) -> None:
+def remotes(operands: Iterable[Word], what: str, found: AccessSet) -> None:
     """The hosts of git addresses; a remote's name says nothing of its host."""
     named = False
     for word in operands:
@@ -195,10 +196,10 @@ def remotes(operands: Iterable[Word], what: str, found: Reach) -> None:
             _addresses([word], found)
             named = True
     if not named:
-        found.unknown("network", f"the remote of {what}", "network")
+        found.add_unjudged("network", f"the remote of {what}", "network")
 
 
-def _addresses(words: Iterable[Word], found: Reach) -> None:
+def _addresses(words: Iterable[Word], found: AccessSet) -> None:
     for word in words:
         if not word.text or (word.text.startswith(("file:", "data:")) and not word.unresolved):
             continue
@@ -213,4 +214,4 @@ def _addresses(words: Iterable[Word], found: Reach) -> None:
         if host and "$" not in host and "`" not in host:
             found.hosts.append(host)
         else:
-            found.unknown(word.unresolved or "network", word.raw, "network")
+            found.add_unjudged(word.unresolved or "network", word.raw, "network")

@@ -1,159 +1,51 @@
-"""What the name of a tool says of it: whether it runs commands, and what it does with the files in its arguments."""
+"""The use that a tool makes of the files in its arguments, by the words in its name."""
 
 import re
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import TypeVar
 
+from agent_pipes.agents.tools import MAX_CACHED_NAME, kind_of, letters, own_name
+from agent_pipes.core.tables import names
 from agent_pipes.scope.access import Access, Extent
 
 T = TypeVar("T")
 
-_SHELLS = frozenset(
-    [
-        "bash",
-        "shell",
-        "sh",
-        "zsh",
-        "exec",
-        "execute",
-        "execcommand",
-        "runshellcommand",
-        "localshell",
-        "localshellcall",
-        "executecommand",
-        "runcommand",
-        "runterminalcmd",
-        "runterminalcommand",
-        "runinterminal",
-        "terminal",
-        "containerexec",
-        "shellexec",
-        "executebash",
-        "bashtool",
-        "shelltool",
-    ]
+_RUN = names("shell bash terminal command exec execute run")
+_READS = names("read view open cat show load grep search rg fetch get download codebase parse peek")
+_NAMES_ONLY = names("glob list ls find tree exists stat info directory dir")
+_WRITES = names(
+    "write edit multiedit notebookedit create insert replace append update delete remove rename"
+    " move copy save patch apply mkdir touch put set upload modify overwrite undo strreplace"
 )
-_RUN = frozenset(["shell", "bash", "terminal", "command", "exec", "execute", "run"])
+_DEEP = names("delete remove move rename grep search rg codebase")
+_MOVES = names("move rename copy link file files directory folder path")
 
-_READS = frozenset(
-    [
-        "read",
-        "view",
-        "open",
-        "cat",
-        "show",
-        "load",
-        "grep",
-        "search",
-        "rg",
-        "fetch",
-        "get",
-        "download",
-        "codebase",
-        "parse",
-        "peek",
-    ]
+_PATH_KEYS = names(
+    "path paths file files filepath filepaths filename filenames notebookpath absolutepath"
+    " targetfile relativepath relativeworkspacepath dirpath directory directorypath dir folder uri"
+    " fileuri imagepath outputpath"
 )
-_NAMES_ONLY = frozenset(
-    ["glob", "list", "ls", "find", "tree", "exists", "stat", "info", "directory", "dir"]
-)
-_WRITES = frozenset(
-    [
-        "write",
-        "edit",
-        "multiedit",
-        "notebookedit",
-        "create",
-        "insert",
-        "replace",
-        "append",
-        "update",
-        "delete",
-        "remove",
-        "rename",
-        "move",
-        "copy",
-        "save",
-        "patch",
-        "apply",
-        "mkdir",
-        "touch",
-        "put",
-        "set",
-        "upload",
-        "modify",
-        "overwrite",
-        "undo",
-        "strreplace",
-    ]
-)
-_DEEP = frozenset(["delete", "remove", "move", "rename", "grep", "search", "rg", "codebase"])
-
-_PATH_KEYS = frozenset(
-    [
-        "path",
-        "paths",
-        "file",
-        "files",
-        "filepath",
-        "filepaths",
-        "filename",
-        "filenames",
-        "notebookpath",
-        "absolutepath",
-        "targetfile",
-        "relativepath",
-        "relativeworkspacepath",
-        "dirpath",
-        "directory",
-        "directorypath",
-        "dir",
-        "folder",
-        "uri",
-        "fileuri",
-        "imagepath",
-        "outputpath",
-    ]
-)
-_FROM_KEYS = frozenset(
-    ["source", "src", "from", "oldpath", "sourcepath", "oldname", "fromuri", "frompath"]
-)
-_TO_KEYS = frozenset(
-    [
-        "destination",
-        "dest",
-        "dst",
-        "to",
-        "newpath",
-        "destinationpath",
-        "destpath",
-        "newname",
-        "touri",
-        "topath",
-        "outputpath",
-    ]
+_FROM_KEYS = names("source src from oldpath sourcepath oldname fromuri frompath")
+_TO_KEYS = names(
+    "destination dest dst to newpath destinationpath destpath newname touri topath outputpath"
 )
 _KEYS = _PATH_KEYS | _FROM_KEYS | _TO_KEYS | {"include"}
-_MOVES = frozenset(
-    ["move", "rename", "copy", "link", "file", "files", "directory", "folder", "path"]
-)
 
 
-def _kept(function: Callable[[str], T]) -> Callable[[str], T]:
-    """`function`, which remembers what it made of the last short texts; an agent may write as many and as long ones as it likes."""
+def _cached(function: Callable[[str], T]) -> Callable[[str], T]:
+    """Cache the results for short names; an agent may write names of any length."""
     cached = lru_cache(maxsize=512)(function)
-    return lambda text: cached(text) if len(text) <= 100 else function(text)
+    return lambda text: cached(text) if len(text) <= MAX_CACHED_NAME else function(text)
 
 
-@_kept
-def letters(name: str) -> str:
-    """The letters of a name, small: `filePath` and `file_path` are both `filepath`."""
-    return re.sub(r"[^a-z]", "", name.lower())
+class NameWords:
+    """Words in the name of a tool or of its operation: `move_file` moves a file.
 
-
-class Doing:
-    """What the words in a name say is done with the files in the arguments: `move_file` moves one."""
+    words:  the words in lower case.
+    reads:  one of them reads.
+    writes: one of them writes.
+    """
 
     __slots__ = ("_uses", "reads", "words", "writes")
 
@@ -165,18 +57,16 @@ class Doing:
         self._uses: dict[str, tuple[tuple[Access, Extent], ...]] = {}
 
     def uses(self, key: str) -> tuple[tuple[Access, Extent], ...]:
-        """How the argument `key`, by its letters, is used as a path, and how much of what lies there."""
+        """Return the accesses to the path in the argument `key`, and their extent."""
         if key not in _KEYS:
             return ()
         found = self._uses.get(key)
         if found is None:
-            extent: Extent = (
-                "all"
-                if self.words & _DEEP
-                else "in"
-                if key in _TO_KEYS or "directory" in self.words
-                else ""
-            )
+            extent: Extent = ""
+            if self.words & _DEEP:
+                extent = "all"
+            elif key in _TO_KEYS or "directory" in self.words:
+                extent = "in"
             found = self._uses[key] = tuple((access, extent) for access in self._accesses(key))
         return found
 
@@ -197,29 +87,29 @@ class Doing:
                 yield "read"
 
 
-doing = _kept(Doing)
+name_words = _cached(NameWords)
 
 
 class Tool:
-    """A tool by its `name`, of which what stands behind a server's (`mcp__disk__move_file`) is its own.
+    """A tool by its name.
 
-    short:   the letters of that.
-    doing:   what its words say.
-    shell:   it runs commands, whatever its arguments.
-    runs:    it may run commands: it does where an argument is one.
-    fetches: it reads what stands at addresses.
+    kind:         its kind in the table of all agents' tools, None if it is in none.
+    short:        the letters of its own name, without an MCP server's.
+    words:        the words of that name.
+    may_run:      it runs a command if one of its arguments is one.
+    reads_pages:  it reads web addresses.
     """
 
-    __slots__ = ("doing", "fetches", "name", "runs", "shell", "short")
+    __slots__ = ("kind", "may_run", "name", "reads_pages", "short", "words")
 
     def __init__(self, name: str) -> None:
-        own = name.rpartition("__")[2]
+        own = own_name(name)
         self.name = name
+        self.kind = kind_of(name)
         self.short = letters(own)
-        self.doing = doing(own)
-        self.shell = self.short in _SHELLS
-        self.runs = bool(self.doing.words & _RUN)
-        self.fetches = "fetch" in name.lower()
+        self.words = name_words(own)
+        self.may_run = bool(self.words.words & _RUN)
+        self.reads_pages = "fetch" in name.lower()
 
 
-tool = _kept(Tool)
+tool_of = _cached(Tool)

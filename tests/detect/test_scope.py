@@ -12,12 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent_pipes.core import event
-from agent_pipes.core.stream import Waiter
-from agent_pipes.detect.scope import SEES, detect_scope
-from agent_pipes.detect.scope_detector import ScopeDetector
-from agent_pipes.scope import KINDS, reach_of
-from agent_pipes.scope.evaluate import JUDGED
-from agent_pipes.scope.policy import load
+from agent_pipes.detect.scope import ScopeDetector, detect_scope
+from agent_pipes.scope.access import KINDS
+from agent_pipes.scope.policy_file import load_policy
+from agent_pipes.scope.tool_access import accesses_of
 from tests.helpers.support import (
     ENVIRONMENT,
     FIXTURES,
@@ -78,17 +76,13 @@ def judged(directory, *calls, args=(), policy=None) -> list[dict]:
 
 def found_in(events, *, strict=False) -> list[dict]:
     options = {"policy": Path(".agent-scope.json"), "strict": strict}
-    found = list(detect_scope.stage(Waiter(), **options)(events))
+    found = list(detect_scope.generator(iter(events), **options))
     assert [each.raw for each in found if each.type != "violation"] == [each.raw for each in events]
     return [each.data for each in found if each.type == "violation"]
 
 
 def bash(directory, command: str, **more) -> list[dict]:
     return judged(directory, ("Bash", {"command": command}), **more)
-
-
-def test_it_is_shown_what_it_judges():
-    assert SEES.issuperset(JUDGED)
 
 
 def test_scope_violation(project):
@@ -273,7 +267,9 @@ PATCH = "*** Begin Patch\n*** Update File: src/a.py\n*** Move to: deploy/a.py\n@
     ],
 )  # fmt: skip
 def test_file_tools_of_all_clients(tool, arguments, uses):
-    found = reach_of(event.make("tool_call", 1.0, "s", {"tool_name": tool, "arguments": arguments}))
+    found = accesses_of(
+        event.make("tool_call", 1.0, "s", {"tool_name": tool, "arguments": arguments})
+    )
     assert [
         " ".join(filter(None, (use.access, use.path, use.extent))) for use in found.paths
     ] == uses
@@ -300,7 +296,7 @@ def test_file_tools_of_all_clients(tool, arguments, uses):
 )
 def test_hosts_of_tools(tool, arguments, hosts):
     assert (
-        reach_of(
+        accesses_of(
             event.make("tool_call", 1.0, "s", {"tool_name": tool, "arguments": arguments})
         ).hosts
         == hosts
@@ -801,9 +797,9 @@ def test_any_call_is_judged(tmp_path_factory, tool, arguments):
     path = tmp_path_factory.getbasetemp() / "fuzz.json"
     if not path.exists():
         write(path.parent, BASELINE, path.name)
-    scope = ScopeDetector(load(path), True)
+    scope = ScopeDetector(load_policy(path), True)
     for finding in scope.see(
-        event.make("tool_call", 1.0, "s", {"tool_name": tool, "arguments": arguments}), 1.0
+        event.make("tool_call", 1.0, "s", {"tool_name": tool, "arguments": arguments}), None, 1.0
     ):
         assert finding.message and finding.seen
 

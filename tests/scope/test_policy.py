@@ -11,9 +11,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from agent_pipes.scope import Use
-from agent_pipes.scope.globs import CommandPatterns, HostPatterns, PathPatterns, place
-from agent_pipes.scope.policy import Names, Policy, PolicyError, absolute, load, real
+from agent_pipes.scope.access import PathAccess
+from agent_pipes.scope.command_patterns import CommandPatterns
+from agent_pipes.scope.globs import PathPatterns, place
+from agent_pipes.scope.host_patterns import HostPatterns
+from agent_pipes.scope.paths import ResolvedPath, absolute, real
+from agent_pipes.scope.policy import Policy, PolicyError
+from agent_pipes.scope.policy_file import load_policy
 from agent_pipes.shell import parse
 
 ROOT = "/home/dev/proj"
@@ -27,14 +31,14 @@ def policy(tmp_path: Path, content: object) -> Policy:
     path = tmp_path / ".agent-scope.json"
     path.write_text(content if isinstance(content, str) else json.dumps(content))
     path.chmod(0o600)
-    return load(path)
+    return load_policy(path)
 
 
 def refusal(tmp_path: Path, content: object) -> str:
     with pytest.raises(PolicyError) as raised:
         policy(tmp_path, content)
     assert str(tmp_path / ".agent-scope.json") in str(raised.value)
-    return str(raised.value).partition(".agent-scope.json: ")[2]
+    return str(raised.value).partition(".agent-scope.json")[2]
 
 
 # ── Paths ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -186,50 +190,23 @@ def test_stars_within_a_part_cost_nothing():
     assert time.process_time() - start < 1
 
 
-MANY = [
-    lambda number: f"dir{number}/**", lambda number: f"*.ext{number}", lambda number: f"*foo*{number}", lambda number: f"**/d{number}/*.x",
-    lambda number: f"src/**/a{number}/**/b", lambda number: f"/srv/{number}/**", lambda number: f"../x{number}/**", lambda number: f"[a-c]{number}?",
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("make", MANY, ids=[make(1) for make in MANY])
-def test_ten_thousand_patterns(make, tmp_path):
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "/".join(["**"] * 10) + "/b",
+        "**/a" * 10 + "/b",
+        "a/**/" * 10 + "b",
+        "*a" * 10 + "b",
+        "**/*a*a*a*b/**/*a*a*c",
+    ],
+)
+def test_ten_wildcards_in_one_pattern_cost_nothing(pattern):
+    patterns = PathPatterns([pattern], wide=True)
+    paths = ["/".join(["a"] * 1000), "a" * 250, "/".join(["a" * 100] * 40)]
     start = time.process_time()
-    made = policy(
-        tmp_path,
-        {
-            "files": {
-                "write": {
-                    "deny": [make(number) for number in range(10_000)],
-                    "allow": [make(number) for number in range(10_000)],
-                }
-            }
-        },
-    )
-    root = Names.of(str(tmp_path))
-    assert time.process_time() - start < 5
-    start = time.process_time()
-    for number in range(100):
-        assert made.path_verdict(
-            Use("write", ""), Names.of(f"{tmp_path}/src/a/b/c/d{number}.py"), root
-        ).rule
-    assert time.process_time() - start < 10
-
-
-def test_ten_thousand_commands_and_hosts(tmp_path):
-    content = {
-        "commands": {"deny": [f"tool{number} *" for number in range(10_000)]},
-        "network": {"allow": [f"*.host{number}.org" for number in range(10_000)]},
-    }
-    made = policy(tmp_path, content)
-    start = time.process_time()
-    for number in range(200):
-        assert (
-            made.command_verdict(parse(f"tool{number} x")[0]).rule
-            == f'denied by commands.deny "tool{number} *"'
-        )
-        assert not made.host_verdict(f"a.host{number}.org").rule and made.host_verdict("a.org").rule
-    assert time.process_time() - start < 2
+    for path in paths:
+        assert not patterns.match(place(f"{ROOT}/{path}", [ROOT]), ROOT)
+    assert time.process_time() - start < 0.2
 
 
 @settings(max_examples=300, deadline=None)
@@ -266,25 +243,33 @@ def test_deny_wins_over_allow(tmp_path, project):
     made = policy(
         tmp_path, {"files": {"write": {"allow": ["src/**"], "deny": ["src/generated/**"]}}}
     )
-    root = Names.of(str(project))
-    assert not made.path_verdict(Use("write", ""), Names.of(f"{project}/src/a.py"), root).rule
+    root = ResolvedPath.of(str(project))
+    assert not made.path_verdict(
+        PathAccess("write", ""), ResolvedPath.of(f"{project}/src/a.py"), root
+    ).rule
     assert (
-        made.path_verdict(Use("write", ""), Names.of(f"{project}/src/generated/a.py"), root).rule
+        made.path_verdict(
+            PathAccess("write", ""), ResolvedPath.of(f"{project}/src/generated/a.py"), root
+        ).rule
         == 'denied by files.write.deny "src/generated/**"'
     )
     assert (
-        made.path_verdict(Use("write", ""), Names.of(f"{project}/README"), root).rule
+        made.path_verdict(PathAccess("write", ""), ResolvedPath.of(f"{project}/README"), root).rule
         == "outside files.write.allow"
     )
-    assert not made.path_verdict(Use("read", ""), Names.of(f"{project}/README"), root).rule
+    assert not made.path_verdict(
+        PathAccess("read", ""), ResolvedPath.of(f"{project}/README"), root
+    ).rule
 
 
 def test_both_the_path_and_what_is_behind_it_are_judged(tmp_path, project):
     made = policy(tmp_path, {"files": {"write": {"allow": ["src/**"], "deny": ["deploy/**"]}}})
-    root = Names.of(str(project))
+    root = ResolvedPath.of(str(project))
 
     def rule(path: str) -> str:
-        return made.path_verdict(Use("write", ""), Names.of(f"{project}/{path}"), root).rule
+        return made.path_verdict(
+            PathAccess("write", ""), ResolvedPath.of(f"{project}/{path}"), root
+        ).rule
 
     (project / "src" / "in").symlink_to("../deploy")
     (project / "src" / "out").symlink_to(tmp_path / "outside")
@@ -309,12 +294,16 @@ def test_a_session_in_a_linked_directory(tmp_path, project):
         },
     )
     for directory in (project, tmp_path / "link"):
-        root = Names.of(str(directory))
+        root = ResolvedPath.of(str(directory))
         for name in (project, tmp_path / "link"):
-            assert not made.path_verdict(Use("write", ""), Names.of(f"{name}/src/a"), root).rule
-            assert not made.path_verdict(Use("write", ""), Names.of(f"{name}/docs/a"), root).rule
+            assert not made.path_verdict(
+                PathAccess("write", ""), ResolvedPath.of(f"{name}/src/a"), root
+            ).rule
+            assert not made.path_verdict(
+                PathAccess("write", ""), ResolvedPath.of(f"{name}/docs/a"), root
+            ).rule
             assert made.path_verdict(
-                Use("write", ""), Names.of(f"{name}/deploy/a"), root
+                PathAccess("write", ""), ResolvedPath.of(f"{name}/deploy/a"), root
             ).rule.startswith("denied")
 
 
@@ -324,7 +313,9 @@ def test_a_session_in_a_linked_directory(tmp_path, project):
 def test_paths_that_no_system_call_takes(tmp_path, path):
     made = policy(tmp_path, {"files": {"write": {"allow": ["src/**"]}}})
     assert (
-        made.path_verdict(Use("write", ""), Names.of(path), Names.of(str(tmp_path))).rule
+        made.path_verdict(
+            PathAccess("write", ""), ResolvedPath.of(path), ResolvedPath.of(str(tmp_path))
+        ).rule
         == "outside files.write.allow"
     )
 
@@ -351,7 +342,9 @@ def test_directories(tmp_path, access, path, extent, rule):
     )
     assert (
         made.path_verdict(
-            Use(access, "", extent=extent), Names.of(absolute(path, ROOT)), Names.of(ROOT)
+            PathAccess(access, "", extent=extent),
+            ResolvedPath.of(absolute(path, ROOT)),
+            ResolvedPath.of(ROOT),
         ).rule
         == rule
     )
@@ -363,17 +356,23 @@ def test_a_directory_that_may_hold_something_denied_is_not_passed_off_as_checked
     )
     assert (
         made.path_verdict(
-            Use("write", "", extent="all"), Names.of(f"{ROOT}/src"), Names.of(ROOT)
+            PathAccess("write", "", extent="all"),
+            ResolvedPath.of(f"{ROOT}/src"),
+            ResolvedPath.of(ROOT),
         ).unjudged
         == "tree"
     )
     assert (
-        made.path_verdict(Use("read", "", extent="all"), Names.of(ROOT), Names.of(ROOT)).unjudged
+        made.path_verdict(
+            PathAccess("read", "", extent="all"), ResolvedPath.of(ROOT), ResolvedPath.of(ROOT)
+        ).unjudged
         == "tree"
     )
     assert (
         made.path_verdict(
-            Use("read", "", extent="all"), Names.of(f"{ROOT}/src"), Names.of(ROOT)
+            PathAccess("read", "", extent="all"),
+            ResolvedPath.of(f"{ROOT}/src"),
+            ResolvedPath.of(ROOT),
         ).unjudged
         == ""
     )
@@ -386,7 +385,9 @@ def test_the_pattern_of_a_shell(tmp_path):
 
     def verdict(access: str, path: str) -> tuple[str, str]:
         found = made.path_verdict(
-            Use(access, "", glob=True), Names.of(absolute(path, ROOT)), Names.of(ROOT)
+            PathAccess(access, "", glob=True),
+            ResolvedPath.of(absolute(path, ROOT)),
+            ResolvedPath.of(ROOT),
         )
         return found.rule, found.unjudged
 
@@ -468,38 +469,38 @@ def test_what_is_no_host(host):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("{", "line 1, column 2: not JSON"),
-        ('{\n "files": {"write": {"deny": ["a"],}}\n}', "line 2, column 3"),
-        ('{"files": {}} // comment', "line 1, column 15: not JSON"),
-        ("files:\n  write:\n    deny: [a]\n", "line 1, column 1: not JSON"),
+        ("{", ":1:2: not JSON"),
+        ('{\n "files": {"write": {"deny": ["a"],}}\n}', ":2:3"),
+        ('{"files": {}} // comment', ":1:15: not JSON"),
+        ("files:\n  write:\n    deny: [a]\n", ":1:1: not JSON"),
         ("", "empty: nothing to enforce"),
         ("  \n", "empty: nothing to enforce"),
         ("null", "expected an object with 'files', 'commands' or 'network', found null"),
-        ("[]", "expected an object with 'files', 'commands' or 'network', found []"),
-        ('"x"', 'found "x"'),
+        ("[]", "expected an object with 'files', 'commands' or 'network', found a list"),
+        ('"x"', "found a string"),
         ("{}", "nothing to enforce"),
         ({"files": {}}, "nothing to enforce"),
         ({"files": {"write": {"deny": []}}}, "nothing to enforce"),
         ({"network": {"deny_all": False}}, "nothing to enforce"),
-        ({"files": {"write": {"deny": "deploy/**"}}}, 'files.write.deny: expected a list of strings, such as ["src/**"], found "deploy/**"'),
-        ({"files": {"write": {"deny": [5]}}}, "files.write.deny[0]: expected a string, found 5"),
+        ({"files": {"write": {"deny": "deploy/**"}}}, 'files.write.deny: expected a list of strings, such as ["src/**"], found a string'),
+        ({"files": {"write": {"deny": [5]}}}, "files.write.deny[0]: expected a string, found a number"),
         ({"files": {"write": {"deny": ["a", None]}}}, "files.write.deny[1]: expected a string, found null"),
-        ({"files": {"write": ["a"]}}, "files.write: expected an object with 'allow' or 'deny', found [\"a\"]"),
-        ({"files": {"wirte": {"deny": ["a"]}}}, "files.wirte: unknown key; expected 'read' or 'write'; did you mean 'write'?"),
+        ({"files": {"write": ["a"]}}, "files.write: expected an object with 'allow' or 'deny', found a list"),
+        ({"files": {"wirte": {"deny": ["a"]}}}, "files.wirte: unknown key (did you mean 'write'?); expected read, write"),
         ({"files": {"write": {"denny": ["a"]}}}, "did you mean 'deny'?"),
-        ({"file": {"write": {"deny": ["a"]}}}, "file: unknown key; expected 'files', 'commands' or 'network'; did you mean 'files'?"),
-        ({"zzz": 1}, "zzz: unknown key; expected 'files', 'commands' or 'network'"),
+        ({"file": {"write": {"deny": ["a"]}}}, "file: unknown key (did you mean 'files'?); expected commands, files, network"),
+        ({"zzz": 1}, "zzz: unknown key; expected commands, files, network"),
         ({"network": {"deny-all": True}}, "did you mean 'deny_all'?"),
-        ({"network": {"deny_all": "yes"}}, 'network.deny_all: expected true or false, found "yes"'),
-        ({"network": {"deny_all": 1}}, "network.deny_all: expected true or false, found 1"),
+        ({"network": {"deny_all": "yes"}}, 'network.deny_all: expected true or false, found a string'),
+        ({"network": {"deny_all": 1}}, "network.deny_all: expected true or false, found a number"),
         ({"network": {"allow": ["https://x.org"]}}, 'network.allow[0]: expected a host such as "github.com"'),
         ({"network": {"allow": []}}, "network.allow: an empty list allows nothing at all"),
         ({"files": {"write": {"allow": []}}}, "files.write.allow: an empty list allows nothing at all"),
         ({"commands": {"deny": ["a", " "]}}, 'commands.deny[1]: an empty pattern matches nothing, found " "'),
         ({"files": {"read": {"deny": ["a", "!b"]}}}, 'files.read.deny[1]: a pattern cannot be negated with "!"'),
         ({"files": {"read": {"deny": ["[z-a]"]}}}, "files.read.deny[0]: the range z-a runs backwards"),
-        ('{"files": {"write": {"deny": ["a"], "deny": ["b"]}}}', 'the key "deny" stands twice'),
-        ('{"files": {"write": {"deny": NaN}}}', "files.write.deny: expected a list of strings"),
+        ('{"files": {"write": {"deny": ["a"], "deny": ["b"]}}}', "the key 'deny' occurs twice"),
+        ('{"files": {"write": {"deny": NaN}}}', "NaN is not a number"),
         ('{"a":' * 100_000, "nested too deep"),
     ],
 )  # fmt: skip
@@ -511,18 +512,18 @@ def test_a_policy_that_is_not_there_or_no_file_or_not_readable(tmp_path):
     for path, said in (
         (tmp_path / "none.json", "there is no such file"),
         (tmp_path, "directory"),
-        (Path("/dev/zero"), "expected a file"),
+        (Path("/dev/zero"), "not a regular file"),
         (tmp_path / "none" / "x", "no such file"),
     ):
         with pytest.raises(PolicyError) as raised:
-            load(path)
+            load_policy(path)
         assert str(path) in str(raised.value) and said in str(raised.value).lower()
     (tmp_path / "latin").write_bytes(b'{"files": {"write": {"deny": ["\xe9"]}}}')
     with pytest.raises(PolicyError, match="not UTF-8"):
-        load(tmp_path / "latin")
+        load_policy(tmp_path / "latin")
     (tmp_path / "huge").write_bytes(b" " * (17 << 20))
     with pytest.raises(PolicyError, match="longer than"):
-        load(tmp_path / "huge")
+        load_policy(tmp_path / "huge")
 
 
 def test_a_byte_order_mark_is_no_error(tmp_path):
@@ -534,7 +535,7 @@ def test_a_policy_that_others_can_write_is_warned_of(tmp_path, capfd):
     path.write_text('{"network": {"deny_all": true}}')
     for mode, warned in ((0o600, False), (0o644, False), (0o664, True), (0o646, True)):
         path.chmod(mode)
-        load(path)
+        load_policy(path)
         assert ("can be written by other users" in capfd.readouterr().err) is warned
 
 
@@ -542,7 +543,7 @@ def test_allowed_hosts_that_say_nothing_are_warned_of(tmp_path, capfd):
     policy(
         tmp_path, {"network": {"deny_all": False, "allow": ["a.org"]}, "commands": {"deny": ["x"]}}
     )
-    assert "network.allow says nothing while network.deny_all is false" in capfd.readouterr().err
+    assert "network.allow has no effect while network.deny_all is false" in capfd.readouterr().err
 
 
 def test_a_policy_from_a_pipe(tmp_path):
@@ -552,7 +553,7 @@ def test_a_policy_from_a_pipe(tmp_path):
             (tmp_path / "pipe").write_text('{"network": {"deny_all": true}}')
         finally:
             os._exit(0)
-    assert load(tmp_path / "pipe").covers("network")
+    assert load_policy(tmp_path / "pipe").covers("network")
     os.wait()
 
 
@@ -596,7 +597,7 @@ def test_any_json_is_a_policy_or_refused(tmp_path_factory, content):
     path = tmp_path_factory.getbasetemp() / "any.json"
     path.write_text(json.dumps(content))
     try:
-        assert load(path).covers("read", "write", "command", "network")
+        assert load_policy(path).covers("read", "write", "command", "network")
     except PolicyError as error:
         assert str(path) in str(error)
 
@@ -609,7 +610,7 @@ def test_random_bytes_are_refused(tmp_path):
             bytes(chance.choice(b'{}[]",:\\ \n\xff\x00abc') for _ in range(chance.randrange(30)))
         )
         with pytest.raises(PolicyError):
-            load(path)
+            load_policy(path)
 
 
 NAME = st.sampled_from(
