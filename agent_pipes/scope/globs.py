@@ -48,7 +48,7 @@ def _joined(path: str, name: str) -> str:
 
 
 def place(path: str, roots: Iterable[str]) -> Place:
-    """Return the place of a normalized absolute path; `roots` are names of the session's directory."""
+    """Return the place of an absolute path; `roots` are names of the session's directory."""
     parts = tuple(filter(None, path.split("/")))
     inside, shared, above = None, 0, False
     for root in dict.fromkeys(roots):
