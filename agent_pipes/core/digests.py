@@ -1,4 +1,4 @@
-"""Digests without the start of OpenSSL: hashlib begins with it, which takes several milliseconds of each command."""
+"""Digests without loading OpenSSL, which takes 3 ms of each command and hook call."""
 
 try:
     from _blake2 import blake2b

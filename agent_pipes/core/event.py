@@ -120,7 +120,7 @@ def make(
     id: str = "",
     parent: str = "",
 ) -> Event:
-    """Return an event of our own. An `id` is derived from its content, so that a replay has the same."""
+    """Return an event of our own. By default its id is a hash, so that a replay has the same."""
     fields: Fields = {"event_type": event_type, "timestamp": timestamp}
     fields["event_id"] = (
         id

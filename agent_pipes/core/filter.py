@@ -1,12 +1,13 @@
 """A filter is a generator, `(events, **options) -> events`, that is both a command and a stage.
 
-    @filter_command("trace-detect-retry")
-    @limit("--max", type=COUNT, flag="--max-retries", key="retry.max", default=5, help="Failures of one command to allow.")
-    def detect_retry(events, max):
+    @filter_command("trace-shorten")
+    @click.option("--length", cls=Option, type=int, default=20)
+    def shorten(events, length):
         ...
 
-As a command it reads stdin and writes stdout (`detect_retry.main()`); as a stage it is put behind another generator
-in the same process (`detect_retry.stage(max=3)(events)`). What it returns, if anything, is its exit status.
+As a command it reads stdin and writes stdout (`shorten.main()`); as a stage it follows another
+generator in the same process (`shorten.stage(waiter, length=3)(events)`). What it returns, if
+anything, is its exit status.
 """
 
 import errno
@@ -43,7 +44,7 @@ class Stage:
 
 
 class Command(click.Command):
-    """A click command with the manners of agent-pipes(7): its exit status means what the table there says."""
+    """A click command with the exit statuses of agent-pipes(7)."""
 
     def main(self, args: Any = None, prog_name: str | None = None, **extra: Any) -> NoReturn:  # type: ignore[override]
         sys.exit(
@@ -56,7 +57,7 @@ class Command(click.Command):
 
 
 def exit_status(run: Callable[[], object]) -> int:
-    """What `run` comes to, in the exit statuses of this suite; an error is said to people first."""
+    """Return the exit status of `run`, in those of this suite; an error is reported first."""
     try:
         status = run()
         return _flushed(status if isinstance(status, int) else ExitStatus.OK)
@@ -77,7 +78,7 @@ def exit_status(run: Callable[[], object]) -> int:
     except Exception as error:
         return _crashed(error)
     finally:
-        # The process ends, and its memory with it: it does not look first for what could be freed.
+        # The process ends now: collecting its garbage would only take time.
         gc.freeze()
 
 
@@ -85,7 +86,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def _crashed(error: Exception) -> int:
-    """A crash must not look like "a violation was seen" (1), nor like a stream that ended well."""
+    """Report a crash; its status is neither that of a violation nor that of a stream that ended."""
     if os.environ.get("AGENT_PIPES_TRACEBACK"):
         raise error
     at = error.__traceback__
@@ -97,7 +98,7 @@ def _crashed(error: Exception) -> int:
 
 
 def _flushed(status: int) -> int:
-    """The status, once what click has printed is really written."""
+    """Return `status`, once click's output is written."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:
@@ -109,13 +110,13 @@ def _flushed(status: int) -> int:
 
 def _unwritable(error: OSError) -> int:
     warn(f"standard output: {error.strerror}")
-    # What could not be written would be tried again, and reported again, at the interpreter's end.
+    # The interpreter would try to write again at its end, and report that again.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     return ExitStatus.UNREADABLE
 
 
 class Filter(Command):
-    """A filter: the generator, its options, and how to run it as a command of its own."""
+    """A filter: a generator with its options, run as a command or as a stage."""
 
     def __init__(
         self,
@@ -141,11 +142,11 @@ class Filter(Command):
 
     @property
     def options(self) -> list[Option]:
-        """The filter's own options, in the order in which they were declared."""
+        """The filter's own options, in the order of their declaration."""
         return [param for param in self.params if isinstance(param, Option)]
 
     def stage(self, waiter: Waiter, **options: Any) -> Callable[[Iterable[Event]], Stage]:
-        """This filter in a pipeline of one process; an option that is not named has its default."""
+        """Return this filter as a stage; options that are not given have their default."""
         values = {option.name: option.fallback() for option in self.options} | options
         if self.wants_waiter:
             values["waiter"] = waiter
@@ -154,7 +155,7 @@ class Filter(Command):
         )
 
     def command_line(self, **values: Any) -> list[str]:
-        """The words that people would type for a stage with these options."""
+        """Return the command line of a stage with these options."""
         words, arguments = [str(self.name)], []
         for param in self.params:
             value = values.get(param.name or "")
@@ -189,10 +190,11 @@ def run_pipeline(
     fd: int | None = 1,
     waiter: Waiter | None = None,
 ) -> int:
-    """Run filters one behind the other in this process, to the end of the input; the result is the exit status.
+    """Run a pipeline of filters in this process, to the end of the input; return the exit status.
 
-    The first reads stdin unless it is a source. Events go to `fd`, or nowhere (None). Ends the process by the signal where there was one, and by SIGPIPE where our reader has gone, once
-    every stage has cleaned up.
+    The first reads stdin unless it is a source. Events go to `fd`, or nowhere (None). Once every
+    stage has cleaned up, the process dies of the signal that it got, or of SIGPIPE if its reader
+    has gone.
     """
     if fd == 1:
         require_stdout()
@@ -216,7 +218,7 @@ def run_pipeline(
                 seen = seen or event.data.get("level") != "warning"
             line = event.raw
             if output and line:
-                # A last line without its newline flows on as it came, unless something of ours comes behind it.
+                # A last line without its newline gets one only if an event of ours follows.
                 if torn and event.type:
                     output.write(b"\n")
                 torn = line[-1] != 10
@@ -243,7 +245,7 @@ def run_pipeline(
 
 
 def close(stream: Iterator[Event]) -> None:
-    """Let every stage clean up: what they still have to do, they do in `finally`."""
+    """Close every stage, so that their `finally` clauses run."""
     if isinstance(stream, Generator):
         stream.close()
 

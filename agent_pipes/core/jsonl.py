@@ -1,4 +1,4 @@
-"""JSON objects on lines: written whatever an agent put into them, read as real writers write them."""
+"""Reads and writes JSON objects on lines, including what agents write that is no strict JSON."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any

@@ -1,11 +1,11 @@
-"""Regular expressions that are compiled when they are first used: a command that starts does not wait for all it may need."""
+"""Regular expressions that are compiled when they are first used, to start faster."""
 
 import re
 from typing import Any, AnyStr, cast
 
 
 class _Pattern:
-    """Stands for a compiled expression, whose methods it takes over as they are asked for."""
+    """A regular expression that is compiled when a method is first asked for."""
 
     def __init__(self, text: Any, flags: int) -> None:
         self._text = text
@@ -17,5 +17,5 @@ class _Pattern:
 
 
 def pattern(text: AnyStr, flags: int = 0) -> re.Pattern[AnyStr]:
-    """The regular expression `text`. What is wrong with it is raised (re.error) where it is first used."""
+    """Return the regular expression `text`; re.error is raised at its first use."""
     return cast("re.Pattern[AnyStr]", _Pattern(text, flags))

@@ -1,4 +1,4 @@
-"""NDJSON in, NDJSON out, with good manners: prompt when input trickles, fast when it pours, and no flag for it."""
+"""NDJSON streams on file descriptors: flushed before each wait, in large writes between."""
 
 import os
 import select
@@ -13,32 +13,33 @@ from agent_pipes.core.event import Event, tick
 from agent_pipes.core.jsonl import Fields, objects, parse_line
 from agent_pipes.core.stderr import open_nonblocking, warn
 
-CHUNK = 1 << 18
-"""Bytes read at once."""
+CHUNK_BYTES = 1 << 18
+"""Bytes per read."""
 
-PIPE = 2 * CHUNK
-"""Bytes that a pipe to our reader is made to hold, so that one can fill it while the other empties it: the less often the
-two take turns, the less each disturbs the other. No more: what all pipes of a user hold is limited."""
+PIPE_BYTES = 2 * CHUNK_BYTES
+"""Capacity requested with F_SETPIPE_SZ, to reduce context switches.
 
-MAX_LINE = 64 << 20
-"""Bytes of the longest line that is read; a longer one is passed on without being looked at."""
+Not larger, because the kernel limits the pipe memory of a user.
+"""
 
-HELD = 256 << 20
-"""Bytes held for a reader that does not read, where the stage must not stand still (trace-kill)."""
+MAX_LINE_BYTES = 64 << 20
+"""Bytes of the longest line that is parsed; a longer one is passed on as it is."""
+
+MAX_BUFFERED_BYTES = 256 << 20
+"""Bytes buffered for a reader that does not read, if the stage must go on (trace-kill)."""
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class ReaderGone(Exception):
-    """Nobody reads our output any more: the process is to die of SIGPIPE, once it has cleaned up."""
+    """The reader of our output has gone: the process dies of SIGPIPE once it has cleaned up."""
 
 
 class Output:
-    """Lines to a file descriptor: gathered, and written before the process waits for anything.
+    """Lines to a file descriptor, buffered, and written before the process waits for anything.
 
-    A pipe is written without blocking, so that a reader that has stopped reading never stops the stage; how much is
-    held for it, `limit` says in bytes. `must_run` is a stage that may not wait for its reader: beyond the limit it
-    goes on without it, and says so.
+    A pipe is written without blocking. With `must_run` the stage never waits for its reader:
+    beyond MAX_BUFFERED_BYTES it goes on without it, which is reported.
     """
 
     def __init__(self, fd: int = 1, *, must_run: bool = False) -> None:
@@ -57,12 +58,12 @@ class Output:
         self.held.append(line)
         self.size += len(line)
         if self.size >= self.enough:
-            # The first lines go out at once, later ones by the pipeful: a reader whom a few suffice (head) ends us soon.
-            self.enough = min(CHUNK, 4 * self.enough)
+            # The first lines are written at once: a reader that takes few (head) ends us early.
+            self.enough = min(CHUNK_BYTES, 4 * self.enough)
             self.flush()
 
     def flush(self) -> None:
-        """Write what the reader takes now. Raises ReaderGone where there is no reader, OSError where the disk says no."""
+        """Write what the reader takes now. Raises ReaderGone if it has gone, or OSError."""
         if not self.held or self.deaf:
             self.held.clear()
             self.size = 0
@@ -94,18 +95,19 @@ class Output:
             self.deaf = True
         self.held = [bytes(left)] if left else []
         self.size = len(left)
-        if self.must_run and self.size > HELD:
+        if self.must_run and self.size > MAX_BUFFERED_BYTES:
             warn(
-                f"the reader of our output reads nothing: going on without it, {self.size} bytes are lost to it"
+                "the reader of our output reads nothing: going on without it, "
+                f"{self.size} bytes are lost to it"
             )
             self.deaf = True
 
     def full(self) -> bool:
-        """Whether the reader must take something before there is more for it."""
-        return self.size >= CHUNK and not self.must_run
+        """Return True if the reader must take something before there is more for it."""
+        return self.size >= CHUNK_BYTES and not self.must_run
 
     def drain(self) -> None:
-        """Write everything, waiting for the reader as long as it takes (not where the stage must run on)."""
+        """Write everything; wait for the reader, unless the stage must go on."""
         self.flush()
         while self.held and not self.deaf:
             ready = select.select([], [self._write_fd], [], 1.0 if self.must_run else None)[1]
@@ -116,35 +118,36 @@ class Output:
 
 
 def _widen(fd: int) -> None:
-    """Let the pipe hold PIPE bytes, where that can be told to it and the user may."""
+    """Request the capacity PIPE_BYTES for a pipe, if the system and the user's limit allow it."""
     import fcntl
 
     with suppress(AttributeError, OSError):
-        if fcntl.fcntl(fd, fcntl.F_GETPIPE_SZ) < PIPE:
-            fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, PIPE)
+        if fcntl.fcntl(fd, fcntl.F_GETPIPE_SZ) < PIPE_BYTES:
+            fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
 
 
 class Waiter:
-    """The one place where a process waits, and the one that looks at a clock.
+    """The one place where a process waits, and the one that reads a clock.
 
-    Whoever reads (stdin, a file that grows) calls `wait` when there is nothing to read: output is flushed first, a
-    reader that has gone is noticed, and a signal ends the wait. Stages that wait for something of their own (a
-    process that is being ended) add its file descriptor with `watch` and get a tick when it is ready.
+    A source (stdin, a file that grows) calls `wait` when it has nothing to read: output is flushed
+    first, a reader that has gone is noticed, and a signal ends the wait. A stage that waits for
+    something of its own (a process that is being killed) adds its file descriptor with `watch`.
+
+    interval: seconds between ticks at most.
+    signal:   the signal that asked this process to end; 0 for none.
+    divert:   returns True for a signal that is meant for the command that we run.
     """
 
     def __init__(self, output: Output | None = None) -> None:
         self.output = output
         self.interval = 1.0
-        """Seconds between ticks at most."""
         self.signal = 0
-        """The signal that asked this process to end, 0 while none has."""
         self.divert: Callable[[int], bool] = lambda number: False
-        """Says of a signal that it is somebody else's: the command's that we run."""
         self._fds: set[int] = set()
         self._wake_read = -1
 
     def listen(self) -> None:
-        """From now on SIGINT, SIGTERM and SIGHUP end the wait and set `signal`; a second one kills as ever."""
+        """Let SIGINT, SIGTERM and SIGHUP end the wait and set `signal`; a second one kills."""
         if self._wake_read >= 0:
             return
         self._wake_read, wake_write = (
@@ -153,8 +156,8 @@ class Waiter:
         os.set_blocking(wake_write, False)
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
         for number in SIGNALS:
-            # nohup(1) and a shell's background jobs ignore some of these on purpose. SIGTERM ignored by our parent
-            # is an accident: a breaker that cannot be ended is none.
+            # nohup(1) and background jobs ignore some of these on purpose. SIGTERM is never
+            # ignored, because a breaker must be stoppable.
             if number == signal.SIGTERM or signal.getsignal(number) != signal.SIG_IGN:
                 signal.signal(number, self._caught)
 
@@ -171,9 +174,9 @@ class Waiter:
         self._fds.discard(fd)
 
     def wait(self, fd: int = -1, timeout: float | None = None) -> bool:
-        """Wait until `fd` can be read, for `timeout` seconds at most (one interval, if None). True: it can be.
+        """Wait until `fd` is readable, for `timeout` seconds at most (None: one interval).
 
-        Raises ReaderGone as soon as nobody reads our output, also while nothing is written to it.
+        Returns True if it is. Raises ReaderGone as soon as the reader of our output has gone.
         """
         deadline = time.monotonic() + (self.interval if timeout is None else timeout)
         while True:
@@ -196,7 +199,7 @@ class Waiter:
             if other >= 0:
                 poll.register(other, select.POLLIN)
         if self.output:
-            # Without POLLOUT this reports a reader that has gone, and nothing else. A file always has its reader.
+            # Without POLLOUT, poll reports only a reader that has gone.
             poll.register(self.output.fd, select.POLLOUT if self.output.held else 0)
         ready = dict(poll.poll(timeout * 1000 + 0.999 if timeout else 0))
         if self._wake_read in ready:
@@ -212,10 +215,10 @@ class Waiter:
 
 
 class Lines:
-    """The whole lines on a file descriptor, each with its newline, a chunk's worth at a time; None for a silence.
+    """The whole lines on a file descriptor, a chunk's worth at a time; None for a silence.
 
-    A line longer than MAX_LINE comes in parts, `inside` being true until its newline has come; the last line may
-    lack its newline.
+    Each line has its newline, except perhaps the last. A line longer than MAX_LINE_BYTES comes in
+    parts; `inside` is True until its newline has come.
     """
 
     def __init__(self, waiter: Waiter, fd: int = 0) -> None:
@@ -230,12 +233,12 @@ class Lines:
                 if self.waiter.signal:
                     return
                 yield None
-            chunk = os.read(self.fd, CHUNK)
+            chunk = os.read(self.fd, CHUNK_BYTES)
             if not chunk:
                 break
             if self.inside:
                 end = chunk.find(b"\n") + 1
-                # Before the part is handed out: whoever takes it asks then whether its line goes on.
+                # Set before the yield, because the consumer asks then.
                 self.inside = not end
                 yield [chunk[:end] if end else chunk]
                 chunk = chunk[end:] if end else b""
@@ -246,7 +249,7 @@ class Lines:
                 yield lines(whole)
             else:
                 carry += chunk
-            if len(carry) > MAX_LINE:
+            if len(carry) > MAX_LINE_BYTES:
                 self.inside = True
                 yield [bytes(carry)]
                 carry.clear()
@@ -285,7 +288,7 @@ class Reader:
 
     def _event(self, line: bytes) -> Event:
         self.number += 1
-        fields = parse_line(line) if len(line) <= MAX_LINE else None
+        fields = parse_line(line) if len(line) <= MAX_LINE_BYTES else None
         event = Event(line, self._lenient(line) if fields is None else fields)
         if event.time > self._latest:
             self._latest = event.time
@@ -295,8 +298,8 @@ class Reader:
         """Return the first object on a line that is not one object of strict JSON."""
         fields: Fields = {}
         try:
-            if len(line) > MAX_LINE:
-                raise ValueError(f"longer than {MAX_LINE} bytes")
+            if len(line) > MAX_LINE_BYTES:
+                raise ValueError(f"longer than {MAX_LINE_BYTES} bytes")
             found = objects(line)
             fields = next(found, fields)
             for _ in found:
@@ -306,7 +309,7 @@ class Reader:
         return fields
 
     def complain(self, why: str) -> None:
-        """Say a bad line to people: the first few each, then only that there are more."""
+        """Report a bad line: each of the first few, then only that there are more."""
         self.bad += 1
         if self.bad <= 5:
             warn(f"{self.name}:{self.number}: {why}: passed on, not judged")
@@ -315,13 +318,13 @@ class Reader:
 
 
 def lines(content: bytes) -> list[bytes]:
-    """The lines of `content`, each with its newline."""
-    # Not splitlines, which also parts at a bare carriage return, and looks at each byte by itself.
+    """Return the lines of `content`, each with its newline."""
+    # splitlines would also split at a bare carriage return.
     return BytesIO(content).readlines()
 
 
 def die_of(number: int) -> None:
-    """End the process by signal `number`, as a C program does, so that the shell sees what happened."""
+    """Kill this process by signal `number`, so that the shell sees that it died of it."""
     signal.signal(number, signal.SIG_DFL)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})

@@ -1,8 +1,8 @@
-"""What in a text changes by itself, and what a text says without it.
+"""Masks the parts of a text that change by themselves.
 
-Of known types only: times, UUIDs, addresses, names of temporary files, ids of processes, requests and sessions;
-durations too where a call has failed. Never bare numbers, line numbers or counts: `3 failed` after `4 failed` is
-progress, and so is `[3s] compiling` where it goes well.
+These are of known types only: times, UUIDs, addresses, names of temporary files, ids of processes,
+requests and sessions; of a failed call durations, too. Bare numbers, line numbers and counts are
+kept: `3 failed` after `4 failed` is progress, and so is `[3s] compiling` of a call that succeeds.
 """
 
 import re
@@ -12,13 +12,14 @@ import orjson
 from agent_pipes.core.lazy_regex import pattern
 
 _PROGRESS = pattern(
-    r"(?<![0-9.])([0-9]{1,9}(?:\.[0-9]{1,9})?) ?%|\b([0-9]{1,9}) ?(?:/|of) ?([0-9]{1,9})\b|\bprogress[\"']?[:= ]{1,3}([0-9]{1,9}(?:\.[0-9]{1,9})?)",
+    r"(?<![0-9.])([0-9]{1,9}(?:\.[0-9]{1,9})?) ?%|\b([0-9]{1,9}) ?(?:/|of) ?([0-9]{1,9})\b"
+    r"|\bprogress[\"']?[:= ]{1,3}([0-9]{1,9}(?:\.[0-9]{1,9})?)",
     re.I,
 )
 
 
 def progress(text: str) -> float | None:
-    """How far something has come by its own account (`40 %`, `4/10`, `progress: 0.4`), the last such account in `text`."""
+    """Return the last account of progress in `text` (`40 %`, `4/10`, `progress: 0.4`)."""
     accounts = _PROGRESS.findall(text[-2000:])
     if not accounts:
         return None
@@ -33,10 +34,10 @@ def _named(match: re.Match[str]) -> str:
 
 
 MAX_MASKED_CHARS = 1 << 20
-"""Characters of a text that are read for what changes by itself: what is behind is compared as it stands."""
+"""Characters of a text that are masked; the rest is compared as it is."""
 
-# Each pattern begins with what the scanner looks for fastest, and looks around from there. What repeats in one is bounded,
-# so that no text makes it start over and over.
+# Each pattern begins with what the regex engine finds fastest. All repetition is bounded, so that
+# matching is linear.
 _TIMES = (
     r"[0-9](?<![\w.].)(?:"
     r"[0-9]{3}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}[0-9:.,]*(?:Z\b|[ ]?[+-][0-9]{2}:?[0-9]{2}\b)?"
@@ -46,8 +47,8 @@ _TIMES = (
 )
 _MOVING = pattern(_TIMES + ")")
 _MOVING_IN_FAILURE = pattern(
-    _TIMES
-    + r"|[0-9]*(?:[.,][0-9]+)?[ ]?(?:[mµun]?s|secs?|seconds?|mins?|minutes?|m(?=[ ]?[0-9]+(?:\.[0-9]+)?[ ]?s))\b)"
+    _TIMES + r"|[0-9]*(?:[.,][0-9]+)?[ ]?"
+    r"(?:[mµun]?s|secs?|seconds?|mins?|minutes?|m(?=[ ]?[0-9]+(?:\.[0-9]+)?[ ]?s))\b)"
 )
 _RULE = pattern(r"([-=_*~#─━])\1{2,}")
 _DASHED = pattern(r"-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}")
@@ -58,7 +59,8 @@ _TEMPORARY = pattern(
 )
 _NAMED = pattern(r"[iI][dD]s?\b[\"']?[ :=#]{1,3}[\"']?[\w-]{0,80}[0-9]")
 _ID = pattern(
-    r"(\b(?:request|req|session|trace|span|correlation|message|msg|run|event|delivery|invocation|transaction|chunk|process|pg?|pp|t)[ _-]?ids?\b"
+    r"(\b(?:request|req|session|trace|span|correlation|message|msg|run|event|delivery|invocation"
+    r"|transaction|chunk|process|pg?|pp|t)[ _-]?ids?\b"
     r"[\"']?[ :=#]{1,3}[\"']?)[\w.-]{0,80}[0-9][\w.-]{0,80}",
     re.I,
 )
@@ -73,9 +75,9 @@ _TIMED = pattern(r"(Wall time: |[dD]uration(?:_?[mM]s|_?[sS]econds)?[\"']?[:=] ?
 
 
 def mask_volatile(text: str, *, failed: bool) -> str:
-    """`text` without what changes by itself; that of a call that has `failed`, without durations too.
+    """Return `text` with volatile parts replaced by `<>`; of a `failed` call, durations too.
 
-    Linear in the text. An object or an array of JSON is read as one: the order of its keys is not what it says.
+    Takes linear time. The keys of a JSON object are sorted.
     """
     if len(text) > MAX_MASKED_CHARS:
         return mask_volatile(text[:MAX_MASKED_CHARS], failed=failed) + text[MAX_MASKED_CHARS:]

@@ -1,1 +1,1 @@
-"""What repeats: which calls and results are the same, what is progress, and what stands in a row. Pure; shared by the detectors."""
+"""Detectors, one file or folder each, and what they share: driver, calls, outcomes."""

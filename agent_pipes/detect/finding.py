@@ -29,7 +29,7 @@ class Finding(NamedTuple):
 
 
 class Detector(Protocol):
-    """One rule's state for one session, or for one agent in it. It does no I/O and reads no clock."""
+    """One rule's state for one session or agent. It does no I/O and reads no clock."""
 
     def see(self, event: Event, call: Call | None, now: float) -> Iterable[Finding]:
         """Return the conditions that hold after `event`, which may be a `tick`.

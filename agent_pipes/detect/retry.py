@@ -143,8 +143,8 @@ class RepeatedFailure:
 def detect_retry(max: int, warn: int) -> Rules:
     """Raise a violation when the same command has failed N times, with no success of it in between.
 
-    Commands are the same whatever stands before and behind them for show (cd, variables, 2>&1, tail), failing edits when
-    they are of the same file. A call that its user refused, or that another call took down, has not failed.
+    Commands are compared without what is around them (cd, variables, 2>&1, tail), failing edits by
+    their file. A call that its user refused, or that failed with a parallel one, has not failed.
     """
     if 0 < max <= warn:
         raise click.UsageError(f"--warn {warn}: a warning is expected before --max {max}, or 'off'")

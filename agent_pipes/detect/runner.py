@@ -168,7 +168,7 @@ class DetectorRunner:
         return session
 
     def _tick(self, event: Event) -> Iterator[Event]:
-        """A tick of one session is shown to it; one without a session to all."""
+        """Show a tick to its session, or to all if it names none."""
         names = [event.session] if event.session else list(self.sessions)
         for name in names:
             session = self.sessions.get(name)

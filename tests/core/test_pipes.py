@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from agent_pipes.core.stream import CHUNK, Output
+from agent_pipes.core.stream import CHUNK_BYTES, Output
 from tests.commands.test_contract import FILTERS, NEEDS
 from tests.helpers.support import BIN, ENVIRONMENT, Stream, command, gone, run, start, until
 
@@ -39,12 +39,12 @@ def test_the_first_line_goes_out_at_once_and_later_ones_by_the_pipeful():
     os.set_blocking(read, False)
     output, line = Output(write), b"x" * 99 + b"\n"
     came = []
-    for _ in range(20 * CHUNK // len(line)):
+    for _ in range(20 * CHUNK_BYTES // len(line)):
         output.write(line)
         with suppress(BlockingIOError):
-            came.append(len(os.read(read, 2 * CHUNK)))
+            came.append(len(os.read(read, 2 * CHUNK_BYTES)))
     assert came[0] == len(line) and came == sorted(came)
-    assert CHUNK <= came[-1] < CHUNK + len(line) and came.count(came[-1]) > 15
+    assert CHUNK_BYTES <= came[-1] < CHUNK_BYTES + len(line) and came.count(came[-1]) > 15
     os.close(read)
     os.close(write)
 

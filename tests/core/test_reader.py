@@ -99,7 +99,7 @@ def test_a_bad_line_is_reported_with_its_number(capfd):
 
 @pytest.mark.parametrize("chunk", [1, 7, 64, 1 << 16])
 def test_lines_are_whole_wherever_a_read_ends(chunk, monkeypatch):
-    monkeypatch.setattr("agent_pipes.core.stream.CHUNK", chunk)
+    monkeypatch.setattr("agent_pipes.core.stream.CHUNK_BYTES", chunk)
     content = b"".join(ODD) + line("tool_call") + b"the last one"
     source, sink = os.pipe()
     os.write(sink, content)

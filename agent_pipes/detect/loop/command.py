@@ -5,7 +5,8 @@ import click
 from agent_pipes.core.options import COUNT, Option, limit
 from agent_pipes.detect.detector import detector
 from agent_pipes.detect.finding import Rules
-from agent_pipes.detect.loop.rules import Limits, Loop
+from agent_pipes.detect.loop.repeats import RepeatedCalls
+from agent_pipes.detect.loop.state import Limits
 from agent_pipes.detect.loop.text_loop import TextLoop
 
 
@@ -74,15 +75,17 @@ def detect_loop(
 ) -> Rules:
     """Raise a violation when an agent repeats itself.
 
-    A sequence of calls is a loop when every call in it gives the same result as the round before, or when it fails in
-    the same way, whatever was edited in between. Same call, new result is progress.
+    A sequence of calls is a loop when every call in it gives the same result as the round before,
+    or when it fails in the same way, whatever was edited in between. Same call, new result is
+    progress.
     """
     if max == 1 or repeat == 1:
         raise click.UsageError(
-            f"--{'max' if max == 1 else 'repeat'} 1: what comes once does not repeat itself; 2 or more is expected, or 'off'"
+            f"--{'max' if max == 1 else 'repeat'} 1: what comes once does not repeat itself; "
+            "2 or more is expected, or 'off'"
         )
     limits = Limits(max, length or 1, repeat, ceiling, warn, key)
-    rules: Rules = [lambda: Loop(limits)]
+    rules: Rules = [lambda: RepeatedCalls(limits)]
     return [*rules, lambda: TextLoop(max)] if text else rules
 
 

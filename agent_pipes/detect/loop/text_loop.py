@@ -1,4 +1,4 @@
-"""A model that chants: a message that repeats itself, or the same message again and again."""
+"""A message that repeats itself, or the same message again and again."""
 
 from collections.abc import Iterable
 
@@ -6,24 +6,25 @@ from agent_pipes.core.event import Event
 from agent_pipes.detect.calls import Call
 from agent_pipes.detect.finding import Finding
 
-CHUNK = 50
+CHUNK_CHARS = 50
 """Characters that must recur."""
 
-TIMES = 10
-"""How often, before a text repeats itself."""
+MIN_ROUNDS = 10
+"""Rounds of a period after which a text repeats itself."""
 
-SPAN = 250
-"""Characters from one time to the next at most."""
+MAX_PERIOD_CHARS = 250
+"""Characters of the longest period."""
 
-STRIDE = 25
-"""Characters after which a text is looked at again."""
+STRIDE_CHARS = 25
+"""Characters between two looks at a text."""
 
 
 class TextLoop:
-    """What one agent says. `limit` is how often it may say the same message with nothing done in between.
+    """The messages of one agent since its last call; `limit` is the number of equal ones allowed.
 
-    A text repeats itself where its end has one period of at most SPAN characters for TIMES rounds, in words: a ruler of
-    dashes, a frame, what stands in a fence of code do not count. A message may come in pieces (`delta`: true).
+    A text repeats itself if its end has one period of at most MAX_PERIOD_CHARS for MIN_ROUNDS, and
+    a round has two letters: a ruler of dashes and a frame have not. Fenced code is left out. A
+    message may come in pieces (`delta`: true).
     """
 
     def __init__(self, limit: int) -> None:
@@ -64,12 +65,15 @@ class TextLoop:
         self.standing = ()
         chant = self._chants(text)
         if chant:
-            message = f'detected loop ("{_short(chant)}") × {TIMES}, a message that repeats itself; without --text messages are not looked at'
+            message = (
+                f'detected loop ("{_short(chant)}") × {MIN_ROUNDS}, a message that repeats itself'
+                "; without --text messages are not looked at"
+            )
             found = Finding(
                 ("chant", self.begun),
                 message,
                 evidence=(event.id,) if event.id else (),
-                seen={"count": TIMES, "limit": TIMES},
+                seen={"count": MIN_ROUNDS, "limit": MIN_ROUNDS},
             )
             self.standing = (found,)
         elif not piece:
@@ -84,7 +88,10 @@ class TextLoop:
         count = self.number - self.since + 1
         if not message or not self.limit or count < self.limit:
             return ()
-        text = f'detected loop ("{_short(message)}") × {count}, the same message each time; raise the limit with --max-repeats'
+        text = (
+            f'detected loop ("{_short(message)}") × {count}, the same message each time'
+            "; raise the limit with --max-repeats"
+        )
         evidence = tuple(filter(None, self.said))
         return (
             Finding(
@@ -98,7 +105,7 @@ class TextLoop:
         )
 
     def _chants(self, text: str) -> str:
-        """What `text`, behind what was said before of the same message, repeats; "" for nothing."""
+        """Return the period that the message has with `text` appended; "" for none."""
         for number, part in enumerate(text.split("```")):
             if number:
                 self.fenced = not self.fenced
@@ -106,24 +113,24 @@ class TextLoop:
             if not self.fenced:
                 before = len(self.tail)
                 whole = self.tail + part
-                for end in (*range(before + STRIDE, len(whole), STRIDE), len(whole)):
+                for end in (*range(before + STRIDE_CHARS, len(whole), STRIDE_CHARS), len(whole)):
                     if period := _period(whole, end):
                         self.tail = ""
                         return whole[end - period : end]
-                self.tail = whole[-(CHUNK + SPAN * (TIMES - 1)) :]
+                self.tail = whole[-(CHUNK_CHARS + MAX_PERIOD_CHARS * (MIN_ROUNDS - 1)) :]
         return ""
 
 
 def _period(text: str, end: int) -> int:
-    """The period that `text` has had for TIMES rounds up to `end`; 0 for none."""
-    newest = text[max(0, end - CHUNK) : end]
-    if len(newest) < CHUNK:
+    """Return the length of the period of the MIN_ROUNDS before `end`; 0 for none."""
+    newest = text[max(0, end - CHUNK_CHARS) : end]
+    if len(newest) < CHUNK_CHARS:
         return 0
-    before = text.rfind(newest, max(0, end - CHUNK - SPAN), end - 1)
+    before = text.rfind(newest, max(0, end - CHUNK_CHARS - MAX_PERIOD_CHARS), end - 1)
     if before < 0:
         return 0
-    period = end - CHUNK - before
-    start = end - CHUNK - period * (TIMES - 1)
+    period = end - CHUNK_CHARS - before
+    start = end - CHUNK_CHARS - period * (MIN_ROUNDS - 1)
     if start < 0 or text[start : end - period] != text[start + period : end]:
         return 0
     return period if len({char for char in text[end - period : end] if char.isalpha()}) > 1 else 0

@@ -13,7 +13,8 @@ from agent_pipes.agents.results import result_data
 from agent_pipes.core.event import from_fields
 from agent_pipes.detect.call_tracker import CallTracker
 from agent_pipes.detect.loop.command import detect_loop
-from agent_pipes.detect.loop.rules import Limits, Loop
+from agent_pipes.detect.loop.repeats import RepeatedCalls
+from agent_pipes.detect.loop.state import Limits
 from agent_pipes.shell import kinds, normalize
 from tests.helpers.detecting import (
     FAILED,
@@ -664,7 +665,7 @@ def test_wrong_types_never_raise(data):
 
 
 def test_the_state_of_a_session_stays_small():
-    calls, loop = CallTracker(), Loop(Limits())
+    calls, loop = CallTracker(), RepeatedCalls(Limits())
     randomness, stream = random.Random(1), Stream()
 
     def held() -> int:
