@@ -2,25 +2,22 @@
 
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import click
 
-from agent_pipes.core.event import Event, make
+from agent_pipes.core.event import Event
 from agent_pipes.core.exit_status import ExitStatus
 from agent_pipes.core.filter import Events, filter_command, run_pipeline
-from agent_pipes.core.jsonl import Fields
 from agent_pipes.core.stderr import warn
+from agent_pipes.cost.annotate import with_costs
 from agent_pipes.cost.estimate import EstimatedResponse
 from agent_pipes.cost.ledger import Cost
-from agent_pipes.cost.meter import DEFAULT_MODEL, ESTIMATE_ID_PREFIX, Meter
+from agent_pipes.cost.meter import DEFAULT_MODEL, Meter
 from agent_pipes.cost.options import pricing_options
-from agent_pipes.cost.prices import DOLLAR
 from agent_pipes.cost.recorded import RecordedFile
 from agent_pipes.cost.report import Report
-from agent_pipes.cost.splice import spliced
 
 MAX_NOTED_MODELS = 1000
 """Models without a price that are reported; further ones are not."""
@@ -52,24 +49,16 @@ def cost(
     meter = Meter(prices or "", model or "", unpriced_as or "", recorded, by_model=report)
     if files:
         return _report_files([Path(file) for file in files], meter)
-    return _with_costs(events, meter, Report(meter) if report else None)
+    return _filter(events, meter, Report(meter) if report else None)
 
 
-def _with_costs(events: Iterable[Event], meter: Meter, report: Report | None) -> Events:
+def _filter(events: Iterable[Event], meter: Meter, report: Report | None) -> Events:
     """Yield the events with their costs, then the report.
 
     On a terminal a report replaces the events.
     """
     hidden = report is not None and os.isatty(1)
-    notes = _Notes(meter)
-    for event in events:
-        for response, cost in meter.see(event):
-            notes.add(event.session, response, cost)
-            if response and event.type != "llm_response":
-                if not hidden:
-                    yield _estimated_event(event.session, response, cost)
-            else:
-                _add_cost(event, cost)
+    for event in with_costs(events, meter, _Notes(meter).add, raw=not hidden):
         if not hidden:
             yield event
         if event.type == "session_end":
@@ -139,50 +128,6 @@ class _Notes:
             f"session {session} records no usage and names no model: its cost is guessed at the "
             f"prices of {DEFAULT_MODEL} (--model NAME names it)"
         )
-
-
-def _add_cost(event: Event, cost: Cost) -> None:
-    """Put the cost into the event's data; the rest of its line stays as it is, byte for byte."""
-    data, fields = event.data, _fields(cost)
-    event.data = {**data, "cost": fields}
-    with suppress(RecursionError):
-        event.raw = spliced(event.raw, data, "cost", fields)
-
-
-def _fields(cost: Cost) -> dict[str, Any]:
-    """Return the cost as an event has it; see FIELDS in trace-cost(1)."""
-    charge = cost.charge
-    fields: dict[str, Any] = {
-        "usd": charge.usd / DOLLAR,
-        "session_usd": cost.session / DOLLAR,
-        "estimated": charge.estimated,
-        "unpriced": charge.unpriced,
-    }
-    if cost.estimated:
-        fields["session_estimated_usd"] = cost.estimated / DOLLAR
-    if cost.counted_in:
-        fields["counted_in"] = cost.counted_in
-    return fields
-
-
-def _estimated_event(session: str, response: EstimatedResponse, cost: Cost) -> Event:
-    """Return an llm_response for a response that is not recorded."""
-    usage = cost.charge.usage
-    data: Fields = {
-        "model": cost.charge.model,
-        "response_id": f"{ESTIMATE_ID_PREFIX}{session}:{response.agent}:{response.number}",
-        "usage": {
-            "input_tokens": usage.prompt,
-            "output_tokens": usage.output,
-            "cache_read_input_tokens": usage.read,
-            "cache_creation_input_tokens": usage.written,
-        },
-        "estimated": True,
-        "cost": _fields(cost),
-    }
-    if response.agent:
-        data["agent_id"] = response.agent
-    return make("llm_response", response.time, session, data, parent=response.trigger)
 
 
 _run_filter = cost.callback
