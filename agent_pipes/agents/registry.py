@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple, cast
 
 from agent_pipes.agents.base import Agent, InterruptError
+from agent_pipes.agents.base_hooks import Hooks
 
 
 class Parts(NamedTuple):
@@ -30,6 +31,9 @@ AGENTS = {
 }
 """Folders of this room, in the order in which the agents are asked to recognise a line."""
 
+HOOKED = tuple(name for name, parts in AGENTS.items() if parts.hooks)
+"""Agents whose hooks can call `agent-strace hook`."""
+
 NAMES = tuple(name for name, parts in AGENTS.items() if parts.sessions)
 """Agents whose sessions can be read."""
 
@@ -42,6 +46,11 @@ def agent(name: str) -> Agent:
     if name not in AGENTS:
         raise KeyError(name)
     return cast(Agent, import_module(f"agent_pipes.agents.{name}.agent").AGENT)
+
+
+def hooks(name: str) -> Hooks:
+    """Return the hooks of the agent called `name`."""
+    return cast(Hooks, import_module(f"agent_pipes.agents.{name}.hooks").HOOKS)
 
 
 def every_agent() -> Iterator[Agent]:

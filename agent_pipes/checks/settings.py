@@ -12,11 +12,11 @@ from typing import Any
 
 import click
 
+from agent_pipes.agents import registry
 from agent_pipes.agents.base import Session
-from agent_pipes.agents.registry import STORE
+from agent_pipes.agents.registry import HOOKED, STORE
 from agent_pipes.agents.store import sessions as store_sessions
 from agent_pipes.checks import Check, counted
-from agent_pipes.commands.setup import calls, settings_of
 from agent_pipes.core import config
 from agent_pipes.core.config_monitor import (
     writable_by_agent,
@@ -28,7 +28,7 @@ from agent_pipes.cost.price_table import built_in
 from agent_pipes.cost.recorded import RecordedFile
 from agent_pipes.cost.report import Report
 from agent_pipes.detect.configuration import DEFAULT_POLICY, load_config
-from agent_pipes.hooks.payload import AGENTS
+from agent_pipes.hooks.settings_file import hook_commands
 from agent_pipes.scope.policy import PolicyError
 from agent_pipes.scope.policy_file import load_policy
 
@@ -154,10 +154,10 @@ def traces(sessions: Sequence[Session]) -> Iterator[Check]:
 def hooks() -> Iterator[Check]:
     """Which agents call our hook, and whether they could."""
     without = []
-    for agent in AGENTS:
-        settings = settings_of(agent)
+    for agent in HOOKED:
+        settings = registry.hooks(agent).settings()
         found = [
-            (path, *calls_in(agent, path))
+            (path, *_calls_in(agent, path))
             for path in (settings.home / settings.file, Path(settings.project))
         ]
         for path, commands, whole, wrong in found:
@@ -187,10 +187,10 @@ def hooks() -> Iterator[Check]:
         )
 
 
-def calls_in(agent: str, path: Path) -> tuple[list[str], bool, str]:
+def _calls_in(agent: str, path: Path) -> tuple[list[str], bool, str]:
     """The calls of our hook in an agent's settings, whether they are all that is wanted, and what is wrong with the settings."""
     try:
-        return *calls(settings_of(agent), path), ""
+        return *hook_commands(registry.hooks(agent), path), ""
     except click.UsageError as error:
         return [], False, error.message
 

@@ -1,9 +1,9 @@
-"""agent-strace hook: what an agent says through its hooks goes into the store, and with a guard it is answered."""
+"""agent-strace hook: record what an agent's hooks report, and answer for the guard."""
 
 import click
 
+from agent_pipes.agents.registry import HOOKED
 from agent_pipes.core.filter import Command, version_option
-from agent_pipes.hooks.payload import AGENTS
 
 
 @click.command("hook", cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
@@ -15,7 +15,7 @@ from agent_pipes.hooks.payload import AGENTS
 )
 @click.option(
     "--provider",
-    type=click.Choice(list(AGENTS)),
+    type=click.Choice(HOOKED),
     help="The agent, where its payload does not tell.",
 )
 def hook(event: str | None, guard: bool, provider: str | None) -> int:

@@ -1,1 +1,1 @@
-"""What `agent-strace hook` does with the payload that an agent calls it with: keep it in the store, and answer for the guard."""
+"""Hooks: what `agent-strace hook` does with a payload."""

@@ -1,35 +1,35 @@
-"""What `agent-strace hook` does: a payload comes in, events go into the store, and with a guard an answer comes out.
+"""The work of `agent-strace hook`: read a payload, store its events, and answer for the guard.
 
-The agent waits for it, so it loads little; and it must never be what makes the agent fail: whatever goes wrong is said
-on stderr, and the exit status is 0.
+The agent waits for it, so it loads little. It must never make the agent fail: errors are printed on
+stderr, and the exit status is 0.
 """
 
 import os
 import time
 
-from agent_pipes.agents.store.writer import META, Store, Unwritable, place
+from agent_pipes.agents.base_hooks import Payload, UnknownPayload
+from agent_pipes.agents.store.writer import META, Store, Unwritable, locate_store
 from agent_pipes.core.digests import sha256
 from agent_pipes.core.jsonl import Fields, dumps, objects
 from agent_pipes.hooks.events import event_of
-from agent_pipes.hooks.payload import AGENTS, Payload, Unknown
+from agent_pipes.hooks.payload import read_payload
 
-LARGEST = 64 << 20
-"""Bytes of the largest payload that is read."""
+MAX_PAYLOAD_BYTES = 64 << 20
 
-OPEN = 64
-"""Calls of a session that wait for their result: beyond these, the oldest is forgotten."""
+MAX_PENDING_CALLS = 64
+"""Calls of a session that may wait for their result; the oldest is dropped first."""
 
 
 def run(*, guard: bool, agent: str = "", word: str = "") -> int:
-    """Read one payload from standard input, and record it; the result is the exit status, 0 in any case.
+    """Read one payload from stdin and record it; return the exit status, which is always 0.
 
-    guard: answer a call that must not be made with a denial, on stdout.
-    agent, word: whose the payload is, and what has happened, where it does not say so itself.
+    guard:       answer a call that must not be made with a denial, on stdout.
+    agent, word: agent and event, if the payload does not name them.
     """
     try:
         if answer := record(_input(), guard=guard, agent=agent, word=word):
             os.write(1, answer)
-    except (Unknown, Unwritable, OSError, ValueError) as error:
+    except (UnknownPayload, Unwritable, OSError, ValueError) as error:
         _complain(str(error))
     except Exception as error:
         if os.environ.get("AGENT_PIPES_TRACEBACK"):
@@ -46,23 +46,27 @@ def _complain(message: str) -> None:
 
 def _input() -> bytes:
     if os.isatty(0):
-        raise Unknown(
-            "standard input is a terminal; an agent's hook payload is expected there (see agent-strace setup)"
+        raise UnknownPayload(
+            "standard input is a terminal; an agent's hook payload is expected there "
+            "(see agent-strace setup)"
         )
     content = bytearray()
     while chunk := os.read(0, 1 << 16):
         content += chunk
-        if len(content) > LARGEST:
-            raise Unknown(f"the payload is larger than {LARGEST} bytes: it is not recorded")
+        if len(content) > MAX_PAYLOAD_BYTES:
+            raise UnknownPayload(
+                f"the payload is larger than {MAX_PAYLOAD_BYTES} bytes: it is not recorded"
+            )
     return bytes(content)
 
 
 def record(content: bytes, *, guard: bool = False, agent: str = "", word: str = "") -> bytes:
-    """Record the payload `content`; the result is the answer to the agent, b"" for none.
+    """Record the payload `content`; return the answer to the agent, b"" for none.
 
-    Raises Unknown and ValueError for what is no payload, Unwritable and OSError where it cannot be written down.
+    Raise UnknownPayload and ValueError if it is no payload, Unwritable and OSError if the store
+    cannot be written to.
     """
-    payload = Payload(_parsed(content), time.time(), agent, word)
+    payload = read_payload(_parsed(content), time.time(), agent, word)
     event_type, data = event_of(payload) if payload.kind else ("", {})
     if not event_type:
         return b""
@@ -83,17 +87,19 @@ def record(content: bytes, *, guard: bool = False, agent: str = "", word: str = 
             catch_up(session.store, session.folder, payload, session.directory, guard=False)
         session.record(event_type, data)
         if payload.answers or payload.kind in ("assistant_response", "subagent_stop"):
-            from agent_pipes.hooks.background import afterwards
+            from agent_pipes.hooks.background import catch_up_in_background
 
-            afterwards(session.store, session.folder, payload, session.directory, guard=guard)
+            catch_up_in_background(
+                session.store, session.folder, payload, session.directory, guard=guard
+            )
     return b""
 
 
 def _denied(session: "Session", event_type: str, data: Fields) -> bytes:
-    """The answer to a call that must not be made, which is recorded with its refusal; b"" for one that may be."""
-    from agent_pipes.hooks.guard import answer, denied
+    """Return the denial of a call and record both; b"" if the call may be made."""
+    from agent_pipes.hooks.guard import answer, denial_of
 
-    denial = denied(session.payload, session.folder, session.directory)
+    denial = denial_of(session.payload, session.folder, session.directory)
     if denial is None:
         return b""
     try:
@@ -104,7 +110,7 @@ def _denied(session: "Session", event_type: str, data: Fields) -> bytes:
 
 
 def _answer_without_store(payload: Payload) -> bytes:
-    """The answer to a call that is out of scope, where nothing can be recorded."""
+    """Return the denial of a call that is out of scope, if nothing can be recorded."""
     from agent_pipes.hooks.guard import answer, out_of_scope
 
     denial = out_of_scope(payload, _directory(payload))
@@ -114,16 +120,16 @@ def _answer_without_store(payload: Payload) -> bytes:
 def _parsed(content: bytes) -> Fields:
     for record in objects(content):
         return record
-    raise Unknown("nothing on standard input: an agent's hook payload is expected there")
+    raise UnknownPayload("nothing on standard input: an agent's hook payload is expected there")
 
 
 class Session:
-    """A session in the store, as one payload changes it."""
+    """A session in the store, changed by one payload."""
 
     def __init__(self, payload: Payload) -> None:
-        """Open it, and make it where it is not there. Raises Unwritable and OSError."""
+        """Open the session, created if missing. Raise Unwritable and OSError."""
         self.payload = payload
-        self.store = Store(*place(payload.cwd, payload.session))
+        self.store = Store(*locate_store(payload.cwd, payload.session))
         try:
             self.folder = self.store.folder(payload.session)
         except BaseException:
@@ -141,17 +147,17 @@ class Session:
 
     @property
     def directory(self) -> str:
-        """The directory in which the session began."""
+        """Directory in which the session began."""
         noted = self.meta.get("attribution")
         where = noted.get("working_dir") if type(noted) is dict else ""
         return where if type(where) is str and where else _directory(self.payload)
 
     def record(self, event_type: str, data: Fields, denial: str = "") -> None:
-        """Append the event, and after a denial that of its refusal; note in the store what it changes."""
+        """Append the event, followed by the refusal if there is a `denial`, and update the store."""
         with self.store.locked() as alone:
             if not alone:
                 _complain(
-                    f"{self.store.path}: another hook has held the lock for too long: writing beside it"
+                    f"{self.store.path}: timed out waiting for the store's lock; writing without it"
                 )
             self.meta = self.folder.read(META)
             events = self._events(event_type, data, denial)
@@ -173,7 +179,12 @@ class Session:
                 data = {**data, "cwd": payload.cwd}
             if not denial:
                 return [{**event, "data": data}] if self._opened(event) else []
-            why = {"tool_name": payload.tool, "error": denial, "reason": "tool", **payload.about()}
+            why = {
+                "tool_name": payload.tool,
+                "error": denial,
+                "reason": "tool",
+                **payload.details(),
+            }
             refusal = {
                 **event,
                 "event_type": "error",
@@ -191,7 +202,7 @@ class Session:
         return [{**event, "data": data}]
 
     def _opened(self, event: Fields) -> bool:
-        """Note that a call waits for its result. False: it does already, and a second hook of ours tells it again."""
+        """Record a call that waits for its result; return False if a second hook reports it again."""
         payload = self.payload
         calls = self.store.read(self._file("pending-calls", ".json"))
         if payload.call and any(
@@ -206,11 +217,11 @@ class Session:
             "timestamp": payload.time,
         }
         calls[event["event_id"]] = call
-        self._wait(dict(list(calls.items())[-OPEN:]))
+        self._wait(dict(list(calls.items())[-MAX_PENDING_CALLS:]))
         return True
 
     def _closed(self) -> Fields:
-        """What the result of a call says of its call: which it was, and how long it took."""
+        """Return the fields that tie a result to its call: the call's id and the time it took."""
         payload = self.payload
         calls = self.store.read(self._file("pending-calls", ".json"))
         ticket = payload.call or payload.ticket
@@ -224,10 +235,7 @@ class Session:
             for name, call in calls.items()
             if type(call) is dict and call.get("tool_name") == payload.tool and not payload.call
         ]
-        said = payload.record.get(
-            "duration_ms", payload.record.get("duration") if payload.agent == "cursor" else None
-        )
-        took = float(said) if type(said) is int or type(said) is float else None
+        took = payload.hooks.duration_ms(payload.record)
         for name in (*same, *like):
             call = calls.pop(name)
             self._wait(calls)
@@ -245,14 +253,14 @@ class Session:
             self.store.remove(name)
 
     def _file(self, kind: str, suffix: str = "") -> str:
-        """The name of the session's own file of a kind, as the store names them."""
+        """Return the name of a state file of this session."""
         agent, name = self.payload.agent, self.payload.name
         readable = name[:16].encode(errors="surrogatepass").hex()
         whole = sha256(f"{agent}\0{name}".encode(errors="surrogatepass")).hexdigest()
         return f".{kind}.v2.{agent}.{readable}.{whole}{suffix}"
 
     def _note(self, events: list[Fields]) -> None:
-        """Bring the session's meta.json up to date, and mark the session as the one that is worked in."""
+        """Update the session's meta.json, and mark the session as active."""
         payload = self.payload
         begins = payload.kind == "session_start" or not self.meta
         goes_on = payload.kind in ("session_start", "user_prompt", "tool_call")
@@ -282,7 +290,7 @@ class Session:
 
     def _meta(self) -> Fields:
         payload = self.payload
-        name = AGENTS[payload.agent]
+        name = payload.hooks.store_name
         how = (
             (payload.text("source") or "startup")
             if payload.kind == "session_start"
@@ -305,7 +313,7 @@ def _directory(payload: Payload) -> str:
 
 
 def _process(payload: Payload) -> Fields:
-    """The agent's process, by its number and its start time; {} where none of our ancestors is it."""
+    """Return PID and start time of the agent; {} if none of our ancestors is it."""
     from agent_pipes.agents.processes import nearest
     from agent_pipes.agents.registry import agent
 

@@ -1,7 +1,7 @@
-"""What is noted beside a session's events: how far its transcripts were read, and where the session was judged to be."""
+"""State of the hooks beside a session's events: transcript offsets and the breaker's verdict."""
 
-NOTES, LOCK = ".hook.json", ".hook.lock"
-"""The file of the notes in the session's folder, and the lock of whoever writes it."""
+STATE_FILE, STATE_LOCK = ".hook.json", ".hook.lock"
+"""The state's file in the session's folder, and the lock of whoever writes it."""
 
-PATIENCE = 5.0
-"""Seconds that a hook, and so the agent, waits for another one that does the same."""
+LOCK_TIMEOUT_S = 5.0
+"""Seconds that a hook, and so the agent, waits for another hook that does the same."""

@@ -1,7 +1,7 @@
-"""Whether the breaker has tripped: where a session stands, by the limits of the directory in which it began.
+"""Verdict of the breaker: has the session passed a limit of the directory in which it began?
 
-It is worked out after each result, in a process that nobody waits for (see afterwards.py), so that the next call finds
-it noted. Only what says that nothing has changed since is loaded to find it; the detectors are not.
+It is reached after each result, in a process that nobody waits for (see background.py), so that the
+next call finds it stored. The check that it still holds loads no detector.
 """
 
 import os
@@ -13,7 +13,7 @@ from typing import Any
 from agent_pipes.agents.store.writer import Folder
 from agent_pipes.core.event import Event, from_fields, make
 from agent_pipes.core.jsonl import Fields, dumps, objects
-from agent_pipes.hooks.state_files import LOCK, NOTES, PATIENCE
+from agent_pipes.hooks.state_files import LOCK_TIMEOUT_S, STATE_FILE, STATE_LOCK
 
 CONFIG = ".agent-watch.json"
 
@@ -22,57 +22,60 @@ _CLEARS = b'"user_prompt"'
 
 
 def tripped(folder: Folder, directory: str) -> str:
-    """Why the session must not go on, "" where it may: as it is noted, or as it is found now where that is out of date."""
-    noted = folder.read(NOTES).get("judged")
-    if not _holds(noted, folder, directory):
-        with folder.locked(LOCK, PATIENCE):
-            notes = folder.read(NOTES)
-            if renew(notes, folder, directory):
-                folder.replace(NOTES, dumps(notes))
-            noted = notes["judged"]
-    return str(noted["why"]) if type(noted) is dict else ""
+    """Return why the session must not go on, "" if it may; the verdict is renewed if outdated."""
+    verdict = folder.read(STATE_FILE).get("verdict")
+    if not _holds(verdict, folder, directory):
+        with folder.locked(STATE_LOCK, LOCK_TIMEOUT_S):
+            state = folder.read(STATE_FILE)
+            if renew(state, folder, directory):
+                folder.replace(STATE_FILE, dumps(state))
+            verdict = state["verdict"]
+    return str(verdict["why"]) if type(verdict) is dict else ""
 
 
-def renew(notes: Fields, folder: Folder, directory: str) -> bool:
-    """Bring the judgement in `notes` up to date; whether that changed them. Only while the notes are locked."""
-    if "judged" in notes and _holds(notes["judged"], folder, directory):
+def renew(state: Fields, folder: Folder, directory: str) -> bool:
+    """Bring the verdict in `state` up to date; return True if it changed. The state is locked."""
+    if "verdict" in state and _holds(state["verdict"], folder, directory):
         return False
-    notes["judged"] = judge(folder, directory, time.time())
+    state["verdict"] = reach_verdict(folder, directory, time.time())
     return True
 
 
-def _holds(noted: Any, folder: Folder, directory: str) -> bool:
-    """Whether nothing has happened since that could change the judgement. One that has tripped stays so until a person speaks."""
-    if noted is None:
-        noted = {"size": 0, "why": "", "config": _version(directory)}
+def _holds(verdict: Any, folder: Folder, directory: str) -> bool:
+    """Return True if nothing has happened since that could change the verdict.
+
+    Once the breaker has tripped, only a prompt changes it.
+    """
+    if verdict is None:
+        verdict = {"size": 0, "why": "", "config": _config_version(directory)}
     if (
-        type(noted) is not dict
-        or type(noted.get("size")) is not int
-        or type(noted.get("why")) is not str
+        type(verdict) is not dict
+        or type(verdict.get("size")) is not int
+        or type(verdict.get("why")) is not str
     ):
         return False
-    if noted.get("config") != _version(directory) or noted["size"] > folder.size():
+    if verdict.get("config") != _config_version(directory) or verdict["size"] > folder.size():
         return False
-    since = folder.tail(noted["size"]).splitlines()
-    if noted["why"]:
+    since = folder.tail(verdict["size"]).splitlines()
+    if verdict["why"]:
         return not any(_CLEARS in line[:60] for line in since)
     return not any(kind in line[:60] for line in since for kind in _MATTERS)
 
 
-def _version(directory: str) -> list[int]:
-    """What changes when the config file does."""
+def _config_version(directory: str) -> list[int]:
+    """Return numbers that change when the config file does."""
     try:
-        about = os.stat(os.path.join(directory, CONFIG))
+        status = os.stat(os.path.join(directory, CONFIG))
     except OSError:
         return []
-    return [about.st_mtime_ns, about.st_size]
+    return [status.st_mtime_ns, status.st_size]
 
 
-def judge(folder: Folder, directory: str, now: float) -> Fields:
-    """What the limits say of the session as it stands: `why` it must not go on ("" if it may), and of how much of it."""
+def reach_verdict(folder: Folder, directory: str, now: float) -> Fields:
+    """Return `why` the session must not go on ("" if it may), and `size`, the bytes judged."""
     import click
 
-    version = _version(directory)
+    version = _config_version(directory)
     content = folder.tail(0)
     whole = content.rfind(b"\n") + 1
     try:
@@ -83,25 +86,23 @@ def judge(folder: Folder, directory: str, now: float) -> Fields:
 
 
 def _violation(content: bytes, session: str, directory: str, now: float) -> str:
-    """What still holds at the end of these events, of all that is a violation."""
+    """Return the message of a violation that holds at the end of these events, "" if none does."""
     from agent_pipes.detect.registry import DETECTORS
     from agent_pipes.detect.runner import DetectorRunner
 
     limits, off = _limits(os.path.join(directory, CONFIG))
-    # All of it is history: what was violated and is over stops nothing, and what still holds is raised where it ends.
+    # All of it is history: only violations that still hold are raised, at its end.
     begin, end = make("history_start", 0.0, session, {}), make("history_end", now, session, {})
     events: Iterable[Event] = chain([begin], _events(content), [end])
-    specs = [
-        part.configured(
-            {
+    specs = []
+    for name, detector in DETECTORS.items():
+        if detector.guards and name not in off:
+            values = {
                 str(option.name): limits[option.key]
-                for option in part.options
+                for option in detector.options
                 if option.key in limits and not option.key.endswith(".alert")
             }
-        )
-        for name, part in DETECTORS.items()
-        if part.guards and name not in off
-    ]
+            specs.append(detector.configured(values))
     # The last detector's violations come first.
     found = [
         event
@@ -123,7 +124,7 @@ def _limits(path: str) -> tuple[dict[str, Any], set[str]]:
 
 
 def _events(content: bytes) -> Iterator[Event]:
-    """The events, but for the session's end: one that was taken up again is judged as one."""
+    """Yield the events without the session's end: a resumed session is judged as one."""
     for line in content.splitlines():
         try:
             for fields in objects(line):

@@ -187,7 +187,7 @@ def test_gemini_hooks_are_switched_on(home):
     ("[]", "expected an object"),
     ('{"hooks": []}', "hooks: expected an object"),
     ('{"hooks": {"Stop": {}}}', "hooks.Stop: expected a list"),
-    ('{"a": 1, "a": 2}', "'a' stands there twice"),
+    ('{"a": 1, "a": 2}', "the key 'a' occurs twice"),
     ("\udcff", "settings.json"),
     ("[" * 100_000, "settings.json"),
 ])  # fmt: skip

@@ -8,7 +8,7 @@ import pytest
 
 from agent_pipes.agents.store.writer import Store
 from agent_pipes.hooks import verdict
-from agent_pipes.hooks.payload import Payload
+from agent_pipes.hooks.payload import read_payload
 from tests.helpers.hooked import (
     AGENTS,
     SESSION,
@@ -93,7 +93,7 @@ def test_denial_in_each_agents_own_form(project, agent):
     denied = [
         each
         for each in payloads(agent, project)
-        if Payload(each, 0.0).kind == "tool_call" and "pytest -q" in json.dumps(each)
+        if read_payload(each, 0.0).kind == "tool_call" and "pytest -q" in json.dumps(each)
     ]
     (answer,) = [record(each, guard=True) for each in denied]
     assert 'command "pytest -q" (denied by commands.deny "pytest" in .agent-scope.json)' in FORMS[
@@ -313,19 +313,19 @@ def test_judgement_is_made_after_each_result_and_found_by_the_next_call(project,
     until(
         lambda: (
             (project / ".agent-traces" / SESSION[:16] / ".hook.json").exists()
-            and notes(project).get("judged")
+            and notes(project).get("verdict")
         ),
         what="the judgement",
     )
-    assert '"make test" failed 5 times' in notes(project)["judged"]["why"]
-    monkeypatch.setattr(verdict, "judge", lambda *_: pytest.fail("judged again"))
+    assert '"make test" failed 5 times' in notes(project)["verdict"]["why"]
+    monkeypatch.setattr(verdict, "reach_verdict", lambda *_: pytest.fail("judged again"))
     assert "tripped" in guarded(call(project, "Bash", 11, command="ls"))
 
 
 def test_parallel_calls_need_no_new_judgement(project, monkeypatch):
     spiral(project, 1)
     assert guarded(call(project, "Bash", 10, command="ls")) == ""
-    monkeypatch.setattr(verdict, "judge", lambda *_: pytest.fail("judged again"))
+    monkeypatch.setattr(verdict, "reach_verdict", lambda *_: pytest.fail("judged again"))
     for number in range(11, 14):
         assert guarded(call(project, "Bash", number, command="ls")) == ""
 
@@ -333,7 +333,7 @@ def test_parallel_calls_need_no_new_judgement(project, monkeypatch):
 def test_tripped_breaker_needs_no_new_judgement(project, monkeypatch):
     spiral(project, 5)
     assert "tripped" in guarded(call(project, "Bash", 13, command="ls"))
-    monkeypatch.setattr(verdict, "judge", lambda *_: pytest.fail("judged again"))
+    monkeypatch.setattr(verdict, "reach_verdict", lambda *_: pytest.fail("judged again"))
     assert "tripped" in guarded(call(project, "Bash", 14, command="ls"))
 
 
@@ -351,7 +351,7 @@ def test_tripped_breaker_needs_no_new_judgement(project, monkeypatch):
 def test_judgement_that_makes_no_sense_is_made_anew(project, judged):
     spiral(project, 5)
     (project / ".agent-traces" / SESSION[:16] / ".hook.json").write_text(
-        json.dumps({"judged": judged})
+        json.dumps({"verdict": judged})
     )
     assert "tripped" in guarded(call(project, "Bash", 10, command="ls"))
 
@@ -378,7 +378,7 @@ def test_judge_reads_whole_lines_only(project):
     size = folder.size()
     with open(project / ".agent-traces" / SESSION[:16] / "events.ndjson", "ab") as file:
         file.write(b'{"event_type":"err')
-    assert verdict.judge(folder, str(project), 1795168800.0) == {
+    assert verdict.reach_verdict(folder, str(project), 1795168800.0) == {
         "size": size,
         "why": "",
         "config": [],

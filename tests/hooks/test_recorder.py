@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from agent_pipes.agents import registry
 from agent_pipes.agents.base import Session
+from agent_pipes.agents.base_hooks import UnknownPayload
 from agent_pipes.agents.processes import recorded_process
 from agent_pipes.agents.store import sessions as store_sessions
 from agent_pipes.hooks.events import event_of
-from agent_pipes.hooks.payload import Payload, Unknown
+from agent_pipes.hooks.payload import read_payload
 from agent_pipes.process.table import identify
 from tests.helpers.hooked import (
     AGENTS,
@@ -195,7 +196,7 @@ def test_equal_results_of_geminis_commands_have_equal_digests(project):
         text = f"<untrusted_context>\nOutput: x\nExit Code: 1\nProcess Group PGID: {group}\n</untrusted_context>"
         digests.add(
             event_of(
-                Payload({**call, "tool_input": {}, "tool_response": {"llmContent": text}}, 0.0)
+                read_payload({**call, "tool_input": {}, "tool_response": {"llmContent": text}}, 0.0)
             )[1]["result_digest"]
         )
     assert len(digests) == 1
@@ -333,14 +334,14 @@ def test_calls_without_results_are_forgotten_in_time(project):
     (7, ("tool_result", "7")),
 ])  # fmt: skip
 def test_responses_in_every_form(project, response, expected):
-    event_type, data = event_of(Payload(success(project, "Bash", 1, response), 0.0))
+    event_type, data = event_of(read_payload(success(project, "Bash", 1, response), 0.0))
     assert (event_type, data.get("error", data.get("result"))) == expected
 
 
 def test_failures_tell_why(project):
     user = "The user doesn't want to proceed with this tool use."
     told = {
-        text: event_of(Payload(failure(project, "ls", 1, text), 0.0))[1]
+        text: event_of(read_payload(failure(project, "ls", 1, text), 0.0))[1]
         for text in (user, "Exit code 137\nKilled", "File not found")
     }
     assert [(data["reason"], data.get("exit_code")) for data in told.values()] == [
@@ -349,19 +350,20 @@ def test_failures_tell_why(project):
         ("tool", None),
     ]
     assert (
-        event_of(Payload(failure(project, "ls", 1) | {"is_interrupt": True}, 0.0))[1]["reason"]
+        event_of(read_payload(failure(project, "ls", 1) | {"is_interrupt": True}, 0.0))[1]["reason"]
         == "interrupted"
     )
     denied = claude(
         "PermissionDenied", project, tool_name="Bash", tool_input={}, reason="not in this mode"
     )
-    assert event_of(Payload(denied, 0.0))[1]["reason"] == "tool"
+    assert event_of(read_payload(denied, 0.0))[1]["reason"] == "tool"
 
 
 def test_large_result_is_cut_and_its_size_and_digest_are_those_of_the_whole(project):
     text = "ü" * 100_000
     first, second = (
-        event_of(Payload(success(project, "Bash", 1, text + end), 0.0))[1] for end in ("a", "b")
+        event_of(read_payload(success(project, "Bash", 1, text + end), 0.0))[1]
+        for end in ("a", "b")
     )
     assert first["result"] == second["result"] == "ü" * 2048
     assert first["result_bytes"] == 200_001 and first["result_digest"] != second["result_digest"]
@@ -369,9 +371,9 @@ def test_large_result_is_cut_and_its_size_and_digest_are_those_of_the_whole(proj
 
 def test_long_arguments_are_cut_and_stay_different(project):
     arguments = [
-        event_of(Payload(call(project, "Write", content="x" * 100_000 + end), 0.0))[1]["arguments"][
-            "content"
-        ]
+        event_of(read_payload(call(project, "Write", content="x" * 100_000 + end), 0.0))[1][
+            "arguments"
+        ]["content"]
         for end in "ab"
     ]
     assert arguments[0] != arguments[1] and all(len(each) < 70_000 for each in arguments)
@@ -564,13 +566,13 @@ def test_wrong_types_raise_nothing(project, fields, agent, word):
     payload = {"session_id": "hostile", **fields, "cwd": str(project)}
     try:
         record(payload, agent=agent, word=word)
-    except (Unknown, ValueError):
+    except (UnknownPayload, ValueError):
         pass
 
 
 @pytest.mark.parametrize("agent", AGENTS)
 def test_each_is_told_by_its_payloads(agent, project):
-    assert {Payload(payload, 0.0).agent for payload in payloads(agent, project)} == {agent}
+    assert {read_payload(payload, 0.0).agent for payload in payloads(agent, project)} == {agent}
 
 
 # The agent's process

@@ -386,37 +386,6 @@ class Translator:
     }
 
 
-class Costs(Translator):
-    """The same, of what was spent alone: the llm_response events, from the lines that matter to it."""
-
-    @staticmethod
-    def matters(line: bytes) -> bool:
-        """Whether the line can tell what was spent."""
-        return b'"usage"' in line
-
-    def _assistant(self, line: Line, path: str) -> Iterator[Fields]:
-        if not self._seen.new(line.id):
-            return
-        self._name(line)
-        response = self._response(line)
-        if type(line.message.get("stop_reason")) is not str:
-            for place, block in enumerate(blocks(line.message.get("content"))):
-                self._measured(line, response, block, place)
-        yield from self._spent(line, response)
-
-    def _progress(self, line: Line, path: str) -> Iterator[Fields]:
-        inner = line.inlined()
-        if inner and inner.record.get("type") == "assistant":
-            yield from self._assistant(inner, path)
-
-    _HANDLERS: ClassVar[dict[str, Callable[[Any, Line, str], Iterator[Fields]]]] = {
-        "assistant": _assistant,
-        "progress": _progress,
-        "result": Translator._settled,
-        "stream_event": Translator._streamed,
-    }
-
-
 _CALLS = frozenset({"tool_use", "server_tool_use", "mcp_tool_use"})
 _SPOKEN = {"text": "text", "thinking": "thinking", **dict.fromkeys(_CALLS, "id")}
 """What a model says, block by block, and the key that tells two such blocks of one response apart."""

@@ -5,13 +5,12 @@ from collections.abc import Iterator
 
 from agent_pipes.agents.codex.lines import (
     command_of,
-    ended_of,
     event,
     failure,
-    outcome,
     patch_of,
     tool_of,
 )
+from agent_pipes.agents.codex.outcomes import ended_of, outcome
 from agent_pipes.agents.codex.usage import NOTHING, counts
 from agent_pipes.agents.fields import string, text_of, within
 from agent_pipes.core.jsonl import Fields
@@ -91,7 +90,7 @@ class Run:
         name = self._open.pop(key, "")
         if name:
             what = outcome(name, _output(item), ended_of(item))
-            event_type, data = what.said(name, self._max_result)
+            event_type, data = what.event(name, self._max_result)
             yield self._event(event_type, time, f"{key}:result", data, key)
 
     def _closed(self, time: float) -> Iterator[Fields]:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from agent_pipes.agents.codex import lines as lines
-from agent_pipes.agents.codex.lines import Ended, Outcome, outcome
+from agent_pipes.agents.codex.outcomes import Ended, Outcome, ended_of, outcome
 from agent_pipes.agents.codex.sessions import Meta
 from agent_pipes.agents.codex.usage import Meter
 from agent_pipes.agents.fields import number, string, text_of, time_of, within
@@ -273,7 +273,7 @@ class Thread:
     def _answered(
         self, key: str, time: float, name: str, what: Outcome, started_by: str = ""
     ) -> Iterator[Fields]:
-        event_type, data = what.said(name, self._max_result)
+        event_type, data = what.event(name, self._max_result)
         if started_by:
             # A command that outlived its first call ends in a call that only waits for it: the failure is the first's.
             data["started_by"] = started_by
@@ -343,7 +343,7 @@ class Thread:
         Newer models make all their calls from scripts, and these calls stand nowhere else. A command that the user
         has typed is no call of the agent's.
         """
-        ended = lines.ended_of(item)
+        ended = ended_of(item)
         if key in self._seen:
             remember(self._ended, key, ended, OPEN)
         elif string(item, "source") not in ("user_shell", "unified_exec_interaction"):

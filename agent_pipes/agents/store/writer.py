@@ -1,4 +1,7 @@
-"""Writing in the `.agent-traces` store: whole lines, each tied to the one before it, and nothing through a link."""
+"""Writer of the `.agent-traces` store: whole lines, each with the hash of the one before it.
+
+Nothing is written through a symbolic link.
+"""
 
 import fcntl
 import os
@@ -6,18 +9,18 @@ import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from errno import EIO, ENOSPC
+from errno import ENOSPC
 
 import orjson
 
 from agent_pipes.core.digests import sha256
 from agent_pipes.core.jsonl import Fields, dumps
 
-PATIENCE = 5.0
-"""Seconds that are waited for whoever writes in the store now."""
+LOCK_TIMEOUT_S = 5.0
+"""Seconds to wait for another writer of the store."""
 
-PAGE = 4096
-"""Bytes that the kernel writes at once, whatever happens to the writer meanwhile."""
+LOCK_POLL_S = 0.002
+"""Seconds between two attempts to take a lock."""
 
 EVENTS, META = "events.ndjson", "meta.json"
 
@@ -26,13 +29,15 @@ _FILE = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
 class Unwritable(Exception):
-    """The store cannot be written in. The message says why, for people."""
+    """The store cannot be written to; the message is for users."""
 
 
-def place(cwd: str, session: str) -> tuple[str, str]:
-    """The store, and the workspace in it: $AGENT_TRACE_DIR, else `.agent-traces` in the directory that the agent works in.
+def locate_store(cwd: str, session: str) -> tuple[str, str]:
+    """Return the path of the store and the workspace in it.
 
-    An agent changes its directory; its session stays in the store that has it already, here or in a directory above.
+    The store is $AGENT_TRACE_DIR, else `.agent-traces` in the agent's directory `cwd`. An agent may
+    change its directory: a session stays in the store that has it already, here or in a directory
+    above. Raise Unwritable if $AGENT_STRACE_WORKSPACE is no name of a folder.
     """
     workspace = os.environ.get("AGENT_STRACE_WORKSPACE", "")
     if workspace in (".", "..") or "/" in workspace:
@@ -53,7 +58,7 @@ def place(cwd: str, session: str) -> tuple[str, str]:
 
 
 def _above(directory: str) -> Iterator[str]:
-    """The directory and those it lies in, and the ones in which its agent says that it began."""
+    """Yield the directory, its parents, and the project directories that agents name."""
     while True:
         yield directory
         if (outer := os.path.dirname(directory)) == directory:
@@ -73,10 +78,10 @@ def _is_ours(path: str) -> bool:
 
 
 class Store:
-    """The folder that holds the sessions, made where it is not there: for its owner alone, and out of version control."""
+    """The folder of the sessions, created if missing, private and ignored by version control."""
 
     def __init__(self, base: str, workspace: str = "") -> None:
-        """`base` is the store, `workspace` a part of it that has sessions of its own. Raises Unwritable and OSError."""
+        """Open the store `base`, or its part `workspace`. Raise Unwritable and OSError."""
         self.path = os.path.join(base, "workspaces", workspace) if workspace else base
         os.makedirs(os.path.dirname(base), exist_ok=True)
         self.fd = _made(base, None)
@@ -95,12 +100,12 @@ class Store:
 
     @contextmanager
     def locked(self) -> Iterator[bool]:
-        """While no one else writes in it. False: someone has held the lock for longer than we wait; lines stay whole all the same."""
-        with _locked(self.fd, ".store.lock", PATIENCE) as alone:
+        """Hold the store's lock. Yield False if another writer kept it for too long."""
+        with _locked(self.fd, ".store.lock", LOCK_TIMEOUT_S) as alone:
             yield alone
 
     def folder(self, session: str) -> "Folder":
-        """The session's folder, made where it is not there."""
+        """Return the session's folder, created if missing."""
         return Folder(session, _made(session, self.fd))
 
     def read(self, name: str) -> Fields:
@@ -110,7 +115,7 @@ class Store:
         return _content(self.fd, name).decode(errors="replace").strip()
 
     def replace(self, name: str, content: bytes) -> None:
-        """Make `content` that of the file `name`, at one stroke. Only while locked."""
+        """Replace the file `name` atomically. The caller holds the lock."""
         _replace(self.fd, name, content)
 
     def remove(self, name: str) -> None:
@@ -119,7 +124,7 @@ class Store:
 
 
 class Folder:
-    """A session's own folder: its events, and what is noted beside them."""
+    """Folder of one session: its events and the state files of the hooks."""
 
     def __init__(self, session: str, fd: int) -> None:
         self.session = session
@@ -129,9 +134,10 @@ class Folder:
         os.close(self.fd)
 
     def append(self, events: list[Fields], *, alone: bool) -> None:
-        """Write `events` behind what is there, a line each in one write, with the hash of the line before.
+        """Append `events`, a line and a write each, with the hash of the line before.
 
-        `alone`: nobody else writes meanwhile. Raises OSError, and leaves no half of a line, where there is no room.
+        alone: the caller holds the lock, so a line that did not fit is removed again.
+        Raise OSError if there is no room, Unwritable if the file is no regular file.
         """
         fd = os.open(EVENTS, os.O_RDWR | os.O_APPEND | os.O_CREAT | _FILE, 0o600, dir_fd=self.fd)
         try:
@@ -140,21 +146,21 @@ class Folder:
             last, torn = _last_line(fd)
             for fields in events:
                 line = dumps({**fields, "prev_hash": sha256(last).hexdigest()} if last else fields)
-                # A writer that was killed may have left half a line: it is made a line of its own.
+                # A killed writer may have left half a line: it becomes a line of its own.
                 _write(fd, b"\n" + line + b"\n" if torn else line + b"\n", alone)
                 last, torn = line, False
         finally:
             os.close(fd)
 
     def size(self) -> int:
-        """Bytes of its events now, 0 where there are none yet."""
+        """Return the size of the events in bytes, 0 if there are none."""
         try:
             return os.stat(EVENTS, dir_fd=self.fd, follow_symlinks=False).st_size
         except FileNotFoundError:
             return 0
 
     def tail(self, start: int) -> bytes:
-        """Its events from the byte `start` on."""
+        """Return the events from the byte `start` on."""
         try:
             fd = os.open(EVENTS, os.O_RDONLY | _FILE, dir_fd=self.fd)
         except FileNotFoundError:
@@ -168,20 +174,21 @@ class Folder:
         return _object(_content(self.fd, name))
 
     def replace(self, name: str, content: bytes) -> None:
-        """Make `content` that of the file `name`, at one stroke. Only while locked."""
+        """Replace the file `name` atomically. The caller holds the lock."""
         _replace(self.fd, name, content)
 
     @contextmanager
     def locked(self, name: str, seconds: float) -> Iterator[bool]:
-        """While no one else holds the lock `name` of this session. False: someone does, and has for `seconds`."""
+        """Hold the lock `name` of this session. Yield False if that takes longer than `seconds`."""
         with _locked(self.fd, name, seconds) as alone:
             yield alone
 
 
 def _made(path: str, within: int | None) -> int:
-    """A file descriptor of the directory `path`, made where it is not there.
+    """Return a file descriptor of the directory `path`, created if missing.
 
-    Through a link, or in a directory that is another's, others would decide where our lines go: that is refused.
+    Raise Unwritable for a link and for another user's directory: others would decide where our
+    lines go.
     """
     with suppress(FileExistsError):
         os.mkdir(path, 0o700, dir_fd=within)
@@ -209,14 +216,14 @@ def _locked(within: int, name: str, seconds: float) -> Iterator[bool]:
     fd = os.open(name, os.O_RDWR | os.O_CREAT | _FILE, 0o600, dir_fd=within)
     try:
         deadline = time.monotonic() + seconds
-        while not (alone := _taken(fd)) and time.monotonic() < deadline:
-            time.sleep(0.002)
+        while not (alone := _try_lock(fd)) and time.monotonic() < deadline:
+            time.sleep(LOCK_POLL_S)
         yield alone
     finally:
         os.close(fd)
 
 
-def _taken(fd: int) -> bool:
+def _try_lock(fd: int) -> bool:
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -225,7 +232,7 @@ def _taken(fd: int) -> bool:
 
 
 def _last_line(fd: int) -> tuple[bytes, bool]:
-    """The last line of a file without its newline, and whether it has none."""
+    """Return a file's last line without its newline, and True if it has none."""
     end = os.fstat(fd).st_size
     if not end:
         return b"", False
@@ -241,33 +248,7 @@ def _last_line(fd: int) -> tuple[bytes, bool]:
 
 
 def _write(fd: int, line: bytes, alone: bool) -> None:
-    """Append the line whole or not at all, also where we are killed meanwhile."""
     size = os.fstat(fd).st_size
-    if alone and size % PAGE + len(line) <= PAGE:
-        _write_now(fd, line, size, alone)
-        return
-    # A write that is killed ends where a page does: this one is made by a process that whoever kills us does not know.
-    try:
-        child = os.fork()
-    except OSError:
-        _write_now(fd, line, size, alone)
-        return
-    if not child:
-        failed = EIO
-        try:
-            os.setsid()
-            _write_now(fd, line, size, alone)
-            failed = 0
-        except OSError as error:
-            failed = error.errno or EIO
-        finally:
-            os._exit(failed)
-    if failed := os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]):
-        failed = failed if failed > 0 else EIO
-        raise OSError(failed, os.strerror(failed))
-
-
-def _write_now(fd: int, line: bytes, size: int, alone: bool) -> None:
     if os.write(fd, line) < len(line):
         if alone:
             os.ftruncate(fd, size)
@@ -282,7 +263,7 @@ def _rest(fd: int, start: int) -> bytes:
 
 
 def _content(within: int, name: str) -> bytes:
-    """What is in the file `name`, b"" where there is none that can be read."""
+    """Return the content of the file `name`, b"" if it cannot be read."""
     try:
         fd = os.open(name, os.O_RDONLY | _FILE, dir_fd=within)
     except OSError:

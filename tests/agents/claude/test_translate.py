@@ -820,16 +820,19 @@ def test_lines_that_do_not_matter_come_to_nothing(path: Path) -> None:
 
 
 @every_file
-def test_costs_alone_are_the_same(path: Path) -> None:
-    alone = claude_translate.Costs()
+def test_lines_that_may_record_usage_give_the_same_usage(path: Path) -> None:
+    translator = claude_translate.Translator()
     events = [
         event
         for name, line in lines(path)
-        if alone.matters(line)
+        if CLAUDE.may_record_usage(line)
         for record in objects(line)
-        for event in alone.translate(record, ARRIVAL, name)
+        for event in translator.translate(record, ARRIVAL, name)
     ]
-    assert events == of(read(path), "llm_response")
+    usage = [(event["timestamp"], event["data"]) for event in of(events, "llm_response")]
+    assert usage == [
+        (event["timestamp"], event["data"]) for event in of(read(path), "llm_response")
+    ]
 
 
 @every_file
@@ -939,10 +942,7 @@ def mutated(draw: st.DrawFn) -> dict:
     st.booleans(),
 )
 def test_wrong_types_raise_nothing(rows: list[dict], recorded: bool) -> None:
-    for translator in (
-        claude_translate.Translator(64, recorded),
-        claude_translate.Costs(64, recorded),
-    ):
+    for translator in (claude_translate.Translator(64, recorded),):
         for row in rows:
             assert CLAUDE.recognises(row) in (True, False)
             for fields in translator.translate(row, ARRIVAL, "/p/agent-x.jsonl"):

@@ -1,0 +1,70 @@
+"""Hooks of Claude Code."""
+
+from agent_pipes.agents.base_hooks import (
+    CLAUDE_KINDS,
+    Hooks,
+    HookSettings,
+    Payload,
+    failed,
+    plain,
+    settings_home,
+    told,
+)
+from agent_pipes.agents.claude.lines import goes_on, is_persons, reason
+from agent_pipes.core.jsonl import Fields
+
+
+class ClaudeHooks(Hooks):
+    """Claude Code's hooks: payloads that no other agent's hooks claim."""
+
+    name = "claude"
+    store_name = "claude-code"
+
+    def recognises(self, record: Fields, event: str) -> bool:
+        """Return True for any payload with a session id; asked after the other agents."""
+        return type(record.get("session_id")) is str
+
+    def is_persons(self, prompt: str) -> bool:
+        """Return False for texts of the client itself."""
+        return is_persons({}, False, prompt)
+
+    def outcome(self, payload: Payload) -> tuple[str, Fields]:
+        """Return the event for the end of a call."""
+        response = payload.record.get("tool_response", payload.record.get("tool_output"))
+        if payload.kind == "failure":
+            text = payload.text("error") or plain(response)[0]
+            interrupted = payload.record.get("is_interrupt") is True
+            why, code = reason(text, "interrupted" if interrupted else "")
+            return failed(text, why, code)
+        event_type, data = told(response, payload.tool)
+        details = response if type(response) is dict else {}
+        if event_type == "tool_result" and goes_on(data["result"], details):
+            data["running"] = True
+        return event_type, data
+
+    def denial(self, why: str, *, tripped: bool) -> Fields:
+        """Return a permission decision."""
+        return pre_tool_denial(why)
+
+    def settings(self) -> HookSettings:
+        """Return $CLAUDE_CONFIG_DIR/settings.json and the local project settings."""
+        return HookSettings(
+            settings_home("CLAUDE_CONFIG_DIR", ".claude"),
+            "settings.json",
+            ".claude/settings.local.json",
+            [event for event in CLAUDE_KINDS if event != "PermissionDenied"],
+        )
+
+
+def pre_tool_denial(why: str) -> Fields:
+    """Return a denial in the form of a PreToolUse hook."""
+    return {
+        "hookSpecificOutput": {
+            "hookEventName": "PreToolUse",
+            "permissionDecision": "deny",
+            "permissionDecisionReason": why,
+        }
+    }
+
+
+HOOKS = ClaudeHooks()
