@@ -74,9 +74,13 @@ the price when it was introduced."""
 MODES = ("fast", "priority", "flex", "batch")
 
 KINDS = {
-    "input": "input_mtok", "output": "output_mtok", "cache_read": "cache_read_mtok", "cache_write": "cache_write_mtok",
-    "cache_write_1h": "cache_write_1h_mtok", "web_search": "web_searches_kcount",
-}  # fmt: skip
+    "input": "input_mtok",
+    "output": "output_mtok",
+    "cache_read": "cache_read_mtok",
+    "cache_write": "cache_write_mtok",
+    "cache_write_1h": "cache_write_1h_mtok",
+    "web_search": "web_searches_kcount",
+}
 
 
 def number(value: Any) -> float:

@@ -268,10 +268,18 @@ def profile(command: str, place: Place) -> str:
     """Return where the time of a command goes: the functions with the most of their own."""
     name, _, arguments = command.partition(" ")
     done = subprocess.run(
-        ["bash", "-c", f"{sys.executable} -m cProfile -s tottime {place.checkout}/bin/{name} "
-         f"{arguments} 2>&1 | grep -A 25 'tottime' | cut -c 1-110"],
-        env=place.environment, cwd=place.cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-    )  # fmt: skip
+        [
+            "bash",
+            "-c",
+            f"{sys.executable} -m cProfile -s tottime {place.checkout}/bin/{name} "
+            f"{arguments} 2>&1 | grep -A 25 'tottime' | cut -c 1-110",
+        ],
+        env=place.environment,
+        cwd=place.cwd,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
     return f"Where the time of `{command}` goes:\n\n```\n{done.stdout}```\n"
 
 

@@ -26,7 +26,8 @@ PEER = (
     "tail -n +1 -F {file} 2>/dev/null | jq -cn --unbuffered 'foreach inputs as $e ({{}};"
     ' if $e.event_type == "tool_call" then .calls[$e.event_id] = $e.data.arguments.command'
     ' elif $e.event_type == "error" then .failed[.calls[$e.parent_id]] += 1 else . end;'
-    " select((.failed[.calls[$e.parent_id]] // 0) >= 3) | 1)' | while read -r line; do kill {pid}; done"
+    " select((.failed[.calls[$e.parent_id]] // 0) >= 3) | 1)'"
+    " | while read -r line; do kill {pid}; done"
 )
 SETTLE_S = 1.5
 """Time for all stages to read what is there, and to wait."""

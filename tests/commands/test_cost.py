@@ -1,4 +1,4 @@
-"""trace-cost: each response's dollars once, in whatever form it was recorded; an estimate where none was; and the bill."""
+"""trace-cost: the cost of each response, counted once, estimates, and the report."""
 
 import json
 import os
@@ -24,9 +24,12 @@ MILLION = 1_000_000
 
 def usage(input=0, output=0, read=0, written=0, hour=0, **more):
     names = {
-        "input_tokens": input, "output_tokens": output, "cache_read_input_tokens": read, "cache_creation_input_tokens": written,
+        "input_tokens": input,
+        "output_tokens": output,
+        "cache_read_input_tokens": read,
+        "cache_creation_input_tokens": written,
         "cache_creation_1h_input_tokens": hour,
-    }  # fmt: skip
+    }
     return {name: count for name, count in (names | more).items() if count}
 
 
@@ -164,8 +167,15 @@ def test_usage_in_anthropics_own_form_and_openais():
 
 def test_an_imported_transcript_repeats_its_usage_with_each_line():
     def line(stream, read, output=100):
-        told = {"input_tokens": 2, "output_tokens": output, "cache_read_input_tokens": read, "cache_creation_input_tokens": 1000,
-                "cache_creation": {"ephemeral_1h_input_tokens": 1000}, "speed": "fast", "server_tool_use": {"web_search_requests": 1}}  # fmt: skip
+        told = {
+            "input_tokens": 2,
+            "output_tokens": output,
+            "cache_read_input_tokens": read,
+            "cache_creation_input_tokens": 1000,
+            "cache_creation": {"ephemeral_1h_input_tokens": 1000},
+            "speed": "fast",
+            "server_tool_use": {"web_search_requests": 1},
+        }
         stream.add(
             "assistant_response",
             {"model": "claude-opus-4-8", "text": "so", "usage": told, "context_stream": "main"},
@@ -191,10 +201,16 @@ def test_a_request_that_records_its_prompt_and_a_response_its_output():
 @pytest.mark.parametrize(
     ("how", "dollars"),
     [
-        ({"speed": "fast"}, 10), ({"service_tier": "batch"}, 2.5), ({"service_tier": "priority"}, 5), ({"service_tier": "standard"}, 5),
-        ({"inference_geo": "us"}, 5.5), ({"inference_geo": "global"}, 5), ({"web_searches": 10}, 5.1), ({"speed": 7, "service_tier": [], "web_searches": "x"}, 5),
+        ({"speed": "fast"}, 10),
+        ({"service_tier": "batch"}, 2.5),
+        ({"service_tier": "priority"}, 5),
+        ({"service_tier": "standard"}, 5),
+        ({"inference_geo": "us"}, 5.5),
+        ({"inference_geo": "global"}, 5),
+        ({"web_searches": 10}, 5.1),
+        ({"speed": 7, "service_tier": [], "web_searches": "x"}, 5),
     ],
-)  # fmt: skip
+)
 def test_what_else_a_price_depends_on(how, dollars):
     (found,) = costs(response(Stream(), id="a", **how))
     assert found["usd"] == dollars and not found["estimated"]
@@ -380,9 +396,23 @@ COUNTED = (
 
 
 @given(
-    st.sampled_from(["llm_response", "llm_request", "assistant_response", "tool_call", "tool_result", "user_prompt", "error", "session_start", "session_end"]),
-    st.dictionaries(st.sampled_from(KEYS), WRONG), st.dictionaries(st.sampled_from(COUNTED), WRONG), st.booleans(),
-)  # fmt: skip
+    st.sampled_from(
+        [
+            "llm_response",
+            "llm_request",
+            "assistant_response",
+            "tool_call",
+            "tool_result",
+            "user_prompt",
+            "error",
+            "session_start",
+            "session_end",
+        ]
+    ),
+    st.dictionaries(st.sampled_from(KEYS), WRONG),
+    st.dictionaries(st.sampled_from(COUNTED), WRONG),
+    st.booleans(),
+)
 def test_a_wrong_type_never_stops_it(kind, data, counts, recorded):
     events = [
         from_fields(
@@ -543,10 +573,19 @@ def test_a_summary_for_each_session(tmp_path):
     opus = (497_000 * 5 + 500_000 * 0.5 + 2000 * 6.25 + 1000 * 10 + 100 * 25) / MILLION
     assert first.data["usd"] == pytest.approx(opus + 0.005)
     assert first.data["models"]["claude-opus-4-8"] == {
-        "usd": pytest.approx(opus), "estimated_usd": 0.0, "saved_usd": pytest.approx((500_000 * 4.5 - 2000 * 1.25 - 1000 * 5) / MILLION),
-        "responses": 1, "unpriced_responses": 0, "input_tokens": MILLION, "cache_read_input_tokens": 500_000, "cache_creation_input_tokens": 3000,
-        "cache_creation_1h_input_tokens": 1000, "output_tokens": 100, "reasoning_output_tokens": 0, "web_searches": 0,
-    }  # fmt: skip
+        "usd": pytest.approx(opus),
+        "estimated_usd": 0.0,
+        "saved_usd": pytest.approx((500_000 * 4.5 - 2000 * 1.25 - 1000 * 5) / MILLION),
+        "responses": 1,
+        "unpriced_responses": 0,
+        "input_tokens": MILLION,
+        "cache_read_input_tokens": 500_000,
+        "cache_creation_input_tokens": 3000,
+        "cache_creation_1h_input_tokens": 1000,
+        "output_tokens": 100,
+        "reasoning_output_tokens": 0,
+        "web_searches": 0,
+    }
     assert first.data["responses"] == 2 and "genai-prices" in first.data["prices"]
     assert (second.data["usd"], second.data["unpriced_responses"]) == (0, 1)
 

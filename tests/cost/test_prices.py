@@ -1,4 +1,4 @@
-"""Prices: of every model as its names are spelled, at the date of its use, in whole picodollars; and files of prices."""
+"""Prices by model name and date, in whole picodollars, and price files."""
 
 import json
 import time
@@ -57,11 +57,33 @@ def _seconds(call) -> float:
 @pytest.mark.parametrize(
     "model",
     [
-        "claude-opus-5-5", "claude-opus-5", "claude-opus-4-8", "claude-sonnet-5-5", "claude-sonnet-5", "claude-haiku-5-5", "claude-haiku-4-5", "claude-fable-5-2",
-        "gpt-6.1-sol", "gpt-6.1-terra", "gpt-6-sol", "gpt-6-astra", "gpt-6-luna", "gpt-5.6-sol", "gpt-5.6-terra", "gpt-5.5", "gpt-5.4", "gpt-5.3-codex",
-        "gemini-4-argon", "gemini-3.8-flash", "gemini-3.7-flash", "gemini-3.6-flash", "gemini-3.5-flash", "gemini-3.1-pro-preview", "gemini-2.5-pro",
+        "claude-opus-5-5",
+        "claude-opus-5",
+        "claude-opus-4-8",
+        "claude-sonnet-5-5",
+        "claude-sonnet-5",
+        "claude-haiku-5-5",
+        "claude-haiku-4-5",
+        "claude-fable-5-2",
+        "gpt-6.1-sol",
+        "gpt-6.1-terra",
+        "gpt-6-sol",
+        "gpt-6-astra",
+        "gpt-6-luna",
+        "gpt-5.6-sol",
+        "gpt-5.6-terra",
+        "gpt-5.5",
+        "gpt-5.4",
+        "gpt-5.3-codex",
+        "gemini-4-argon",
+        "gemini-3.8-flash",
+        "gemini-3.7-flash",
+        "gemini-3.6-flash",
+        "gemini-3.5-flash",
+        "gemini-3.1-pro-preview",
+        "gemini-2.5-pro",
     ],
-)  # fmt: skip
+)
 def test_no_current_model_of_the_big_three_is_missing(model):
     price = TABLE.find(model)
     assert price and not price.estimated
@@ -74,19 +96,51 @@ def test_no_current_model_of_the_big_three_is_missing(model):
 @pytest.mark.parametrize(
     ("name", "dollars"),
     [
-        ("claude-opus-4-5-20251101", 5), ("claude-opus-4-5@20251101", 5), ("claude-opus-4.5", 5), ("Claude-Opus-4-5", 5),
-        ("claude-opus-4-6[1m]", 5), ("anthropic/claude-opus-4.5", 5), ("openrouter/anthropic/claude-sonnet-4.5:thinking", 3),
-        ("publishers/anthropic/models/claude-haiku-4-5@20251001", 1), ("vertex_ai/claude-haiku-4-5@20251001", 1), ("claude-4.5-sonnet", 3),
-        ("us.anthropic.claude-sonnet-4-5-20250929-v1:0", 3.3), ("eu.anthropic.claude-opus-4-6-v1", 5.5), ("anthropic.claude-opus-5-5", 4.4),
-        ("global.anthropic.claude-sonnet-4-5-20250929-v1:0", 3), ("us.anthropic.claude-3-5-sonnet-20241022-v2:0", 3),
-        ("bedrock/us-east-1/anthropic.claude-opus-4-6-v1", 5.5), ("openai.gpt-5.4", 2.75),
-        ("arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.anthropic.claude-opus-4-6-v1", 5.5),
-        ("openai/gpt-5.5", 5), ("gpt-5.5-2026-04-23", 5), ("gpt-5-5", 5), ("azure/gpt-5.4", 2.5), ("gpt-5.1-codex-max", 1.25), ("gpt-5.2-codex", 1.75),
-        ("models/gemini-2.5-pro", 1.25), ("gemini/gemini-2.5-pro", 1.25), ("gemini-3-pro-preview-11-2025", 2), ("gemini-flash-latest", 0.75),
-        ("glm-5.1", 1.4), ("GLM-5.1", 1.4), ("z-ai/glm-5.1", 1.4), ("moonshotai/Kimi-K2.6", 0.95), ("MiniMax-M2.5", 0.3), ("deepseek-ai/DeepSeek-V3.2", 0.2288),
-        ("composer-2.5[fast=true]", 3), ("composer-2.5", 0.5), ("grok-4.5", 2), ("cursor/grok-4.5-fast", 4), ("claude-opus-4-8-fast", 10), ("claude-fable-5-2-fast[1m]", 16),
+        ("claude-opus-4-5-20251101", 5),
+        ("claude-opus-4-5@20251101", 5),
+        ("claude-opus-4.5", 5),
+        ("Claude-Opus-4-5", 5),
+        ("claude-opus-4-6[1m]", 5),
+        ("anthropic/claude-opus-4.5", 5),
+        ("openrouter/anthropic/claude-sonnet-4.5:thinking", 3),
+        ("publishers/anthropic/models/claude-haiku-4-5@20251001", 1),
+        ("vertex_ai/claude-haiku-4-5@20251001", 1),
+        ("claude-4.5-sonnet", 3),
+        ("us.anthropic.claude-sonnet-4-5-20250929-v1:0", 3.3),
+        ("eu.anthropic.claude-opus-4-6-v1", 5.5),
+        ("anthropic.claude-opus-5-5", 4.4),
+        ("global.anthropic.claude-sonnet-4-5-20250929-v1:0", 3),
+        ("us.anthropic.claude-3-5-sonnet-20241022-v2:0", 3),
+        ("bedrock/us-east-1/anthropic.claude-opus-4-6-v1", 5.5),
+        ("openai.gpt-5.4", 2.75),
+        (
+            "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.anthropic.claude-opus-4-6-v1",
+            5.5,
+        ),
+        ("openai/gpt-5.5", 5),
+        ("gpt-5.5-2026-04-23", 5),
+        ("gpt-5-5", 5),
+        ("azure/gpt-5.4", 2.5),
+        ("gpt-5.1-codex-max", 1.25),
+        ("gpt-5.2-codex", 1.75),
+        ("models/gemini-2.5-pro", 1.25),
+        ("gemini/gemini-2.5-pro", 1.25),
+        ("gemini-3-pro-preview-11-2025", 2),
+        ("gemini-flash-latest", 0.75),
+        ("glm-5.1", 1.4),
+        ("GLM-5.1", 1.4),
+        ("z-ai/glm-5.1", 1.4),
+        ("moonshotai/Kimi-K2.6", 0.95),
+        ("MiniMax-M2.5", 0.3),
+        ("deepseek-ai/DeepSeek-V3.2", 0.2288),
+        ("composer-2.5[fast=true]", 3),
+        ("composer-2.5", 0.5),
+        ("grok-4.5", 2),
+        ("cursor/grok-4.5-fast", 4),
+        ("claude-opus-4-8-fast", 10),
+        ("claude-fable-5-2-fast[1m]", 16),
     ],
-)  # fmt: skip
+)
 def test_a_model_is_known_by_every_spelling_of_its_name(name, dollars):
     assert rate(name) == pytest.approx(dollars, abs=1e-9)
     assert TABLE.find(name).estimated is False
@@ -332,22 +386,41 @@ def test_a_file_of_ones_own_goes_over_the_table(file):
 LITELLM = {
     "sample_spec": {"input_cost_per_token": 0.0, "litellm_provider": "one of …"},
     "claude-opus-9": {
-        "litellm_provider": "anthropic", "input_cost_per_token": 5e-06, "output_cost_per_token": 2.5e-05, "cache_read_input_token_cost": 5e-07,
-        "cache_creation_input_token_cost": 6.25e-06, "cache_creation_input_token_cost_above_1hr": 1e-05, "input_cost_per_token_batches": 2.5e-06,
-        "provider_specific_entry": {"us": 1.1, "fast": 2.0}, "search_context_cost_per_query": {"search_context_size_medium": 0.01},
+        "litellm_provider": "anthropic",
+        "input_cost_per_token": 5e-06,
+        "output_cost_per_token": 2.5e-05,
+        "cache_read_input_token_cost": 5e-07,
+        "cache_creation_input_token_cost": 6.25e-06,
+        "cache_creation_input_token_cost_above_1hr": 1e-05,
+        "input_cost_per_token_batches": 2.5e-06,
+        "provider_specific_entry": {"us": 1.1, "fast": 2.0},
+        "search_context_cost_per_query": {"search_context_size_medium": 0.01},
     },
     "gpt-9": {
-        "litellm_provider": "openai", "input_cost_per_token": 2.5e-06, "output_cost_per_token": 1.5e-05, "input_cost_per_token_above_272k_tokens": 5e-06,
-        "output_cost_per_token_above_272k_tokens": 2.25e-05, "input_cost_per_token_priority": 5e-06, "input_cost_per_token_flex": 1.25e-06,
+        "litellm_provider": "openai",
+        "input_cost_per_token": 2.5e-06,
+        "output_cost_per_token": 1.5e-05,
+        "input_cost_per_token_above_272k_tokens": 5e-06,
+        "output_cost_per_token_above_272k_tokens": 2.25e-05,
+        "input_cost_per_token_priority": 5e-06,
+        "input_cost_per_token_flex": 1.25e-06,
         "input_cost_per_token_above_272k_tokens_flex": 2.5e-06,
     },
     "dashscope/qwen-9": {
         "litellm_provider": "dashscope",
-        "tiered_pricing": [{"range": [0, 32000.0], "input_cost_per_token": 1e-06, "output_cost_per_token": 5e-06}, {"range": [32000.0, 1e6], "input_cost_per_token": 2e-06}],
+        "tiered_pricing": [
+            {"range": [0, 32000.0], "input_cost_per_token": 1e-06, "output_cost_per_token": 5e-06},
+            {"range": [32000.0, 1e6], "input_cost_per_token": 2e-06},
+        ],
     },
-    "deepseek-9": {"litellm_provider": "deepseek", "input_cost_per_token": 1e-06, "output_cost_per_token": 2e-06, "off_peak_pricing": {"input_cost_per_token": 5e-07}},
+    "deepseek-9": {
+        "litellm_provider": "deepseek",
+        "input_cost_per_token": 1e-06,
+        "output_cost_per_token": 2e-06,
+        "off_peak_pricing": {"input_cost_per_token": 5e-07},
+    },
     "speaker": {"litellm_provider": "openai", "output_cost_per_second": 1.0},
-}  # fmt: skip
+}
 
 
 def test_a_file_in_litellms_form(file):
@@ -386,18 +459,40 @@ RATES = {"input": 1, "output": 1}
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (b"{", "not JSON"), (b"[1]", "the file: expected an object"), ({"modles": {}}, "did you mean 'models'"), ({}, "models: expected an object"),
-        ({"models": {"m": {"imput": 1}}}, "models.m: unknown key 'imput'; did you mean 'input'"), ({"models": {"m": {"names": ["x"]}}}, "a price for input and output"),
-        ({"models": {"m": {"input": -1, "output": 1}}}, "models.m.input: expected a number of dollars"), ({"models": {"m": {"input": "5"}}}, "models.m.input"),
-        ({"models": {"m": {"input": True}}}, "models.m.input"), ({"models": {"m": 5}}, "models.m: expected an object"),
-        ({"models": {"m": {**RATES, "above": {"200k": RATES}}}}, "models.m.above"), ({"models": {"m": {**RATES, "names": "m"}}}, "models.m.names"),
-        ({"models": {"m": {**RATES, "changes": [{"input": 1}]}}}, "models.m.changes.from"), ({"models": {"m": {**RATES, "changes": {}}}}, "expected an array"),
-        ({"models": {"m": {**RATES, "hours": [{"utc": "night", "input": 1}]}}}, "models.m.hours.utc"), ({"models": {"m": {**RATES, "fast": "twice"}}}, "models.m.fast"),
+        (b"{", "not JSON"),
+        (b"[1]", "the file: expected an object"),
+        ({"modles": {}}, "did you mean 'models'"),
+        ({}, "models: expected an object"),
+        ({"models": {"m": {"imput": 1}}}, "models.m: unknown key 'imput'; did you mean 'input'"),
+        ({"models": {"m": {"names": ["x"]}}}, "a price for input and output"),
+        (
+            {"models": {"m": {"input": -1, "output": 1}}},
+            "models.m.input: expected a number of dollars",
+        ),
+        ({"models": {"m": {"input": "5"}}}, "models.m.input"),
+        ({"models": {"m": {"input": True}}}, "models.m.input"),
+        ({"models": {"m": 5}}, "models.m: expected an object"),
+        ({"models": {"m": {**RATES, "above": {"200k": RATES}}}}, "models.m.above"),
+        ({"models": {"m": {**RATES, "names": "m"}}}, "models.m.names"),
+        ({"models": {"m": {**RATES, "changes": [{"input": 1}]}}}, "models.m.changes.from"),
+        ({"models": {"m": {**RATES, "changes": {}}}}, "expected an array"),
+        (
+            {"models": {"m": {**RATES, "hours": [{"utc": "night", "input": 1}]}}},
+            "models.m.hours.utc",
+        ),
+        ({"models": {"m": {**RATES, "fast": "twice"}}}, "models.m.fast"),
         ({"models": {"m": {**RATES, "changes": [5]}}}, "models.m.changes: expected an object"),
-        ({"defaults": {"openai": {"bach": 0.5}}, "models": {}}, "defaults.openai: unknown key 'bach'"),
-        ({"x": {"litellm_provider": "x", "input_cost_per_token": "dear"}}, "x.input_cost_per_token"), ({"x": {"litellm_provider": "x"}}, "no model in it has a price"),
+        (
+            {"defaults": {"openai": {"bach": 0.5}}, "models": {}},
+            "defaults.openai: unknown key 'bach'",
+        ),
+        (
+            {"x": {"litellm_provider": "x", "input_cost_per_token": "dear"}},
+            "x.input_cost_per_token",
+        ),
+        ({"x": {"litellm_provider": "x"}}, "no model in it has a price"),
     ],
-)  # fmt: skip
+)
 def test_a_bad_file_is_refused_with_file_key_and_what_was_expected(file, content, told):
     path = file(content)
     load.cache_clear()

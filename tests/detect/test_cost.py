@@ -1,4 +1,4 @@
-"""trace-detect-cost: a limit in dollars, dollars an hour, a warning before, and what cannot be seen said at once."""
+"""trace-detect-cost: limits in dollars and dollars per hour, the warning before, unknown costs."""
 
 import json
 
@@ -166,8 +166,8 @@ def test_dollars_an_hour_over_ten_minutes():
     assert detected(spend(1, 1, 1), max=0, rate=20) == []
     (found,) = detected(spend(1, 1, 1, 0.5), max=0, rate=20)
     assert (
-        found["message"]
-        == "$21.00 an hour over the last 10 minutes (threshold: $20.00/h); raise it with --max-cost-rate"
+        found["message"] == "$21.00 an hour over the last 10 minutes (threshold: $20.00/h);"
+        " raise it with --max-cost-rate"
     )
     assert (found["value"], found["limit"]) == (21, 20)
 
@@ -228,7 +228,8 @@ def test_an_unpriced_session_is_told_of_at_its_start():
         assert found["level"] == "warning" and found["evidence"] == ["3f6e0001"]
         assert (
             found["message"]
-            == "cannot see the cost: no price is known for 'foo-9'; give a stand-in with --unpriced-as, or a price with --prices"
+            == "cannot see the cost: no price is known for 'foo-9'; give a stand-in with "
+            "--unpriced-as, or a price with --prices"
         )
     (found,) = detected(response(Stream(), None, id="a"))
     assert "the responses name no model" in found["message"]
@@ -316,11 +317,20 @@ def test_the_sinks_it_is_bound_to():
 @pytest.mark.parametrize(
     ("option", "value", "told"),
     [
-        ("--max", "five", b"expected dollars"), ("--max", "-1", b"expected dollars"), ("--max", "nan", b"expected dollars"), ("--rate", "20/y", b"20/h"),
-        ("--rate", "fast", b"20/h"), ("--rate", "nan/h", b"20/h"), ("--warn", "100%", b"below 100"), ("--warn", "-5", b"below 100"), ("--warn", "most", b"below 100"),
-        ("--prices", "nowhere.json", b"nowhere.json: No such file"), ("--unpriced-as", "foo-9", b"no price is known"), ("--alert", "shout", b"'shout' is not one of"),
+        ("--max", "five", b"expected dollars"),
+        ("--max", "-1", b"expected dollars"),
+        ("--max", "nan", b"expected dollars"),
+        ("--rate", "20/y", b"20/h"),
+        ("--rate", "fast", b"20/h"),
+        ("--rate", "nan/h", b"20/h"),
+        ("--warn", "100%", b"below 100"),
+        ("--warn", "-5", b"below 100"),
+        ("--warn", "most", b"below 100"),
+        ("--prices", "nowhere.json", b"nowhere.json: No such file"),
+        ("--unpriced-as", "foo-9", b"no price is known"),
+        ("--alert", "shout", b"'shout' is not one of"),
     ],
-)  # fmt: skip
+)
 def test_a_bad_option_stops_it_before_it_starts(option, value, told):
     done = run("trace-detect-cost", option, value, input=spend(6).bytes)
     assert done.returncode == 2 and done.stdout == b"" and told in done.stderr, done.stderr
