@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from agent_pipes.process.table import Identity
 
 ProcessFoundBy = Literal["registry", "fd", "cwd", "hook", "given"]
-"""How the process of a session becomes known, as `process` events have it in `how`.
+"""Origin of a session's process, as `process` events have it in `how`.
 
 registry: the agent's own files name it.
 fd:       it holds a file of the session open.

@@ -1,4 +1,4 @@
-"""What every source reads from a line of an agent's (a value of its type or an empty one, a time, a text)."""
+"""Typed reading of an agent's records: a value of its type or an empty one, a time, a text."""
 
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -10,25 +10,25 @@ from agent_pipes.core.jsonl import Fields
 
 
 def string(fields: Fields, key: str) -> str:
-    """The string that `fields` has under `key`, or ""."""
+    """Return the string that `fields` has under `key`, or ""."""
     value = fields.get(key)
     return value if type(value) is str else ""
 
 
 def within(fields: Fields, key: str) -> Fields:
-    """The object that `fields` has under `key`, or {}."""
+    """Return the object that `fields` has under `key`, or {}."""
     value = fields.get(key)
     return value if type(value) is dict else {}
 
 
 def number(fields: Fields, key: str) -> float | None:
-    """The number that `fields` has under `key`, None for anything else."""
+    """Return the number that `fields` has under `key`, None for anything else."""
     value = fields.get(key)
     return value if type(value) is int or type(value) is float else None
 
 
 def time_of(fields: Fields, fallback: float) -> float:
-    """The ISO time that `fields` has, in seconds since the epoch; `fallback` where it has none or an absurd one."""
+    """Return the ISO `timestamp` in seconds since the epoch; `fallback` if absent or absurd."""
     try:
         moment = datetime.fromisoformat(string(fields, "timestamp"))
         seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
@@ -38,7 +38,7 @@ def time_of(fields: Fields, fallback: float) -> float:
 
 
 def text_of(content: object) -> str:
-    """A content as the model sees it. What is no text is named by its kind and its digest, so that another one differs."""
+    """Return a content as the model sees it. Other parts are named by kind and digest."""
     if type(content) is str:
         return content
     parts = [content] if type(content) is dict else content if type(content) is list else []
@@ -54,7 +54,7 @@ def _named(part: object) -> str:
 
 
 def written(value: object) -> bytes:
-    """A value of a line in bytes, the same for the same value. What is nested too deep to be looked into is all one."""
+    """Return a value as bytes, equal for equal values; too deep nesting is all the same."""
     try:
         return orjson.dumps(value)
     except (TypeError, ValueError):

@@ -10,7 +10,7 @@ from agent_pipes.agents.base_hooks import Hooks
 
 
 class Parts(NamedTuple):
-    """What an agent's folder provides.
+    """Parts that an agent's folder has.
 
     sessions: session files that can be read.
     hooks:    hooks that call `agent-strace hook`.

@@ -1,6 +1,6 @@
 """Tool names of all agents, by kind: the one table that detectors, scope and hooks ask.
 
-A name is compared by its letters alone (`run_shell_command`, `runShellCommand`), without the MCP server's prefix.
+Names are compared by letters alone (`run_shell_command`, `runShellCommand`), without MCP prefix.
 """
 
 import re
@@ -118,11 +118,11 @@ TOOLS: dict[ToolKind, tuple[str, ...]] = {
 """Names of tools by kind."""
 
 MAX_CACHED_NAME = 100
-"""Characters of the longest tool name whose kind is cached: an agent may write names of any length."""
+"""Characters of the longest tool name whose kind is cached: names may have any length."""
 
 
 def letters(name: str) -> str:
-    """Return the letters of `name` in lower case: `filePath` and `file_path` are both `filepath`."""
+    """Return the lower-case letters of `name`: `filePath` and `file_path` are `filepath`."""
     return re.sub(r"[^a-z]", "", name.lower())
 
 

@@ -1,4 +1,4 @@
-"""A look at the machine that serves for all sessions: asked of a thousand, one after the other, it is taken once."""
+"""TTL cache of a scan of the machine, which one request for a thousand sessions makes once."""
 
 import time
 from collections.abc import Callable, Hashable
@@ -10,11 +10,11 @@ MOMENT, SHARE = 0.05, 10
 """Seconds for which a look holds, and how many times as long as it took it holds at least."""
 
 LATELY = 60.0
-"""Seconds after its last change for which a session is looked at by itself: it is one that somebody is likely to begin."""
+"""Seconds since its last change in which a session is scanned by itself: it is likely live."""
 
 
 class Look(Generic[Seen]):
-    """What `take` has seen, until its moment is over or it is asked for under another `key`."""
+    """Return the result of `take`, until its time is over or another `key` is asked for."""
 
     def __init__(self, take: Callable[[], Seen]) -> None:
         self._take = take
@@ -30,5 +30,5 @@ class Look(Generic[Seen]):
 
 
 def lately(modified: float) -> bool:
-    """Whether a session that changed at `modified` (seconds since the epoch) did so lately."""
+    """Return True if `modified` (seconds since the epoch) is recent."""
     return modified > time.time() - LATELY

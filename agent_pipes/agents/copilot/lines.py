@@ -1,4 +1,4 @@
-"""What stands in a line of GitHub Copilot CLI's: of a session's log, or of what it prints."""
+"""Fields of GitHub Copilot CLI's lines: in a session's log, or on its output."""
 
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -11,7 +11,7 @@ from agent_pipes.core.jsonl import Fields
 
 
 def recognises(record: Fields) -> bool:
-    """Whether this is a line of a session log, or of `--output-format json`."""
+    """Return True for a line of a session log, or of `--output-format json`."""
     kind = record.get("type")
     if type(kind) is not str or "timestamp" not in record:
         return False
@@ -54,13 +54,13 @@ class Line:
 
 
 def session_of(path: str) -> str:
-    """The session whose log lies at `path`, "" where that is none of the client's names for it."""
+    """Return the id of the session whose log is `path`, "" if the client has no such name."""
     file = PurePath(path)
     return file.parent.name if file.name == "events.jsonl" else ""
 
 
 def arguments_of(value: object) -> Fields:
-    """A call's arguments as an object: they may stand as its JSON, or be a text (a patch)."""
+    """Return the arguments as an object: they may be JSON text, or plain text (a patch)."""
     if type(value) is dict:
         return value
     if type(value) is not str:
@@ -73,7 +73,7 @@ def arguments_of(value: object) -> Fields:
 
 
 def content_of(output: object) -> str:
-    """A result's text. What is no text is told by its digest, so that another one differs."""
+    """Return a result's text. Other content is named by its digest, to tell two apart."""
     if type(output) is not dict:
         return output if type(output) is str else ""
     content = output.get("content")
@@ -81,7 +81,10 @@ def content_of(output: object) -> str:
 
 
 def tokens_of(usage: Fields) -> dict[str, int]:
-    """Counts of tokens by their names in OpenTelemetry. Copilot's input holds the cached parts, its output the reasoning."""
+    """Return token counts by their OpenTelemetry names.
+
+    Copilot's input includes the cached tokens, its output the reasoning tokens.
+    """
     return {name: _count(usage.get(key)) for name, key in _NAMES.items()}
 
 

@@ -1,4 +1,4 @@
-"""Where Copilot CLI's sessions lie, and which process runs one."""
+"""Copilot CLI's sessions, and the process that runs one."""
 
 import os
 import re
@@ -13,23 +13,23 @@ from agent_pipes.core.jsonl import Fields, objects
 from agent_pipes.process.table import Identity, began, command_line, identify, user
 
 HEAD = 64 << 10
-"""Bytes of a session's first line, and of its workspace.yaml, that are read to learn where it works."""
+"""Bytes read of a session's first line, and of its workspace.yaml, to learn its directory."""
 
 REMEMBERED = 20_000
 """Sessions of which it is remembered where they work."""
 
 TOLERANCE = 2.0
-"""Seconds by which a process may seem to have begun after it took its lock: the two clocks tick differently."""
+"""Seconds by which a process may seem to start after it took its lock: the clocks differ."""
 
 
 def root() -> Path:
-    """The directory in which Copilot keeps its sessions: $COPILOT_HOME, else ~/.copilot, and there session-state."""
+    """Return the directory of the sessions: session-state in $COPILOT_HOME, else in ~/.copilot."""
     given = os.environ.get("COPILOT_HOME")
     return (Path(given) if given else Path(os.path.expanduser("~")) / ".copilot") / "session-state"
 
 
 def sessions() -> Iterator[Session]:
-    """Every session that has written something: a directory with its log, or a log alone as old versions wrote it."""
+    """Yield every session that has a log: in a directory, or alone as old versions wrote it."""
     with suppress(OSError), os.scandir(root()) as entries:
         for entry in entries:
             with suppress(OSError):
@@ -44,16 +44,17 @@ def sessions() -> Iterator[Session]:
 
 
 def files(session: Session) -> list[Path]:
-    """The session's log; its subagents write in it too."""
+    """Return the session's log; its subagents write in it too."""
     return [session.path]
 
 
 def process(session: Session) -> Identity | None:
-    """The live process of the session: the one whose lock, `inuse.PID.lock`, lies beside its log.
+    """Return the live process of a session, named by the lock `inuse.PID.lock` beside its log.
 
-    Locks outlive their processes, so one counts only when the process of its number runs, had begun when the lock
-    was made, is ours and is Copilot by its command line. A process that holds several sessions (/new leaves the old
-    one's lock) runs the one that it wrote last. Two that fit are none.
+    Locks outlive their processes, so one counts only if that process runs, had started before the
+    lock was made, belongs to this user and is Copilot by its command line. A process that holds
+    several sessions (/new leaves the old one's lock) runs the one that it wrote last. None if two
+    fit.
     """
     with suppress(OSError):
         found = [(pid, identity) for pid, identity, _ in _holders(session.path.parent)]
@@ -69,7 +70,7 @@ def process(session: Session) -> Identity | None:
 
 
 def successor(session: Session) -> Session | None:
-    """The session that the same process has opened since (/new), once this one is written no more; else None."""
+    """Return the session that the same process has opened since (/new); None if it has none."""
     with suppress(OSError):
         held = [(pid, made) for pid, _, made in _holders(session.path.parent)]
         if len(held) != 1:
@@ -88,7 +89,7 @@ def successor(session: Session) -> Session | None:
 
 
 def _holders(folder: Path) -> Iterator[tuple[int, Identity, float]]:
-    """The processes that hold the session in `folder`, and since when."""
+    """Return the processes that hold the session in `folder`, and since when."""
     if folder == root():
         return
     for lock in folder.glob("inuse.*.lock"):
@@ -103,13 +104,13 @@ def _holders(folder: Path) -> Iterator[tuple[int, Identity, float]]:
 def _believed(pid: int, made: float) -> Identity | None:
     if user(pid) != os.getuid() or not is_copilot(command_line(pid)):
         return None
-    # Looked up last: what was found above is then of the process that still runs, as its start time does not change.
+    # Identified last, so that the checks above are of the process that still runs.
     identity = identify(pid)
     return identity if identity and began(identity) <= made + TOLERANCE else None
 
 
 def is_copilot(arguments: Sequence[str]) -> bool:
-    """Whether a process is Copilot, by its command line: the program, or the script that a JavaScript runtime runs."""
+    """Return True if the command line is Copilot's: its program, or its script under node."""
     program = os.path.basename(arguments[0]).lower() if arguments else ""
     if "copilot" in program:
         return True
@@ -119,7 +120,7 @@ def is_copilot(arguments: Sequence[str]) -> bool:
 
 
 def _also_held(session: Session, pid: int) -> Iterator[tuple[Path, float]]:
-    """The logs of the other sessions that the process holds, and since when."""
+    """Return the logs of the other sessions that the process holds, and since when."""
     for lock in root().glob(f"*/inuse.{pid}.lock"):
         log = lock.parent / "events.jsonl"
         if lock.parent != session.path.parent and log.exists():
@@ -132,7 +133,7 @@ _heads: dict[tuple[str, int, int], tuple[str, float]] = {}
 
 
 def _head(log: Path, stat: os.stat_result) -> tuple[str, float]:
-    """Where a session works, and when it began."""
+    """Return the directory of a session and its start time."""
     workspace = log.parent / "workspace.yaml"
     try:
         changed = workspace.stat().st_mtime_ns if log.name == "events.jsonl" else 0
@@ -160,7 +161,7 @@ def _first(log: Path) -> Fields:
 
 
 def _cwd_of(workspace: Path) -> str:
-    """The `cwd` of a workspace.yaml: a plain scalar, or one in quotes."""
+    """Return the `cwd` of a workspace.yaml: a plain scalar, or one in quotes."""
     with suppress(OSError), workspace.open("rb") as file:
         if found := re.search(rb"^cwd: *(.+?) *$", file.read(HEAD), re.MULTILINE):
             value = os.fsdecode(found[1])

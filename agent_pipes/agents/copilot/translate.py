@@ -1,7 +1,7 @@
 """GitHub Copilot CLI: its session logs (to 1.0.102), and `copilot -p … --output-format json`.
 
-Both hold the same lines, `{type, data, id, timestamp, parentId}`. On a pipe there are many more, which pass and are
-kept nowhere (`ephemeral`), and there are no counts of tokens.
+Both contain the same lines, `{type, data, id, timestamp, parentId}`. On a pipe there are many more,
+which are not stored (`ephemeral`), and there are no token counts.
 """
 
 from collections.abc import Callable, Iterator
@@ -22,13 +22,13 @@ from agent_pipes.core.jsonl import Fields
 from agent_pipes.core.lazy_regex import pattern
 
 OPEN = 10_000
-"""Calls, denials and commands that a session's state holds, each kind for itself: the oldest is forgotten first."""
+"""Calls, denials and commands kept for a session, of each kind; the oldest is evicted."""
 
 
 def may_matter(line: bytes) -> bool:
-    """Whether the line can come to an event: a test before it is parsed, wrong on one side only.
+    """Return False if the line is certain to give no event: a test before it is parsed.
 
-    The client writes the type first, and most lines are of a type that says nothing here. A line may hold two objects.
+    The client writes the type first, and most types give no event. A line may hold two objects.
     """
     if not line.startswith(b'{"type":"'):
         return True
@@ -36,11 +36,11 @@ def may_matter(line: bytes) -> bool:
 
 
 class Translator:
-    """Turns the lines of one session into events.
+    """Translates the lines of one session into events.
 
-    A command that outlives the time its call waits for it (30 s, unless told otherwise) is answered at first with a
-    success that tells nothing. The call stays open here, and is answered when a later one reads how the command ended:
-    a test suite of a minute that fails is a failure of the command that ran it.
+    A command that outlives the time its call waits for it (30 s by default) is first answered with
+    a success that says nothing. The call stays open here, and is answered when a later one reads
+    how the command ended: a failing test suite of a minute is a failure of the command that ran it.
     """
 
     def __init__(self, max_result: int = 4096) -> None:
@@ -58,7 +58,7 @@ class Translator:
         self._persons: dict[str, bool] = {}
 
     def translate(self, record: Fields, arrival: float, path: str = "") -> Iterator[Fields]:
-        """The events that one line comes to, none for most."""
+        """Yield the events of one line, none for most."""
         kind = string(record, "type")
         if (handler := _HANDLERS.get(kind)) is None:
             return
@@ -75,7 +75,7 @@ class Translator:
         yield from handler(self, line)
 
     def end(self) -> Iterator[Fields]:
-        """The commands of which nothing more was heard: their calls are answered as the client did."""
+        """Yield the answers of commands that nothing more is known of, as the client gave them."""
         running, self._running = self._running, {}
         for call, text, time in running.values():
             yield self._answer(call, time, f"{call.id}:result", text)
@@ -100,9 +100,9 @@ class Translator:
         return fields
 
     def _begin(self, line: Line) -> Iterator[Fields]:
-        """The session's id, before its first event.
+        """Set the session's id before its first event.
 
-        A pipe tells it only in its last line; there it goes by the id of its first event, which others refer to.
+        On a pipe only the last line has it; there the first event's id serves.
         """
         if line.type == "session.start":
             self.session = string(line.data, "sessionId") or session_of(line.path) or line.id
@@ -131,7 +131,7 @@ class Translator:
         yield from ()
 
     def _prompt(self, line: Line) -> Iterator[Fields]:
-        # What has another source is a skill's text, another agent's message, a reminder; autopilot prompts itself.
+        # Other sources: a skill's text, an agent's message, a reminder. Autopilot prompts itself.
         text = string(line.data, "content")
         if (
             text
@@ -159,7 +159,7 @@ class Translator:
                 _remember(self._asked, key, asked)
 
     def _persons_call(self, line: Line) -> Iterator[Fields]:
-        """A command that the person typed behind `!`: none of the agent's calls, and its failure none of its failures."""
+        """Ignore a command that the person typed after `!`: it is not one of the agent's calls."""
         if key := string(line.data, "toolCallId"):
             _remember(self._persons, key, True)
         yield from ()
@@ -221,7 +221,7 @@ class Translator:
         if exit_code is None and "command" in call.arguments and (still := _RUNNING.search(text)):
             _remember(self._running, still[1], (call, text, line.time))
             return
-        # The client's last line names the shell, which is another one for each command, and repeats the exit code.
+        # The client's last line names the shell, which differs for each command.
         text = text[: ended.start()] if ended else text
         named = ended[1] if ended and ended[1] else string(call.arguments, "shellId")
         if named in self._running and (exit_code is not None or call.name.startswith("stop_")):
@@ -246,7 +246,7 @@ class Translator:
         exit_code: int | None = None,
         reason: str = "",
     ) -> Fields:
-        """The end of a call, which failed if there is a `reason`, or an exit code that is not 0."""
+        """Return the end of a call: a failure if there is a `reason` or an exit code but 0."""
         reason = reason or ("exit" if exit_code else "")
         data: Fields = {
             "tool_name": call.name,
@@ -301,7 +301,7 @@ class Translator:
         )
 
     def _failure(self, line: Line) -> Iterator[Fields]:
-        """A request to the model that failed."""
+        """Yield a failed request to the model."""
         data = line.data
         said = next(
             filter(
@@ -337,7 +337,7 @@ class Translator:
         )
 
     def _shutdown(self, line: Line) -> Iterator[Fields]:
-        """The end of a run. Before there were usage records (1.0.72 has none) its tokens were told only here, by model."""
+        """Yield the end of a run. Versions without usage records (1.0.72) have totals only here."""
         yield from self.end()
         models = line.data.get("modelMetrics")
         for model, metrics in models.items() if type(models) is dict and not self._metered else ():
@@ -354,7 +354,7 @@ class Translator:
         yield self._event("session_end", line, {"reason": string(line.data, "shutdownType")})
 
     def _printed_end(self, line: Line) -> Iterator[Fields]:
-        """The last line on a pipe."""
+        """Yield the last line on a pipe."""
         yield from self.end()
         data: Fields = {"reason": "result"}
         if type(code := line.record.get("exitCode")) is int:
@@ -385,12 +385,13 @@ _HANDLERS: dict[str, Callable[[Translator, Line], Iterator[Fields]]] = {
     "subagent.completed": Translator._subagent_stop,
     "subagent.failed": Translator._subagent_stop,
 }
-"""What is not here says nothing that others do not: `hook.start` repeats a call's arguments, the ephemeral lines a result."""
+"""Other types repeat what these say: `hook.start` a call's arguments, ephemeral lines a result."""
 
 _TYPES = frozenset(kind.encode() for kind in _HANDLERS)
 
 _ENDED = pattern(
-    r"\n?<(?:[^<>\n]{0,40}shellId: ([^<>\n]{1,200}?) )?(?:has already )?(?:completed|exited) with exit code (-?\d{1,10})>\s*\Z"
+    r"\n?<(?:[^<>\n]{0,40}shellId: ([^<>\n]{1,200}?) )?(?:has already )?"
+    r"(?:completed|exited) with exit code (-?\d{1,10})>\s*\Z"
 )
 _RUNNING = pattern(r"<command with shellId: ([^<>\n]{1,200}?) is still running after ")
 _REFUSED = "The user rejected this tool call"

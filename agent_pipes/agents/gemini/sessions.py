@@ -1,4 +1,4 @@
-"""Where Gemini CLI's sessions lie, and which process runs one."""
+"""Gemini CLI's sessions, and the process that runs one."""
 
 import os
 import re
@@ -29,25 +29,25 @@ from agent_pipes.process.table import (
 )
 
 HEAD = 4 << 10
-"""Bytes of a session's file that are read to learn its id and when it began."""
+"""Bytes of a session's file that are read to learn its id and start time."""
 
 REMEMBERED = 20_000
-"""Files of which it is remembered what their first lines said."""
+"""Files whose first lines are cached."""
 
 MOMENT = 0.5
-"""Seconds for which a look at the machine holds."""
+"""Seconds for which a scan of the machine is valid."""
 
 TOLERANCE = 1.0
-"""Seconds by which two times of one moment may differ: those of files, processes and logs are told by several clocks."""
+"""Seconds by which times of one moment differ: files, processes and logs use several clocks."""
 
 
 def root() -> Path:
-    """The directory in which Gemini keeps its sessions: .gemini/tmp in $GEMINI_CLI_HOME, else in the home directory."""
+    """Return the directory of the sessions: .gemini/tmp in $GEMINI_CLI_HOME, else in ~."""
     return Path(os.environ.get("GEMINI_CLI_HOME") or os.path.expanduser("~")) / ".gemini" / "tmp"
 
 
 def sessions() -> Iterator[Session]:
-    """Every session, but not its subagents'. A log that took over from a document of an old version stands for both."""
+    """Yield every session but subagents'. A log that continues an old document replaces it."""
     names = _names()
     for project in _directories(root()):
         directory = _root_of(Path(project.path), names)
@@ -65,7 +65,7 @@ def sessions() -> Iterator[Session]:
 
 
 def files(session: Session) -> list[Path]:
-    """The session's file, then its subagents'."""
+    """Return the session's file, then its subagents'."""
     return [
         session.path,
         *sorted(path for folder in folders(session) for path in folder.glob("*.jsonl")),
@@ -73,16 +73,16 @@ def files(session: Session) -> list[Path]:
 
 
 def folders(session: Session) -> list[Path]:
-    """Where files of its subagents may appear."""
+    """Return the folder in which files of its subagents may appear."""
     return [session.path.parent / re.sub(r"[^A-Za-z0-9_-]", "_", session.id)]
 
 
 def process(session: Session) -> Identity | None:
-    """The live process of the session: the node process that writes its file, below the wrapper that people started.
+    """Return the live process of a session: the node process below the user's wrapper.
 
-    No file names it. It is found by its directory and by its time: a Gemini of ours that works in the session's
-    directory is in the first session that began there after it, or in the one that a /clear has made of that; or in
-    the only older one that was written since, if it was started to take one up. Where two fit there is none.
+    No file names it. It is found by directory and time: a Gemini of this user in the session's
+    directory is in the first session that began there after it, or in the one that /clear made of
+    that, or, if it was started to resume one, in the only older one written since. None if two fit.
     """
     if not session.cwd:
         return None
@@ -95,11 +95,11 @@ def process(session: Session) -> Identity | None:
 
 
 _ran: dict[str, Identity] = {}
-"""The process that was last seen to run a session: what tells, later, that it runs another one now."""
+"""Process that last ran a session: shows later that it runs another one."""
 
 
 def successor(session: Session) -> Session | None:
-    """The session that the same process has opened since (/clear); None while it runs this one.
+    """Return the session that the same process has opened since (/clear); None if it has none.
 
     It is known only of a session whose process was: `process` must have found it.
     """
@@ -117,7 +117,7 @@ def successor(session: Session) -> Session | None:
 
 @dataclass(frozen=True, slots=True)
 class _Agent:
-    """A Gemini of ours that is no wrapper. `resumes`: it was started to take up an older session."""
+    """A Gemini of this user that is no wrapper; `resumes` if started to resume a session."""
 
     identity: Identity
     began: float
@@ -127,14 +127,14 @@ class _Agent:
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """What a look at the machine has shown. Asked for one session after the other, it is taken once."""
+    """Result of one scan of the machine, shared by all sessions."""
 
     at: float
     agents: list[_Agent]
     folders: dict[Path, list[tuple[_Agent, Path | None]]]
 
     def within(self, session: Session) -> list[tuple[_Agent, Path | None]]:
-        """The agents in the session's directory, each with the session that it is in."""
+        """Return the agents in the session's directory, each with the session that it is in."""
         folder = session.path.parent
         if folder not in self.folders:
             here = os.path.realpath(session.cwd)
@@ -191,7 +191,7 @@ def _agents() -> Iterator[_Agent]:
 
 
 def _session_of(agent: _Agent, begun: list[tuple[float, Path]]) -> Path | None:
-    """The session that the agent is in, of those in its directory, the one that began first being first."""
+    """Return the session that the agent is in, of those in its directory in order of start."""
     if agent.resumes:
         taken = [
             path
@@ -215,7 +215,7 @@ def _session_of(agent: _Agent, begun: list[tuple[float, Path]]) -> Path | None:
 
 
 def _cleared(log: Path) -> list[tuple[str, float]]:
-    """When sessions were cleared by hand: the log of what people typed has the id of the first session of their process."""
+    """Return when sessions were cleared by hand: the prompt log names their first session."""
     said: Any = None
     with suppress(OSError, ValueError):
         said = orjson.loads(log.read_bytes())
@@ -231,7 +231,7 @@ _SCRIPT = pattern(r"(?:^|/)(?:gemini|gemini\.[cm]?js)$|/gemini-cli/")
 
 
 def is_gemini(arguments: Sequence[str]) -> bool:
-    """Whether a process is Gemini CLI, by its command line: a JavaScript runtime that runs its script."""
+    """Return True if the command line is Gemini CLI's: a JavaScript runtime with its script."""
     program = os.path.basename(arguments[0]) if arguments else ""
     if program not in ("node", "nodejs", "bun"):
         return program == "gemini"
@@ -248,7 +248,7 @@ def _directories(folder: Path) -> list["os.DirEntry[str]"]:
 
 
 def _names() -> dict[str, str]:
-    """The directories that the client has worked in, by the names of their folders: a short one, before that a digest."""
+    """Return the client's directories by folder name: a short one, formerly a digest."""
     said: Any = None
     with suppress(OSError, ValueError):
         said = orjson.loads((root().parent / "projects.json").read_bytes())
@@ -262,7 +262,7 @@ def _names() -> dict[str, str]:
 
 
 def _root_of(project: Path, names: dict[str, str]) -> str:
-    """The directory that a project's folder is about."""
+    """Return the directory of a project's folder."""
     with suppress(OSError), (project / ".project_root").open("rb") as file:
         if said := os.fsdecode(file.read(HEAD)).strip("\n"):
             return said
@@ -274,7 +274,7 @@ _FIELD = pattern(rb'"(sessionId|startTime)": ?"([^"\\]{1,200})"')
 
 
 def _head(path: Path, stat: os.stat_result) -> tuple[str, float]:
-    """The id that a session's first line, or an old document's first lines, tell, and when it began."""
+    """Return the id and start time in a session's first line, or in an old document's head."""
     key = (str(path), stat.st_ino)
     if key not in _heads:
         with path.open("rb") as file:

@@ -1,4 +1,7 @@
-"""What `gemini -p … --output-format stream-json` prints: calls as they begin, but neither exit codes nor, before the end, tokens."""
+"""Output of `gemini -p … --output-format stream-json`.
+
+Calls appear as they begin; there are no exit codes, and token counts only at the end.
+"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -26,7 +29,7 @@ _WANTED = {
 
 
 def is_stream(kind: str, record: Fields) -> bool:
-    """Whether `record`, of the type `kind`, is such a line."""
+    """Return True if `record`, of the type `kind`, is a line of stream-json."""
     return (
         kind in _WANTED
         and "timestamp" in record
@@ -36,7 +39,11 @@ def is_stream(kind: str, record: Fields) -> bool:
 
 
 class Stream:
-    """The state of one such run. `agent` is the agent's name, `max_result` the bytes of a result that an event carries."""
+    """State of one run.
+
+    agent:      name of the agent.
+    max_result: bytes of a result that an event carries.
+    """
 
     def __init__(self, agent: str, max_result: int) -> None:
         self.session = ""
@@ -49,7 +56,7 @@ class Stream:
         self._since = 0.0
 
     def translate(self, kind: str, record: Fields, time: float, path: str) -> Iterator[Fields]:
-        """The events that one line comes to."""
+        """Yield the events of one line."""
         self._number += 1
         if kind == "init":
             self.session = string(record, "session_id") or self.session
@@ -79,7 +86,7 @@ class Stream:
                 yield from self._over(record, time)
 
     def end(self) -> Iterator[Fields]:
-        """What was being said."""
+        """Yield the message that is still being printed."""
         text = "".join(self._saying)
         self._saying = []
         if text:
@@ -145,7 +152,7 @@ class Stream:
         return event
 
     def _error(self, record: Fields, time: float) -> Fields:
-        """A request that failed; or a warning that the client ends the run, for its own reasons."""
+        """Return a failed request, or a warning that the client ends the run."""
         reason = "interrupted" if record.get("severity") == "warning" else "api"
         return self._event(
             "error",
@@ -154,7 +161,7 @@ class Stream:
         )
 
     def _over(self, record: Fields, time: float) -> Iterator[Fields]:
-        """The end of the run, and what it has used, by model."""
+        """Yield the end of the run, and its usage by model."""
         stats: Any = record.get("stats")
         models: Any = stats.get("models") if type(stats) is dict else None
         for model, used in models.items() if type(models) is dict else ():
@@ -183,11 +190,11 @@ _ENDED = pattern(r"Command (exited with code|terminated by signal): (\d{1,9})")
 """All that is printed of a command which failed and wrote nothing."""
 
 _NOT_ITS_OWN = {"stop_execution": "interrupted"}
-"""Types of errors that are no failures of the agent: a hook ended the run. What a hook or a rule forbids is one."""
+"""Error types that are no failure of the agent: a hook ended the run. A denial is a failure."""
 
 
 def _usage(used: Fields) -> dict[str, int]:
-    """Counts of tokens by their names in OpenTelemetry. Thoughts are told only as what the total has beyond the others."""
+    """Return token counts by their OpenTelemetry names. Thoughts are the rest of the total."""
     thoughts = max(
         0, count(used, "total_tokens") - count(used, "input_tokens") - count(used, "output_tokens")
     )
@@ -200,7 +207,7 @@ def _usage(used: Fields) -> dict[str, int]:
 
 
 def count(fields: Fields, key: str) -> int:
-    """The number of tokens under `key`, 0 where there is none."""
+    """Return the number of tokens under `key`, 0 if there is none."""
     value = fields.get(key)
     return (
         int(value)

@@ -1,7 +1,7 @@
-"""Gemini CLI: its chat logs (0.40 to 0.61), the documents of older versions, and `--output-format stream-json`.
+"""Gemini CLI: chat logs (0.40 to 0.61), older documents, and `--output-format stream-json`.
 
-A chat log is changed by appending: a message's record comes once more, with the same id, whenever it has changed, and
-`$set` may bring all of them. Whatever was seen of a message comes out once.
+A chat log grows by appending: a changed message is written again with the same id, and
+`$set` may list all of them. Each part of a message is emitted once.
 """
 
 import re
@@ -21,9 +21,9 @@ REMEMBERED = 200_000
 
 
 def may_matter(line: bytes) -> bool:
-    """Whether the line can come to an event: a test before it is parsed, wrong on one side only.
+    """Return False if the line is certain to give no event: a test before it is parsed.
 
-    A line in three only says when the log was written last, and one in six repeats the results of calls.
+    Every third line only updates a time, and every sixth repeats the results of calls.
     """
     if line.startswith(b'{"$set":{"lastUpdated":'):
         return b'"messages"' in line or b'}{"' in line
@@ -34,7 +34,7 @@ _MESSAGES = frozenset({"user", "gemini", "info", "warning", "error"})
 
 
 def recognises(record: Fields) -> bool:
-    """Whether this is a line of a chat log, a document of an older version, or a line of `--output-format stream-json`."""
+    """Return True for a line of a chat log or of stream-json, and for an older document."""
     if type(record.get("$set")) is dict or type(record.get("$rewindTo")) is str:
         return True
     kind = record.get("type")
@@ -48,10 +48,11 @@ def recognises(record: Fields) -> bool:
 
 
 class Translator:
-    """Turns the lines of one session, those of its subagents' files among them, into events.
+    """Translates the lines of one session, its subagents' files included, into events.
 
-    A call is written only when it has ended, together with its result; both come out then. The result, which the log
-    holds a second time as if the user had said it, comes out once. What a rewind takes back has happened all the same.
+    A call is written only when it has ended, together with its result; both are emitted then. The
+    result, which the log repeats as if the user had said it, is emitted once. A rewind undoes
+    nothing.
     """
 
     def __init__(self, max_result: int = 4096) -> None:
@@ -63,7 +64,7 @@ class Translator:
         self._start: Fields | None = None
 
     def translate(self, record: Fields, arrival: float, path: str = "") -> Iterator[Fields]:
-        """The events that one line comes to, none for most."""
+        """Yield the events of one line, none for most."""
         kind = record.get("type")
         if type(kind) is str and kind in STREAM and "id" not in record:
             yield from self._stream.translate(kind, record, time_of(record, arrival), path)
@@ -85,11 +86,11 @@ class Translator:
         yield from self._held(messages)
         agent = self._agents.get(path, "")
         for place, message in enumerate(messages):
-            # A prompt is appended when it is given. What a list of all messages adds to them later is the client's own.
+            # A prompt is appended when given. A list of all messages adds only the client's own.
             yield from self._message(message, place, arrival, agent, appended=update is None)
 
     def end(self) -> Iterator[Fields]:
-        """The start of a session that has nothing else yet, and on a pipe what was said and not known to be all."""
+        """Yield the start of a session without messages, and on a pipe the unfinished message."""
         yield from self._held([])
         yield from self._stream.end()
 
@@ -114,7 +115,7 @@ class Translator:
         return fields
 
     def _begin(self, record: Fields, arrival: float, path: str) -> Iterator[Fields]:
-        """The first line of a file, or the whole of an old one."""
+        """Yield the start of a file, or of an old document."""
         name = string(record, "sessionId")
         time = time_of({"timestamp": record.get("startTime")}, arrival)
         if record.get("kind") == "subagent":
@@ -133,7 +134,7 @@ class Translator:
         return self._event("session_start", time, f"{self.session}:start", data)
 
     def _held(self, messages: list[Fields]) -> Iterator[Fields]:
-        """The session's start, which waits for the line after it: that tells the directory."""
+        """Yield the session's start, which waits for the next line: that names the directory."""
         if self._start:
             start, self._start = self._start, None
             found = next(
@@ -185,7 +186,7 @@ class Translator:
     def _call(
         self, call: Fields, step: str, number: int, time: float, agent: str
     ) -> Iterator[Fields]:
-        """A call that has ended, and its result. Both may be written again with the message, but happened once."""
+        """Yield an ended call and its result, once, although both may be written again."""
         status = string(call, "status")
         key = string(call, "id") or f"{step}:{number}"
         if status not in ("success", "error", "cancelled") or not self._new("call", step, key):
@@ -223,7 +224,7 @@ class Translator:
         return self._changed(key, 0)
 
     def _changed(self, key: Hashable, value: int) -> bool:
-        """Whether `value` is not what was last seen under `key`. Keys are kept as 64-bit hashes."""
+        """Return True if `value` is new under `key`. Keys are kept as 64-bit hashes."""
         hashed = hash(key)
         if self._said.get(hashed) == value:
             return False
@@ -238,11 +239,11 @@ _CLIENTS = (
     "System: Potential loop detected.",
     "Please continue.",
 )
-"""How texts begin that the client says in the user's place."""
+"""Beginnings of texts that the client writes in the user's place."""
 
 
 def _prompt(content: object) -> str:
-    """What a person has said, "" where nobody has: the results of calls are written as if the user had said them."""
+    """Return a person's words, "" for the results of calls, which have the same form."""
     if type(content) is list and any(
         type(part) is dict and "functionResponse" in part for part in content
     ):
@@ -260,18 +261,20 @@ _NEWLINE = r"(?:\n|\\n)"
 """A newline; in some old documents a line's end was written as these two characters."""
 
 _FOOTER = pattern(
-    rf"(?:{_NEWLINE}Exit Code: (?P<exit>-?\d{{1,10}}|\(none\)))?(?:{_NEWLINE}Signal: (?P<signal>\w{{1,20}}|\(none\)))?"
-    rf"(?P<processes>(?:{_NEWLINE}Background PIDs: [^\n\\]{{1,2000}})?(?:{_NEWLINE}Process Group PGID: [^\n\\]{{1,20}})?)"
+    rf"(?:{_NEWLINE}Exit Code: (?P<exit>-?\d{{1,10}}|\(none\)))?"
+    rf"(?:{_NEWLINE}Signal: (?P<signal>\w{{1,20}}|\(none\)))?"
+    rf"(?P<processes>(?:{_NEWLINE}Background PIDs: [^\n\\]{{1,2000}})?"
+    rf"(?:{_NEWLINE}Process Group PGID: [^\n\\]{{1,20}})?)"
     r"(?:\s*</untrusted_context>)?\s*\Z"
 )
-"""How the result of a shell command ends. The numbers of its processes are other ones each time: where nothing else
-differs the same has happened, so the digest of the result leaves them out."""
+"""End of a shell command's result. PIDs differ each time, so the result's digest excludes them:
+two results that differ in nothing else are the same."""
 
 
 def _outcome(tool: str, status: str, text: str) -> tuple[str, int | None, str]:
-    """How a call ended: what of its text stays the same when the same happens again, its exit code, why it failed.
+    """Return how a call ended: its comparable text, its exit code, the reason of a failure.
 
-    A command's failure is a success here, and told only in the text that the model reads.
+    The client records a failed command as a success: only the text for the model shows it.
     """
     if status == "cancelled":
         return text, None, "rejected" if "User denied execution" in text[:200] else "interrupted"
@@ -306,20 +309,20 @@ def _outcome(tool: str, status: str, text: str) -> tuple[str, int | None, str]:
 _NOT_ITS_OWN = {
     "Agent execution stopped by hook": "interrupted",
 }
-"""What errors say that are no failures of the agent: a hook ended the run. What a hook or a rule forbids is one."""
+"""Errors that are no failure of the agent: a hook ended the run. A denial is a failure."""
 
 
 def _status(name: str) -> int | None:
-    """The exit status by which a shell tells that a signal ended a command."""
+    """Return the exit status by which a shell reports that a signal ended a command."""
     if name.isascii() and name.isdigit():
         return 128 + int(name)
     return 128 + signal.Signals[name] if name in signal.Signals.__members__ else None
 
 
 def _text(content: object) -> str:
-    """What a message says, or a call's result: a string, or parts, of which thoughts and calls say nothing.
+    """Return the text of a message or result: a string, or parts without thoughts and calls.
 
-    A part that is no text is told by its digest, so that another one differs.
+    A part that is no text is named by its digest, to tell two apart.
     """
     if type(content) is str:
         return content
@@ -344,7 +347,7 @@ def _part(part: object) -> str:
 
 
 def _usage(tokens: Fields) -> tuple[tuple[str, int], ...]:
-    """Counts of tokens by their names in OpenTelemetry: here thoughts stand beside the output, tools beside the input."""
+    """Return token counts by their OpenTelemetry names: Gemini excludes thoughts from output."""
     return (
         ("input_tokens", count(tokens, "input") + count(tokens, "tool")),
         ("output_tokens", count(tokens, "output") + count(tokens, "thoughts")),

@@ -1,4 +1,4 @@
-"""The `.agent-traces` store that hooks of agent-strace write: `<id>/events.ndjson`, events as they are."""
+"""The `.agent-traces` store of agent-strace's hooks: `<id>/events.ndjson`, events as they are."""
 
 import os
 import stat
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
 EVENTS, META = "events.ndjson", "meta.json"
 
 HEAD = 16 << 10
-"""Bytes of a session's file, or of what lies beside it, that are read to learn where it was written."""
+"""Bytes read of a session's file, and of its meta.json, to learn its directory."""
 
 REMEMBERED = 20_000
-"""Sessions of which it is remembered where and when they began."""
+"""Sessions whose directory and start time are cached."""
 
 _ID = pattern(r"[0-9a-f]{12}")
 
 
 def recognises(record: Fields) -> bool:
-    """Whether this is an event as the store has them."""
+    """Return True if this is an event as the store has them."""
     return (
         is_event(record)
         and record["event_type"] not in OURS
@@ -43,7 +43,10 @@ def recognises(record: Fields) -> bool:
 
 
 def stores() -> list[Path]:
-    """The folders that hold sessions: $AGENT_TRACE_DIR, else `.agent-traces` here; in it $AGENT_STRACE_WORKSPACE, else all."""
+    """Return the folders of sessions.
+
+    $AGENT_TRACE_DIR, else `.agent-traces` here; in it $AGENT_STRACE_WORKSPACE, else all workspaces.
+    """
     base = Path(os.environ.get("AGENT_TRACE_DIR") or ".agent-traces").absolute()
     if name := os.environ.get("AGENT_STRACE_WORKSPACE"):
         return [base / "workspaces" / name]
@@ -69,7 +72,7 @@ def sessions() -> Iterator[Session]:
 
 
 def is_active(session: Session) -> bool:
-    """Whether the store says that the session goes on: it is marked so, and no end of it is noted."""
+    """Return True if the store marks the session as active, and no end of it is noted."""
     folder = session.path.parent
     if "ended_at" in _object(folder / META):
         return False
@@ -83,7 +86,7 @@ _marked: dict[Path, tuple[int, list[str]]] = {}
 
 
 def _marks(store: Path) -> list[str]:
-    """The names of the files that mark a session as active. They are found anew when something comes or goes in the store."""
+    """Return the files that mark sessions as active; scanned again when the store changes."""
     try:
         changed = store.stat().st_mtime_ns
     except OSError:
@@ -101,11 +104,12 @@ def _marks(store: Path) -> list[str]:
 
 
 def process(session: Session) -> "Identity | None":
-    """The live process of the session: for Claude Code by that one's own registry, else the agent that its hook has noted.
+    """Return the live process: by Claude Code's registry, else the agent that a hook recorded.
 
-    Of the two notes in a store `attribution.pid` is that of a hook, and over. `attribution.agent_process`, which
-    `agent-strace hook` writes, is the agent, and believed as `processes.recorded_process` says. A process that several
-    sessions name runs the one that was written last.
+    Of the two records in a store `attribution.pid` is that of a hook, which has ended.
+    `attribution.agent_process`, which `agent-strace hook` writes, is the agent's, and believed as
+    `processes.recorded_process` says. Of several sessions that name one process, it runs the one
+    that was written last.
     """
     from agent_pipes.agents import processes
 
@@ -128,7 +132,7 @@ def process(session: Session) -> "Identity | None":
     with suppress(OSError):
         attribution = within(_object(session.path.parent / META), "attribution")
         agent = string(start, "provider") or string(attribution, "agent_provider")
-        # Where the store lies nobody can write into it; where it stands apart its own word has to do.
+        # Its place shows the directory of a store; elsewhere the store's own record has to do.
         directory = (
             _directory(session.path.parent.parent)
             or string(start, "cwd")
@@ -151,7 +155,7 @@ def process(session: Session) -> "Identity | None":
 
 
 def provider(session: Session) -> str:
-    """The agent whose session it is, by the name that its source has; "" where the store does not tell."""
+    """Return the name of the agent whose session it is, "" if the store does not record it."""
     return string(_start(session.path), "provider") or string(
         within(_object(session.path.parent / META), "attribution"), "agent_provider"
     )
@@ -161,7 +165,7 @@ _heads: dict[tuple[str, int], tuple[str, float]] = {}
 
 
 def _begun(path: Path, inode: int) -> tuple[str, float]:
-    """In which directory the session began, "" where it does not tell, and when."""
+    """Return the directory in which the session began, "" if unknown, and when."""
     key = (str(path), inode)
     if key not in _heads:
         started = _object(path.parent / META).get("started_at")
@@ -176,13 +180,13 @@ def _begun(path: Path, inode: int) -> tuple[str, float]:
 
 
 def _noted(path: Path) -> Fields:
-    """The agent's process as the session's meta.json has it, {} where it has none or the session has ended."""
+    """Return the agent's process in meta.json, {} if there is none or the session has ended."""
     meta = _object(path.parent / META)
     return {} if "ended_at" in meta else within(within(meta, "attribution"), "agent_process")
 
 
 def _start(path: Path) -> Fields:
-    """What the session's start tells, {} where its file does not begin with one."""
+    """Return the data of the session's start, {} if its file does not begin with one."""
     for line in _head(path).splitlines()[:10]:
         with suppress(ValueError):
             for record in objects(line):
@@ -193,7 +197,7 @@ def _start(path: Path) -> Fields:
 
 
 def _directory(store: Path) -> str:
-    """The directory that a store belongs to, where it stands in its usual place."""
+    """Return the directory that a store belongs to, "" if it is not in its usual place."""
     place = store.parent.parent if store.parent.name == "workspaces" else store
     return str(place.parent) if place.name == ".agent-traces" else ""
 
@@ -207,7 +211,7 @@ def _object(path: Path) -> Fields:
 
 
 def _head(path: Path) -> bytes:
-    """The beginning of a file. Whoever writes in the store could put a pipe there: that is not waited for."""
+    """Return the head of a file. A FIFO that somebody put there is not waited for."""
     try:
         with open(
             path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)

@@ -326,7 +326,7 @@ def test_a_log_that_grows_says_the_same(path):
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_is_found_by_its_content(path):
-    assert discovery.format_of(path).NAME == "copilot"
+    assert discovery.format_of(path).name == "copilot"
 
 
 # What is wrong in a line never raises, and what comes of it is an event.
@@ -454,7 +454,7 @@ def test_nothing_of_a_recorded_session_is_lost(path):
     "path", RECORDED, ids=lambda path: str(path.relative_to(SHARED / "sessions"))
 )
 def test_a_recorded_session_is_found_by_its_content(path):
-    assert discovery.format_of(path).NAME == "copilot"
+    assert discovery.format_of(path).name == "copilot"
 
 
 # Where sessions lie.

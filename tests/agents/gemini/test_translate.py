@@ -404,7 +404,7 @@ def test_a_log_that_grows_says_the_same(path):
 
 @pytest.mark.parametrize("path", [LOG, AGENT, PIPE], ids=lambda path: path.stem)
 def test_is_found_by_its_content(path):
-    assert discovery.format_of(path).NAME == "gemini"
+    assert discovery.format_of(path).name == "gemini"
 
 
 # What is wrong in a line never raises, and what comes of it is an event.
@@ -528,7 +528,7 @@ def test_nothing_of_a_recorded_session_is_lost(path):
     ids=lambda path: str(path.relative_to(SHARED / "sessions")),
 )
 def test_a_recorded_session_is_found_by_its_content(path):
-    assert discovery.format_of(path).NAME == "gemini"
+    assert discovery.format_of(path).name == "gemini"
 
 
 # Where sessions lie.
