@@ -1,4 +1,4 @@
-"""What Claude Code's responses used: each response once, however many lines repeat it, and as the best of them has it."""
+"""Usage of Claude Code's responses: each once, from the best of the lines that repeat it."""
 
 from collections import OrderedDict
 from collections.abc import Hashable, Iterator
@@ -8,27 +8,30 @@ from agent_pipes.agents.fields import written
 from agent_pipes.core.jsonl import Fields
 
 REMEMBERED = 2_000
-"""Responses of a session that may still be corrected. A later copy of one forgotten comes out again, under its old id."""
+"""Responses of a session that may still be corrected; a copy of an evicted one is emitted again."""
 
 SETTLED = 10_000
-"""Responses of one model on a pipe whose output counts can be settled when the run's totals are told."""
+"""Responses of one model on a pipe whose output counts the run's totals can correct."""
 
 LOST = 8
-"""Characters of visible output for one recorded token, beyond which the record is a placeholder. Versions 2.1.10 to
-2.1.49 wrote the count that the stream begins with (1 to 6 tokens); a real count stands at three characters a token."""
+"""Characters of visible output per recorded token, above which the record is a placeholder.
+
+Versions 2.1.10 to 2.1.49 wrote the count at the start of the stream (1 to 6 tokens); a final count
+has three characters per token.
+"""
 
 LARGEST = 1 << 53
-"""A count that is no longer believed: every number below it is exact also where it is read as a float."""
+"""Largest count that is believed: below it numbers are exact, also if read as floats."""
 
 TOKEN = 3
-"""Characters of output that stand in for one token: 3.03 were measured over 626 messages with a final count."""
+"""Characters of output per token in an estimate: 3.03 over 626 messages with a final count."""
 
 
 class Response:
     """One of the model's responses, as far as it is known.
 
-    rank:     how good the line is that its usage was taken from; a line that ranks no lower replaces it whole.
-    recorded: that line's usage, as it stands there.
+    rank:     quality of the line that its usage comes from; a line of equal rank replaces it.
+    recorded: that line's usage, unchanged.
     blocks:   what of its content was seen already, so that a copy of a line adds nothing.
     size:     characters of its visible output: text, thinking, tool input.
     said:     what was last said of it, and of the request that compacted its context, by their ids.
@@ -48,7 +51,7 @@ class Response:
         self.said: dict[str, Fields] = {}
 
     def new(self, block: Hashable) -> bool:
-        """Whether this block of its content was not seen before."""
+        """Return True if this block of its content is new."""
         key = hash(block)
         if key in self.blocks:
             return False
@@ -57,7 +60,7 @@ class Response:
 
 
 class Responses:
-    """The responses of one session. `recorded`: counts are left as they stand, also where they are placeholders."""
+    """Responses of one session. `recorded`: keep counts as they are, placeholders too."""
 
     def __init__(self, recorded: bool) -> None:
         self._recorded = recorded
@@ -65,7 +68,7 @@ class Responses:
         self._piped: dict[str, list[Response]] = {}
 
     def of(self, id: str) -> Response:
-        """The response called `id`. One message id is one response, whatever request ids its lines have."""
+        """Return the response `id`: one message id is one response, despite other request ids."""
         response = self._responses.get(id)
         if response is None:
             response = self._responses[id] = Response(id)
@@ -74,16 +77,16 @@ class Responses:
         return response
 
     def single(self, id: str) -> Response:
-        """A response without an id of its own: each of its lines counts, under the line's."""
+        """Return a response without an id: each of its lines counts, under the line's id."""
         return Response(id)
 
     def update(
         self, response: Response, message: Fields, *, agent: str, sidechain: bool, pipe: bool
     ) -> list[Fields]:
-        """What a line of the response tells anew: the data of its llm_response, none where nothing has changed.
+        """Return the data of the llm_response events that a line brings, none if nothing is new.
 
-        The main thread's line is better than a sidechain's copy of it, one with the reason why the model stopped is
-        better than one written while it still spoke, and among these the larger count.
+        The main thread's line outranks a sidechain's copy, a line with a stop reason outranks one
+        written during the response, and of these the larger count wins.
         """
         recorded = message.get("usage")
         model = message.get("model")
@@ -110,7 +113,7 @@ class Responses:
                 if len(piped) <= SETTLED:
                     piped.append(response)
             for place, iteration in enumerate(_compactions(recorded)):
-                # The request that compacted the context is billed, and the usage around it leaves it out.
+                # The request that compacted the context is billed; the usage excludes it.
                 told += self._say(response, f"{response.id}/compaction{place or ''}", iteration)
         told += self._say(
             response,
@@ -122,7 +125,7 @@ class Responses:
         return told
 
     def finish(self, id: str, usage: Fields) -> list[Fields]:
-        """The stream itself tells the response's final counts (`message_delta`)."""
+        """Return the correction by the stream's final counts (`message_delta`)."""
         response = self._responses.get(id)
         if response is None or not response.recorded or response.final:
             return []
@@ -139,10 +142,11 @@ class Responses:
         )
 
     def settle(self, totals: object) -> Iterator[Fields]:
-        """The run's totals by model (`modelUsage` of a `result` line, since the process began) correct what was estimated.
+        """Correct estimates by the run's totals per model (`modelUsage` of a `result` line).
 
-        They are believed for a model of which we saw every request, which its prompt tokens show: they are right on
-        every line. Its output is then shared out over the responses whose counts are still missing, by their length.
+        They are used for a model whose requests were all seen, as its prompt tokens show, which are
+        right on every line. Its output is distributed over the responses without final counts, by
+        their length.
         """
         if type(totals) is not dict:
             return
@@ -214,13 +218,14 @@ _BILLED = {
     "service_tier": ("standard",),
     "inference_geo": ("not_available",),
 }
-"""What else the price depends on, and the values that change nothing."""
+"""Other fields that the price depends on, and their values that change nothing."""
 
 
 def usage_of(recorded: Fields) -> dict[str, int]:
-    """A usage of the Messages API under OpenTelemetry's names: `input_tokens` is the whole prompt, cached parts included.
+    """Return a usage of the Messages API by OpenTelemetry names.
 
-    Cache writes that the split by lifetime does not account for are in the total, and so count as 5-minute ones.
+    `input_tokens` is the whole prompt, cached parts included. Cache writes without a lifetime count
+    as 5-minute ones.
     """
     split = recorded.get("cache_creation")
     hour = _count(split, "ephemeral_1h_input_tokens") if type(split) is dict else 0
@@ -244,7 +249,7 @@ def usage_of(recorded: Fields) -> dict[str, int]:
 
 
 def size_of(value: object) -> int:
-    """How many characters of output a block's content is: a text's own, of anything else its JSON's."""
+    """Return the characters of output in a block: of a text itself, else of its JSON."""
     return len(value) if type(value) is str else len(written(value))
 
 

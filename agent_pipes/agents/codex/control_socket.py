@@ -1,8 +1,9 @@
-"""Ending the turn of one Codex session in a daemon that serves several, where a signal would be wrong.
+"""Interrupt one Codex session in a daemon that serves several: a signal would end them all.
 
-The terminal interface of Codex leaves the work to a daemon, which all terminals of a user share. Over its control
-socket a client speaks JSON-RPC in the text messages of a WebSocket (RFC 6455). One session's turn is interrupted
-there, and those of the subagents it has spawned, which Codex leaves running; every other session goes on.
+Codex's terminal interface leaves the work to a daemon, which all terminals of a user share. On its
+control socket a client sends JSON-RPC in the text messages of a WebSocket (RFC 6455). The turn of
+one session is interrupted, and those of the subagents it has spawned, which Codex leaves running;
+every other session goes on.
 """
 
 import base64
@@ -31,13 +32,13 @@ MAX_MESSAGE = 64 << 20
 """Bytes of the longest message that is taken from the daemon."""
 
 PAUSE = 0.02
-"""Seconds between two looks at a turn that has only just begun."""
+"""Seconds between two queries of a turn that has just begun."""
 
 ROUNDS = 5
-"""How often running turns are looked for: what is interrupted may have started another in the meantime."""
+"""Number of scans for running turns: an interrupted one may have started another meanwhile."""
 
 THREADS = 200
-"""Loaded sessions of the daemon that are asked who spawned them."""
+"""Loaded sessions of the daemon whose parents are queried."""
 
 
 class ControlError(InterruptError):
@@ -45,23 +46,23 @@ class ControlError(InterruptError):
 
 
 def home() -> Path:
-    """The directory in which Codex keeps everything: $CODEX_HOME, else ~/.codex."""
+    """Return Codex's directory: $CODEX_HOME, else ~/.codex."""
     return Path(os.environ.get("CODEX_HOME") or Path.home() / ".codex")
 
 
 def socket_path() -> Path:
-    """Where the daemon's control socket is, if there is a daemon. Often a link: a socket's own path must be short."""
+    """Return the path of the daemon's control socket, often a link: socket paths are short."""
     return home() / "app-server-control" / "app-server-control.sock"
 
 
 def interrupt(path: Path, thread: str, timeout: float = TIMEOUT) -> str:
-    """End what the session `thread` does now, and leave every other session of the daemon alone.
+    """Interrupt the session `thread`, and leave every other session of the daemon alone.
 
     path:    the control socket; only the one where Codex itself would look is accepted.
     timeout: seconds, for all of it.
 
-    The result is the outcome: "interrupted", or "not_running" where no turn was running. Commands that the session
-    left in the background are ended in both cases. Raises ControlError where any of it could not be done.
+    Return "interrupted", or "not_running" if no turn was running. Commands that the session left in
+    the background are ended in both cases. Raise ControlError if any of it failed.
     """
     with Connection(_checked(path), timeout) as daemon:
         daemon.call(
@@ -72,7 +73,7 @@ def interrupt(path: Path, thread: str, timeout: float = TIMEOUT) -> str:
         daemon.notify("initialized")
         outcome = "not_running"
         for _ in range(ROUNDS):
-            # The session itself comes first, so that it spawns nothing more while its subagents are looked up.
+            # The session comes first, so that it spawns nothing while its subagents are listed.
             stopped = _stop(daemon, thread)
             family = _descendants(daemon, thread)
             for each in family:
@@ -107,7 +108,7 @@ def _stop(daemon: "Connection", thread: str) -> bool:
 
 
 def _running(daemon: "Connection", thread: str) -> str:
-    """The id of the turn that the thread is in, "" between turns."""
+    """Return the id of the thread's running turn, "" between turns."""
     while True:
         read = _object(
             daemon.call("thread/read", threadId=thread, includeTurns=False).get("thread")
@@ -115,7 +116,7 @@ def _running(daemon: "Connection", thread: str) -> str:
         if _object(read.get("status")).get("type") != "active":
             return ""
         try:
-            # A page of one turn without its items: the whole history of a long session is many megabytes.
+            # One turn without its items: the history of a long session is many megabytes.
             turns = daemon.call(
                 "thread/turns/list", threadId=thread, limit=1, itemsView="notLoaded"
             ).get("data")
@@ -131,7 +132,7 @@ def _running(daemon: "Connection", thread: str) -> str:
 
 
 def _descendants(daemon: "Connection", thread: str) -> list[str]:
-    """The loaded threads that `thread` has spawned, and those they have."""
+    """Return the loaded threads that descend from `thread`."""
     parents: dict[str, object] = {}
     for each in _loaded(daemon)[:THREADS]:
         with suppress(Refusal):
@@ -153,7 +154,7 @@ def _loaded(daemon: "Connection") -> list[str]:
 
 @contextmanager
 def _unless_unloaded(daemon: "Connection", thread: str) -> Iterator[None]:
-    """A subagent may go while it is spoken of; what is refused of one that is there is refused."""
+    """Ignore the refusal of a request about a subagent that is gone by now."""
     try:
         yield
     except Refusal:
@@ -166,7 +167,7 @@ def _object(value: object) -> Fields:
 
 
 def _checked(path: Path) -> str:
-    """The path to connect to. The socket must be the one where Codex looks, and ours alone."""
+    """Return the path to connect to: it must be Codex's own, and writable by this user alone."""
     if os.path.abspath(path) != os.path.abspath(socket_path()):
         raise ControlError(f"{path} is not Codex's control socket, which is {socket_path()}")
     try:
@@ -185,7 +186,7 @@ class Refusal(ControlError):
 
 
 class Connection:
-    """A client of the daemon: calls and their results, one at a time, all of them within `timeout` seconds."""
+    """Client of the daemon: one call at a time, all within `timeout` seconds."""
 
     def __init__(self, path: str, timeout: float) -> None:
         self._timeout = timeout
@@ -219,7 +220,10 @@ class Connection:
         self._socket.close()
 
     def call(self, method: str, **params: Any) -> Fields:
-        """The result of `method`. Raises Refusal where the daemon answers with an error, ControlError where not at all."""
+        """Return the result of `method`.
+
+        Raise Refusal if the daemon answers with an error, ControlError if it does not answer.
+        """
         self._calls += 1
         number = self._calls
         self._say({"id": number, "method": method, "params": params})
@@ -230,13 +234,12 @@ class Connection:
                 raise ControlError(
                     "the Codex daemon answered with something that is not JSON"
                 ) from None
-            # What else comes is meant for people: notifications, and requests for an approval, which are not ours to give.
+            # Notifications and requests for approval are for the user.
             if not isinstance(answer, dict) or "method" in answer or answer.get("id") != number:
                 continue
             if "error" in answer:
-                raise Refusal(
-                    f"the Codex daemon refused {method}: {_object(answer['error']).get('message') or 'it gave no reason'}"
-                )
+                reason = _object(answer["error"]).get("message") or "it gave no reason"
+                raise Refusal(f"the Codex daemon refused {method}: {reason}")
             return _object(answer.get("result"))
 
     def notify(self, method: str) -> None:
@@ -267,7 +270,7 @@ class Connection:
         self._socket.settimeout(left)
 
     def _check_peer(self) -> None:
-        """That our own user listens there, and that nobody put another socket in its place since we looked."""
+        """Raise ControlError unless this user listens there, on the socket that was checked."""
         if hasattr(socket, "SO_PEERCRED"):
             _, user, _ = struct.unpack(
                 "iII", self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
@@ -330,7 +333,7 @@ class Connection:
         self._socket.sendall(head + mask + masked.to_bytes(size, "big"))
 
     def _message(self) -> bytes:
-        """The next message, put together from its fragments; a ping in between is answered: sections 5.4 and 5.5."""
+        """Return the next message, joined from its fragments; answer pings (sections 5.4, 5.5)."""
         parts: list[bytes] = []
         size = 0
         try:
@@ -339,8 +342,9 @@ class Connection:
                 if opcode == _PING:
                     self._send(_PONG, payload)
                 elif opcode == _CLOSE:
+                    reason = payload[2:].decode(errors="replace")
                     raise ControlError(
-                        f"the Codex daemon closed the connection{': ' + payload[2:].decode(errors='replace') if payload[2:] else ''}"
+                        f"the Codex daemon closed the connection{': ' + reason if reason else ''}"
                     )
                 elif opcode in (_TEXT, _BINARY, _CONTINUATION):
                     if (opcode == _CONTINUATION) != bool(parts):
@@ -356,7 +360,7 @@ class Connection:
             raise self._failed(error) from None
 
     def _frame(self, limit: int) -> tuple[bool, int, bytes]:
-        """The next frame: whether it is the last of its message, its opcode, its payload of `limit` bytes at most."""
+        """Return the next frame: final flag, opcode, and payload of at most `limit` bytes."""
         first, second = self._take(2)
         size = second & 0x7F
         control = first & 0x08

@@ -1,4 +1,4 @@
-"""A run of `codex exec --json`, from its standard output. It tells no times, no model, no prompt and no directory."""
+"""Output of `codex exec --json`, which has no times, model, prompt or directory."""
 
 import shlex
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ KINDS = frozenset(
 
 
 class Run:
-    """One run. What a call's item says when it has ended is its result; a patch that does not fit is never told of."""
+    """State of one run. The last item of a call is its result; a patch that fails has no item."""
 
     def __init__(self, max_result: int) -> None:
         self.session = ""
@@ -94,7 +94,7 @@ class Run:
             yield self._event(event_type, time, f"{key}:result", data, key)
 
     def _closed(self, time: float) -> Iterator[Fields]:
-        """The turn is over, and with it the calls that were not told the end of."""
+        """Yield the end of a turn, and of the calls whose end was not reported."""
         while self._open:
             key = next(iter(self._open))
             name = self._open.pop(key)
@@ -105,7 +105,7 @@ class Run:
             yield self._event("error", time, f"{key}:result", data, key)
 
     def _used(self, record: Fields, time: float) -> Iterator[Fields]:
-        """The usage of a turn is the thread's total, from its first run on; what is new of it was used since."""
+        """Yield the turn's usage: the growth of the thread's total since its first run."""
         total = counts(record.get("usage"))
         if total is None:
             return
@@ -122,7 +122,7 @@ class Run:
             )
 
     def _failed(self, message: str, time: float) -> Iterator[Fields]:
-        """A request has failed: for now, or for good, which is told twice."""
+        """Yield a failed request; one that failed for good is reported twice."""
         if message and message != self._failure:
             self._failure = message
             self._failures += 1
@@ -135,7 +135,7 @@ class Run:
 
 
 def _call(item: Fields) -> tuple[str, Fields] | None:
-    """The tool and the arguments that an item tells of, in the words of a rollout; None where it is no call."""
+    """Return an item's tool and arguments, named as in a rollout; None if it is no call."""
     kind = string(item, "type")
     if kind == "command_execution":
         return "exec_command", {"cmd": _command(string(item, "command"))}

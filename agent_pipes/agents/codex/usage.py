@@ -1,4 +1,4 @@
-"""What a thread of Codex's has used, from counters that repeat, run on, restart and are copied to other threads."""
+"""Usage of a Codex thread, from counters that repeat, restart and are copied to other threads."""
 
 from typing import Any, NamedTuple
 
@@ -21,7 +21,7 @@ class Counts(NamedTuple):
         return Counts(*(max(0, mine - its) for mine, its in zip(self, other, strict=True)))
 
     def spans(self, other: "Counts") -> bool:
-        """Whether no count of `other` is greater than this one's."""
+        """Return True if no count of `other` is greater than this one's."""
         return all(mine >= its for mine, its in zip(self, other, strict=True))
 
     def usage(self) -> Fields:
@@ -40,7 +40,7 @@ NOTHING = Counts(0, 0, 0, 0, 0)
 
 
 def counts(usage: object) -> Counts | None:
-    """The counts that one of Codex's usage objects says, None where it is none."""
+    """Return the counts of one of Codex's usage objects, None if it is none."""
     if type(usage) is not dict:
         return None
     names = (
@@ -60,13 +60,13 @@ def _count(value: Any) -> int:
 class Meter:
     """The responses of one thread, each counted once.
 
-    Each `token_count` has the thread's total and the last response's own counts. The same total again is news of
-    something else (a rate limit, an estimate after a compaction). A greater one is what was used since, also by
-    requests that were broken off and are in no response's own counts. A smaller one began anew: there the response's
-    own counts are all that is known. From version 0.153 a `token_usage_record` says the same of each response, with
-    its id, mostly before the `token_count`.
+    Each `token_count` has the thread's total and the last response's own counts. The same total
+    again reports something else (a rate limit, an estimate after a compaction). Growth is the usage
+    since, also by aborted requests, which are in no response's own counts. A smaller total has
+    restarted: then only the response's own counts are known. From version 0.153 a
+    `token_usage_record` reports each response, with its id, mostly before the `token_count`.
 
-    A forked thread, and some subagents, go on from the total of the thread they come from (`inherits`).
+    A forked thread, and some subagents, continue the total of their origin (`inherits`).
     """
 
     def __init__(self) -> None:
@@ -74,12 +74,12 @@ class Meter:
         self._total: Counts | None = None
 
     def copied(self, info: Fields) -> None:
-        """A line that was copied from another thread: what is counted there is where this one begins."""
+        """Start from the total on a line that was copied from another thread."""
         total = counts(info.get("total_token_usage")) or counts(info.get("thread_token_usage"))
         self._total = total or self._total
 
     def counted(self, info: Fields) -> list[Counts]:
-        """What was used since the last time, by `token_count`: by the last response, and before it by those not told of."""
+        """Return the usage since the last `token_count`: unreported responses, then the last."""
         total, last = counts(info.get("total_token_usage")), counts(info.get("last_token_usage"))
         if total is None:
             return _used(last)
@@ -94,12 +94,12 @@ class Meter:
             return _used(last)
         used = total - before
         if last is not None and used.spans(last):
-            # Two requests are not one of both sizes: above a threshold that would have another price.
+            # One request of both sizes could pass a price threshold that neither passes.
             return [*_used(used - last), *_used(last)]
         return _used(used)
 
     def recorded(self, payload: Fields) -> list[Counts]:
-        """What the response used that a `token_usage_record` tells of."""
+        """Return the usage of the response that a `token_usage_record` reports."""
         used, total = (
             counts(payload.get("usage")) or NOTHING,
             counts(payload.get("thread_token_usage")),
