@@ -1,4 +1,4 @@
-"""What agent-strace doctor looks at, each check a generator of what it found. None changes anything."""
+"""The checks of agent-strace doctor: generators of findings, none of which changes anything."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -10,10 +10,11 @@ Status = Literal["ok", "warning", "problem"]
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What one look has come to.
+    """A finding of a check.
 
     check:   what was looked at.
-    status:  `problem`: a breaker would not do what it is there for. `warning`: it would do it less well, or people
+    status:  `problem`: a breaker would not do what it is there for. `warning`: it would do it less
+             well, or people
              should know.
     said:    a sentence for people, in which what comes from outside stands as it came.
     more:    the same for programs.
@@ -26,5 +27,5 @@ class Check:
 
 
 def counted(number: int, one: str) -> str:
-    """A number of things, for people: `1 session`, `12 sessions`."""
+    """Return a number and its noun: `1 session`, `12 sessions`."""
     return f"{number} {one}{'' if number == 1 else 's'}"

@@ -1,4 +1,4 @@
-"""Which agents are here, which of their sessions are live, and whether a signal would reach the processes of these."""
+"""Checks of agents: installed ones, their live sessions, and whether a signal reaches these."""
 
 import os
 import re
@@ -35,7 +35,7 @@ _NUMBERED = re.compile(r"/(?:versions|Cellar/[^/]+)/(v?\d[\w.+-]*)(?:/|$)")
 
 
 def agents(sessions: Iterable[Session]) -> Iterator[Check]:
-    """Each agent: its program on PATH, its version as far as its files tell, its home, how many sessions."""
+    """Check each agent's program, version, directory and number of sessions."""
     numbers = Counter(session.agent for session in sessions)
     away = []
     for name in CLIENTS:
@@ -68,10 +68,11 @@ def agents(sessions: Iterable[Session]) -> Iterator[Check]:
             )
         else:
             kept = f"in {', '.join(map(str, places))}" if places else "yet"
+            number = counted(numbers[name], "session") if numbers[name] else "no session"
             yield Check(
                 "agent",
                 "ok",
-                f"{name}: {where}; {counted(numbers[name], 'session') if numbers[name] else 'no session'} {kept}",
+                f"{name}: {where}; {number} {kept}",
                 more,
             )
     if len(away) == len(CLIENTS):
@@ -86,7 +87,10 @@ def agents(sessions: Iterable[Session]) -> Iterator[Check]:
 
 
 def version_of(client: Agent, program: str) -> str:
-    """The agent's version as its files tell it, "" where they do not. It is not started: it may do anything then."""
+    """Return the agent's version by its files, "" if unknown.
+
+    The program is not started: it may do anything then.
+    """
     real = os.path.realpath(program)
     if found := _NUMBERED.search(real):
         return found[1]
@@ -100,13 +104,14 @@ def version_of(client: Agent, program: str) -> str:
 
 
 def live(sessions: Iterable[Session]) -> Iterator[Check]:
-    """Each session that somebody works in, and whether a kill would reach its process; and agents without a session."""
+    """Check each live session for whether a kill would reach it, and agents without a session."""
     running = _running()
     known: set[Identity] = set()
     found = left = 0
     spent = dict.fromkeys(NAMES, 0.0)
     for session in sessions:
-        # The other two are known by something else than their program: a mark, and the file that a process has open.
+        # The other two are known by something else than their program: a mark, and the file that a
+        # process has open.
         if agent(session.agent).needs_process and session.agent not in running.values():
             continue
         if spent[session.agent] > SECONDS:
@@ -139,7 +144,7 @@ def live(sessions: Iterable[Session]) -> Iterator[Check]:
             continue
         where = cwd(identity.pid) or "a directory that is not told"
         why = reachable(identity)
-        said = f"{name} (process {identity.pid}, in {where}) runs, and which session it is in is not known"
+        said = f"{name} (process {identity.pid}, in {where}) runs in an unknown session"
         ending = (
             f"a kill would not reach it: {why}" if why else f"a kill needs --pid {identity.pid}"
         )
@@ -172,7 +177,8 @@ def _of_session(session: Session, identity: Identity | None) -> Check:
         return Check(
             "live",
             "ok",
-            f"{name}: in process {identity.pid}, which serves others too: a kill interrupts it over {control}",
+            f"{name}: in process {identity.pid}, which serves others too: "
+            f"a kill interrupts it over {control}",
             more,
         )
     why = reachable(identity)
@@ -186,7 +192,7 @@ def _of_session(session: Session, identity: Identity | None) -> Check:
 
 
 def _running() -> dict[Identity, str]:
-    """The processes that are agents by their programs, whosever they are."""
+    """Return the processes that are agents by their programs, of any user."""
     with suppress(OSError):
         table = all_processes()
         return {
@@ -200,7 +206,7 @@ def _running() -> dict[Identity, str]:
 
 
 def _related(identity: Identity, known: set[Identity]) -> bool:
-    """Whether the process is one of those, or a wrapper of one, or something that one has started."""
+    """Return True if the process is one of `known`, or an ancestor or descendant of one."""
     return (
         identity in known
         or bool(known & set(ancestors(identity.pid)))

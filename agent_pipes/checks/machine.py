@@ -1,4 +1,4 @@
-"""What this machine lets a breaker do: end processes, hear of files that grow, show people what it says."""
+"""Checks of the machine: killing processes, following files, output."""
 
 import os
 import platform
@@ -28,13 +28,16 @@ NEEDED = {"click": (8, 1), "orjson": (3, 9)}
 """The oldest versions of other packages that are tried."""
 
 _FIRST_PID_NAMESPACE = "pid:[4026531836]"
-"""That of the system itself, whose number is always this: PROC_PID_INIT_INO in the kernel's proc_ns.h."""
+"""That of the system itself, whose number is always this.
+
+PROC_PID_INIT_INO in the kernel's proc_ns.h.
+"""
 
 _LIMITS = Path("/proc/sys/fs/inotify")
 
 
 def versions() -> Iterator[Check]:
-    """What runs here."""
+    """Check the versions of what runs here."""
     found = {"agent-pipes": __version__, "python": platform.python_version()}
     old = []
     for package, needed in NEEDED.items():
@@ -52,7 +55,7 @@ def versions() -> Iterator[Check]:
 
 
 def kill() -> Iterator[Check]:
-    """Whether a process can be ended here: one that we have started, with what it has started, is."""
+    """Check that a process and its children can be killed, with a process of our own."""
     missing = self_test()
     if missing:
         yield Check("kill", "problem", f"would not work: {missing}")
@@ -77,18 +80,23 @@ def kill() -> Iterator[Check]:
             "there is no subreaper here, so a daemon that an agent leaves behind may not be found"
         )
     status: Status = "ok" if pidfd or sys.platform != "linux" else "warning"
-    said = f"works: a process that we started was ended with the one it had started, in {milliseconds:.0f} ms"
+    said = f"works: a process of ours was killed with its child, in {milliseconds:.0f} ms"
     yield Check(
         "kill", status, "; ".join([said + (", by its pidfd" if pidfd else ""), *notes]), more
     )
 
 
 _AGENT = ["sh", "-c", "sleep 5 & echo; wait"]
-"""A process that has started another, as an agent starts a tool; both end by themselves in a while."""
+"""A process that has started another, as an agent starts a tool.
+
+Both end by themselves in a while.
+"""
 
 
 def trial() -> tuple[str, str, float, bool]:
-    """End a process of our own and its child, as an agent is ended: the outcome, why, in how many milliseconds, by a pidfd?
+    """Kill a process of our own and its child; return outcome, reason, time and method.
+
+    The time is in milliseconds, the method True for a pidfd.
 
     Raises OSError or NotPermitted where it cannot even be begun.
     """
@@ -114,7 +122,7 @@ def trial() -> tuple[str, str, float, bool]:
 
 
 def processes(mounts: Path = Path("/proc/self/mounts")) -> Iterator[Check]:
-    """Which processes can be seen: those that cannot be seen cannot be ended."""
+    """Check which processes are visible: others cannot be killed."""
     if sys.platform != "linux":
         yield Check("processes", "ok", "seen through ps(1)")
         return
@@ -131,7 +139,8 @@ def processes(mounts: Path = Path("/proc/self/mounts")) -> Iterator[Check]:
     )
     if hidden and os.geteuid():
         said.append(
-            f"/proc hides those of other users (hidepid={hidden}): an agent that runs as somebody else is not seen"
+            f"/proc hides those of other users (hidepid={hidden}): "
+            "an agent that another user runs is not seen"
         )
     yield Check(
         "processes",
@@ -142,7 +151,7 @@ def processes(mounts: Path = Path("/proc/self/mounts")) -> Iterator[Check]:
 
 
 def _hidepid(mounts: Path) -> str:
-    """How /proc hides what belongs to others, "" where it does not: proc(5)."""
+    """Return how /proc hides other users' processes, "" if it does not: proc(5)."""
     with suppress(OSError):
         for line in mounts.read_text(errors="replace").splitlines():
             _, place, kind, options, *_ = [*line.split(" "), "", "", "", ""]
@@ -153,7 +162,7 @@ def _hidepid(mounts: Path) -> str:
 
 
 def following(directories: Iterable[Path]) -> Iterator[Check]:
-    """Whether we are told when a session in one of these grows, or have to look again and again."""
+    """Check whether inotify reports growing sessions, or they must be polled."""
     heard: list[str] = []
     looked_at: list[str] = []
     for directory in map(str, directories):
@@ -175,7 +184,8 @@ def following(directories: Iterable[Path]) -> Iterator[Check]:
         yield Check(
             "following",
             "ok",
-            f"inotify tells of each change ({limits.get('max_user_watches', 'so many')} watches a user)",
+            "inotify reports each change "
+            f"({limits.get('max_user_watches', 'so many')} watches a user)",
             more,
         )
     else:
@@ -190,7 +200,7 @@ def following(directories: Iterable[Path]) -> Iterator[Check]:
 
 
 def terminal() -> Iterator[Check]:
-    """What people will see."""
+    """Check what the terminal will show."""
     kind, charset = (
         os.environ.get("TERM", ""),
         next(filter(None, map(os.environ.get, ("LC_ALL", "LC_CTYPE", "LANG"))), ""),
@@ -205,20 +215,22 @@ def terminal() -> Iterator[Check]:
         yield Check(
             "terminal",
             "warning",
-            f"{kind or 'of an unknown kind'}, and not for UTF-8 ({charset or 'LANG is not set'}): signs may be garbled",
+            f"{kind or 'of an unknown kind'}, "
+            f"and not for UTF-8 ({charset or 'LANG is not set'}): signs may be garbled",
             more,
         )
     else:
         yield Check(
             "terminal",
             "ok",
-            f"{kind or 'of an unknown kind'}, {charset}{', no colours (NO_COLOR)' if os.environ.get('NO_COLOR') else ''}",
+            f"{kind or 'of an unknown kind'}, {charset}"
+            + (", no colours (NO_COLOR)" if os.environ.get("NO_COLOR") else ""),
             more,
         )
 
 
 def reachable(identity: Identity) -> str:
-    """Why a signal would not reach the process, "" where it would. None is sent."""
+    """Return why a signal would not reach the process, "" if it would. None is sent."""
     try:
         ProcessHandle(identity, allowed=identity).close()
     except NotPermitted as reason:

@@ -1,4 +1,4 @@
-"""What people have set up: limits, a policy, hooks and the store that they fill, and prices."""
+"""Checks of the set-up: limits, policy, hooks, store and prices."""
 
 import os
 import shlex
@@ -33,14 +33,20 @@ from agent_pipes.scope.policy import PolicyError
 from agent_pipes.scope.policy_file import load_policy
 
 NEWEST, BYTES = 20, 16 << 20
-"""Of so many sessions, the newest, the models are looked up; and of so many bytes of them at most."""
+"""Of so many sessions, the newest, the models are looked up.
+
+And of so many bytes of them at most.
+"""
 
 OLD = 120
-"""Days after which prices are called old: makers change them, and have new models, a few times a year."""
+"""Days after which prices are called old.
+
+Makers change them, and have new models, a few times a year.
+"""
 
 
 class Limits:
-    """The config file of this directory: what it says, which watchers it turns off, or what is wrong with it."""
+    """The config file of this directory, or what is wrong with it."""
 
     def __init__(self) -> None:
         self.path = config.DEFAULT_CONFIG
@@ -56,7 +62,7 @@ class Limits:
 
 
 def limits(found: Limits) -> Iterator[Check]:
-    """The config file, read as the watch reads it."""
+    """Check the config file, read as `watch` reads it."""
     more = {"path": str(found.path), "there": found.there, "off": sorted(found.off)}
     if found.wrong:
         yield Check(
@@ -82,7 +88,7 @@ def limits(found: Limits) -> Iterator[Check]:
 
 
 def scope(found: Limits) -> Iterator[Check]:
-    """The policy, read as the watch reads it."""
+    """Check the policy, read as `watch` reads it."""
     named = found.values.get("scope.policy")
     path = Path(named) if named else DEFAULT_POLICY
     more = {"path": str(path)}
@@ -131,7 +137,7 @@ def _open_to_agent(check: str, path: Path) -> Iterator[Check]:
 
 
 def traces(sessions: Sequence[Session]) -> Iterator[Check]:
-    """The store that hooks write."""
+    """Check the store that hooks write."""
     there = [place for place in store_sessions.stores() if place.is_dir()]
     number = sum(session.agent == STORE for session in sessions)
     more = {"stores": list(map(str, there)), "sessions": number}
@@ -152,7 +158,7 @@ def traces(sessions: Sequence[Session]) -> Iterator[Check]:
 
 
 def hooks() -> Iterator[Check]:
-    """Which agents call our hook, and whether they could."""
+    """Check which agents call our hook, and whether they can."""
     without = []
     for agent in HOOKED:
         settings = registry.hooks(agent).settings()
@@ -188,7 +194,7 @@ def hooks() -> Iterator[Check]:
 
 
 def _calls_in(agent: str, path: Path) -> tuple[list[str], bool, str]:
-    """The calls of our hook in an agent's settings, whether they are all that is wanted, and what is wrong with the settings."""
+    """Return our hook's commands in settings, True if they are complete, and what is wrong."""
     try:
         return *hook_commands(registry.hooks(agent), path), ""
     except click.UsageError as error:
@@ -204,7 +210,8 @@ def _hook(agent: str, path: Path, commands: list[str], whole: bool) -> Check:
             return Check(
                 "hooks",
                 "problem",
-                f"{agent}: {path} calls {program}, which cannot be executed: nothing is recorded, nothing denied",
+                f"{agent}: {path} calls {program}, which cannot be executed: "
+                "nothing is recorded, nothing denied",
                 more,
             )
     again = f"agent-strace setup --agent {agent}{' --guard' if guard else ''} --write"
@@ -221,7 +228,7 @@ def _hook(agent: str, path: Path, commands: list[str], whole: bool) -> Check:
 
 
 def _program(command: str) -> str:
-    """What a hook's command line runs."""
+    """Return the program of a hook's command line."""
     try:
         return next(iter(shlex.split(command)), "")
     except ValueError:
@@ -229,7 +236,7 @@ def _program(command: str) -> str:
 
 
 def prices(sessions: Sequence[Session], found: Limits) -> Iterator[Check]:
-    """Of when the prices are, and which models of the newest sessions have none."""
+    """Check the date of the prices, and the newest sessions for models without one."""
     table = built_in()
     day = str(table.get("date", ""))
     more: dict[str, Any] = {"source": table.get("source"), "date": day}
@@ -241,7 +248,8 @@ def prices(sessions: Sequence[Session], found: Limits) -> Iterator[Check]:
         yield Check(
             "prices",
             "warning",
-            f"{of}: older than {OLD} days, newer models may have none; a newer agent-pipes has newer ones",
+            f"{of}: older than {OLD} days, newer models may have none; "
+            "a newer agent-pipes has newer ones",
             more,
         )
     else:
@@ -252,7 +260,10 @@ def prices(sessions: Sequence[Session], found: Limits) -> Iterator[Check]:
     more = {"models": sorted(priced), "unpriced": sorted(unpriced), "sessions": len(paths)}
     if unpriced:
         names = ", ".join(each or "one that is not named" for each in sorted(unpriced))
-        said = f"no price is known of {names}, {of}: it counts as $0, and a limit on dollars does not hold it (--prices, --unpriced-as)"
+        said = (
+            f"no price for {names}, {of}: it counts as $0, so --max-cost will not stop it "
+            "(--prices, --unpriced-as)"
+        )
         yield Check("models", "warning", said, more)
     else:
         named = (
@@ -276,7 +287,7 @@ def _newest(sessions: Sequence[Session]) -> list[Path]:
 
 
 def _models(paths: list[Path], found: Limits) -> tuple[set[str], set[str]]:
-    """The models that these sessions name: those that have a price, and those that have none."""
+    """Return the models of these sessions that have a price, and those that have none."""
     prices, model, unpriced_as = (
         str(found.values.get(f"cost.{name}") or "") for name in ("prices", "model", "unpriced_as")
     )

@@ -18,7 +18,10 @@ COLOURS = {"ok": "green", "warning": "yellow", "problem": "red"}
 
 
 def examined() -> Iterator[Check]:
-    """Every check, one after the other. One that fails is a problem, and does not cost the others."""
+    """Every check, one after the other.
+
+    One that fails is a problem, and does not cost the others.
+    """
     from agent_pipes.agents.base import Session
     from agent_pipes.agents.registry import agent
     from agent_pipes.agents.store import sessions as store_sessions
@@ -55,7 +58,7 @@ def examined() -> Iterator[Check]:
 
 
 def lines(checks: Iterable[Check], width: int) -> Iterator[str]:
-    """The checks for people, in columns; what is said is wrapped to `width` columns."""
+    """Yield the findings in columns, wrapped to `width`."""
     for each in checks:
         head = f"{each.status:8} {each.check:10} "
         first, *rest = textwrap.wrap(
@@ -85,8 +88,8 @@ def summary(checks: list[Check]) -> str:
 def doctor(objects: bool) -> int:
     """Say what was found here, and whether a breaker would work.
 
-    Agents and their sessions, whether a kill would reach what is live, config, policy, hooks and prices. Nothing is
-    changed, and no agent is started. Exits with 1 if there is a problem.
+    Agents and their sessions, whether a kill would reach what is live, config, policy, hooks and
+    prices. Nothing is changed, and no agent is started. Exits with 1 if there is a problem.
     """
     checks = []
     terminal = os.isatty(1)

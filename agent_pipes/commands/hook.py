@@ -11,7 +11,7 @@ from agent_pipes.core.filter import Command, version_option
 @click.option(
     "--guard",
     is_flag=True,
-    help="Answer a call that is out of scope, or comes after the breaker has tripped, with a denial.",
+    help="Deny calls that are out of scope, and all calls after the breaker has tripped.",
 )
 @click.option(
     "--provider",
@@ -21,8 +21,9 @@ from agent_pipes.core.filter import Command, version_option
 def hook(event: str | None, guard: bool, provider: str | None) -> int:
     """Write down what an agent says through its hooks, in the .agent-traces store.
 
-    Reads one payload of a hook of Claude Code, Codex, Gemini, Copilot or Cursor on standard input. EVENT says what has
-    happened, in the words of older settings, where the payload does not. Whatever goes wrong, the exit status is 0.
+    Reads one payload of a hook of Claude Code, Codex, Gemini, Copilot or Cursor on standard input.
+    EVENT says what has happened, in the words of older settings, where the payload does not.
+    Whatever goes wrong, the exit status is 0.
     """
     from agent_pipes.hooks.recorder import run
 

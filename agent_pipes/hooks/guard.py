@@ -1,4 +1,6 @@
-"""Answer to a call before it is made: is it out of scope, and has the breaker tripped?
+"""Answer to a call before it is made.
+
+A call is denied if it is out of scope, or the breaker has tripped.
 
 The limits are those of .agent-watch.json and .agent-scope.json in the directory where the session
 began. The agent waits for the answer, so options and help are not loaded for it.

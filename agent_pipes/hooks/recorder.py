@@ -153,7 +153,7 @@ class Session:
         return where if type(where) is str and where else _directory(self.payload)
 
     def record(self, event_type: str, data: Fields, denial: str = "") -> None:
-        """Append the event, followed by the refusal if there is a `denial`, and update the store."""
+        """Append the event, and its refusal if there is a `denial`; update the store."""
         with self.store.locked() as alone:
             if not alone:
                 _complain(
@@ -202,7 +202,10 @@ class Session:
         return [{**event, "data": data}]
 
     def _opened(self, event: Fields) -> bool:
-        """Record a call that waits for its result; return False if a second hook reports it again."""
+        """Record a call that waits for its result.
+
+        Return False if a second hook reports it again.
+        """
         payload = self.payload
         calls = self.store.read(self._file("pending-calls", ".json"))
         if payload.call and any(

@@ -1,4 +1,4 @@
-"""Verdict of the breaker: has the session passed a limit of the directory in which it began?
+"""Verdict of the breaker on a session, by the limits of its directory.
 
 It is reached after each result, in a process that nobody waits for (see background.py), so that the
 next call finds it stored. The check that it still holds loads no detector.

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from agent_pipes.agents import ttl_cache
+from agent_pipes.agents.claude import registry as claude_registry
 from agent_pipes.agents.claude import sessions as claude_sessions
 from agent_pipes.agents.codex import sessions as codex_sessions
 from agent_pipes.agents.registry import agent as agent_named
@@ -146,8 +147,8 @@ def test_claudes_registry_is_read_once_and_its_processes_are_believed_only_while
             }
         )
     )
-    monkeypatch.setattr(claude_sessions, "is_claude", lambda *_: True)
-    read = counted(monkeypatch, claude_sessions, "_believed")
+    monkeypatch.setattr(claude_registry, "is_claude", lambda *_: True)
+    read = counted(monkeypatch, claude_registry, "_believed")
     assert live("claude") == [names()[7]] and len(read) == 1
     entry.write_text(entry.read_text().replace(names()[7], names()[8]))
     assert live("claude") == [names()[8]] and len(read) == 2

@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent_pipes.agents.base import Agent, Session
-from agent_pipes.agents.claude import sessions, translate
-from agent_pipes.agents.claude.lines import recognises
+from agent_pipes.agents.claude import lines, registry, sessions, translate
 from agent_pipes.core.jsonl import Fields
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ class ClaudeCode(Agent):
 
     def homes(self) -> list[Path]:
         """Return $CLAUDE_CONFIG_DIR, else ~/.claude and ~/.config/claude."""
-        return sessions.roots()
+        return registry.roots()
 
     def sessions(self) -> Iterator[Session]:
         """Yield every transcript, and the live sessions that have written none yet."""
@@ -44,11 +43,11 @@ class ClaudeCode(Agent):
 
     def recognises(self, record: Fields) -> bool:
         """Return True for a line of a transcript or of stream-json."""
-        return recognises(record)
+        return lines.recognises(record)
 
     def may_matter(self, line: bytes) -> bool:
         """Return False for progress and other lines that give no event."""
-        return translate.may_matter(line)
+        return lines.may_matter(line)
 
     def may_record_usage(self, line: bytes) -> bool:
         """Return False for a line without a usage."""
@@ -64,7 +63,7 @@ class ClaudeCode(Agent):
 
     def is_program(self, executable: str, arguments: Sequence[str]) -> bool:
         """Return True for the program, and for its script in an interpreter."""
-        return sessions.is_claude(executable, arguments)
+        return registry.is_claude(executable, arguments)
 
 
 AGENT = ClaudeCode()

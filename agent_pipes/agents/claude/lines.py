@@ -1,4 +1,4 @@
-"""What one line of Claude Code's says, in whichever form its version wrote it."""
+"""Contents of one line of Claude Code's, in the form of any version."""
 
 from typing import Any
 
@@ -22,8 +22,29 @@ _BESIDE = frozenset(
 )
 
 
+def may_matter(line: bytes) -> bool:
+    """Return False if a line is certain to give no event.
+
+    A type's name in quotes stands in a line of that type. In a string it would stand with its
+    quotes escaped, so what an agent reads or writes does not make a line matter: half of a
+    transcript's lines are progress, and do not.
+    """
+    return (
+        # Where it stands in most lines that matter, so that the long ones need not be searched to
+        # their end.
+        line.find(b'"user"', 0, 600) >= 0
+        or line.find(b'"assistant"', 0, 600) >= 0
+        or b'"user"' in line
+        or b'"assistant"' in line
+        or b'"system"' in line
+        or b'"queued_command"' in line
+        or b'"result"' in line
+        or (b'"stream_event"' in line and b'"content_block_delta"' not in line)
+    )
+
+
 def recognises(record: Fields) -> bool:
-    """Whether this is a line of a transcript, or of `--output-format stream-json`."""
+    """Return True for a line of a transcript or of `--output-format stream-json`."""
     kind = record.get("type")
     if kind == "file-history-snapshot":
         return "snapshot" in record
@@ -48,10 +69,12 @@ class Line:
     """A line of the conversation.
 
     id:        its uuid, or what serves as one.
-    agent:     the subagent's id, "" in the main thread; `caller` is the call that started it, where the line says so,
+    agent:     the subagent's id, "" in the main thread; `caller` is the call that started it, where
+               the line says so,
                and `kind` what kind of agent it is.
     sidechain: it is not of the main thread.
-    pipe:      it came on a pipe, where lines carry no time and counts are those that a response begins with.
+    pipe:      it came on a pipe, where lines carry no time and counts are those that a response
+               begins with.
     """
 
     __slots__ = ("record", "message", "id", "time", "agent", "caller", "kind", "sidechain", "pipe")
@@ -71,7 +94,10 @@ class Line:
             self.agent = _agent_of(path)
 
     def inlined(self) -> "Line | None":
-        """The subagent's line that this one copies, as versions 2.1.0 to 2.1.6x do beside the subagent's own file."""
+        """Return the subagent's line that this one copies.
+
+        Versions 2.1.0 to 2.1.6x copy them beside the subagent's own file.
+        """
         data = self.record.get("data")
         inner = (
             data.get("message")
@@ -111,7 +137,7 @@ _HARNESS = (
 
 
 def is_persons(record: Fields, sidechain: bool, text: str) -> bool:
-    """Whether a user's line is a prompt by a person: newer versions say so themselves."""
+    """Return True if a user's line is a prompt by a person: newer versions say so themselves."""
     if any(
         record.get(key) is True
         for key in (
@@ -141,12 +167,16 @@ _EXIT = pattern(r"Exit code (-?\d{1,9})\b")
 
 
 def reason(text: str, denial: str) -> tuple[str, int | None]:
-    """Why a call failed, and its exit code. Only `exit` and `tool` are the agent's own failures.
+    """Return why a call failed, and its exit code.
 
-    What a person refuses is not its failure. What a rule, a hook or a policy forbids is: it may not be tried again and again.
+    Only `exit` and `tool` are the agent's own failures.
+
+    What a person refuses is not its failure. What a rule, a hook or a policy forbids is: it may not
+    be tried again and again.
 
     text:   its result.
-    denial: `toolDenialKind` of its line: `user-rejected`, `permission-rule`, `automode-blocked`, `interrupted`, `cancelled`.
+    denial: `toolDenialKind` of its line: `user-rejected`, `permission-rule`, `automode-blocked`,
+            `interrupted`, `cancelled`.
     """
     if denial in ("interrupted", "cancelled"):
         return "interrupted", None
@@ -166,14 +196,17 @@ def reason(text: str, denial: str) -> tuple[str, int | None]:
 
 
 def goes_on(text: str, told: Fields) -> bool:
-    """Whether the command of a result goes on beyond it, in the background. `told` is the line's `toolUseResult`."""
+    """Return True if the command of a result still runs in the background.
+
+    `told` is the line's `toolUseResult`.
+    """
     return bool(string(told, "backgroundTaskId")) or text.startswith(
         "Command running in background with ID"
     )
 
 
 def api_error(record: Fields) -> tuple[str, int | None]:
-    """The message of a failed request, which lies at several depths, and its HTTP status."""
+    """Return the message of a failed request and its HTTP status."""
     error: Any = record.get("error")
     status = (
         error.get("status")
@@ -188,7 +221,7 @@ def api_error(record: Fields) -> tuple[str, int | None]:
 
 
 def blocks(content: object) -> list[Fields]:
-    """The blocks of a message's content; a plain string is one block of text."""
+    """Return the blocks of a message's content; a plain string is one block of text."""
     if type(content) is str:
         return [{"type": "text", "text": content}]
     return [block for block in content if type(block) is dict] if type(content) is list else []

@@ -1,32 +1,30 @@
-"""Where Claude Code's sessions lie, and which process runs one."""
+"""Location of Claude Code's sessions, and the process that runs one."""
 
 import os
-import re
-import stat
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import orjson
 
 from agent_pipes.agents.base import Session
+from agent_pipes.agents.claude.registry import (
+    entries_of,
+    is_claude,
+    is_claude_in,
+    registry_entries,
+    roots,
+)
 from agent_pipes.agents.fields import string, time_of
 from agent_pipes.agents.processes import executable
 from agent_pipes.agents.ttl_cache import Look, lately
 from agent_pipes.core.bounded import remember
-from agent_pipes.core.jsonl import Fields, objects
-from agent_pipes.core.lazy_regex import pattern
+from agent_pipes.core.jsonl import objects
 from agent_pipes.process.table import (
     Identity,
-    alive,
     all_processes,
     began,
     command_line,
     cwd,
-    identify,
     user,
 )
 
@@ -36,24 +34,13 @@ HEAD = 256 << 10
 REMEMBERED = 20_000
 """Files and sessions whose unchanging facts are not looked up again."""
 
-TOLERANCE = 60.0
-"""Seconds by which a registry's time of start may differ from the process's, where start times are whole seconds."""
-
-
-def roots() -> list[Path]:
-    """The directories in which Claude Code keeps what it knows: $CLAUDE_CONFIG_DIR, else ~/.claude (and ~/.config/claude)."""
-    if given := os.environ.get("CLAUDE_CONFIG_DIR"):
-        return [Path(given)]
-    home = Path(os.path.expanduser("~"))
-    return [home / ".claude", *(root for root in [home / ".config" / "claude"] if root.is_dir())]
-
 
 def sessions() -> Iterator[Session]:
-    """Every transcript there is, and the live sessions that have written none yet."""
+    """Yield every transcript, and the live sessions that have written none yet."""
     known = set()
     for root in roots():
-        for project in _entries(root / "projects"):
-            for entry in _entries(Path(project.path)):
+        for project in entries_of(root / "projects"):
+            for entry in entries_of(Path(project.path)):
                 with suppress(OSError):
                     if _is_transcript(entry):
                         about = entry.stat()
@@ -63,14 +50,17 @@ def sessions() -> Iterator[Session]:
                         yield Session(
                             "claude", name, head.cwd, Path(entry.path), head.started, about.st_mtime
                         )
-    for live in _registry():
+    for live in registry_entries():
         if live.session not in known:
             path = live.root / "projects" / slug(live.cwd) / f"{live.session}.jsonl"
             yield Session("claude", live.session, live.cwd, path, live.started, live.modified)
 
 
 def files(session: Session) -> list[Path]:
-    """The session's transcript, then those of its subagents: beneath it, or beside it as version 2.0 wrote them."""
+    """Return the session's transcript, then those of its subagents.
+
+    They are below it, or beside it as version 2.0 wrote them.
+    """
     beneath = session.path.with_suffix("") / "subagents"
     return [
         session.path,
@@ -80,24 +70,28 @@ def files(session: Session) -> list[Path]:
 
 
 def folders(session: Session) -> list[Path]:
-    """Where files of its subagents may appear: beneath its transcript, and beside it."""
+    """Return the folders in which files of subagents may appear."""
     beneath = session.path.with_suffix("") / "subagents"
     return [beneath, *_folders(beneath), session.path.parent]
 
 
 def process(session: Session) -> Identity | None:
-    """The live process of the session: the one whose registry entry names it.
+    """Return the process of the session: the one whose registry entry names it.
 
-    Anyone who may write in the registry can write another's number there, so an entry is believed only when its file
-    is ours and bears the number, and the process of that number runs, began when the entry says, is ours, is Claude
-    Code by its program, and works in the entry's directory, which is the session's or lies in it (a worktree does).
-    Two such entries for one session are none.
+    Anyone who may write in the registry can write another's number there, so an entry is believed
+    only when its file is ours and bears the number, and the process of that number runs, began when
+    the entry says, is ours, is Claude Code by its program, and works in the entry's directory,
+    which is the session's or lies in it (a worktree does). Two such entries for one session are
+    none.
 
-    Before March 2026 there was no registry. Where there still is none, the session that was written last in its
-    project is taken to be that of the one Claude Code that works in its directory, if it was written since that began.
+    Before March 2026 there was no registry. Where there still is none, the session that was written
+    last in its project is taken to be that of the one Claude Code that works in its directory, if
+    it was written since that began.
     """
     with suppress(OSError):
-        found = {live.identity for live in _registry(session.id) if _within(live.cwd, session.cwd)}
+        found = {
+            live.identity for live in registry_entries(session.id) if _within(live.cwd, session.cwd)
+        }
         identity = found.pop() if len(found) == 1 else None if found else _unregistered(session)
         if identity:
             remember(_ran, session.id, identity, REMEMBERED)
@@ -106,19 +100,23 @@ def process(session: Session) -> Identity | None:
 
 
 _ran: dict[str, Identity] = {}
-"""The process that was last seen to run a session: what tells, later, that it runs another one now."""
+"""The process that was last seen to run a session.
+
+What tells, later, that it runs another one now.
+"""
 
 
 def successor(session: Session) -> Session | None:
-    """The session that the same process has opened since (/clear, /resume, /branch); None while it runs this one.
+    """Return the session that the process has opened since (/clear, /resume, /branch), if any.
 
     It is known only of a session whose process was: `process` must have found it.
     """
     identity = _ran.get(session.id)
-    for live in _registry() if identity else ():
+    for live in registry_entries() if identity else ():
         if live.identity == identity and live.session != session.id:
             path = session.path.parent / f"{live.session}.jsonl"
-            # A process stays with the project it began in, except where /resume was given a session of another one.
+            # A process stays with the project it began in, except where /resume was given a session
+            # of another one.
             path = next(
                 (
                     each
@@ -132,7 +130,9 @@ def successor(session: Session) -> Session | None:
 
 
 def slug(directory: str) -> str:
-    """The name of the project's folder: what is no ASCII letter or digit becomes `-`, and beyond 200 a hash follows.
+    """Return the name of a project's folder.
+
+    What is no ASCII letter or digit becomes `-`; a name of more than 200 is cut and a hash follows.
 
     Both count UTF-16 code units. The hash is Java's of the whole path, in base 36.
     """
@@ -152,134 +152,16 @@ def slug(directory: str) -> str:
     return f"{name[:200]}-{digits or '0'}"
 
 
-@dataclass(frozen=True, slots=True)
-class _Live:
-    """A registry entry that is believed."""
-
-    root: Path
-    identity: Identity
-    session: str
-    cwd: str
-    started: float
-    modified: float
-
-
-def _registry(session: str = "") -> list[_Live]:
-    """What the registry says that is believed: all of it, or what it says of `session`."""
-    # As long as no entry changes, only the processes can.
-    said = tuple(
-        (entry.path, about.st_ino, about.st_mtime_ns, about.st_size)
-        for root in roots()
-        for entry, about in _registered(root)
-    )
-    return [
-        live
-        for live in _entries_now(said)
-        if (not session or live.session == session) and alive(live.identity)
-    ]
-
-
-def _registered(root: Path) -> Iterator[tuple["os.DirEntry[str]", os.stat_result]]:
-    """The registry's entries that are files of ours."""
-    for entry in _entries(root / "sessions"):
-        # `pid-N.json` is of an older form, and stays behind when its process has gone.
-        if re.fullmatch(r"[1-9][0-9]{0,9}\.json", entry.name):
-            with suppress(OSError):
-                about = entry.stat(follow_symlinks=False)
-                if about.st_uid == os.getuid() and stat.S_ISREG(about.st_mode):
-                    yield entry, about
-
-
-def _every_entry() -> list[_Live]:
-    found: list[_Live] = []
-    for root in roots():
-        for entry, about in _registered(root):
-            with suppress(OSError, ValueError):
-                found += _believed(root, entry, about)
-    return found
-
-
-_entries_now = Look(_every_entry)
-
-
-def _believed(root: Path, entry: "os.DirEntry[str]", about: os.stat_result) -> Iterator[_Live]:
-    if about.st_size > HEAD:
-        return
-    said: Any = orjson.loads(Path(entry.path).read_bytes())
-    pid = int(entry.name.removesuffix(".json"))
-    if type(said) is not dict or said.get("pid") != pid or not string(said, "sessionId"):
-        return
-    directory = string(said, "cwd")
-    if not _is_claude_in(pid, directory) or not _same_namespace(said.get("pidDomain")):
-        return
-    # Looked up last: what was found above is then of the process that still runs, as its start time does not change.
-    identity = identify(pid)
-    if identity and _same_start(said, identity):
-        yield _Live(root, identity, said["sessionId"], directory, _started(said), about.st_mtime)
-
-
-def _is_claude_in(pid: int, directory: str) -> bool:
-    """Whether the process is ours, Claude Code, and works in `directory`."""
-    where = cwd(pid)
-    if (
-        not where
-        or not os.path.isabs(directory)
-        or os.path.realpath(directory) != os.path.realpath(where)
-    ):
-        return False
-    return user(pid) == os.getuid() and is_claude(executable(pid), command_line(pid))
-
-
 def _within(directory: str, session: str) -> bool:
-    """Whether `directory` is that of the session, or lies in it; where the session does not tell its own, it may be any."""
+    """Return True if `directory` is the session's or in it, or the session's is unknown."""
     if not session:
         return True
     outer = os.path.realpath(session)
     return os.path.commonpath([outer, os.path.realpath(directory)]) == outer
 
 
-_INTERPRETER = pattern(r"node|nodejs|bun|deno|python[0-9.]*")
-_VERSIONS = pattern(r"/claude/versions/[^/]+$")
-_SCRIPT = pattern(r"(^|/)(claude|claude\.js|@anthropic-ai/claude-code(-[^/]+)?/[^/]+)$")
-
-
-def is_claude(program: str, arguments: Sequence[str]) -> bool:
-    """Whether a process is Claude Code: by its program, or by the script that an interpreter runs.
-
-    program: the path of its executable, "" where that is not told; then its own word for it, `arguments[0]`, counts.
-    """
-    path = program or (arguments[0] if arguments else "")
-    name = os.path.basename(path)
-    if "claude" in name or _VERSIONS.search(path):
-        return True
-    script = next((each for each in arguments[1:] if not each.startswith("-")), "")
-    return bool(_INTERPRETER.fullmatch(name) and _SCRIPT.search(script))
-
-
-def _same_namespace(domain: object) -> bool:
-    """Whether the entry's numbers mean what ours do: a registry may be shared with a container (`linux:…:pid:[4026531836]`)."""
-    if type(domain) is not str or "pid:[" not in domain:
-        return True
-    try:
-        return domain.endswith(os.readlink("/proc/self/ns/pid"))
-    except OSError:
-        return True
-
-
-def _same_start(said: Fields, identity: Identity) -> bool:
-    """Whether the entry's process is this one. Its `procStart` is the start time that we know, on Linux."""
-    if str(said.get("procStart")) == identity.started:
-        return True
-    return sys.platform != "linux" and abs(began(identity) - _started(said)) <= TOLERANCE
-
-
-def _started(said: Fields) -> float:
-    milliseconds = said.get("startedAt")
-    return milliseconds / 1000 if isinstance(milliseconds, (int, float)) else 0.0
-
-
 def _directories() -> set[str]:
-    """The directories that a Claude Code of ours works in."""
+    """Return the directories that a Claude Code of ours works in."""
     pids = [
         pid
         for pid in all_processes()
@@ -301,18 +183,18 @@ def _unregistered(session: Session) -> Identity | None:
     ):
         return None
     changed = {
-        entry.path: entry.stat().st_mtime for entry in _entries(project) if _is_transcript(entry)
+        entry.path: entry.stat().st_mtime for entry in entries_of(project) if _is_transcript(entry)
     }
     modified = changed.get(str(session.path))
     if modified is None or modified < max(changed.values()):
         return None
-    fit = [row.identity for row in all_processes().values() if _is_claude_in(row.pid, session.cwd)]
+    fit = [row.identity for row in all_processes().values() if is_claude_in(row.pid, session.cwd)]
     return fit[0] if len(fit) == 1 and began(fit[0]) <= modified else None
 
 
 @dataclass(frozen=True, slots=True)
 class _Head:
-    """What a transcript's first lines tell."""
+    """Contents of a transcript's first lines."""
 
     session: str
     cwd: str
@@ -323,7 +205,10 @@ _heads: dict[tuple[str, int], _Head] = {}
 
 
 def _head(path: Path, about: os.stat_result) -> _Head:
-    """The head of a transcript. It does not change once it tells the directory, so it is read until it does."""
+    """Return the head of a transcript.
+
+    It is cached once it has the directory, because it does not change then.
+    """
     key = (str(path), about.st_ino)
     head = _heads.get(key)
     if head is None:
@@ -362,8 +247,8 @@ def _is_subagents(entry: "os.DirEntry[str]") -> bool:
 
 
 def _beneath(folder: Path, depth: int = 4) -> Iterator[Path]:
-    """Subagents' files in `folder` and below (`workflows/wf_…/`)."""
-    for entry in _entries(folder):
+    """Yield subagents' files in `folder` and below (`workflows/wf_…/`)."""
+    for entry in entries_of(folder):
         with suppress(OSError):
             if _is_subagents(entry):
                 yield Path(entry.path)
@@ -372,7 +257,7 @@ def _beneath(folder: Path, depth: int = 4) -> Iterator[Path]:
 
 
 def _folders(folder: Path, depth: int = 4) -> Iterator[Path]:
-    for entry in _entries(folder) if depth else ():
+    for entry in entries_of(folder) if depth else ():
         with suppress(OSError):
             if entry.is_dir(follow_symlinks=False):
                 yield Path(entry.path)
@@ -380,16 +265,8 @@ def _folders(folder: Path, depth: int = 4) -> Iterator[Path]:
 
 
 def _beside(folder: Path) -> Iterator[tuple[Path, str]]:
-    """Subagents' files in a project's own folder, with the sessions they are of."""
-    for entry in sorted(_entries(folder), key=lambda entry: entry.name):
+    """Yield subagents' files in a project's own folder, with their sessions."""
+    for entry in sorted(entries_of(folder), key=lambda entry: entry.name):
         with suppress(OSError):
             if _is_subagents(entry):
                 yield Path(entry.path), _head(Path(entry.path), entry.stat()).session
-
-
-def _entries(folder: Path) -> list["os.DirEntry[str]"]:
-    try:
-        with os.scandir(folder) as entries:
-            return list(entries)
-    except OSError:
-        return []

@@ -1,4 +1,4 @@
-"""Claude Code: its transcripts (2.0.28 and later), those of its subagents, and `claude -p --output-format stream-json`."""
+"""Translator of Claude Code's transcripts and of `--output-format stream-json`."""
 
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import Any, ClassVar
@@ -19,40 +19,21 @@ from agent_pipes.core.jsonl import Fields
 from agent_pipes.core.lazy_regex import pattern
 
 REMEMBERED = 200_000
-"""Lines, calls and results of a session that are known again when they are written a second time (a compaction, a branch)."""
+"""Lines, calls and results of a session that are recognised when a compaction repeats them."""
 
 OPEN = 10_000
 """Calls that still wait for their result, and subagents, that a session's state holds."""
 
 
-def may_matter(line: bytes) -> bool:
-    """Whether the line can come to an event: a test before it is parsed, wrong on one side only.
-
-    A type's name in quotes stands in a line of that type. In a string it would stand with its quotes escaped, so what
-    an agent reads or writes does not make a line matter: half of a transcript's lines are progress, and do not.
-    """
-    return (
-        # Where it stands in most lines that matter, so that the long ones need not be searched to their end.
-        line.find(b'"user"', 0, 600) >= 0
-        or line.find(b'"assistant"', 0, 600) >= 0
-        or b'"user"' in line
-        or b'"assistant"' in line
-        or b'"system"' in line
-        or b'"queued_command"' in line
-        or b'"result"' in line
-        or (b'"stream_event"' in line and b'"content_block_delta"' not in line)
-    )
-
-
 class _Seen:
-    """What came by already, as far as it is remembered: the oldest is forgotten first."""
+    """Set of the latest keys; the oldest is evicted first."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._keys: dict[int, None] = {}
 
     def new(self, key: Hashable) -> bool:
-        """Whether `key` comes by for the first time. Keys are kept as 64-bit hashes."""
+        """Return True if `key` is new. Keys are kept as 64-bit hashes."""
         hashed = hash(key)
         if hashed in self._keys:
             return False
@@ -70,10 +51,12 @@ class _Call:
 
 
 class Translator:
-    """Turns the lines of one session, its subagents' files and inlined copies among them, into events.
+    """Turns the lines of one session, those of its subagents included, into events.
 
-    What is written a second time comes out once: by a line's uuid, by a response's id and the content it has, by a
-    call's id. Lines that /branch copied from another session (`forkedFrom`) are that session's, and come out there.
+    What is written a second time comes out once: by a line's uuid, by a response's id and the
+                                                  content it has, by a
+    call's id. Lines that /branch copied from another session (`forkedFrom`) are that session's, and
+    come out there.
     """
 
     def __init__(self, max_result: int = 4096, recorded: bool = False) -> None:
@@ -90,7 +73,7 @@ class Translator:
         self._end: Fields | None = None
 
     def translate(self, record: Fields, arrival: float, path: str = "") -> Iterator[Fields]:
-        """The events that one line comes to, none for most."""
+        """Yield the events of one line; most give none."""
         kind = record.get("type")
         handler = self._HANDLERS.get(kind) if type(kind) is str else None
         if handler is None or type(record.get("forkedFrom")) is dict:
@@ -99,7 +82,7 @@ class Translator:
         return handler(self, Line(record, f"line-{self._number}", arrival, path), path)
 
     def end(self) -> Iterator[Fields]:
-        """The end of a run on a pipe: its last `result` line was the last of all."""
+        """Yield the end of a run on a pipe, which is its last `result` line."""
         if self._end:
             yield self._end
             self._end = None
@@ -127,7 +110,7 @@ class Translator:
         return fields
 
     def _begin(self, line: Line, path: str) -> Iterator[Fields]:
-        """The session's start before its first event, a subagent's before its own first."""
+        """Yield the start of the session or subagent before its first event."""
         self._name(line)
         if not self._began:
             self._began = True
@@ -191,7 +174,10 @@ class Translator:
         return self._responses.of(name) if name else self._responses.single(line.id)
 
     def _measured(self, line: Line, response: Response, block: Fields, place: int) -> bool:
-        """Whether the block is new in its response. While the model still speaks, its length may have to stand for a count."""
+        """Return True if the block is new in its response.
+
+        Until the response is complete, its length may have to replace a token count.
+        """
         kind = string(block, "type")
         if kind not in _SPOKEN or not response.new(
             (kind, string(block, _SPOKEN[kind]) or f"{line.id}:{place}")
@@ -213,7 +199,8 @@ class Translator:
 
     def _called(self, line: Line, block: Fields, place: int) -> Iterator[Fields]:
         call, step = string(block, "id") or f"{line.id}:{place}", string(line.message, "id")
-        # Some gateways number the calls of each response anew, so the response's id is part of a call's name.
+        # Some gateways number the calls of each response anew, so the response's id is part of a
+        # call's name.
         if not self._seen.new(("call", step, call)):
             return
         arguments = block.get("input")
@@ -224,7 +211,8 @@ class Translator:
         if step:
             data["step"] = step
         if (where := string(line.record, "cwd")) and where != self._cwd:
-            # Its shell has gone elsewhere, and stays there; a subagent may work in a tree of its own.
+            # Its shell has gone elsewhere, and stays there; a subagent may work in a tree of its
+            # own.
             data["cwd"] = where
         remember(
             self._calls,
@@ -251,7 +239,7 @@ class Translator:
             yield from self._agent_stops(notice[1], line.time)
 
     def _attachment(self, line: Line, path: str) -> Iterator[Fields]:
-        """A prompt that was typed while the agent worked, and slipped in between its steps."""
+        """Yield a prompt that was typed while the agent worked."""
         attachment = line.record.get("attachment")
         if (
             type(attachment) is not dict
@@ -269,7 +257,11 @@ class Translator:
             yield self._event("user_prompt", line.time, line.id, {"prompt": text})
 
     def _answered(self, line: Line, block: Fields, place: int) -> Iterator[Fields]:
-        """A call's result: of the client's own tools in a user's line, of the service's in the response itself."""
+        """Yield a call's result.
+
+        Those of the client's tools are in a user's line, those of the service in the response
+        itself.
+        """
         if not string(block, "type").endswith("tool_result"):
             return
         answers = string(block, "tool_use_id")
@@ -307,7 +299,7 @@ class Translator:
     def _agent_ended(
         self, line: Line, id: str, call: _Call | None, told: Fields
     ) -> Iterator[Fields]:
-        """A call's result also ends the subagent that it started, unless that works on in the background."""
+        """Yield the end of the subagent that a call started, unless it works on."""
         if told.get("isAsync") is True or told.get("status") == "async_launched":
             return
         agent = string(told, "agentId")
@@ -336,7 +328,7 @@ class Translator:
             yield from self._agent_stops(string(line.record, "tool_use_id"), line.time)
 
     def _api_failed(self, line: Line, text: str) -> Fields:
-        """A request failed: the service's fault or the network's, and not the agent's."""
+        """Return the error of a failed request, which is no fault of the agent's."""
         said, status = api_error(line.record)
         data = {
             **result_data(text or said or "the request failed", self._max_result, "error"),
@@ -347,7 +339,10 @@ class Translator:
         return self._event("error", line.time, f"{line.id}:api", _of(line, data))
 
     def _run_ended(self, line: Line, path: str) -> Iterator[Fields]:
-        """A `result` line: what the run has cost. A run that is fed further prompts has one for each."""
+        """Keep a `result` line, which has the cost of the run.
+
+        A run that is fed further prompts has one for each.
+        """
         record = line.record
         if not line.pipe or type(record.get("subtype")) is not str:
             return
@@ -363,7 +358,7 @@ class Translator:
         return self._used(line, self._responses.settle(line.record.get("modelUsage")))
 
     def _streamed(self, line: Line, path: str) -> Iterator[Fields]:
-        """What `--include-partial-messages` adds: a response's final counts, at its end."""
+        """Yield a response's final counts, which `--include-partial-messages` adds."""
         event = line.record.get("event")
         if type(event) is not dict:
             return
@@ -388,7 +383,7 @@ class Translator:
 
 _CALLS = frozenset({"tool_use", "server_tool_use", "mcp_tool_use"})
 _SPOKEN = {"text": "text", "thinking": "thinking", **dict.fromkeys(_CALLS, "id")}
-"""What a model says, block by block, and the key that tells two such blocks of one response apart."""
+"""Blocks that a model writes, and the key that differs between two of them in one response."""
 _NOTICE = pattern(r"<task-id>([^<]{1,200})</task-id>")
 
 

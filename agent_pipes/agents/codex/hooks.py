@@ -67,7 +67,7 @@ class CodexHooks(Hooks):
             "hooks.json",
             ".codex/hooks.json",
             [event for event in CLAUDE_KINDS if event not in NOT_CALLED],
-            note="Codex runs a new hook only once you have said that you trust it: see /hooks there",
+            note="Codex runs a new hook only once you have trusted it: see /hooks there",
         )
 
 

@@ -1,4 +1,4 @@
-"""What one line of Codex's says: its time, its texts and its calls."""
+"""Contents of one line of Codex's: times, texts and calls."""
 
 import orjson
 
@@ -11,7 +11,7 @@ from agent_pipes.core.jsonl import Fields
 def event(
     event_type: str, time: float, session: str, key: str, data: Fields, parent: str = ""
 ) -> Fields:
-    """An event, as the vocabulary has it, of the id `key`."""
+    """Return an event with the id `key`."""
     fields: Fields = {
         "event_type": event_type,
         "timestamp": time,
@@ -25,12 +25,12 @@ def event(
 
 
 def failure(message: str, reason: str, limit: int) -> Fields:
-    """The data of an error that is no call's result."""
+    """Return the data of an error that is no call's result."""
     return {**result_data(message, limit, "error"), "reason": reason}
 
 
 def made(id: str) -> float | None:
-    """When the id of a thread or turn was made, in seconds since the epoch: it is a UUID of version 7 (RFC 9562)."""
+    """Return the time of a UUID of version 7 (RFC 9562) in seconds, None for another id."""
     digits = id.replace("-", "")
     if len(digits) != 32 or digits[12] != "7":
         return None
@@ -42,7 +42,7 @@ def made(id: str) -> float | None:
 
 
 def arguments_of(value: object) -> Fields:
-    """A call's arguments, which stand in a string of JSON; what is none is one argument, `input`."""
+    """Return a call's arguments from their JSON; text that is no object becomes `input`."""
     if type(value) is dict:
         return value
     if type(value) is not str or not value:
@@ -55,7 +55,7 @@ def arguments_of(value: object) -> Fields:
 
 
 def command_of(command: object) -> str:
-    """The command that a shell was given (`bash -lc COMMAND`), else all words of it."""
+    """Return the command that a shell was given (`bash -lc COMMAND`), else all words."""
     words = [word for word in command if type(word) is str] if type(command) is list else []
     return (
         words[2]
@@ -65,7 +65,10 @@ def command_of(command: object) -> str:
 
 
 def patch_of(changes: list[tuple[str, str, str]]) -> str:
-    """Changes of files, each a path, a kind and what changes, in the words in which the model asks for them."""
+    """Return a patch in the model's own format.
+
+    Each change is a path, a kind and a diff.
+    """
     verbs = {"add": "Add", "delete": "Delete"}
     files = "".join(
         f"*** {verbs.get(kind, 'Update')} File: {path}\n{diff.rstrip()}\n"
@@ -75,7 +78,7 @@ def patch_of(changes: list[tuple[str, str, str]]) -> str:
 
 
 def tool_of(namespace: str, name: str) -> str:
-    """A tool's name: of an MCP server's with the server's in front, as older versions wrote it."""
+    """Return a tool's name, an MCP tool's with the server in front as older versions wrote it."""
     if not namespace.startswith("mcp__"):
         return name
     return (
@@ -100,7 +103,7 @@ CALLS = frozenset(
 
 
 def call_of(item: Fields) -> tuple[str, Fields, object]:
-    """The call that a turn item tells of: its tool, its arguments, and its result."""
+    """Return tool, arguments and result of a turn item."""
     kind = string(item, "type")
     if kind == "CommandExecution":
         arguments = {
@@ -183,7 +186,10 @@ _HARNESS = (
 
 
 def is_persons(payload: Fields, text: str) -> bool:
-    """Whether a message in the user's role is a person's: newer versions say what its parts are."""
+    """Return True if a message in the user's role is a person's.
+
+    Newer versions say what its parts are.
+    """
     kinds = within(payload, "internal_chat_message_metadata_passthrough").get("content_item_kinds")
     if type(kinds) is list and kinds:
         return any(type(kind) is str and kind.startswith("user") for kind in kinds)

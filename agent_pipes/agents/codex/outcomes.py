@@ -1,4 +1,4 @@
-"""How a call of Codex's ended: by the text of its result, and by what is written beside it."""
+"""Outcome of a call of Codex's: the text of its result, and what is written beside it."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from agent_pipes.core.jsonl import Fields
 
 @dataclass(slots=True)
 class Ended:
-    """How a call ended, as an event beside its result says.
+    """Outcome of a call, by an event beside its result.
 
     code:     the exit code of the command, None for no command.
     failed:   it did not end well.
@@ -26,7 +26,7 @@ class Ended:
 
 
 def ended_of(item: Fields) -> Ended:
-    """How the call ended of which `item` tells: a turn item, or the payload of one of the older `…_end` events."""
+    """Return the outcome in a turn item or in the payload of an older `…_end` event."""
     code = item.get("exit_code")
     status = string(item, "status")
     outcome = within(item, "result")
@@ -54,7 +54,7 @@ def _took(item: Fields) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a call's result says.
+    """Contents of a call's result.
 
     text:     all of it.
     same:     it without the lines that differ from run to run, for comparison.
@@ -72,7 +72,10 @@ class Outcome:
     took: float | None = None
 
     def event(self, tool: str, limit: int) -> tuple[str, Fields]:
-        """Return the type and the data of the event: the size is that of `text`, the digest of `same`."""
+        """Return the type and the data of the event.
+
+        The size is that of `text`, the digest of `same`.
+        """
         data = {
             "tool_name": tool,
             **result_data(
@@ -134,7 +137,7 @@ _REFUSALS = (
 
 
 def outcome(tool: str, output: object, ended: Ended | None = None) -> Outcome:
-    """What the result of a call to `tool` says, and what was said beside it. Without a `tool` that alone decides."""
+    """Return what the result of a call to `tool` contains, completed by `ended`."""
     beside = ended or Ended()
     text, code = _unwrapped(output)
     head, body = _parted(text)
@@ -157,7 +160,8 @@ def outcome(tool: str, output: object, ended: Ended | None = None) -> Outcome:
 def _reason(head: list[str], body: str, code: int | None, beside: Ended, refusable: bool) -> str:
     if body.startswith("aborted by user") or body == "aborted":
         return "interrupted"
-    # A person's refusal is not the agent's failure. What a policy forbids is: it may not be tried again and again.
+    # A person's refusal is not the agent's failure. What a policy forbids is: it may not be tried
+    # again and again.
     ran = "Output:" in head and "Script failed" not in head
     if not ran and "rejected by user" in body[:500]:
         return "rejected"
@@ -177,7 +181,7 @@ def _reason(head: list[str], body: str, code: int | None, beside: Ended, refusab
 
 
 def _unwrapped(output: object) -> tuple[str, int | None]:
-    """The result's text, and its exit code where both stand in an object, as older versions wrote it in JSON."""
+    """Return a result's text, and its exit code if both are in an object or its JSON."""
     if type(output) is dict and type(output.get("output", output.get("content"))) is str:
         metadata = within(output, "metadata")
         code = metadata.get("exit_code")
@@ -191,7 +195,7 @@ def _unwrapped(output: object) -> tuple[str, int | None]:
 
 
 def _parted(text: str) -> tuple[list[str], str]:
-    """The header's lines, and what follows. What a command has written comes after `Output:`, the header's last line."""
+    """Return the lines of the header, and what follows its last line, `Output:`."""
     head: list[str] = []
     at = 0
     for line in text[:2000].split("\n")[:12]:

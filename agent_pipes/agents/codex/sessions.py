@@ -1,4 +1,4 @@
-"""Where Codex's sessions lie, and which process runs one."""
+"""Location of Codex's sessions, and the process that runs one."""
 
 import os
 import stat
@@ -19,13 +19,16 @@ from agent_pipes.core.lazy_regex import pattern
 from agent_pipes.process.table import Identity, command_line, holders, open_files
 
 HEAD = 4 << 20
-"""Bytes of a rollout's first line that are read: it holds the instructions and the tools, mostly 30 kB."""
+"""Bytes of a rollout's first line that are read.
+
+It holds the instructions and the tools, mostly 30 kB.
+"""
 
 REMEMBERED = 20_000
 """Rollouts whose first line is not read again."""
 
 LONG_AGO = 86_400.0
-"""Seconds after its last change from which on a session is not asked about, where asking takes long."""
+"""Seconds since its last change after which a session is not scanned for, if scans are slow."""
 
 _ARCHIVE = "archived_sessions"
 _NAME = pattern(r"rollout-.*\.jsonl")
@@ -33,10 +36,11 @@ _NAME = pattern(r"rollout-.*\.jsonl")
 
 @dataclass(frozen=True, slots=True)
 class Meta:
-    """What the head of a rollout says.
+    """Contents of a rollout's head.
 
     id:      the thread's own.
-    session: the id of the session: the thread's own, or that of the thread that a subagent works for.
+    session: the id of the session: the thread's own, or that of the thread that a subagent works
+             for.
     parent:  the thread that spawned it, "" for none.
     child:   it is a subagent's.
     role:    what kind of subagent, "" where that is not said.
@@ -53,7 +57,7 @@ class Meta:
 
     @staticmethod
     def of(payload: Fields) -> "Meta":
-        """The payload of a `session_meta`."""
+        """Return the head in the payload of a `session_meta`."""
         source = within(payload, "source")
         spawn = within(within(source, "subagent"), "thread_spawn")
         parent = string(payload, "parent_thread_id") or string(spawn, "parent_thread_id")
@@ -73,7 +77,10 @@ class Meta:
 
 
 def sessions() -> Iterator[Session]:
-    """Every session there is a rollout of, the one that changed last first; subagents are part of theirs."""
+    """Every session there is a rollout of, the one that changed last first.
+
+    Subagents are part of theirs.
+    """
     for path, modified in _rollouts(home() / "sessions", home() / _ARCHIVE):
         meta = _meta(path)
         if meta and not meta.child:
@@ -81,9 +88,10 @@ def sessions() -> Iterator[Session]:
 
 
 def files(session: Session) -> list[Path]:
-    """The session's rollout, then those of its subagents, in the order in which they were spawned.
+    """Return the session's rollout, then those of its subagents, in the order of their names.
 
-    They lie in the folders of the days on which they were spawned, which are days on which the session was worked in.
+    They lie in the folders of the days on which they were spawned, which are days on which the
+    session was worked in.
     """
     try:
         modified = max(session.modified, session.path.stat().st_mtime)
@@ -113,10 +121,10 @@ def folders(session: Session) -> list[Path]:
 
 
 def process(session: Session) -> Identity | None:
-    """The process that has the session's rollout, or its writer's lock, open to write: the agent, not its wrapper.
+    """Return the process that holds the rollout, or its writer's lock, open to write.
 
-    None where there is not exactly one, and where it is one that serves several sessions and cannot be told to end
-    one of them: a signal would end them all.
+    None where there is not exactly one, and where it is one that serves several sessions and cannot
+    be told to end one of them: a signal would end them all.
     """
     identity = _holder(session)
     if identity and _is_shared(identity) and not _daemons_socket():
@@ -125,7 +133,7 @@ def process(session: Session) -> Identity | None:
 
 
 def control_socket(session: Session) -> Path | None:
-    """The control socket, where the session's process is the daemon that serves several: it is never sent a signal."""
+    """Return the control socket, if the session's process is the daemon that serves several."""
     identity = _holder(session)
     return _daemons_socket() if identity and _is_shared(identity) else None
 
@@ -136,9 +144,12 @@ def is_active(session: Session) -> bool:
 
 
 def is_closed(session: Session) -> bool:
-    """Whether it is sure that nobody works in the session: a thread that is loaded has its rollout open.
+    """Whether it is sure that nobody works in the session.
 
-    A run closes it when its turn is over. Its process goes on for some seconds, and nothing tells any more that it is its.
+    A thread that is loaded has its rollout open.
+
+    A run closes it when its turn is over. Its process goes on for some seconds, and nothing tells
+    any more that it is its.
     """
     with suppress(OSError):
         return not any(holders(path, writing=True) for path in _held(session))
@@ -164,7 +175,10 @@ def _holder(session: Session) -> Identity | None:
 
 
 def _may_be_open(path: Path, modified: float) -> bool:
-    """Whether somebody seems to hold the file. Where that takes a look for each file, a session of old is not asked about."""
+    """Whether somebody seems to hold the file.
+
+    Where that takes a look for each file, a session of old is not asked about.
+    """
     found = _open(home())
     file = path.stat()
     return (
@@ -195,7 +209,7 @@ def _daemons_socket() -> Path | None:
 
 
 def _rollouts(*folders: Path) -> list[tuple[Path, float]]:
-    """The rollouts in these folders and the folders in them, with the times of their last changes, newest first."""
+    """Return the rollouts in and below these folders with their last changes, newest first."""
     found: list[tuple[Path, float]] = []
     queue = [os.fspath(folder) for folder in folders]
     for folder in queue:
@@ -210,7 +224,10 @@ def _rollouts(*folders: Path) -> list[tuple[Path, float]]:
 
 
 def _days(first: float, last: float) -> list[Path]:
-    """The folders of the days from `first` to `last`. They are named in local time, which may since have changed."""
+    """Return the folders of the days from `first` to `last`.
+
+    They are named in local time, and the time zone may have changed.
+    """
     day = datetime.fromtimestamp(first) - timedelta(days=1)
     end = datetime.fromtimestamp(max(first, last)) + timedelta(days=1)
     folders: list[Path] = []
@@ -224,7 +241,7 @@ _metas: dict[Path, Meta] = {}
 
 
 def _meta(path: Path) -> Meta | None:
-    """What the first line says, which is written once and never again. None while it is not whole, or of another kind."""
+    """Return the head of a rollout; None while its first line is incomplete."""
     meta = _metas.get(path)
     if meta is None:
         try:

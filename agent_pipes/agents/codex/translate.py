@@ -1,4 +1,4 @@
-"""Codex: its rollouts, those of its subagents (versions 0.66 to 0.169), and `codex exec --json`."""
+"""Translator of Codex's rollouts (0.66 and later) and of `codex exec --json`."""
 
 from collections.abc import Iterator
 
@@ -33,9 +33,10 @@ _UNTOLD = pattern(
 
 
 def may_matter(line: bytes) -> bool:
-    """Whether the line can come to an event: a test before it is parsed, wrong on one side only.
+    """Return False if a line is certain to give no event.
 
-    What Codex writes begins with these keys in this order, and nothing an agent says stands before them.
+    What Codex writes begins with these keys in this order, and nothing an agent says stands before
+    them.
     """
     return not _UNTOLD.match(line) or b'}{"timestamp":"' in line
 
@@ -67,7 +68,10 @@ def recognises(record: Fields) -> bool:
 
 
 class Translator:
-    """Turns the lines of one session, its subagents' rollouts among them, into events; or those of a run on a pipe."""
+    """Turns the lines of one session, its subagents' rollouts among them, into events.
+
+    Or those of a run on a pipe.
+    """
 
     def __init__(self, max_result: int = 4096) -> None:
         self.session = ""
@@ -76,7 +80,10 @@ class Translator:
         self._run: Run | None = None
 
     def translate(self, record: Fields, arrival: float, path: str = "") -> Iterator[Fields]:
-        """The events that one line comes to, none for most. `arrival` is used on a pipe, where lines carry no time."""
+        """Yield the events of one line.
+
+        `arrival` replaces the time on a pipe, where lines have none.
+        """
         kind = record.get("type")
         if type(kind) is not str:
             return
@@ -93,5 +100,8 @@ class Translator:
             self.session = thread.session or self.session
 
     def end(self) -> Iterator[Fields]:
-        """Nothing is held back. A rollout never says that its session is over: it may be resumed."""
+        """Nothing is held back. A rollout never says that its session is over.
+
+        It may be resumed.
+        """
         return iter(())

@@ -1,4 +1,4 @@
-"""Fields of GitHub Copilot CLI's lines: in a session's log, or on its output."""
+"""Contents of one line of GitHub Copilot CLI's: of a log, or of its standard output."""
 
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -7,11 +7,13 @@ from typing import Any
 import orjson
 
 from agent_pipes.agents.fields import string, text_of
+from agent_pipes.agents.results import result_data
 from agent_pipes.core.jsonl import Fields
+from agent_pipes.core.lazy_regex import pattern
 
 
 def recognises(record: Fields) -> bool:
-    """Return True for a line of a session log, or of `--output-format json`."""
+    """Return True for a line of a session log or of `--output-format json`."""
     kind = record.get("type")
     if type(kind) is not str or "timestamp" not in record:
         return False
@@ -25,9 +27,18 @@ def recognises(record: Fields) -> bool:
     )
 
 
+ENDED = pattern(
+    r"\n?<(?:[^<>\n]{0,40}shellId: ([^<>\n]{1,200}?) )?(?:has already )?"
+    r"(?:completed|exited) with exit code (-?\d{1,10})>\s*\Z"
+)
+RUNNING = pattern(r"<command with shellId: ([^<>\n]{1,200}?) is still running after ")
+REFUSED = "The user rejected this tool call"
+INTERRUPTED = "Tool execution was interrupted"
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A call that was asked for, or has begun."""
+    """A call that was requested, or has begun."""
 
     id: str
     name: str
@@ -38,7 +49,7 @@ class Call:
 
 
 class Line:
-    """A line, and what every event that it comes to takes from it."""
+    """A line, and what every event of it has in common."""
 
     __slots__ = ("record", "data", "type", "id", "time", "agent", "path")
 
@@ -54,13 +65,13 @@ class Line:
 
 
 def session_of(path: str) -> str:
-    """Return the id of the session whose log is `path`, "" if the client has no such name."""
+    """Return the session whose log is at `path`, "" if the client does not name logs so."""
     file = PurePath(path)
     return file.parent.name if file.name == "events.jsonl" else ""
 
 
 def arguments_of(value: object) -> Fields:
-    """Return the arguments as an object: they may be JSON text, or plain text (a patch)."""
+    """Return a call's arguments as an object; they may be its JSON, or a text (a patch)."""
     if type(value) is dict:
         return value
     if type(value) is not str:
@@ -73,7 +84,7 @@ def arguments_of(value: object) -> Fields:
 
 
 def content_of(output: object) -> str:
-    """Return a result's text. Other content is named by its digest, to tell two apart."""
+    """Return a result's text; a part that is no text is replaced by its digest."""
     if type(output) is not dict:
         return output if type(output) is str else ""
     content = output.get("content")
@@ -81,9 +92,9 @@ def content_of(output: object) -> str:
 
 
 def tokens_of(usage: Fields) -> dict[str, int]:
-    """Return token counts by their OpenTelemetry names.
+    """Return token counts by their names in OpenTelemetry.
 
-    Copilot's input includes the cached tokens, its output the reasoning tokens.
+    Copilot's input includes the cached parts, its output the reasoning.
     """
     return {name: _count(usage.get(key)) for name, key in _NAMES.items()}
 
@@ -103,3 +114,13 @@ def _count(value: object) -> int:
         if isinstance(value, (int, float)) and type(value) is not bool and 0 <= value < 1e15
         else 0
     )
+
+
+def request_failure(data: Fields, limit: int) -> Fields:
+    """Return the data of an error for a failed request to the model."""
+    keys = ("message", "errorMessage", "errorCode", "failureKind", "errorType")
+    message = next(filter(None, (string(data, key) for key in keys)), "the request failed")
+    error = {**result_data(message, limit, "error"), "reason": "api"}
+    if type(status := data.get("statusCode")) is int:
+        error["status"] = status
+    return error

@@ -1,4 +1,4 @@
-"""GitHub Copilot CLI: its session logs (to 1.0.102), and `copilot -p … --output-format json`.
+"""Translator of GitHub Copilot CLI's logs (to 1.0.102) and of `--output-format json`.
 
 Both contain the same lines, `{type, data, id, timestamp, parentId}`. On a pipe there are many more,
 which are not stored (`ephemeral`), and there are no token counts.
@@ -8,10 +8,15 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from agent_pipes.agents.copilot.lines import (
+    ENDED,
+    INTERRUPTED,
+    REFUSED,
+    RUNNING,
     Call,
     Line,
     arguments_of,
     content_of,
+    request_failure,
     session_of,
     tokens_of,
 )
@@ -19,14 +24,16 @@ from agent_pipes.agents.fields import string, time_of
 from agent_pipes.agents.results import result_data
 from agent_pipes.core.bounded import remember
 from agent_pipes.core.jsonl import Fields
-from agent_pipes.core.lazy_regex import pattern
 
 OPEN = 10_000
-"""Calls, denials and commands kept for a session, of each kind; the oldest is evicted."""
+"""Calls, denials and commands that a session's state holds, each kind for itself.
+
+The oldest is forgotten first.
+"""
 
 
 def may_matter(line: bytes) -> bool:
-    """Return False if the line is certain to give no event: a test before it is parsed.
+    """Return False if a line is certain to give no event.
 
     The client writes the type first, and most types give no event. A line may hold two objects.
     """
@@ -36,7 +43,7 @@ def may_matter(line: bytes) -> bool:
 
 
 class Translator:
-    """Translates the lines of one session into events.
+    """Turns the lines of one session into events.
 
     A command that outlives the time its call waits for it (30 s by default) is first answered with
     a success that says nothing. The call stays open here, and is answered when a later one reads
@@ -58,7 +65,7 @@ class Translator:
         self._persons: dict[str, bool] = {}
 
     def translate(self, record: Fields, arrival: float, path: str = "") -> Iterator[Fields]:
-        """Yield the events of one line, none for most."""
+        """Yield the events of one line; most give none."""
         kind = string(record, "type")
         if (handler := _HANDLERS.get(kind)) is None:
             return
@@ -75,7 +82,7 @@ class Translator:
         yield from handler(self, line)
 
     def end(self) -> Iterator[Fields]:
-        """Yield the answers of commands that nothing more is known of, as the client gave them."""
+        """Yield the client's answers to calls whose commands were not heard of again."""
         running, self._running = self._running, {}
         for call, text, time in running.values():
             yield self._answer(call, time, f"{call.id}:result", text)
@@ -100,7 +107,7 @@ class Translator:
         return fields
 
     def _begin(self, line: Line) -> Iterator[Fields]:
-        """Set the session's id before its first event.
+        """Yield the session's start before its first event, if the log has none.
 
         On a pipe only the last line has it; there the first event's id serves.
         """
@@ -159,7 +166,7 @@ class Translator:
                 _remember(self._asked, key, asked)
 
     def _persons_call(self, line: Line) -> Iterator[Fields]:
-        """Ignore a command that the person typed after `!`: it is not one of the agent's calls."""
+        """Ignore a command that the user typed after `!`: it is no call of the agent's."""
         if key := string(line.data, "toolCallId"):
             _remember(self._persons, key, True)
         yield from ()
@@ -198,27 +205,21 @@ class Translator:
         text = (string(error, "message") if type(error) is dict else "") or content_of(output)
         if line.data.get("success") is False:
             code = string(error, "code") if type(error) is dict else ""
-            refused = (
-                code == "rejected" or text.startswith(_REFUSED) or self._denied.pop(key, False)
-            )
+            refused = code == "rejected" or text.startswith(REFUSED) or self._denied.pop(key, False)
             reason = (
-                "rejected"
-                if refused
-                else "interrupted"
-                if text.startswith(_INTERRUPTED)
-                else "tool"
+                "rejected" if refused else "interrupted" if text.startswith(INTERRUPTED) else "tool"
             )
             yield self._answer(call, line.time, line.id, text, reason=reason)
             return
         shell = line.data.get("shellExecution")
         told = shell.get("exitCode") if type(shell) is dict else None
         ended = (
-            _ENDED.search(text, max(0, len(text) - 400))
+            ENDED.search(text, max(0, len(text) - 400))
             if "command" in call.arguments or "shellId" in call.arguments
             else None
         )
         exit_code = told if type(told) is int else int(ended[2]) if ended else None
-        if exit_code is None and "command" in call.arguments and (still := _RUNNING.search(text)):
+        if exit_code is None and "command" in call.arguments and (still := RUNNING.search(text)):
             _remember(self._running, still[1], (call, text, line.time))
             return
         # The client's last line names the shell, which differs for each command.
@@ -246,7 +247,7 @@ class Translator:
         exit_code: int | None = None,
         reason: str = "",
     ) -> Fields:
-        """Return the end of a call: a failure if there is a `reason` or an exit code but 0."""
+        """Return the end of a call, which failed if there is a `reason` or an exit code above 0."""
         reason = reason or ("exit" if exit_code else "")
         data: Fields = {
             "tool_name": call.name,
@@ -301,25 +302,8 @@ class Translator:
         )
 
     def _failure(self, line: Line) -> Iterator[Fields]:
-        """Yield a failed request to the model."""
-        data = line.data
-        said = next(
-            filter(
-                None,
-                (
-                    string(data, key)
-                    for key in ("message", "errorMessage", "errorCode", "failureKind", "errorType")
-                ),
-            ),
-            "",
-        )
-        about = {
-            **result_data(said or "the request failed", self._max_result, "error"),
-            "reason": "api",
-        }
-        if type(status := data.get("statusCode")) is int:
-            about["status"] = status
-        yield self._event("error", line, about)
+        """Yield the error of a failed request to the model."""
+        yield self._event("error", line, request_failure(line.data, self._max_result))
 
     def _subagent_start(self, line: Line) -> Iterator[Fields]:
         call = string(line.data, "toolCallId")
@@ -337,7 +321,10 @@ class Translator:
         )
 
     def _shutdown(self, line: Line) -> Iterator[Fields]:
-        """Yield the end of a run. Versions without usage records (1.0.72) have totals only here."""
+        """Yield the end of a run.
+
+        Versions without usage records (1.0.72) have their tokens only here, by model.
+        """
         yield from self.end()
         models = line.data.get("modelMetrics")
         for model, metrics in models.items() if type(models) is dict and not self._metered else ():
@@ -354,7 +341,7 @@ class Translator:
         yield self._event("session_end", line, {"reason": string(line.data, "shutdownType")})
 
     def _printed_end(self, line: Line) -> Iterator[Fields]:
-        """Yield the last line on a pipe."""
+        """Yield the end of a run on a pipe."""
         yield from self.end()
         data: Fields = {"reason": "result"}
         if type(code := line.record.get("exitCode")) is int:
@@ -385,17 +372,12 @@ _HANDLERS: dict[str, Callable[[Translator, Line], Iterator[Fields]]] = {
     "subagent.completed": Translator._subagent_stop,
     "subagent.failed": Translator._subagent_stop,
 }
-"""Other types repeat what these say: `hook.start` a call's arguments, ephemeral lines a result."""
+"""What is not here says nothing that others do not.
+
+`hook.start` repeats a call's arguments, the ephemeral lines a result.
+"""
 
 _TYPES = frozenset(kind.encode() for kind in _HANDLERS)
-
-_ENDED = pattern(
-    r"\n?<(?:[^<>\n]{0,40}shellId: ([^<>\n]{1,200}?) )?(?:has already )?"
-    r"(?:completed|exited) with exit code (-?\d{1,10})>\s*\Z"
-)
-_RUNNING = pattern(r"<command with shellId: ([^<>\n]{1,200}?) is still running after ")
-_REFUSED = "The user rejected this tool call"
-_INTERRUPTED = "Tool execution was interrupted"
 
 
 def _of(agent: str, data: Fields) -> Fields:

@@ -195,9 +195,9 @@ def _made(path: str, within: int | None) -> int:
     try:
         fd = os.open(path, _DIRECTORY, dir_fd=within)
     except OSError as error:
-        raise Unwritable(
-            f"{path}: {'a link, or no directory' if stat.S_ISLNK(_mode(path, within)) else error.strerror}"
-        ) from None
+        link = stat.S_ISLNK(_mode(path, within))
+        why = "a link, or no directory" if link else error.strerror
+        raise Unwritable(f"{path}: {why}") from None
     if os.fstat(fd).st_uid != os.geteuid():
         os.close(fd)
         raise Unwritable(f"{path}: another user's directory")

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from agent_pipes.agents.base import Session
+from agent_pipes.agents.claude import registry as claude_registry
 from agent_pipes.agents.claude import sessions as claude_sessions
 from agent_pipes.agents.claude.agent import AGENT as CLAUDE
 from agent_pipes.process import table as processes
@@ -102,9 +103,9 @@ def test_without_a_variable_they_lie_in_the_home_directory(
 ) -> None:
     monkeypatch.delenv("CLAUDE_CONFIG_DIR", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert claude_sessions.roots() == [tmp_path / ".claude"]
+    assert claude_registry.roots() == [tmp_path / ".claude"]
     (tmp_path / ".config" / "claude").mkdir(parents=True)
-    assert claude_sessions.roots() == [tmp_path / ".claude", tmp_path / ".config" / "claude"]
+    assert claude_registry.roots() == [tmp_path / ".claude", tmp_path / ".config" / "claude"]
     assert list(CLAUDE.sessions()) == []
 
 
@@ -341,7 +342,7 @@ def test_broken_entries_are_passed_over(
     ],
 )
 def test_what_claude_code_looks_like(program: str, arguments: list[str], is_claude: bool) -> None:
-    assert claude_sessions.is_claude(program, arguments) is is_claude
+    assert claude_registry.is_claude(program, arguments) is is_claude
 
 
 def test_session_that_has_written_nothing_yet_is_there(
@@ -433,6 +434,6 @@ def test_start_times_without_proc_are_told_from_the_clock(monkeypatch: pytest.Mo
     monkeypatch.setattr(processes, "HAS_PROC", False)
     process = Identity(7, "Sun Nov 22 14:54:38 2026")
     assert began(process) == 1795359278.0
-    assert claude_sessions._same_start({"startedAt": 1795359278000 + 59_000}, process)
-    assert not claude_sessions._same_start({"startedAt": 1795359278000 + 61_000}, process)
+    assert claude_registry._same_start({"startedAt": 1795359278000 + 59_000}, process)
+    assert not claude_registry._same_start({"startedAt": 1795359278000 + 61_000}, process)
     assert began(Identity(7, "?")) == float("inf")
