@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from agent_pipes.agents.codex.lines import outcome
+from agent_pipes.agents.codex.outcomes import outcome
 from agent_pipes.agents.results import result_data
 from tests.helpers.support import Stream, run, violations
 
@@ -56,7 +56,7 @@ def test_what_codex_puts_before_a_result_is_no_difference():
         outcome(
             "exec_command",
             f"Chunk ID: {chunk}\nWall time: {wall} seconds\nProcess exited with code 0\nOutput:\n{LONG}",
-        ).said("exec_command", 4096)[1]
+        ).event("exec_command", 4096)[1]
         for chunk, wall in (("a1b2c3", "0.1"), ("d4e5f6", "0.7"))
     ]
     assert said[0]["result_like"] == said[1]["result_like"] and said[0]["result_bytes"] == len(

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from agent_pipes.agents.base import Session
 from agent_pipes.agents.codex import translate as codex_translate
 from agent_pipes.agents.codex.agent import AGENT as CODEX
-from agent_pipes.agents.codex.lines import outcome
+from agent_pipes.agents.codex.outcomes import outcome
 from agent_pipes.core.event import from_fields
 from agent_pipes.core.jsonl import objects
 from agent_pipes.process.table import identify
@@ -506,9 +506,9 @@ def test_how_a_call_went_is_read_from_the_head_of_its_result(tool, text, reason,
 def test_two_results_are_the_same_but_for_the_lines_that_vary():
     one = "Chunk ID: 29ad56\nWall time: 0.1000 seconds\nProcess exited with code 1\nOriginal token count: 10\nOutput:\n1 failed\n"
     other = "Chunk ID: 927e78\nWall time: 0.2000 seconds\nProcess exited with code 1\nOriginal token count: 10\nOutput:\n1 failed\n"
-    kind, said = outcome("exec_command", one).said("exec_command", 4096)
-    _, again = outcome("exec_command", other).said("exec_command", 4096)
-    _, differs = outcome("exec_command", other.replace("1 failed", "2 failed")).said(
+    kind, said = outcome("exec_command", one).event("exec_command", 4096)
+    _, again = outcome("exec_command", other).event("exec_command", 4096)
+    _, differs = outcome("exec_command", other.replace("1 failed", "2 failed")).event(
         "exec_command", 4096
     )
     assert kind == "error"
@@ -518,10 +518,10 @@ def test_two_results_are_the_same_but_for_the_lines_that_vary():
 
 def test_a_long_result_is_cut_and_its_size_and_digest_are_those_of_the_whole():
     text = "Exit code: 0\nWall time: 1 seconds\nOutput:\n" + "ä" * 5000
-    _, said = outcome("shell", text).said("shell", 100)
+    _, said = outcome("shell", text).event("shell", 100)
     assert len(said["result"].encode()) <= 100 and said["result_bytes"] == len(text.encode())
     assert (
-        said["result_digest"] != outcome("shell", text + "x").said("shell", 100)[1]["result_digest"]
+        said["result_digest"] != outcome("shell", text + "x").event("shell", 100)[1]["result_digest"]
     )
 
 
