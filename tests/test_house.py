@@ -28,11 +28,6 @@ FLOORS = (
 MAX_LINES = 400
 
 UNFINISHED = {
-    "agent_pipes.checks.settings imports agent_pipes.commands.setup",
-    "agent_pipes.agents.claude.translate",
-    "agent_pipes.agents.codex.lines",
-    "agent_pipes.agents.codex.rollout",
-    "agent_pipes.agents.copilot.translate",
     "agent_pipes.commands.setup",
     "agent_pipes.process.table",
     "agent_pipes.scope.file_programs",
