@@ -521,7 +521,8 @@ def test_a_long_result_is_cut_and_its_size_and_digest_are_those_of_the_whole():
     _, said = outcome("shell", text).event("shell", 100)
     assert len(said["result"].encode()) <= 100 and said["result_bytes"] == len(text.encode())
     assert (
-        said["result_digest"] != outcome("shell", text + "x").event("shell", 100)[1]["result_digest"]
+        said["result_digest"]
+        != outcome("shell", text + "x").event("shell", 100)[1]["result_digest"]
     )
 
 
