@@ -21,6 +21,9 @@ def with_costs(
 ) -> Iterator[Event]:
     """Yield the events; a response has `cost` in its data, an unrecorded one becomes an event.
 
+    The sum of a session's `usd` is its latest `session_usd`, also if a response is corrected, if
+    the session is read again, and if usage is recorded after it was estimated.
+
     raw: put the cost into the event's line too. False if the lines are not written.
     """
     for event in events:
@@ -32,6 +35,11 @@ def with_costs(
             else:
                 yield _estimated_event(event.session, response, cost)
         yield event
+    for session in list(meter.accounts):
+        for response, cost in meter.finish(session):
+            if note:
+                note(session, response, cost)
+            yield _estimated_event(session, response, cost)
 
 
 def _add_cost(event: Event, cost: Cost, raw: bool) -> None:
@@ -47,7 +55,8 @@ def _fields(cost: Cost) -> dict[str, Any]:
     """Return the cost as an event has it; see FIELDS in trace-cost(1)."""
     charge = cost.charge
     fields: dict[str, Any] = {
-        "usd": charge.usd / DOLLAR,
+        "usd": cost.added / DOLLAR,
+        "response_usd": charge.usd / DOLLAR,
         "session_usd": cost.session / DOLLAR,
         "estimated": charge.estimated,
         "unpriced": charge.unpriced,

@@ -34,6 +34,9 @@ MIN_UNRECORDED_RESPONSES = 3
 Some agents record the usage of a response only after the results of the calls in it.
 """
 
+MAX_SEEN_EVENTS = 10_000
+"""Events of one session that are not counted when they come a second time."""
+
 MAX_CONVERSATIONS = 256
 """Subagents of one session that are estimated apart."""
 
@@ -134,10 +137,15 @@ class Estimator:
 
     def __init__(self) -> None:
         self.conversations: BoundedDict[str, _Conversation] = BoundedDict(MAX_CONVERSATIONS)
+        self.seen: BoundedDict[str, None] = BoundedDict(MAX_SEEN_EVENTS)
         self.held: list[EstimatedResponse] | None = []
 
     def see(self, event: Event) -> list[EstimatedResponse]:
         """Return the responses that `event`, of a type in ESTIMATE_INPUTS, shows to be complete."""
+        if event.id:
+            if event.id in self.seen:
+                return []
+            self.seen[event.id] = None
         agent = event.agent
         conversation = self.conversations.get(agent)
         if conversation is None:

@@ -31,12 +31,14 @@ NO_CHARGE = Charge(0, False, False, "", Usage(), 0)
 class Cost(NamedTuple):
     """Cost of one response, and its session's sum with it, in picodollars.
 
+    added:      what this line adds to the sum; negative if it corrects the response downwards.
     session:    the sum.
     estimated:  the part of the sum that is an estimate.
     counted_in: the session that this response was copied from by a fork and counted in, or "".
     """
 
     charge: Charge
+    added: int
     session: int
     estimated: int
     counted_in: str = ""
@@ -110,13 +112,23 @@ class SessionAccount:
     model:     the model that the session, or its latest request, named.
     latest:    time of its latest cost, seconds since the epoch.
     requests:  prompt tokens of the requests that have no response yet.
+    announced: the sum that was returned last.
+    epoch:     how often the session was read again from its start.
     """
 
     def __init__(self, *, estimates: bool, by_model: bool) -> None:
+        self.estimates = estimates
         self.by_model = by_model
+        self.announced = 0
+        self.epoch = -1
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin anew, because the session is read again from its start."""
+        self.epoch += 1
         self.recorded: Ledger | None = None
-        self.estimated = Ledger(by_model)
-        self.estimator = Estimator() if estimates else None
+        self.estimated = Ledger(self.by_model)
+        self.estimator = Estimator() if self.estimates else None
         self.model = ""
         self.latest = 0.0
         self.requests: BoundedDict[str, int] = BoundedDict(MAX_OPEN_REQUESTS)
@@ -125,6 +137,12 @@ class SessionAccount:
     def ledger(self) -> Ledger:
         """The ledger that counts."""
         return self.recorded or self.estimated
+
+    def cost(self, charge: Charge, counted_in: str = "") -> Cost:
+        """Return the cost of a line with the sum after it."""
+        ledger = self.ledger
+        added, self.announced = ledger.total - self.announced, ledger.total
+        return Cost(charge, added, ledger.total, ledger.estimated, counted_in)
 
     def ledger_for(self, *, estimate: bool) -> Ledger:
         """Return the ledger for a response; the first that is recorded ends the estimate."""

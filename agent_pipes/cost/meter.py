@@ -16,6 +16,9 @@ from agent_pipes.cost.usage import may_have_usage, modes_of, usage_of
 MAX_STREAM_RESPONSES, MAX_REPORT_RESPONSES = 50_000, 500_000
 """Responses over all sessions whose repetition is recognised, in a stream and in a report."""
 
+MAX_SEEN_RESPONSES = 1_000_000
+"""Responses that are not counted a second time, though they can no longer be corrected."""
+
 MAX_SESSIONS = 10_000
 
 MAX_TIMES = 64
@@ -33,6 +36,7 @@ class _Counted:
     """A response that was counted: its session, its charge, and the times of its lines."""
 
     session: str
+    epoch: int
     charge: Charge
     times: list[float]
 
@@ -67,6 +71,7 @@ class Meter:
         self._counted: BoundedDict[str, _Counted] = BoundedDict(
             MAX_REPORT_RESPONSES if by_model else MAX_STREAM_RESPONSES
         )
+        self._seen: BoundedDict[int, None] = BoundedDict(MAX_SEEN_RESPONSES)
         if unpriced_as and not self.table.find(unpriced_as):
             near = self.table.nearest_name(unpriced_as)
             hint = f"; did you mean {near}?" if near else ""
@@ -88,6 +93,8 @@ class Meter:
             return [*self.estimate(event)]
         if event.type == "session_start":
             self.account(event.session).model = event.text("model")
+        elif event.type == "history_start":
+            self.account(event.session).restart()
         return []
 
     def charge(self, event: Event) -> Cost | None:
@@ -95,7 +102,7 @@ class Meter:
         data = event.data
         usage = usage_of(event, self.recorded)
         account = self.account(event.session)
-        identity = event.text("response_id")
+        identity = _identity(event)
         if event.type != "llm_response" or account.requests:
             identity, usage = self._from_store(event, account, usage)
         if usage is None:
@@ -115,18 +122,27 @@ class Meter:
         counted = self._counted.get(identity)
         if counted and counted.session != session:
             if time in counted.times:
-                copy = charge._replace(usd=0, saved=0)
-                return Cost(copy, ledger.total, ledger.estimated, counted.session)
+                return account.cost(charge, counted.session)
             # Two agents that number their responses alike do not copy each other.
             identity = f"{session}\0{identity}"
             counted = self._counted.get(identity)
-        if counted:
+        if counted and counted.epoch == account.epoch:
             charge = _count_again(ledger, counted, time, charge)
-        else:
+        elif self._is_new(session, account.epoch, identity):
             if identity:
-                self._counted[identity] = _Counted(session, charge, [time])
+                self._counted[identity] = _Counted(session, account.epoch, charge, [time])
             ledger.replace(NO_CHARGE, charge)
-        return Cost(charge, ledger.total, ledger.estimated)
+        return account.cost(charge)
+
+    def _is_new(self, session: str, epoch: int, identity: str) -> bool:
+        """Return False for a response that was counted so long ago that its charge is forgotten."""
+        if not identity:
+            return True
+        key = hash((session, epoch, identity))
+        if key in self._seen:
+            return False
+        self._seen[key] = None
+        return True
 
     def _from_store(
         self, event: Event, account: SessionAccount, usage: Usage | None
@@ -145,7 +161,7 @@ class Meter:
             # An imported transcript repeats a response's usage in each of its lines, without an id.
             content = (event.session, event.text("context_stream"), event.text("model"), usage[:4])
             return digest("\0".join(map(str, content)).encode()), usage
-        return event.text("response_id"), usage
+        return _identity(event), usage
 
     def price(
         self,
@@ -172,22 +188,30 @@ class Meter:
         complete = account.estimator.see(event) if account.estimator else []
         return [(response, self._count_estimate(account, response)) for response in complete]
 
-    def finish(self, account: SessionAccount) -> None:
-        """Count the responses that were not complete when the input ended."""
-        for response in account.estimator.finish() if account.estimator else ():
-            self._count_estimate(account, response)
+    def finish(self, session: str) -> list[tuple[EstimatedResponse, Cost]]:
+        """Count and return the responses that were not complete when the input ended."""
+        account = self.account(session)
+        complete = account.estimator.finish() if account.estimator else []
+        return [(response, self._count_estimate(account, response)) for response in complete]
 
     def _count_estimate(self, account: SessionAccount, response: EstimatedResponse) -> Cost:
         model = account.model or self.model or self.unpriced_as or DEFAULT_MODEL
         charge = self.price(model, response.usage(model), response.time, True)
         account.latest = response.time or account.latest
         account.estimated.replace(NO_CHARGE, charge)
-        return Cost(charge, account.estimated.total, account.estimated.estimated)
+        return account.cost(charge)
 
     def names_model(self, session: str) -> bool:
         """Return True if the session's model is known, from its events or from an option."""
         account = self.accounts.get(session)
         return bool((account and account.model) or self.model or self.unpriced_as)
+
+
+def _identity(event: Event) -> str:
+    """Return the name under which a response counts once, "" if it has none."""
+    if identity := event.text("response_id"):
+        return identity
+    return f"event:{event.session}:{event.id}" if event.id else ""
 
 
 def _price_file(path: str) -> dict[str, Any]:

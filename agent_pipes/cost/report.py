@@ -29,7 +29,7 @@ class Report:
     def sessions(self) -> dict[str, tuple[float, dict[str, ModelTotals]]]:
         """Return time of the latest cost and totals by model, by session in order of appearance."""
         for session in list(self.meter.accounts):
-            self.meter.finish(self.meter.accounts[session])
+            self.meter.finish(session)
             self.close(session)
         found: dict[str, tuple[float, dict[str, ModelTotals]]] = {}
         for session, account in self.closed:

@@ -22,7 +22,7 @@ class SessionCost:
 
     meter:       computes the cost if no upstream trace-cost has.
     believes:    True if a cost in an event is believed.
-    total:       picodollars.
+    total:       picodollars since the first event seen.
     estimated:   True if a part of the total is an estimate.
     blind_spots: by model, why the cost is unknown or assumed, and the event id that shows it.
     """
@@ -31,6 +31,7 @@ class SessionCost:
         self.meter = meter
         self.believes = believes
         self.believed = False
+        self.baseline: int | None = None
         self.unrecorded_calls = 0
         self.total = 0
         self.estimated = False
@@ -47,8 +48,8 @@ class SessionCost:
                 self._estimate(event)
             if kind == "session_end":
                 self.meter.accounts.pop(event.session, None)
-        elif kind == "session_start":
-            self.meter.account(event.session).model = event.text("model")
+        elif kind in ("session_start", "history_start"):
+            self.meter.see(event)
         else:
             return False
         return True
@@ -65,7 +66,8 @@ class SessionCost:
         ):
             return False
         self.believed = True
-        self.total = round(total * DOLLAR)
+        first = 0 if "counted_in" in cost else cost.get("response_usd", total)
+        self._add_up(round(total * DOLLAR), round(float(first) * DOLLAR))
         self.estimated = "session_estimated_usd" in cost
         if cost.get("unpriced") is True:
             self._add_unpriced(event.text("model"), event.id)
@@ -97,10 +99,17 @@ class SessionCost:
             self.blind_spots.setdefault("", (NO_USAGE, event.id))
 
     def _take(self, cost: Cost, event_id: str) -> None:
-        self.total = cost.session
+        self._add_up(cost.session, 0 if cost.counted_in else cost.charge.usd)
         self.estimated = cost.estimated > 0
         if cost.charge.unpriced:
             self._add_unpriced(cost.charge.model, event_id)
+
+    def _add_up(self, session: int, response: int) -> None:
+        """Set the total from the session's sum; what precedes the first response is not part."""
+        if self.baseline is None or session < self.baseline:
+            # Upstream has forgotten the session if its sum falls: what was counted stays.
+            self.baseline = session - response - self.total
+        self.total = session - self.baseline
 
     def _add_unpriced(self, model: str, event_id: str) -> None:
         if model in self.blind_spots or len(self.blind_spots) >= MAX_BLIND_SPOTS:

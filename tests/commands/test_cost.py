@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+from decimal import Decimal
 from pathlib import Path
 
 import click
@@ -15,6 +16,7 @@ from agent_pipes.agents.registry import agent as agent_named
 from agent_pipes.commands.cost import cost
 from agent_pipes.core.event import Event, from_fields
 from agent_pipes.core.jsonl import objects
+from agent_pipes.cost import meter
 from agent_pipes.cost.meter import DEFAULT_MODEL, Meter
 from agent_pipes.cost.prices import DOLLAR
 from tests.helpers.support import FIXTURES, SESSION, SHARED, START, Stream, events_of, run, start
@@ -65,8 +67,20 @@ def total(stream: Stream | list[dict], **options) -> float:
 def test_each_response_gets_its_cost_and_its_sessions_so_far():
     stream = response(response(Stream(), id="a"), id="b", input=0, output=MILLION)
     assert costs(stream) == [
-        {"usd": 5.0, "session_usd": 5.0, "estimated": False, "unpriced": False},
-        {"usd": 25.0, "session_usd": 30.0, "estimated": False, "unpriced": False},
+        {
+            "usd": 5.0,
+            "response_usd": 5.0,
+            "session_usd": 5.0,
+            "estimated": False,
+            "unpriced": False,
+        },
+        {
+            "usd": 25.0,
+            "response_usd": 25.0,
+            "session_usd": 30.0,
+            "estimated": False,
+            "unpriced": False,
+        },
     ]
 
 
@@ -110,6 +124,77 @@ def test_a_placeholder_behind_the_final_count_replaces_nothing():
         )
         == 2.01
     )
+
+
+LINES = st.lists(
+    st.tuples(
+        st.sampled_from(["one", "other"]),
+        st.sampled_from(["a", "b", "c", ""]),
+        st.sampled_from(["claude-opus-4-8", "gpt-5.5", "foo-9"]),
+        st.integers(0, 300_000),
+        st.integers(0, 5_000),
+        st.booleans(),
+        st.sampled_from(["llm_response"] * 6 + ["tool_call", "tool_result", "history_start"]),
+    ),
+    max_size=30,
+)
+
+
+@given(LINES)
+def test_what_the_lines_add_is_the_sum_of_the_session_to_the_last_digit(lines):
+    fields = [
+        {
+            "event_type": kind,
+            "timestamp": START + number,
+            "event_id": f"e{number}",
+            "session_id": session,
+            "data": {
+                "model": model,
+                "response_id": name,
+                "usage": usage(prompt, output),
+                "estimated": estimated,
+                "arguments": {"command": "x" * output},
+                "result": "x" * prompt,
+            },
+        }
+        for number, (session, name, model, prompt, output, estimated, kind) in enumerate(lines)
+    ]
+    sums: dict[str, Decimal] = {}
+    last: dict[str, Decimal] = {}
+    for event in costed(fields):
+        if "cost" in event.data:
+            added = Decimal(str(event.data["cost"]["usd"]))
+            sums[event.session] = sums.get(event.session, Decimal(0)) + added
+            last[event.session] = Decimal(str(event.data["cost"]["session_usd"]))
+    assert sums == last
+
+
+def test_a_correction_adds_the_difference_and_says_the_price_so_far():
+    stream = response(response(Stream(), id="a", output=1000), id="a", output=2000)
+    response(stream, "claude-sonnet-5", id="a", output=2000)
+    found = [(each["usd"], each["response_usd"]) for each in costs(stream)]
+    assert found == [(5.025, 5.025), (0.025, 5.05), (-3.03, 2.02)]
+
+
+def test_a_stream_that_comes_twice_counts_once(monkeypatch):
+    monkeypatch.setattr(meter, "MAX_STREAM_RESPONSES", 100)
+    recorded, estimated = Stream("recorded"), talk(5).events
+    for number in range(300):
+        response(recorded, id=f"r{number}", input=1000)
+        response(recorded, input=1000)
+    for events in (recorded.events, estimated):
+        once = total(events)
+        assert once > 0
+        assert total(events * 2) == once
+
+
+def test_a_session_that_is_read_again_is_counted_anew():
+    stream = Stream()
+    stream.add("history_start")
+    response(response(stream, id="a"), id="b")
+    found = costs(stream.events + stream.events)
+    assert [each["session_usd"] for each in found] == [5, 10, 5, 10]
+    assert sum(each["usd"] for each in found) == 10
 
 
 def test_what_was_estimated_and_then_recorded_is_no_estimate():
@@ -228,6 +313,7 @@ def test_recorded_usage_only():
     assert costs(stream) == [
         {
             "usd": 0.08,
+            "response_usd": 0.08,
             "session_usd": 0.08,
             "estimated": True,
             "unpriced": False,
@@ -235,7 +321,13 @@ def test_recorded_usage_only():
         }
     ]
     assert costs(stream, recorded=True) == [
-        {"usd": 0.00505, "session_usd": 0.00505, "estimated": False, "unpriced": False}
+        {
+            "usd": 0.00505,
+            "response_usd": 0.00505,
+            "session_usd": 0.00505,
+            "estimated": False,
+            "unpriced": False,
+        }
     ]
 
 
@@ -248,9 +340,9 @@ def test_a_million_tenths_of_a_cent_are_a_thousand_dollars():
             "data": {"model": "claude-opus-4-8", "usage": usage(200)},
         }
     )
-    meter = Meter()
+    counter = Meter()
     for _ in range(MILLION):
-        found = meter.charge(event)
+        found = counter.charge(event)
     assert found.session / DOLLAR == 1000.0
 
 
@@ -286,7 +378,7 @@ def test_a_response_that_names_no_model_is_unpriced_until_one_is_named(model, ca
     assert [(each["usd"], each["unpriced"]) for each in costs(stream)] == [(0, True)]
     assert "--model" in capfd.readouterr().err
     assert costs(stream, model="claude-opus-4-8") == [
-        {"usd": 5.0, "session_usd": 5.0, "estimated": False, "unpriced": False}
+        {"usd": 5.0, "response_usd": 5.0, "session_usd": 5.0, "estimated": False, "unpriced": False}
     ]
 
 
@@ -298,7 +390,7 @@ def test_the_sessions_model_is_that_of_its_responses_where_they_name_none():
 
 def test_text_of_no_model_is_free_and_not_unpriced():
     assert costs(response(Stream(), "<synthetic>", id="a")) == [
-        {"usd": 0.0, "session_usd": 0.0, "estimated": False, "unpriced": False}
+        {"usd": 0.0, "response_usd": 0.0, "session_usd": 0.0, "estimated": False, "unpriced": False}
     ]
 
 
@@ -482,8 +574,10 @@ def test_no_estimate_is_made_where_usage_is_recorded_however_late():
     ]
     later = response(talk(6), id="a")
     found = costs(later)
-    assert len(found) == 7 and found[-1] == {
+    assert sum(Decimal(str(each["usd"])) for each in found) == 5
+    assert len(found) == 7 and found[-1] | {"usd": 5.0} == {
         "usd": 5.0,
+        "response_usd": 5.0,
         "session_usd": 5.0,
         "estimated": False,
         "unpriced": False,
@@ -511,6 +605,7 @@ def test_a_response_that_records_no_usage_is_estimated_in_its_own_line(capfd):
     assert [event.type for event in events] == ["llm_request", "llm_response"]
     assert events[1].data["cost"] == {
         "usd": 0.0025,
+        "response_usd": 0.0025,
         "session_usd": 0.0025,
         "estimated": True,
         "unpriced": False,
@@ -518,11 +613,15 @@ def test_a_response_that_records_no_usage_is_estimated_in_its_own_line(capfd):
     }
 
 
-def test_the_end_of_a_session_is_waited_for_by_a_short_one():
+def test_a_short_session_is_estimated_at_its_end_or_at_that_of_the_input():
     stream = talk(1)
-    assert costs(stream) == []
+    at_end_of_input = costed(stream)
+    assert [event.type for event in at_end_of_input[-2:]] != ["llm_response"] * 2
+    assert "cost" in at_end_of_input[-1].data
     stream.add("session_end")
-    assert len(costs(stream)) == 1
+    events = costed(stream)
+    assert events[-1].type == "session_end" and "cost" in events[-2].data
+    assert events[-2].raw == at_end_of_input[-1].raw
 
 
 def test_recorded_only_estimates_nothing():

@@ -86,8 +86,8 @@ def billed(*paths: Path, recorded=False) -> dict[str, tuple[float, float]]:
     for path in paths:
         for event in RecordedFile(path, recorded=recorded):
             meter.see(event)
-    for account in meter.accounts.values():
-        meter.finish(account)
+    for session in list(meter.accounts):
+        meter.finish(session)
     found = {
         name: (account.ledger.total / DOLLAR, account.ledger.estimated / DOLLAR)
         for name, account in meter.accounts.items()

@@ -77,6 +77,7 @@ def test_the_cost_that_trace_cost_wrote_is_believed():
     told = costed(spend(3, 3), unpriced_as=None)
     for event in told:
         event.data["cost"]["session_usd"] *= 2
+        event.data["cost"]["response_usd"] *= 2
     (found,) = detected(told, max=10)
     assert found["value"] == 12
 
