@@ -138,7 +138,7 @@ def backtest(since: float, jobs: int, config_file: Path | None, **flags: Any) ->
 def _limits(config_file: Path | None, flags: dict[str, Any]) -> Limits:
     """Return the limits that flags, config file and defaults come to, as in `watch`."""
     file, off = read_config(config_file, ConfigMonitor())
-    preset = Preset(flags, file, off, kills=False)
+    preset = Preset(flags, file, off, steps=())
     find_policy(preset, ConfigMonitor())
     return {
         watcher: preset.values(part)

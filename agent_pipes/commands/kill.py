@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from agent_pipes.alert.lines import calls_for_kill
 from agent_pipes.core.event import Event
 from agent_pipes.core.exit_status import ExitStatus, worst
 from agent_pipes.core.filter import Events, filter_command
@@ -17,6 +16,10 @@ from agent_pipes.core.stream import Waiter
 
 if TYPE_CHECKING:
     from agent_pipes.process.table import Identity
+
+
+STEPS = frozenset({"pause", "kill"})
+"""Actions of a violation that trace-kill carries out."""
 
 
 class SignalName(click.ParamType):  # type: ignore[type-arg]
@@ -49,7 +52,7 @@ class SignalName(click.ParamType):  # type: ignore[type-arg]
     type=SignalName(),
     default="TERM",
     show_default=True,
-    help="The signal that asks the agent to end; STOP pauses it.",
+    help="The signal that asks the agent to exit; STOP pauses it.",
 )
 @click.option(
     "--kill-after",
@@ -83,7 +86,7 @@ def kill(
     from agent_pipes.process.killer import Killer
 
     if problem := self_test():
-        warn(f"processes may not be ended here, and a kill will fail: {problem}")
+        warn(f"no process can be killed here: {problem}")
     killer = Killer(
         waiter,
         pid=_identity(pid),
@@ -92,8 +95,10 @@ def kill(
         dry_run=dry_run,
         interrupt=_interrupt,
     )
+    is_empty = True
     try:
         for event in events:
+            is_empty = False
             if _trips(event):
                 kills = list(killer.trip(event))
             else:
@@ -103,25 +108,36 @@ def kill(
             yield from kills
             if event.type == "session_end":
                 killer.forget(event.session)
-            if killer.given and killer.given.finished:
+            if killer.given and killer.given.finished and not killer.given.is_paused:
                 break
         yield from killer.finish()
     finally:
         for _ in killer.hurry():
             pass
+    if is_empty:
+        warn("the stream has ended without any event: nothing was watched")
+        return ExitStatus.BROKE_OFF if pid else ExitStatus.OK
+    paused = [target for target in killer.targets() if target.is_paused]
+    for target in paused:
+        warn(f"process {target.pid} is still paused; to continue: {target.resume_command}")
     unwatched = [target for target in killer.targets() if target.at_risk]
     for target in unwatched:
         warn(f"the stream has ended and process {target.pid} has not: nothing watches it now")
-    return worst((killer.status, ExitStatus.BROKE_OFF if unwatched else ExitStatus.OK))
+    return worst(
+        (
+            killer.status,
+            ExitStatus.KILLED if paused else ExitStatus.OK,
+            ExitStatus.BROKE_OFF if unwatched else ExitStatus.OK,
+        )
+    )
 
 
 def _trips(event: Event) -> bool:
     """Return True for a violation that is more than a warning and names no other action."""
-    return (
-        event.type == "violation"
-        and event.data.get("level") != "warning"
-        and calls_for_kill(event, kills=True)
-    )
+    if event.type != "violation" or event.data.get("level") == "warning":
+        return False
+    actions = event.data.get("actions")
+    return not (isinstance(actions, list) and actions) or not STEPS.isdisjoint(actions)
 
 
 def _interrupt(control: str, session: str) -> str:

@@ -17,6 +17,7 @@ from agent_pipes.core.config_monitor import ConfigMonitor, writable_by_others
 from agent_pipes.core.filter import Filter
 from agent_pipes.core.options import Option
 from agent_pipes.core.stderr import warn
+from agent_pipes.core.steps import flatten_steps
 from agent_pipes.detect.configuration import DEFAULT_POLICY, load_config
 from agent_pipes.detect.detector import Part
 from agent_pipes.detect.registry import DETECTORS
@@ -58,6 +59,7 @@ class Preset:
     off:     the watchers that are turned off.
     sinks:   sinks of the violations that are bound to none.
     actions: sinks and `kill` that each watcher's violations are bound to; empty for all downstream.
+    steps:   steps of each watcher that has some of its own.
     kills:   a trace-kill is among the filters.
     """
 
@@ -67,10 +69,11 @@ class Preset:
         values: dict[str, Any],
         off: set[str],
         *,
-        kills: bool | None,
+        steps: tuple[str, ...] | None = None,
         strict: bool = False,
     ) -> None:
-        """Take `values` and `off` from the config file; `kills` None if no flag decides it."""
+        """Take `values` and `off` from the config file; `steps` None if no flag decides them."""
+        kills = None if steps is None else steps == ("kill",)
         self.flags = flags
         self.file_values = values
         self.off = off
@@ -81,8 +84,12 @@ class Preset:
         self.actions = {
             watcher: self._actions(watcher, bool(sinks), kills) for watcher in DETECTORS
         }
+        self.steps = {
+            watcher: found for watcher in DETECTORS if (found := self._steps(watcher, steps))
+        }
         self.kills = bool(kills) or strict or any("kill" in each for each in self.actions.values())
-        if self.kills and not kills:
+        self.kills = self.kills or any(set(each) - {"nudge"} for each in self.steps.values())
+        if (self.kills or self.steps) and not kills:
             # The trace-kill of one watcher must not act on the violations of another.
             self.actions = {
                 watcher: actions or self.sinks for watcher, actions in self.actions.items()
@@ -97,6 +104,16 @@ class Preset:
         sinks = self.sinks if sinks_given else named
         return (*sinks, "kill") if ends else sinks or self.sinks
 
+    def _steps(self, watcher: str, given: tuple[str, ...] | None) -> tuple[str, ...]:
+        """Return the steps of a watcher, but for a plain kill, which is one of its actions."""
+        if given is not None:
+            return () if given == ("kill",) else given
+        if f"{watcher}.on_violation" in self.file_values:
+            return flatten_steps(self.file_values[f"{watcher}.on_violation"])
+        if "kill" in self.file_values.get(f"{watcher}.alert", ()):
+            return ()
+        return tuple(self.file_values.get("on_violation", ()))
+
     def value(self, option: Option) -> Any:
         """Return the option's value from its flag, else from the file, None if neither has it."""
         flag = self.flags.get(_parameter(option)) if option.flag else None
@@ -109,7 +126,7 @@ class Preset:
         found = {
             str(option.name): self.value(option)
             for option in part.options
-            if not option.key.endswith(".alert")
+            if not option.key.endswith((".alert", ".on_violation"))
         }
         return {name: value for name, value in found.items() if value is not None}
 
@@ -124,7 +141,12 @@ class Preset:
     def parts(self, source: dict[str, Any]) -> list[Part]:
         """Return the filters in order, from trace-tail with the options `source`."""
         detectors = [
-            (detector, self.values(detector) | {"alert": self.actions[watcher]})
+            (
+                detector,
+                self.values(detector)
+                | {"alert": self.actions[watcher]}
+                | ({"steps": self.steps[watcher]} if watcher in self.steps else {}),
+            )
             for watcher, detector in DETECTORS.items()
             if watcher not in self.off
         ]

@@ -27,6 +27,10 @@ SUBCOMMANDS = {
         "agent_pipes.commands.hook",
         "Write down what an agent says through its hooks, in the .agent-traces store.",
     ),
+    "resume": (
+        "agent_pipes.commands.resume",
+        "Continue an agent that was paused, with new limits.",
+    ),
     "setup": (
         "agent_pipes.commands.setup",
         "Print the settings by which an agent calls the hook, or add them with --write.",

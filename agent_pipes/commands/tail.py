@@ -17,6 +17,7 @@ from agent_pipes.core.event import tick
 from agent_pipes.core.exit_status import ExitStatus
 from agent_pipes.core.filter import Events, filter_command
 from agent_pipes.core.options import DURATION, SIZE
+from agent_pipes.core.resumption import with_resumptions
 from agent_pipes.core.stderr import warn
 from agent_pipes.core.stream import Lines, Waiter
 from agent_pipes.sessions import discovery
@@ -127,7 +128,7 @@ def tail(
         options=options,
     )
     try:
-        yield from follower.follow()
+        yield from with_resumptions(follower.follow())
     finally:
         follower.close()
     if child and not follower.seen:

@@ -18,6 +18,7 @@ from agent_pipes.commands.tail import tail
 from agent_pipes.core.config_monitor import ConfigMonitor, monitor_config
 from agent_pipes.core.filter import Command, run_pipeline, version_option
 from agent_pipes.core.stderr import set_prefix
+from agent_pipes.core.steps import OnViolation
 from agent_pipes.core.stream import Waiter
 from agent_pipes.detect.detector import Part, in_one_stage
 
@@ -43,8 +44,9 @@ class Watch(Command):
 @click.argument("session", required=False, shell_complete=complete_session)
 @click.option(
     "--on-violation",
-    type=click.Choice(["alert", "kill"]),
-    help="What becomes of the agent on a violation.  [default: alert]",
+    type=OnViolation(),
+    help="What to do to the agent when a limit is exceeded: alert, which only reports it, or steps "
+    "that are taken one after the other, such as nudge,pause,kill.  [default: alert]",
 )
 @click.option(
     "--config",
@@ -80,7 +82,7 @@ def watch(
     command: tuple[str, ...],
     /,
     session: str | None,
-    on_violation: str | None,
+    on_violation: tuple[str, ...] | None,
     config_file: Path | None,
     explained: bool,
     every: bool,
@@ -99,8 +101,7 @@ def watch(
     set_prefix("[watch] ")
     monitor = ConfigMonitor()
     values, off = read_config(config_file, monitor)
-    kills = None if on_violation is None else on_violation == "kill"
-    preset = Preset(flags, values, off, kills=kills, strict=strict)
+    preset = Preset(flags, values, off, steps=on_violation, strict=strict)
     find_policy(preset, monitor)
     source: dict[str, Any] = {
         "session": session,

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from agent_pipes.core.options import Option
+from agent_pipes.core.steps import StepList, flatten_steps
 from agent_pipes.core.strict_json import StrictJSON, did_you_mean
 
 DEFAULT_CONFIG = Path(".agent-watch.json")
@@ -39,7 +40,10 @@ def load(
     off: set[str] = set()
     file = StrictJSON(path, ConfigError)
     document = file.mapping(
-        "", file.load(), ("watchers", "webhook"), expected=f"an object such as {EXAMPLE}"
+        "",
+        file.load(),
+        ("watchers", "webhook", "on_violation"),
+        expected=f"an object such as {EXAMPLE}",
     )
     sections = file.mapping("watchers", document.get("watchers", {}), names)
     for watcher, section in sections.items():
@@ -49,6 +53,8 @@ def load(
             where = f"watchers.{watcher}"
             file.mapping(where, section, expected="an object, true or false")
             values |= _section(file, where, watcher, section, known)
+    if "on_violation" in document:
+        values["on_violation"] = _steps(file, "on_violation", document["on_violation"])
     webhook = file.mapping("webhook", document.get("webhook", {}))
     values |= _section(file, "webhook", "webhook", webhook, known)
     for name in values.get("webhook.events", ()):
@@ -92,6 +98,15 @@ def _value(file: StrictJSON, where: str, option: Option, value: Any) -> Any:
         value *= option.unit
         value = int(value) if value == int(value) else value
     return _convert(file, where, option, value)
+
+
+def _steps(file: StrictJSON, where: str, value: Any) -> tuple[str, ...]:
+    texts = [value] if isinstance(value, str) else value
+    steps = file.strings(where, texts, "a step or a list of steps: nudge, pause, kill")
+    try:
+        return flatten_steps(StepList().convert(each, None, None) for each in steps)
+    except click.BadParameter as error:
+        file.fail(where, error.message)
 
 
 def _convert(file: StrictJSON, where: str, option: Option, value: Any) -> Any:

@@ -8,7 +8,16 @@ from agent_pipes.core.digests import blake2b
 from agent_pipes.core.jsonl import Fields, dumps
 
 OURS = frozenset(
-    {"process", "violation", "kill", "history_start", "history_end", "tick", "unbelieved"}
+    {
+        "process",
+        "violation",
+        "kill",
+        "resume",
+        "history_start",
+        "history_end",
+        "tick",
+        "unbelieved",
+    }
 )
 """Types that only this suite's commands may write: in a followed file they are not believed."""
 
@@ -103,6 +112,7 @@ KNOWN = (
     "process",
     "violation",
     "kill",
+    "resume",
     "history_start",
     "history_end",
     "unbelieved",

@@ -8,6 +8,7 @@ import click
 from agent_pipes.core.event import Event
 from agent_pipes.core.filter import Filter, filter_command, make_filter
 from agent_pipes.core.options import Option
+from agent_pipes.core.steps import StepList, flatten_steps
 from agent_pipes.detect.finding import Rules
 from agent_pipes.detect.runner import DetectorRunner, DetectorSpec
 
@@ -28,9 +29,12 @@ class DetectorFilter(Filter):
     guards: bool
     thresholds: tuple[float, ...]
 
-    def spec(self, *, alert: tuple[str, ...] = (), **options: Any) -> DetectorSpec:
+    def spec(
+        self, *, alert: tuple[str, ...] = (), steps: tuple[str, ...] = (), **options: Any
+    ) -> DetectorSpec:
         """Return the detector, configured. Raises click.UsageError for options that contradict."""
-        return DetectorSpec(self.watcher, self.rules(**options), tuple(alert), self.per_agent)
+        rules = self.rules(**options)
+        return DetectorSpec(self.watcher, rules, tuple(alert), self.per_agent, flatten_steps(steps))
 
     def configured(self, options: dict[str, Any]) -> DetectorSpec:
         """Return the detector with `options`, and defaults for the others."""
@@ -55,8 +59,8 @@ def detector(
             return DetectorRunner(events, [part.spec(**options)])
 
         run.__doc__ = rules.__doc__
-        run = _alert_option(watcher)(run)
-        # click reads the list from its end: --alert comes last.
+        run = _alert_option(watcher)(_steps_option(watcher)(run))
+        # click reads the list from its end: --steps and --alert come last.
         run.__dict__["__click_params__"] += rules.__dict__.pop("__click_params__", [])
         part = make_filter(DetectorFilter, f"trace-detect-{watcher}", run)
         part.watcher, part.rules, part.per_agent = watcher, rules, per_agent
@@ -91,6 +95,18 @@ def in_one_stage(parts: list[Part], *, strict: bool) -> list[Part]:
             joined.append((run_detectors, {"specs": specs, "strict": strict}))
             specs = []
     return joined
+
+
+def _steps_option(watcher: str) -> Callable[[Any], Any]:
+    """Declare `--steps nudge,pause,kill`: what each further violation does to the agent."""
+    return click.option(
+        "--steps",
+        cls=Option,
+        key=f"{watcher}.on_violation",
+        multiple=True,
+        type=StepList(),
+        help="What the first, second, ... violation does to the agent: nudge, pause, kill.",
+    )
 
 
 def _alert_option(watcher: str) -> Callable[[Any], Any]:

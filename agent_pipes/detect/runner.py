@@ -9,6 +9,7 @@ from agent_pipes.core.event import Event, violation
 from agent_pipes.core.stderr import warn
 from agent_pipes.detect.call_tracker import CallTracker
 from agent_pipes.detect.finding import Detector, Finding, Rules
+from agent_pipes.detect.ladder import Ladder, Rank
 
 MAX_SESSIONS = 10_000
 """Sessions whose state is kept; the least recently active is evicted, which is reported once."""
@@ -18,6 +19,8 @@ MAX_SUBAGENT_STATES = 1_000
 
 MAX_RAISED = 1_000
 """Conditions of one session that are remembered as raised."""
+
+NOT_RAISED: Rank = (0, 0, 0)
 
 NOT_SHOWN = frozenset({"", "violation", "kill"})
 """Event types never passed to detectors: no event at all, and the results of detectors."""
@@ -31,12 +34,14 @@ class DetectorSpec:
     rules:     constructors of its rules.
     actions:   sinks that act on its violations; empty: all that are downstream.
     per_agent: each subagent has a state of its own.
+    steps:     what its first, second, … violation in a session does to the agent, see Ladder.
     """
 
     watcher: str
     rules: Rules
     actions: tuple[str, ...] = ()
     per_agent: bool = False
+    steps: tuple[str, ...] = ()
 
     def new_state(self) -> list[Detector]:
         """Return the state of all rules for a new session or agent."""
@@ -48,16 +53,18 @@ class _Session:
 
     history:  the events are history: they are seen, and nothing is raised.
     now:      latest time of its events and ticks, seconds since the epoch.
-    raised:   step at which each condition was last raised.
+    raised:   rank at which each condition was last raised.
+    ladder:   the steps that were taken.
     reported: number of failed detectors that were raised for it, see `strict`.
     """
 
-    __slots__ = ("calls", "history", "main", "now", "raised", "reported", "subagents")
+    __slots__ = ("calls", "history", "ladder", "main", "now", "raised", "reported", "subagents")
 
     def __init__(self) -> None:
         self.history = False
         self.now = 0.0
-        self.raised: BoundedDict[Hashable, int] = BoundedDict(MAX_RAISED)
+        self.raised: BoundedDict[Hashable, Rank] = BoundedDict(MAX_RAISED)
+        self.ladder = Ladder()
         self.reported = 0
         self.calls = CallTracker()
         self.main: dict[DetectorSpec, list[Detector]] = {}
@@ -130,6 +137,7 @@ class DetectorRunner:
         kind, name = event.type, event.session
         session = self._session(name)
         session.now = max(session.now, event.time)
+        session.ladder.see(event)
         if kind == "history_start":
             session.history = True
         elif kind == "history_end":
@@ -207,9 +215,13 @@ class DetectorRunner:
         session = self.sessions[name]
         for finding in findings:
             key = (spec.watcher, rule, finding.key)
-            if session.history or session.raised.get(key, 0) >= finding.step:
+            if session.history or (session.ladder.is_paused and trigger.type == "tick"):
                 continue
-            session.raised.renew(key, finding.step)
+            rank = session.ladder.rank(spec.watcher, spec.steps, key, finding)
+            if session.raised.get(key, NOT_RAISED) >= rank:
+                continue
+            session.raised.renew(key, rank)
+            finding, step = session.ladder.take(spec.watcher, spec.steps, key, finding)
             yield violation(
                 trigger,
                 spec.watcher,
@@ -218,7 +230,7 @@ class DetectorRunner:
                 session=name,
                 level=finding.level,
                 evidence=finding.evidence,
-                actions=spec.actions,
+                actions=(*spec.actions, *step),
                 **finding.seen,
             )
 

@@ -4,6 +4,7 @@ import math
 import os
 import signal as signals
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any
 
 import click
@@ -13,9 +14,11 @@ from agent_pipes.core.exit_status import ExitStatus, worst
 from agent_pipes.core.stderr import warn
 from agent_pipes.core.stream import Waiter
 from agent_pipes.process.handle import NotPermitted, ProcessHandle, reap_adopted
+from agent_pipes.process.kill_target import KillTarget
 from agent_pipes.process.outcome import Outcome
+from agent_pipes.process.pause_record import record
 from agent_pipes.process.pauser import PAUSE_SIGNALS, Pauser
-from agent_pipes.process.table import Identity, identify, process_at
+from agent_pipes.process.table import Identity, identify
 from agent_pipes.process.terminator import Terminator
 
 UNARMED_TIMEOUT_S = 5.0
@@ -24,7 +27,18 @@ UNARMED_TIMEOUT_S = 5.0
 STEP_INTERVAL_S = 0.05
 """Seconds between two steps of a termination."""
 
-SUCCESSES = ("terminated", "killed", "interrupted", "dry_run", "not_running")
+MAX_TARGETS = 10_000
+"""Sessions that are kept at once; those without a process are dropped first."""
+
+SUCCESSES = (
+    "terminated",
+    "killed",
+    "paused",
+    "continued",
+    "interrupted",
+    "dry_run",
+    "not_running",
+)
 """Outcomes that do not count as a kill that failed."""
 
 Interrupt = Callable[[str, str], str]
@@ -33,93 +47,6 @@ Interrupt = Callable[[str, str], str]
 
 class InterruptError(Exception):
     """A session could not be interrupted; the message gives the reason."""
-
-
-class KillTarget:
-    """A session, its process, and how far its termination has come.
-
-    handle:     the process, None while it is unknown.
-    refusal:    why the process may not be signalled.
-    exited:     a process that had exited before a handle could be opened.
-    control:    control socket of a process that serves other sessions too, "" if there is none.
-    marker:     environment variable and value of what the agent starts.
-    whole_tree: the process is a command that we have started.
-    in_history: the stream is still at events from before the start.
-    live_since: time at which the session became live, 0 if it is not.
-    warned:     the missing process was reported.
-    trigger:    the violation that calls for the kill.
-    job:        the running termination or pause.
-    finished:   the outcome was reported.
-    """
-
-    def __init__(self, session: str) -> None:
-        self.session = session
-        self.handle: ProcessHandle | None = None
-        self.refusal = ""
-        self.exited: Identity | None = None
-        self.control = ""
-        self.marker: tuple[str, str] | None = None
-        self.whole_tree = False
-        self.in_history = False
-        self.live_since = 0.0
-        self.warned = False
-        self.trigger: Event | None = None
-        self.job: Terminator | Pauser | None = None
-        self.finished = False
-
-    def arm(self, event: Event) -> None:
-        """Open a handle of the process that a `process` event names by PID and start time."""
-        pid, started = event.data.get("pid"), event.text("started")
-        if type(pid) is not int or not started or (self.trigger and not self.is_waiting):
-            return
-        identity = Identity(pid, started)
-        if self.handle and self.handle.identity == identity:
-            return
-        self.disarm()
-        name, _, value = event.text("marker").partition("=")
-        self.control = event.text("control")
-        self.marker = (name, value) if value else None
-        self.whole_tree = event.text("how") == "child"
-        self._open(identity)
-
-    def _open(self, identity: Identity) -> None:
-        try:
-            self.handle, self.refusal = ProcessHandle(identity, allowed=identity), ""
-        except NotPermitted as reason:
-            self.handle = None
-            row = process_at(identity.pid)
-            if row and row.dead and row.identity == identity:
-                # A command that was over before its session was found needs no warning.
-                self.exited = identity
-                return
-            self.refusal = str(reason)
-            warn(f"session {self.session}: process {identity.pid} could not be ended: {reason}")
-
-    def disarm(self) -> None:
-        """Close the handle, unless a termination uses it."""
-        if self.handle and not self.job:
-            self.handle.close()
-            self.handle = None
-
-    @property
-    def pid(self) -> int:
-        """PID of the process, 0 if it is unknown."""
-        return self.handle.identity.pid if self.handle else 0
-
-    @property
-    def is_waiting(self) -> bool:
-        """True if a limit was passed and nothing was done about it yet."""
-        return self.trigger is not None and self.job is None and not self.finished
-
-    @property
-    def is_running(self) -> bool:
-        """True if a termination has been started and has no outcome yet."""
-        return self.job is not None and not self.finished
-
-    @property
-    def at_risk(self) -> bool:
-        """True if an agent is still running that this breaker was armed for."""
-        return self.handle is not None and not self.finished and not self.handle.has_exited()
 
 
 class Killer:
@@ -151,6 +78,7 @@ class Killer:
         self.given: KillTarget | None = None
         self.tripped: list[KillTarget] = []
         self.status: int = ExitStatus.OK
+        self._evicted = False
         self.now = 0.0
         if pid:
             self.given = KillTarget("")
@@ -164,8 +92,29 @@ class Killer:
         if self.given:
             return self.given
         if session not in self.sessions:
+            if len(self.sessions) >= MAX_TARGETS:
+                self._evict()
             self.sessions[session] = KillTarget(session)
         return self.sessions[session]
+
+    def _evict(self) -> None:
+        """Drop the oldest sessions without a process, else the oldest that is not being killed.
+
+        Many are dropped at a time, because a search from the start skips each one dropped before.
+        """
+        idle = (each for each in self.sessions.values() if not each.handle and not each.trigger)
+        dropped = list(islice(idle, MAX_TARGETS // 64))
+        if not dropped:
+            dropped = [each for each in self.sessions.values() if not each.is_running][:1]
+            if dropped and not self._evicted:
+                self._evicted = True
+                warn(
+                    f"more than {MAX_TARGETS} sessions with a process at once: "
+                    "the oldest are forgotten, and nothing can end them"
+                )
+        for target in dropped:
+            target.disarm()
+            del self.sessions[target.session]
 
     def targets(self) -> list[KillTarget]:
         return [self.given] if self.given else list(self.sessions.values())
@@ -187,8 +136,12 @@ class Killer:
         elif event.type == "session_end":
             target = self.target(event.session)
             target.live_since, target.in_history = 0.0, False
+        elif event.type == "resume":
+            self._resumed(self.target(event.session), "resumed")
         elif event.type == "tick":
-            self._warn_unarmed()
+            for target in self._ticked(event.session):
+                self._warn_unarmed(target)
+                self._find_continued(target)
         yield from self.step()
 
     def trip(self, event: Event) -> Iterator[Event]:
@@ -197,7 +150,7 @@ class Killer:
         self.now = max(self.now, event.time)
         if target.trigger:
             return
-        target.trigger = event
+        target.trigger, target.signal = event, self._signal_for(event)
         self.tripped.append(target)
         yield from self._act(target)
         yield from self.step()
@@ -226,6 +179,8 @@ class Killer:
     def finish(self) -> Iterator[Event]:
         """At the end of the stream, wait for the running terminations."""
         self._end_history()
+        for target in self.targets():
+            self._find_continued(target)
         yield from self.step()
         while any(each.is_running for each in self.targets()):
             if self.waiter.signal:
@@ -257,7 +212,7 @@ class Killer:
         elif self.dry_run:
             yield self._report(target, target.pid, "dry_run", target.trigger.text("message"))
         elif target.control and handle.has_exited():
-            yield self._report(target, target.pid, "not_running", "it had ended before")
+            yield self._report(target, target.pid, "not_running", self._exited(target))
         elif target.control:
             yield self._interrupt(target)
         else:
@@ -268,7 +223,7 @@ class Killer:
 
     def _act_without_process(self, target: KillTarget) -> Iterator[Event]:
         if target.exited:
-            yield self._report(target, target.exited.pid, "not_running", "it had ended before")
+            yield self._report(target, target.exited.pid, "not_running", self._exited(target))
         elif target.refusal:
             yield self._report(target, 0, "refused", target.refusal)
         elif not (
@@ -276,17 +231,22 @@ class Killer:
             or (target.live_since and self.now - target.live_since < UNARMED_TIMEOUT_S)
         ):
             # Before that, the process may still become known: it is named after the history.
-            reason = "its process is not known; name it with --pid"
+            reason = "no process was found for it; pass --pid"
             yield self._report(target, 0, "failed", reason)
 
+    @staticmethod
+    def _exited(target: KillTarget) -> str:
+        pid = target.exited.pid if target.exited else target.pid
+        return f"process {pid} had already exited before it could be killed"
+
     def _job(self, target: KillTarget, handle: ProcessHandle) -> Terminator | Pauser:
-        if self.signal in PAUSE_SIGNALS:
-            return Pauser(handle, signal=self.signal, marker=target.marker)
+        if target.signal in PAUSE_SIGNALS:
+            return Pauser(handle, signal=target.signal, marker=target.marker)
         # The orphans of a command that we have started become our children.
         ourselves = identify(os.getpid()) if target.whole_tree else None
         return Terminator(
             handle,
-            signal=self.signal,
+            signal=target.signal,
             kill_after=self.kill_after or math.inf,
             marker=target.marker,
             whole_tree=target.whole_tree,
@@ -301,14 +261,57 @@ class Killer:
             return self._report(target, target.pid, "failed", str(error))
         event = self._report(target, target.pid, "interrupted", reason)
         # The session is alive, and its user may continue: the next violation counts again.
-        target.trigger, target.finished = None, False
+        target.rearm()
         return event
 
     def _close(self, target: KillTarget, outcome: Outcome) -> Event:
         event = self._report(target, target.pid, outcome.outcome, outcome.reason, outcome.waited_ms)
         if not any(each.is_running for each in self.targets()):
             self.waiter.interval = self.interval
+        if outcome.outcome == "paused":
+            self._paused(target)
         return event
+
+    def _paused(self, target: KillTarget) -> None:
+        """Record a pause for `agent-strace resume`."""
+        assert target.handle and target.trigger
+        target.is_paused = True
+        session = target.trigger.session
+        target.record = record(session, target.handle.identity, target.marker, target.trigger.data)
+        try:
+            target.record.write()
+        except OSError as error:
+            warn(f"the pause cannot be recorded ({error}); to continue: kill -CONT {target.pid}")
+        else:
+            warn(f"to continue: agent-strace resume {session}")
+
+    def _resumed(self, target: KillTarget, how: str) -> None:
+        """Count violations again: the agent runs again."""
+        if target.is_paused:
+            warn(f"process {target.pid} was {how}: it is watched again")
+            if target.record:
+                target.record.remove()
+            target.rearm()
+
+    def _find_continued(self, target: KillTarget) -> None:
+        """Notice that a paused agent was continued by its user, or killed."""
+        if not target.is_paused or target.is_stopped:
+            return
+        if target.handle and not target.handle.has_exited():
+            self._resumed(target, "continued by something else")
+        else:
+            target.is_paused = False
+            if target.record:
+                target.record.remove()
+
+    def _signal_for(self, violation: Event) -> int:
+        """Return the signal that the violation's actions call for, by default that of --signal."""
+        actions = violation.data.get("actions")
+        if isinstance(actions, list) and "kill" in actions:
+            return signals.SIGTERM if self.signal in PAUSE_SIGNALS else self.signal
+        if isinstance(actions, list) and "pause" in actions:
+            return signals.SIGSTOP
+        return self.signal
 
     def _report(
         self, target: KillTarget, pid: int, outcome: str, reason: str, waited_ms: float = 0.0
@@ -317,40 +320,43 @@ class Killer:
         target.finished = True
         trigger = target.trigger
         assert trigger is not None
-        if outcome != "dry_run":
+        if outcome not in ("dry_run", "paused", "continued"):
             done = outcome in SUCCESSES
             status = ExitStatus.KILLED if done else ExitStatus.NOT_KILLED
             self.status = worst((self.status, status))
         why = f"{trigger.text('watcher')}: {trigger.text('message')}"[:300]
         process = f"process {pid}" if pid else f"session {trigger.session}"
         if outcome == "dry_run":
-            warn(f"would end {process}: {why}")
-        elif outcome == "not_running":
-            warn(f"{process} need not be ended: {reason} ({why})")
+            warn(f"would kill {process}: {why}")
         else:
-            head = "" if outcome in SUCCESSES else f"could NOT end {process}: "
+            head = "" if outcome in SUCCESSES else f"could NOT kill {process}: "
             warn(f"{head}{reason} ({why})")
         data: dict[str, Any] = {
             "pid": pid,
-            "signal": signals.Signals(self.signal).name.removeprefix("SIG"),
+            "signal": signals.Signals(target.signal).name.removeprefix("SIG"),
             "outcome": outcome,
             "reason": reason,
             "waited_ms": round(waited_ms, 1),
         }
         return make("kill", max(self.now, trigger.time), trigger.session, data, parent=trigger.id)
 
-    def _warn_unarmed(self) -> None:
-        """Report live sessions without a process while there is still time to name it."""
-        for target in self.targets():
-            if (
-                target.live_since
-                and not target.handle
-                and not target.warned
-                and not target.trigger
-                and self.now - target.live_since >= UNARMED_TIMEOUT_S
-            ):
-                target.warned = True
-                warn(
-                    f"session {target.session}: its process is not known: a violation would be "
-                    "told, and end NOTHING; name it with --pid"
-                )
+    def _warn_unarmed(self, target: KillTarget) -> None:
+        """Report a live session without a process while there is still time to name it."""
+        if (
+            target.live_since
+            and not target.handle
+            and not target.warned
+            and not target.trigger
+            and self.now - target.live_since >= UNARMED_TIMEOUT_S
+        ):
+            target.warned = True
+            warn(
+                f"no process found for session {target.session}: violations will be reported, "
+                "but nothing can be killed; pass --pid"
+            )
+
+    def _ticked(self, session: str) -> list[KillTarget]:
+        """Return the targets that a tick concerns: that of its session, else all."""
+        if self.given or not session:
+            return self.targets()
+        return [self.sessions[session]] if session in self.sessions else []

@@ -6,15 +6,17 @@ from typing import Literal, NamedTuple
 from agent_pipes.process.handle import ProcessHandle
 from agent_pipes.process.table import Identity
 
-Result = Literal["terminated", "killed", "interrupted", "not_running", "failed"]
+Result = Literal[
+    "terminated", "killed", "paused", "continued", "interrupted", "not_running", "failed"
+]
 
 
 class Outcome(NamedTuple):
     """The result of a termination or a pause.
 
     outcome:   `terminated`, the agent exited in its grace; `killed`, it took SIGKILL;
-               `interrupted`, it was stopped or continued and is alive; `not_running`, it had
-               exited before; `failed`, something is alive that should not be.
+               `paused`, `continued`, `interrupted`: it was sent SIGSTOP, SIGCONT or SIGTSTP;
+               `not_running`, it had exited before; `failed`, a process does not do as it should.
     reason:    what happened, as a sentence for people.
     waited_ms: milliseconds since the start.
     survivors: the processes still alive, of the agent and its tree; empty unless `failed`.
@@ -28,6 +30,7 @@ class Outcome(NamedTuple):
 
 def describe(agent: ProcessHandle, others: int) -> str:
     """Return the words for the agent and the number of other processes."""
-    return f"process {agent.identity.pid}" + (
-        f" and {others} that it had started" if others else ""
-    )
+    if not others:
+        return f"process {agent.identity.pid}"
+    children = "child process" if others == 1 else "child processes"
+    return f"process {agent.identity.pid} and its {others} {children}"

@@ -9,7 +9,13 @@ from agent_pipes.process.outcome import Outcome, Result, describe
 from agent_pipes.process.table import Identity
 from agent_pipes.process.tree import ProcessTree
 
-PAUSE_SIGNALS = frozenset({signals.SIGSTOP, signals.SIGTSTP, signals.SIGCONT})
+RESULTS: dict[int, Result] = {
+    signals.SIGSTOP: "paused",
+    signals.SIGCONT: "continued",
+    signals.SIGTSTP: "interrupted",
+}
+
+PAUSE_SIGNALS = frozenset(RESULTS)
 """Signals that end nothing: they are sent to the agent and its whole tree, and nothing follows."""
 
 STOP_TIMEOUT_S = 5.0
@@ -47,7 +53,7 @@ class Pauser:
         self._started_at = self._clock()
         self._tree.scan()
         if self.agent.has_exited():
-            self._end("not_running", f"process {self.agent.identity.pid} had ended before")
+            self._end("not_running", f"process {self.agent.identity.pid} had already exited")
             return
         for handle in (self.agent, *self._tree.live.values()):
             self._send(handle)
@@ -55,13 +61,10 @@ class Pauser:
     def step(self) -> Outcome | None:
         """Scan once; return the outcome as soon as there is one."""
         if self.outcome is None and (self.signal != signals.SIGSTOP or self._all_stopped()):
-            how = {
-                signals.SIGSTOP: "stand still until SIGCONT",
-                signals.SIGCONT: "were told to go on",
-            }.get(self.signal, f"were sent {self.signal.name}")
+            result = RESULTS[self.signal]
             self._end(
-                "failed" if self._refusal else "interrupted",
-                self._refusal or f"{describe(self.agent, len(self._tree.live))} {how}",
+                "failed" if self._refusal else result,
+                self._refusal or f"{result} {describe(self.agent, len(self._tree.live))}",
             )
         return self.outcome
 
@@ -89,7 +92,7 @@ class Pauser:
             return False
         if running:
             why = f" ({self._refusal})" if self._refusal else ""
-            self._end("failed", f"process {running[0].pid} does not stand still{why}", running)
+            self._end("failed", f"process {running[0].pid} does not stop{why}", running)
             return False
         return True
 

@@ -123,9 +123,11 @@ class Terminator:
         """
         while self.outcome is None:
             phase = PHASES[self._phase]
+            # What exits during a scan, which takes long on a busy machine, is noticed by the next.
+            now = self._clock()
             if all(self._find_nothing(phase) for _ in range(QUIET_SCANS if phase.tools else 1)):
                 self._enter(phase.done)
-            elif self._clock() >= self._deadline:
+            elif now >= self._deadline:
                 self._enter(phase.late)
             else:
                 break
@@ -249,18 +251,18 @@ class Terminator:
 
     def _troubles(self, alive: list[Identity], foreign: list[Identity]) -> list[str]:
         troubles = [
-            f"process {identity.pid} lives on after SIGKILL{_device_wait(identity)}"
+            f"process {identity.pid} is still alive after SIGKILL{_device_wait(identity)}"
             for identity in alive
         ]
         troubles += [
-            f"process {identity.pid}, which it had started, is {self._owner(identity)}'s "
-            "and lives on"
+            f"process {identity.pid}, which it started, is {self._owner(identity)}'s "
+            "and still alive"
             for identity in foreign
         ]
         if self._tree.unreadable:
             troubles.append(self._tree.unreadable)
         if self._tree.changed and not alive:
-            troubles.append("what it had started keeps starting itself anew")
+            troubles.append("its child processes keep starting new ones")
         if self._refusal and alive:
             troubles.append(self._refusal)
         return troubles
@@ -269,13 +271,14 @@ class Terminator:
         exited, first = self._tree.exited, self.signal.name
         whom = describe(self.agent, exited)
         if self._result == "not_running":
-            tools = f"; {exited} that it had started ended now" if exited else ""
-            return f"process {self.agent.identity.pid} had ended before{tools}"
+            left = f"; killed {exited} that it had left running" if exited else ""
+            pid = self.agent.identity.pid
+            return f"process {pid} had already exited before it could be killed{left}"
         if self._result == "terminated":
-            return f"{whom} ended on {first}"
+            return f"killed {whom} ({first})"
         if self.signal == signals.SIGKILL or self._in_hurry:
-            return f"{whom} ended on SIGKILL"
-        return f"{whom} ended on SIGKILL: {first} had not ended it in {self.kill_after:g} s"
+            return f"killed {whom} (SIGKILL)"
+        return f"killed {whom} (SIGKILL; {first} had no effect in {self.kill_after:g} s)"
 
     def _end(self, result: Result, reason: str, survivors: list[Identity] | None = None) -> None:
         waited_ms = (self._clock() - self._started_at) * 1000

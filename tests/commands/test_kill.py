@@ -99,7 +99,7 @@ def test_session_kill(spawn):
         "TERM",
         "terminated",
     ) and said["waited_ms"] > 0
-    assert f"process {process.pid} ended on SIGTERM".encode() in done.stderr
+    assert f"killed process {process.pid} (SIGTERM)".encode() in done.stderr
 
 
 def test_the_whole_pipeline_ends_a_real_process(spawn, tmp_path):
@@ -223,7 +223,10 @@ def test_what_an_agent_that_has_ended_meanwhile_left_running_is_ended_by_its_mar
         agent.wait()
         out, said = breaker.communicate(tripped(Stream()).bytes, timeout=30)
         done = outcome(subprocess.CompletedProcess([], 0, out))
-        assert done["outcome"] == "not_running" and "1 that it had started" in done["reason"], said
+        assert (
+            done["outcome"] == "not_running"
+            and "killed 1 that it had left running" in done["reason"]
+        ), said
         assert (
             breaker.returncode == 124
             and tools[0].wait(5) == -signal.SIGTERM
@@ -316,13 +319,13 @@ def test_dry_run_says_and_ends_nothing(spawn):
     process, _ = spawn()
     done = run("trace-kill", "--dry-run", input=tripped(armed(process.pid)).bytes)
     assert outcome(done)["outcome"] == "dry_run" and not gone(process.pid)
-    assert f"would end process {process.pid}".encode() in done.stderr
+    assert f"would kill process {process.pid}".encode() in done.stderr
 
 
 def test_stop_pauses_and_cont_goes_on(spawn):
     process, _ = spawn()
     done = run("trace-kill", "--signal", "STOP", input=tripped(armed(process.pid)).bytes)
-    assert outcome(done)["outcome"] == "interrupted"
+    assert outcome(done)["outcome"] == "paused"
     state = lambda: stat(process.pid)[0]
     assert state() == "T"
     os.kill(process.pid, signal.SIGCONT)
@@ -409,3 +412,12 @@ def test_a_forged_process_event_needs_the_right_start_time(spawn):
     done = run("trace-kill", input=tripped(forged).bytes)
     assert done.returncode == 125 and not gone(process.pid)
     json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("armed", [False, True])
+def test_a_stream_without_any_event_is_reported(spawn, armed):
+    """Issue 13, number 14: a broker's subscriber that never connected."""
+    process, _ = spawn()
+    done = run("trace-kill", *(["--pid", process.pid] if armed else []), input=b"")
+    assert b"without any event: nothing was watched" in done.stderr
+    assert done.returncode == (3 if armed else 0) and not gone(process.pid)

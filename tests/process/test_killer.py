@@ -1,13 +1,17 @@
 """Killing in step with a stream, whose time is the only clock."""
 
+import os
 import signal
+import sys
+from pathlib import Path
 
 import pytest
 
 from agent_pipes.core.event import make
 from agent_pipes.core.exit_status import ExitStatus
 from agent_pipes.core.stream import Waiter
-from agent_pipes.process.killer import InterruptError, Killer
+from agent_pipes.process.killer import MAX_TARGETS, InterruptError, Killer
+from agent_pipes.process.machine import machine_id
 from agent_pipes.process.table import identify
 
 START = 1_795_359_278.0
@@ -52,7 +56,7 @@ def test_a_live_session_without_a_process_is_reported_once_after_five_seconds(ca
     assert see(breaker, event("history_end", 0), event("tick", 4.9)) == []
     assert capfd.readouterr().err == ""
     see(breaker, event("tick", 5), event("tick", 60))
-    assert capfd.readouterr().err.count("its process is not known") == 1
+    assert capfd.readouterr().err.count("no process found for session s") == 1
 
 
 def test_a_session_with_a_process_is_not_reported(victim, capfd):
@@ -73,7 +77,7 @@ def test_a_violation_without_a_process_is_a_kill_that_failed(capfd):
     assert list(breaker.trip(violation(1))) == [], "the process may still become known"
     (kill,) = see(breaker, event("tick", 6))
     assert kill["outcome"] == "failed" and breaker.status == ExitStatus.NOT_KILLED
-    assert "could NOT end session s" in capfd.readouterr().err
+    assert "could NOT kill session s" in capfd.readouterr().err
 
 
 def test_a_session_in_a_daemon_is_interrupted_and_each_violation_counts(victim, capfd):
@@ -107,3 +111,45 @@ def test_at_the_end_of_the_stream_what_was_begun_is_finished(victim, given):
     assert [target.at_risk for target in breaker.targets()] == [False]
     for target in breaker.targets():
         target.handle.close()
+
+
+def test_a_process_of_another_machine_is_refused(victim, capfd):
+    """Issue 13, number 20: two machines use the same PIDs and start times."""
+    breaker = killer()
+    elsewhere = process_of(victim.pid, machine="4f7c-another-boot:4026531836")
+    see(breaker, event("process", 0, **elsewhere), event("process", 1, **elsewhere))
+    (kill,) = breaker.trip(violation(1))
+    assert (kill.data["outcome"], kill.data["reason"]) == (
+        "refused",
+        f"process {victim.pid} is on another machine",
+    )
+    assert breaker.status == ExitStatus.NOT_KILLED and victim.poll() is None
+    assert capfd.readouterr().err.count("run trace-kill --local there") == 1
+
+
+def test_a_process_of_this_machine_is_killed(victim):
+    breaker = killer()
+    see(breaker, event("process", 0, **process_of(victim.pid, machine=machine_id())))
+    kills = [*breaker.trip(violation(1)), *breaker.finish()]
+    assert [kill.data["outcome"] for kill in kills] == ["terminated"]
+    breaker.targets()[0].handle.close()
+
+
+def test_the_machine_is_this_boot_and_this_namespace():
+    assert machine_id() == machine_id() and machine_id()
+    if sys.platform == "linux":
+        boot, _, namespace = machine_id().partition(":")
+        assert boot == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        assert os.readlink("/proc/self/ns/pid") == f"pid:[{namespace}]"
+
+
+def test_a_million_sessions_take_no_more_room_than_ten_thousand(victim):
+    """Issue 17, number 5. The session that has a process is not the one that goes."""
+    breaker = killer()
+    see(breaker, event("process", 0, "armed", **process_of(victim.pid)))
+    for number in range(1_000_000):
+        breaker.target(f"session {number}")
+    assert len(breaker.sessions) <= MAX_TARGETS and "armed" in breaker.sessions
+    kills = [*breaker.trip(violation(1, "armed")), *breaker.finish()]
+    assert [kill.data["outcome"] for kill in kills] == ["terminated"]
+    breaker.target("armed").handle.close()

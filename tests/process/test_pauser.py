@@ -21,18 +21,13 @@ def test_sigstop_pauses_and_sigcont_sends_on(plant):
     tree = plant({"name": "agent", "children": TOOLS})
     agent = tree.hold()
     outcome = Pauser(agent, signal=signal.SIGSTOP).finish()
-    assert outcome.outcome == "interrupted" and outcome.survivors == []
-    assert (
-        outcome.reason
-        == f"process {agent.identity.pid} and 6 that it had started stand still until SIGCONT"
-    )
+    assert outcome.outcome == "paused" and outcome.survivors == []
+    assert outcome.reason == f"paused process {agent.identity.pid} and its 6 child processes"
     assert {state(tree, name) for name in tree.pids} == {"T"}
     outcome = Pauser(agent, signal=signal.SIGCONT).finish(hurry=True)
-    assert outcome.outcome == "interrupted" and outcome.reason.endswith(
-        "6 that it had started were told to go on"
-    )
+    assert outcome.outcome == "continued" and "its 6 child processes" in outcome.reason
     until(lambda: {state(tree, name) for name in tree.pids} == {"S"}, what="their going on")
-    assert Pauser(agent, signal=signal.SIGSTOP).finish().outcome == "interrupted"
+    assert Pauser(agent, signal=signal.SIGSTOP).finish().outcome == "paused"
     assert Terminator(agent).finish().outcome == "terminated", "one that is paused can be ended"
     assert Pauser(agent, signal=signal.SIGSTOP).finish().outcome == "not_running"
 
@@ -47,10 +42,7 @@ def test_sigtstp_is_sent_and_may_be_taken(plant):
     )
     outcome = Pauser(tree.hold(), signal=signal.SIGTSTP).finish()
     assert outcome.outcome == "interrupted"
-    assert (
-        outcome.reason
-        == f"process {tree.pids['agent']} and 1 that it had started were sent SIGTSTP"
-    )
+    assert outcome.reason == f"interrupted process {tree.pids['agent']} and its 1 child process"
     until(lambda: gone(tree, "agent", "tool"), what="what they do on it")
 
 
@@ -61,7 +53,7 @@ def test_a_pause_leaves_nothing_running_that_forks(plant):
             "children": [{"name": "tool", "session": True, "forks": 300, "every": 0.001}],
         }
     )
-    assert Pauser(tree.hold(), signal=signal.SIGSTOP).finish().outcome == "interrupted"
+    assert Pauser(tree.hold(), signal=signal.SIGSTOP).finish().outcome == "paused"
     assert {process_at(pid).state for pid in tree.living()} == {"T"}
 
 
@@ -76,5 +68,5 @@ def test_what_does_not_stand_still_is_told_and_named(plant):
     clock.now += STOP_TIMEOUT_S
     outcome = pauser.step()
     assert outcome.outcome == "failed" and outcome.survivors == [agent.identity]
-    assert outcome.reason == f"process {agent.identity.pid} does not stand still"
+    assert outcome.reason == f"process {agent.identity.pid} does not stop"
     agent.close()

@@ -48,7 +48,7 @@ def test_an_agent_ends_on_sigterm_and_its_tools_with_it(plant):
     outcome = Terminator(tree.hold()).finish()
     pid = tree.pids["agent"]
     assert (outcome.outcome, outcome.survivors) == ("terminated", [])
-    assert outcome.reason == f"process {pid} and 6 that it had started ended on SIGTERM"
+    assert outcome.reason == f"killed process {pid} and its 6 child processes (SIGTERM)"
     assert 0 < outcome.waited_ms < 10_000
     assert gone(tree, *tree.pids)
     assert tree.root.wait() == -signal.SIGTERM
@@ -57,7 +57,7 @@ def test_an_agent_ends_on_sigterm_and_its_tools_with_it(plant):
 def test_an_agent_without_tools_is_told_of_alone(plant):
     tree = plant({"name": "agent"})
     assert (
-        Terminator(tree.hold()).finish().reason == f"process {tree.pids['agent']} ended on SIGTERM"
+        Terminator(tree.hold()).finish().reason == f"killed process {tree.pids['agent']} (SIGTERM)"
     )
 
 
@@ -92,7 +92,7 @@ def test_the_tools_are_let_be_until_the_agent_is_gone(plant):
     assert outcome.outcome == "killed" and gone(tree, *tree.pids)
     assert (
         outcome.reason
-        == f"process {tree.pids['agent']} and 6 that it had started ended on SIGKILL: SIGTERM had not ended it in 10 s"
+        == f"killed process {tree.pids['agent']} and its 6 child processes (SIGKILL; SIGTERM had no effect in 10 s)"
     )
 
 
@@ -195,7 +195,7 @@ def test_an_agent_that_had_ended_is_not_running(plant):
     outcome = Terminator(agent).finish()
     assert (outcome.outcome, outcome.reason) == (
         "not_running",
-        f"process {tree.pids['agent']} had ended before",
+        f"process {tree.pids['agent']} had already exited before it could be killed",
     )
     assert lives(tree, "wrapper")
 
@@ -218,7 +218,7 @@ def test_what_an_ended_agent_had_left_is_ended_by_its_mark(plant):
     until(agent.has_exited, what="its end")
     outcome = Terminator(agent, marker=("SESSION_ID", mark["SESSION_ID"])).finish()
     assert outcome.outcome == "not_running" and outcome.reason.endswith(
-        "had ended before; 1 that it had started ended now"
+        "before it could be killed; killed 1 that it had left running"
     )
     assert gone(tree, "tool") and lives(tree, "wrapper")
 
@@ -421,7 +421,7 @@ def test_sigint_for_the_agent_sigterm_for_its_tools(plant):
         }
     )
     outcome = Terminator(tree.hold(), signal=signal.SIGINT).finish()
-    assert outcome.outcome == "terminated" and outcome.reason.endswith("ended on SIGINT")
+    assert outcome.outcome == "terminated" and outcome.reason.endswith("(SIGINT)")
     assert tree.root.wait() == -signal.SIGINT
     assert gone(tree, "tool")
 
@@ -438,7 +438,7 @@ def test_sigkill_at_once(plant):
         tree.hold(), signal=signal.SIGKILL, kill_after=60, clock=Ticking()
     ).finish()
     assert outcome.outcome == "killed" and outcome.reason.endswith(
-        "and 1 that it had started ended on SIGKILL"
+        "and its 1 child process (SIGKILL)"
     )
     assert outcome.waited_ms < 1000
     assert gone(tree, "agent", "tool")
@@ -499,7 +499,7 @@ def test_in_a_hurry_nothing_has_any_grace_left(plant, begun):
     outcome = terminator.finish(hurry=True)
     assert outcome.outcome == "killed" and outcome.waited_ms < 1000
     assert (
-        outcome.reason == f"process {tree.pids['agent']} and 1 that it had started ended on SIGKILL"
+        outcome.reason == f"killed process {tree.pids['agent']} and its 1 child process (SIGKILL)"
     )
     assert gone(tree, "agent", "tool")
 
@@ -584,7 +584,7 @@ def test_what_does_not_end_is_told_and_named(plant):
     clock.now += KILL_TIMEOUT_S + 0.1
     outcome = terminator.step()
     assert outcome.outcome == "failed" and outcome.survivors == [agent.identity]
-    assert outcome.reason == f"process {agent.identity.pid} lives on after SIGKILL"
+    assert outcome.reason == f"process {agent.identity.pid} is still alive after SIGKILL"
     agent.close()
 
 
@@ -605,7 +605,7 @@ def test_a_device_that_does_not_answer_is_named(plant, monkeypatch):
         clock.now += KILL_TIMEOUT_S + 0.1
     assert (
         terminator.step().reason
-        == f"process {agent.identity.pid} lives on after SIGKILL (it waits for a device)"
+        == f"process {agent.identity.pid} is still alive after SIGKILL (it waits for a device)"
     )
     agent.close()
 

@@ -166,7 +166,7 @@ def test_what_never_stops_starting_itself_anew_is_told(plant, monkeypatch):
     while not (outcome := terminator.step()):
         clock.now += 1
     assert outcome.outcome == "failed" and outcome.survivors == []
-    assert outcome.reason == "what it had started keeps starting itself anew"
+    assert outcome.reason == "its child processes keep starting new ones"
 
 
 def test_what_is_new_is_held_while_the_table_is_still_being_read(plant, monkeypatch):
@@ -236,7 +236,7 @@ def test_the_agent_as_our_parent(plant):
     signalled(tree, "breaker")
     assert hear_outcome(tree, "breaker") == [
         "terminated",
-        f"process {tree.pids['agent']} and 1 that it had started ended on SIGTERM",
+        f"killed process {tree.pids['agent']} and its 1 child process (SIGTERM)",
     ]
     assert gone(tree, "agent", "tool") and lives(tree, "breaker")
 
@@ -349,7 +349,7 @@ def test_the_agent_as_our_sibling_in_one_pipeline(plant, tmp_path):
         breaker.send_signal(signal.SIGUSR1)
         assert hear_outcome(tree, "breaker") == [
             "terminated",
-            f"process {tree.pids['agent']} and 6 that it had started ended on SIGTERM",
+            f"killed process {tree.pids['agent']} and its 6 child processes (SIGTERM)",
         ]
         assert gone(tree, "agent", "shell", "command", "grouped", "orphan", "server", "worker")
         assert beside.poll() is None, "the agent's process group is not the agent's"
@@ -417,9 +417,7 @@ def test_a_tool_of_another_user_is_left_and_told(plant):
     foreign = identify(tree.pids["foreign"])
     outcome = Terminator(tree.hold()).finish()
     assert outcome.outcome == "failed" and outcome.survivors == [foreign]
-    assert (
-        outcome.reason == f"process {foreign.pid}, which it had started, is nobody's and lives on"
-    )
+    assert outcome.reason == f"process {foreign.pid}, which it started, is nobody's and still alive"
     assert gone(tree, "agent", "tool") and lives(tree, "foreign")
 
 

@@ -1,0 +1,107 @@
+"""Small files that our processes leave for each other until the user logs out.
+
+They are in `$XDG_RUNTIME_DIR/agent-pipes`, else in a directory of this user in the directory for
+temporary files. Other users can neither read nor write them.
+"""
+
+import hashlib
+import os
+import re
+import stat
+import tempfile
+from pathlib import Path
+
+from agent_pipes.core.jsonl import Fields, dumps, parse_line
+
+MAX_FILE_BYTES = 1 << 20
+"""Longer files are ignored: none of ours is so long."""
+
+
+def runtime_dir(*, make: bool = False) -> Path:
+    """Return the directory, which need not exist unless `make`.
+
+    Raises OSError if it cannot be made, or if another user could read or write it.
+    """
+    base = os.environ.get("XDG_RUNTIME_DIR")
+    if base and os.path.isabs(base):
+        path = Path(base, "agent-pipes")
+    else:
+        path = Path(tempfile.gettempdir(), f"agent-pipes-{os.getuid()}")
+    if make:
+        path.mkdir(mode=0o700, exist_ok=True)
+        found = path.lstat()
+        if (
+            not stat.S_ISDIR(found.st_mode)
+            or found.st_uid != os.getuid()
+            or stat.S_IMODE(found.st_mode) & 0o077
+        ):
+            raise PermissionError(f"{path}: not a directory that only this user can read and write")
+    return path
+
+
+def state_file(kind: str, session: str) -> Path:
+    """Return the path of a session's file of this kind."""
+    name = session
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", session):
+        name = hashlib.sha256(session.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    return runtime_dir() / f"{kind}-{name}.json"
+
+
+def write_state(kind: str, session: str, state: Fields) -> Path:
+    """Write a session's file, replacing an older one at once. Raises OSError."""
+    runtime_dir(make=True)
+    path = state_file(kind, session)
+    fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=".")  # mode 0600
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(dumps({**state, "session": session}) + b"\n")
+        os.rename(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    return path
+
+
+def read_state(kind: str, session: str) -> Fields | None:
+    """Return the content of a session's file, None if there is none that is ours."""
+    return _read(state_file(kind, session))
+
+
+def read_states(kind: str) -> list[Fields]:
+    """Return the contents of the files of this kind of all sessions, the newest first."""
+    try:
+        paths = sorted(runtime_dir().glob(f"{kind}-*.json"), key=lambda path: -_modified(path))
+    except OSError:
+        return []
+    return [state for path in paths if (state := _read(path)) is not None]
+
+
+def remove_state(kind: str, session: str) -> None:
+    """Remove a session's file, if there is one."""
+    try:
+        state_file(kind, session).unlink(missing_ok=True)
+    except OSError:
+        pass
+
+
+def _modified(path: Path) -> float:
+    try:
+        return path.lstat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _read(path: Path) -> Fields | None:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return None
+    with os.fdopen(fd, "rb") as file:
+        about = os.fstat(fd)
+        if (
+            not stat.S_ISREG(about.st_mode)
+            or about.st_uid != os.getuid()
+            or about.st_size > MAX_FILE_BYTES
+        ):
+            return None
+        return parse_line(file.read())

@@ -1,0 +1,47 @@
+"""Steps that a violation can take against the agent, as options of the command line."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import click
+
+STEPS = ("nudge", "pause", "kill")
+"""What a violation can do to an agent, from the mildest on; sinks only report it."""
+
+
+class StepList(click.ParamType):  # type: ignore[type-arg]
+    """Steps separated by commas, in the order in which they are taken: `nudge,pause,kill`."""
+
+    name = "STEPS"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        """Return the names of the steps."""
+        if isinstance(value, tuple):
+            return value
+        steps = tuple(str(value).replace(" ", "").lower().split(","))
+        for step in steps:
+            if step not in STEPS:
+                self.fail(f"expected {', '.join(STEPS)}, or several: not {step!r}.", param, ctx)
+        return steps
+
+
+class OnViolation(StepList):
+    """`alert`, which is no step, or steps."""
+
+    name = "alert|STEPS"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        """Return the names of the steps, none for `alert`."""
+        return () if value in ("alert", ()) else super().convert(value, param, ctx)
+
+
+def flatten_steps(steps: Iterable[str | tuple[str, ...]]) -> tuple[str, ...]:
+    """Return the steps of an option that may be repeated as one sequence."""
+    flat: list[str] = []
+    for each in steps:
+        flat += [each] if isinstance(each, str) else each
+    return tuple(flat)

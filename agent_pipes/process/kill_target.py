@@ -1,0 +1,137 @@
+"""A session with the process that is killed when it passes a limit."""
+
+from agent_pipes.core.event import Event
+from agent_pipes.core.stderr import warn
+from agent_pipes.process.handle import NotPermitted, ProcessHandle
+from agent_pipes.process.machine import machine_id
+from agent_pipes.process.pause_record import PauseRecord
+from agent_pipes.process.pauser import Pauser
+from agent_pipes.process.table import Identity, process_at
+from agent_pipes.process.terminator import Terminator
+
+
+class KillTarget:
+    """A session, its process, and how far its termination has come.
+
+    handle:     the process, None while it is unknown.
+    refusal:    why the process may not be signalled.
+    exited:     a process that had exited before a handle could be opened.
+    control:    control socket of a process that serves other sessions too, "" if there is none.
+    marker:     environment variable and value of what the agent starts.
+    whole_tree: the process is a command that we have started.
+    in_history: the stream is still at events from before the start.
+    live_since: time at which the session became live, 0 if it is not.
+    warned:     the missing process was reported.
+    trigger:    the violation that calls for the kill.
+    signal:     the signal that the agent is sent for it.
+    job:        the running termination or pause.
+    finished:   the outcome was reported.
+    is_paused:  the agent and its tree are stopped, and wait for a user to resume them.
+    record:     what was recorded of the pause.
+    """
+
+    def __init__(self, session: str) -> None:
+        self.session = session
+        self.handle: ProcessHandle | None = None
+        self.refusal = ""
+        self.exited: Identity | None = None
+        self.control = ""
+        self.marker: tuple[str, str] | None = None
+        self.whole_tree = False
+        self.in_history = False
+        self.live_since = 0.0
+        self.warned = False
+        self.trigger: Event | None = None
+        self.job: Terminator | Pauser | None = None
+        self.finished = False
+        self.signal = 0
+        self.is_paused = False
+        self.record: PauseRecord | None = None
+
+    def rearm(self) -> None:
+        """Count violations again: the agent runs on after a pause or an interruption."""
+        self.trigger = self.job = None
+        self.finished = self.is_paused = False
+        self.record = None
+
+    def arm(self, event: Event) -> None:
+        """Open a handle of the process that a `process` event names by PID and start time."""
+        pid, started = event.data.get("pid"), event.text("started")
+        if type(pid) is not int or not started or (self.trigger and not self.is_waiting):
+            return
+        identity = Identity(pid, started)
+        if self.handle and self.handle.identity == identity:
+            return
+        self.disarm()
+        machine = event.text("machine")
+        if machine and machine != machine_id():
+            self._refuse(
+                f"session {self.session}: process {pid} is on another machine: a violation here "
+                "cannot stop it; run trace-kill --local there",
+                f"process {pid} is on another machine",
+            )
+            return
+        name, _, value = event.text("marker").partition("=")
+        self.control = event.text("control")
+        self.marker = (name, value) if value else None
+        self.whole_tree = event.text("how") == "child"
+        self._open(identity)
+
+    def _open(self, identity: Identity) -> None:
+        try:
+            self.handle, self.refusal = ProcessHandle(identity, allowed=identity), ""
+        except NotPermitted as reason:
+            self.handle = None
+            row = process_at(identity.pid)
+            if row and row.dead and row.identity == identity:
+                # A command that was over before its session was found needs no warning.
+                self.exited = identity
+                return
+            self._refuse(
+                f"session {self.session}: process {identity.pid} cannot be killed: {reason}",
+                str(reason),
+            )
+
+    def _refuse(self, message: str, reason: str) -> None:
+        if self.refusal != reason:
+            warn(message)
+        self.refusal = reason
+
+    @property
+    def is_stopped(self) -> bool:
+        """True if the agent's process is stopped now."""
+        row = process_at(self.pid) if self.handle else None
+        return row is not None and self.handle is not None and row.state in "Tt"
+
+    @property
+    def resume_command(self) -> str:
+        """The command that continues the paused agent."""
+        if self.record:
+            return f"agent-strace resume {self.record.session}"
+        return f"kill -CONT {self.pid}"
+
+    def disarm(self) -> None:
+        """Close the handle, unless a termination uses it."""
+        if self.handle and not self.job:
+            self.handle.close()
+            self.handle = None
+
+    @property
+    def pid(self) -> int:
+        """PID of the process, 0 if it is unknown."""
+        return self.handle.identity.pid if self.handle else 0
+
+    @property
+    def is_waiting(self) -> bool:
+        """True if a limit was passed and nothing was done about it yet."""
+        return self.trigger is not None and self.job is None and not self.finished
+
+    @property
+    def is_running(self) -> bool:
+        """True if a termination has been started and has no outcome yet."""
+        return self.job is not None and not self.finished
+
+    @property
+    def at_risk(self) -> bool:
+        """True if an agent is still running that this breaker was armed for."""
+        return self.handle is not None and not self.finished and not self.handle.has_exited()
