@@ -10,7 +10,7 @@ from agent_pipes.alert import options as alert_options
 from agent_pipes.commands.alert import alert, default_sinks, start_queues
 from agent_pipes.commands.cost import cost
 from agent_pipes.commands.kill import kill
-from agent_pipes.commands.status import status
+from agent_pipes.commands.status import LIMIT_TYPES, Limit, status
 from agent_pipes.commands.tail import tail
 from agent_pipes.core.config import DEFAULT_CONFIG
 from agent_pipes.core.config_monitor import ConfigMonitor, writable_by_others
@@ -51,6 +51,11 @@ def preset_options() -> list[click.Option]:
 def _parameter(option: Option) -> str:
     """Return the name of the flag's parameter, which differs from those of watch itself."""
     return "option_" + option.flag.strip("-").replace("-", "_")
+
+
+def option_of(part: Filter, name: str) -> Option:
+    """Return the option of a filter whose value it takes as `name`."""
+    return next(option for option in part.options if option.name == name)
 
 
 class Preset:
@@ -138,6 +143,16 @@ class Preset:
             sinks, values.get("webhook"), values.get("form"), program=values.get("program")
         )
 
+    def _limits(self) -> tuple[Limit, ...]:
+        """Return the limits whose nearness the live line shows."""
+        found = []
+        for watcher in LIMIT_TYPES:
+            if watcher not in self.off:
+                option = option_of(DETECTORS[watcher], "max")
+                value = self.value(option)
+                found.append(Limit(watcher, option.fallback() if value is None else value))
+        return tuple(limit for limit in found if limit.value)
+
     def parts(self, source: dict[str, Any]) -> list[Part]:
         """Return the filters in order, from trace-tail with the options `source`."""
         detectors = [
@@ -158,7 +173,7 @@ class Preset:
             *detectors,
             *killer,
             (alert, alerts),
-            (status, self.values(status)),
+            (status, self.values(status) | {"limits": self._limits()}),
         ]
 
 
@@ -193,8 +208,7 @@ def find_policy(preset: Preset, monitor: ConfigMonitor) -> None:
     """Turn scope off if there is no policy; one that is named must exist."""
     if "scope" in preset.off:
         return
-    option = next(each for each in detect_scope.options if each.name == "policy")
-    policy = preset.value(option)
+    policy = preset.value(option_of(detect_scope, "policy"))
     if policy or DEFAULT_POLICY.exists():
         monitor.add(Path(policy or DEFAULT_POLICY))
     else:

@@ -1,16 +1,23 @@
-"""trace-status: a live line on stderr with time, events, dollars and failures, as pv(1) has."""
+"""trace-status: a live view on stderr of how sessions do and how near they are to their limits."""
 
 import os
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 import click
 
 from agent_pipes.alert.lines import SessionClock
-from agent_pipes.core.bounded import remember
-from agent_pipes.core.display import escape, plural
-from agent_pipes.core.event import OURS, Event
+from agent_pipes.commands.session_status import SessionStatus, State
+from agent_pipes.commands.status_json import as_json
+from agent_pipes.commands.status_table import table, tmux
+from agent_pipes.commands.status_view import Style, claude, counts, default_style, line
+from agent_pipes.core.bounded import BoundedDict
+from agent_pipes.core.display import escape, format_duration
+from agent_pipes.core.event import Event
+from agent_pipes.core.exit_status import ExitStatus
 from agent_pipes.core.filter import Events, filter_command
-from agent_pipes.core.options import DURATION, Option
+from agent_pipes.core.options import COUNT, DOLLARS, DURATION, Option
 from agent_pipes.core.stderr import clear_live, end_live, prefix, show_live, write_line
 
 MAX_SESSIONS = 10_000
@@ -18,53 +25,54 @@ MAX_SESSIONS = 10_000
 LIVE_INTERVAL_S = 1.0
 """Time between two redraws on a terminal."""
 
+DURATIONS = ("duration", "stall")
+LIMIT_TYPES = {"cost": DOLLARS, "duration": DURATION, "stall": DURATION, "retry": COUNT}
 
-class SessionStatus:
-    """Counts of a session.
 
-    failing: failures since the last success or prompt.
+class Limit(NamedTuple):
+    """Limit of a detector: the watcher's name and the value in its unit."""
+
+    name: str
+    value: float
+
+    def __str__(self) -> str:
+        value = format_duration(self.value) if self.name in DURATIONS else f"{self.value:g}"
+        return f"{self.name}={value}"
+
+
+class LimitType(click.ParamType):  # type: ignore[type-arg]
+    """Limit of a detector, NAME=VALUE, whose nearness is shown."""
+
+    name = "NAME=LIMIT"
+
+    def convert(
+        self, value: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Limit:
+        """Return the limit in the detector's unit."""
+        if isinstance(value, Limit):
+            return value
+        name, _, text = value.partition("=")
+        if name not in LIMIT_TYPES or not text:
+            names = ", ".join(LIMIT_TYPES)
+            self.fail(f"expected one of {names}, with its limit: cost=10 or duration=30m.")
+        return Limit(name, LIMIT_TYPES[name].convert(text, param, ctx))
+
+
+class StatusView:
+    """The sessions of the stream, and how they are written.
+
+    live:   rewrite in place, on a terminal; else write one line below the other.
+    limits: limits whose nearness is shown.
+    every:  show all sessions as a table, also if there is only one.
     """
 
-    __slots__ = ("cost", "estimated", "events", "failing", "unpriced")
-
-    def __init__(self) -> None:
-        self.events = 0
-        self.cost = 0.0
-        self.estimated = False
-        self.unpriced = False
-        self.failing = 0
-
-    def see(self, event: Event) -> None:
-        """Count an event."""
-        self.events += 1
-        kind = event.type
-        if kind == "error" and event.data.get("reason") in ("exit", "tool", None):
-            self.failing += 1
-        elif kind in ("tool_result", "user_prompt"):
-            self.failing = 0
-        elif kind == "llm_response":
-            cost = event.data.get("cost")
-            if isinstance(cost, dict):
-                total = cost.get("session_usd")
-                self.cost = total if isinstance(total, (int, float)) else self.cost
-                self.estimated = self.estimated or cost.get("estimated") is True
-                self.unpriced = self.unpriced or cost.get("unpriced") is True
-
-    def line(self) -> str:
-        """Return the counts as a line."""
-        dollars = f"{'~' if self.estimated else ''}${self.cost:.2f}"
-        unpriced = " + unpriced" if self.unpriced else ""
-        retries = plural(self.failing, "retry", "retries")
-        return f"✅ {plural(self.events, 'event')}, {dollars}{unpriced}, {retries}"
-
-
-class StatusLine:
-    """Writes the latest session's line: in place if `live`, else one below the other."""
-
-    def __init__(self, live: bool) -> None:
+    def __init__(self, live: bool, limits: Mapping[str, float], every: bool) -> None:
         self.live = live
+        self.limits = limits
+        self.every = every
+        self.style = default_style(colour=True) if live else Style()
         self.clock = SessionClock()
-        self.sessions: dict[str, SessionStatus] = {}
+        self.sessions: BoundedDict[str, SessionStatus] = BoundedDict(MAX_SESSIONS)
         self.latest = ""
         self.now = 0.0
 
@@ -73,26 +81,90 @@ class StatusLine:
         self.clock.see(event)
         self.now = max(self.now, event.time)
         name = event.session
-        if event.type in OURS:
-            if event.type in ("violation", "kill"):
-                clear_live()
-        elif name:
-            if name not in self.sessions:
+        if event.type in ("violation", "kill"):
+            # Another program of the pipeline may write about it next.
+            clear_live()
+        if not name:
+            return
+        session = self.sessions.get(name)
+        if session is None:
+            if event.type in ("tick", "unbelieved"):
+                return
+            session = self.sessions[name] = SessionStatus(name)
+            if not self.every:
                 write_line(f"{prefix()}Monitoring session {name}...")
-                remember(self.sessions, name, SessionStatus(), MAX_SESSIONS)
-            self.sessions[name].see(event)
+        session.see(event)
+        if event.type not in ("tick", "process", "history_start", "history_end"):
             self.latest = name
 
     def show(self) -> None:
-        """Write the line, if there is a session."""
+        """Write the present state."""
         session = self.sessions.get(self.latest)
         if session is None:
             return
-        text = f"{prefix()}{self.clock.since(self.latest, self.now)}  {session.line()}"
-        if self.live:
-            show_live(escape(text))
-        else:
-            write_line(text)
+        if not self.live:
+            since = self.clock.since(self.latest, self.now)
+            write_line(f"{prefix()}{since}  ✅ {counts(session)}")
+            return
+        width, height = terminal_size()
+        if self.every:
+            sessions = self.sessions.values()
+            show_live(*table(sessions, self.limits, self.now, width, height, self.style))
+            return
+        alive = self._alive()
+        shown = alive[0] if len(alive) > 1 else session
+        head = f"{prefix()}{f'{len(alive)} sessions, ' if len(alive) > 1 else ''}"
+        since = self.clock.since(shown.name, self.now)
+        show_live(line(shown, self.limits, self.now, since, width, self.style, escape(head)))
+
+    def _alive(self) -> list[SessionStatus]:
+        """Return the sessions that have not ended, the one nearest a limit first."""
+        alive = [each for each in self.sessions.values() if not (each.ended or each.killed)]
+        if len(alive) < 2:
+            return alive
+
+        def nearness(session: SessionStatus) -> float:
+            progress = session.progress(self.limits, self.now)
+            state = session.state(self.now, self.limits.get("stall", 0.0))
+            return progress[0].part if progress and state < State.PAUSED else -1.0
+
+        return sorted(alive, key=nearness, reverse=True)
+
+    def summary(self, form: str) -> list[str]:
+        """Return the lines of `--once` in the format `form`."""
+        sessions = list(self.sessions.values())
+        if form == "json":
+            return [as_json(each, self.limits, self.now) for each in sessions]
+        plain = default_style(colour=False)
+        if form == "tmux":
+            return [tmux(sessions, self.limits, self.now, plain)]
+        if form == "claude":
+            latest = self.sessions.get(self.latest)
+            today = sum(each.cost for each in sessions if is_today(each.last, self.now))
+            return [claude(latest, today, self.limits, self.now, plain)] if latest else []
+        width = terminal_size()[0]
+        style = default_style(colour=os.isatty(1))
+        return table(sessions, self.limits, self.now, width, len(sessions) + 4, style)
+
+
+def terminal_size() -> tuple[int, int]:
+    """Return columns and rows of the terminal, 80 and 24 where there is none; COLUMNS is obeyed."""
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isascii() and columns.isdigit() and int(columns):
+        return int(columns), 24
+    for fd in (2, 1):
+        try:
+            size = os.get_terminal_size(fd)
+        except OSError:
+            continue
+        if size.columns:
+            return size.columns, size.lines or 24
+    return 80, 24
+
+
+def is_today(then: float, now: float) -> bool:
+    """Return True if both times are on the same day, local time."""
+    return time.localtime(then)[:3] == time.localtime(now)[:3]
 
 
 @filter_command("trace-status")
@@ -102,28 +174,71 @@ class StatusLine:
     type=DURATION,
     default="30s",
     show_default=True,
-    help="Time between two lines, where stderr is no terminal.",
+    help="Time between two lines, if stderr is not a terminal.",
 )
 @click.option(
     "--live/--no-live",
     default=None,
-    help="One line that is rewritten each second. [default: where stderr is a terminal]",
+    help="Rewrite in place, once a second. [default: if stderr is a terminal]",
 )
-def status(events: Iterable[Event], every: float = 30.0, live: bool | None = None) -> Events:
-    """Say on stderr how a session does, while it is silent too, and once at the end: time, events, dollars, retries."""
-    line = StatusLine(os.isatty(2) if live is None else live)
-    interval_s = LIVE_INTERVAL_S if line.live else every or float("inf")
-    shown_at = 0.0
+@click.option("--all", "table", is_flag=True, help="Show a table with a row for each session.")
+@click.option(
+    "--limit",
+    "limits",
+    cls=Option,
+    type=LimitType(),
+    multiple=True,
+    help="Show how near a session is to this limit of the pipeline; repeatable.",
+)
+@click.option(
+    "--once",
+    is_flag=True,
+    help="At the end of input, print the table on stdout, in place of the events.",
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json", "tmux", "claude"]),
+    help="Print this on stdout, once: a table, JSON, one line for a status bar.",
+)
+def status(
+    events: Iterable[Event],
+    every: float = 30.0,
+    live: bool | None = None,
+    table: bool = False,
+    limits: tuple[Limit, ...] = (),
+    once: bool = False,
+    form: str | None = None,
+) -> Events:
+    """Show on stderr how sessions do: time, events, dollars, retries, and the nearest limits.
+
+    On a terminal one line is rewritten each second, with --all a table of all sessions. Elsewhere a
+    line is printed every 30 seconds and at the end.
+    """
+    once = once or form is not None
+    view = StatusView(os.isatty(2) if live is None else live, dict(limits), table or once)
+    if once:
+        for event in events:
+            view.see(event)
+        for text in view.summary(form or "table"):
+            click.echo(text)
+        return ExitStatus.OK
+    interval_s = LIVE_INTERVAL_S if view.live else every or float("inf")
+    shown_at = drawn_at = 0.0
     try:
         for event in events:
-            line.see(event)
+            view.see(event)
             if event.type == "tick":
-                shown_at = shown_at or line.now
-                if line.latest and line.now - shown_at >= interval_s:
-                    shown_at = line.now
-                    line.show()
+                shown_at = shown_at or view.now
+                if view.now - shown_at >= interval_s:
+                    shown_at = view.now
+                    view.show()
+            elif view.live and time.monotonic() - drawn_at >= interval_s:
+                # A busy session has no ticks: the display has a clock of its own.
+                drawn_at = time.monotonic()
+                view.show()
             yield event
-        line.show()
+        view.show()
     finally:
         end_live()
     return None

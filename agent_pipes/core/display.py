@@ -1,4 +1,6 @@
-"""Text for people: escaped, cut to a length, durations as they are written."""
+"""Text for people: escaped, cut to a length or width, durations as they are written."""
+
+import unicodedata
 
 
 def escape(text: str) -> str:
@@ -43,3 +45,57 @@ def format_duration(seconds: float) -> str:
         (whole % 60, "s"),
     )
     return "".join(f"{number}{unit}" for number, unit in parts if number)
+
+
+def two_units(seconds: float) -> str:
+    """Return an age in its two greatest units: `12s`, `3m 04s`, `2h 04m`, `3d 4h`."""
+    whole = max(0, int(seconds))
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m {whole % 60:02}s"
+    if whole < 86400:
+        return f"{whole // 3600}h {whole // 60 % 60:02}m"
+    return f"{whole // 86400}d {whole // 3600 % 24}h"
+
+
+def cell_width(text: str) -> int:
+    """Return the terminal cells that `text` takes: East Asian wide characters and emoji are two."""
+    if text.isascii():
+        return len(text)
+    return sum(map(_cells, text))
+
+
+def _cells(char: str) -> int:
+    if char < "\x7f":
+        return 1
+    if char in "\u200b\u200d\ufe0f" or unicodedata.combining(char):
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
+
+
+def fit(text: str, width: int, ellipsis: str = "…") -> str:
+    """Return `text`, cut at its end to `width` cells."""
+    return text if cell_width(text) <= width else _cut(text, width, ellipsis)
+
+
+def fit_left(text: str, width: int, ellipsis: str = "…") -> str:
+    """Return `text`, cut at its beginning to `width` cells."""
+    if cell_width(text) <= width:
+        return text
+    return ellipsis[:width] + _cut(text[::-1], width - len(ellipsis), "")[::-1]
+
+
+def _cut(text: str, width: int, ellipsis: str) -> str:
+    room, kept = width - len(ellipsis), 0
+    for at, char in enumerate(text):
+        kept += _cells(char)
+        if kept > room:
+            return (text[:at] + ellipsis)[: max(0, width)] if room >= 0 else ellipsis[:width]
+    return text
+
+
+def pad(text: str, width: int, right: bool = False) -> str:
+    """Return `text` with spaces up to `width` cells, on its left if it is aligned `right`."""
+    spaces = " " * max(0, width - cell_width(text))
+    return spaces + text if right else text + spaces

@@ -21,8 +21,6 @@ WRITE_BYTES = 4096
 
 MAX_SUSPENDED_LINES = 1000
 
-_CLEAR_LINE = b"\r\x1b[K"
-
 
 class _Writer:
     """State of stderr in this process.
@@ -30,14 +28,14 @@ class _Writer:
     prefix:    begins each warning; the program's name by default.
     busy:      True while another program draws on the terminal; lines wait meanwhile.
     suspended: the lines that wait.
-    live:      a live line is on the terminal.
+    live:      lines of the live display on the terminal.
     """
 
     def __init__(self) -> None:
         self.prefix = ""
         self.busy: Callable[[], bool] | None = None
         self.suspended: list[str] = []
-        self.live = False
+        self.live = 0
         self._fd = -1
         self._dropped = 0
 
@@ -53,8 +51,9 @@ class _Writer:
 
     def clear(self) -> None:
         if self.live:
-            self.live = False
-            self.write(_CLEAR_LINE)
+            up = f"\x1b[{self.live - 1}A" if self.live > 1 else ""
+            self.live = 0
+            self.write(f"\r{up}\x1b[J".encode())
 
     def write(self, text: bytes) -> None:
         try:
@@ -92,26 +91,29 @@ def warn(text: str) -> None:
     write_line(f"{prefix()}{text}")
 
 
-def show_live(text: str) -> None:
-    """Write `text` in place of the last live line, without a newline.
+def show_live(*lines: str) -> None:
+    """Write `lines` in place of the last live ones, without a newline at the end.
 
-    The caller escapes it and fits it to the width.
+    The caller escapes them and fits them to the width.
     """
     if _stderr.busy and _stderr.busy():
         return
-    _stderr.write(_CLEAR_LINE[:1] + text.encode(errors="replace") + _CLEAR_LINE[1:])
-    _stderr.live = True
+    up = f"\x1b[{_stderr.live - 1}A" if _stderr.live > 1 else ""
+    below = "\x1b[J" if _stderr.live > len(lines) else ""
+    text = "\n".join(f"{line}\x1b[K" for line in lines)
+    _stderr.write(f"\r{up}{text}{below}".encode(errors="replace"))
+    _stderr.live = len(lines)
 
 
 def clear_live() -> None:
-    """Clear the live line; another line may follow in its place."""
+    """Clear the live lines; others may follow in their place."""
     _stderr.clear()
 
 
 def end_live() -> None:
     """Leave the live line where it is, and go to the next."""
     if _stderr.live:
-        _stderr.live = False
+        _stderr.live = 0
         _stderr.write(b"\n")
 
 
