@@ -11,7 +11,6 @@ from agent_pipes.commands.status_view import (
     NAMES,
     PREFIX_FROM,
     RED,
-    WORDS_FROM,
     YELLOW,
     Style,
     doing,
@@ -50,8 +49,9 @@ def table(
     `height` are counted.
     """
     every = rows(sessions, limits, now)
-    shown = every[: max(1, height - 4)]
-    drawn = _Columns(width, style).draw(shown, now)
+    fits = max(1, height - 4)
+    shown = every if len(every) <= fits else every[: max(1, fits - 1)]
+    drawn = _Columns(width, style, limits).draw(shown, now)
     if len(shown) < len(every):
         drawn.append(style(f"… and {len(every) - len(shown)} more"))
     drawn.append(style.paint(style("─") * (width - 1), DIM))
@@ -66,28 +66,24 @@ def totals(every: list[Row], now: float, width: int, style: Style) -> str:
     rate = sum(each for each in rates if not math.isnan(each))
     cost = sum(row[0].cost for row in every)
     about = "~" if any(row[0].estimated for row in every) else ""
-    shown = (State.TRIPPED, State.STUCK, State.WAITING, State.WORKING)
-    words = NAMES | {State.WAITING: "waiting for you"}
-    wide = width >= WORDS_FROM
-    states = []
-    for state in shown:
-        if found[state]:
-            text = (
-                f"{mark(state, style)}{f' {found[state]} {words[state]}' if wide else found[state]}"
-            )
-            states.append(style.paint(text, MARKS[state][2]))
+    shown = [state for state in State if found[state] and state < State.PAUSED]
+    names = NAMES | {State.WAITING: "waiting for you"}
     money = [f"{about}${cost:.2f}", *([f"${rate:.2f}/h"] if rate else [])]
-    count = plural(len(every), "session") if width >= PREFIX_FROM else str(len(every))
     separator = ", " if style.ascii else " · "
-    if not wide:
-        return separator.join([count, *([" ".join(states)] if states else []), *money])
-    return separator.join([*([count] if width >= PREFIX_FROM else []), *states, *money])
+    long = [(f"{mark(state, style)} {found[state]} {names[state]}", state) for state in shown]
+    short = [(f"{mark(state, style)}{found[state]}", state) for state in shown]
+    count = [plural(len(every), "session")] if width >= PREFIX_FROM else []
+    if cell_width(separator.join([*count, *(text for text, _ in long), *money])) < width:
+        states = [style.paint(text, MARKS[state][2]) for text, state in long]
+        return separator.join([*count, *states, *money])
+    brief = " ".join(style.paint(text, MARKS[state][2]) for text, state in short)
+    return separator.join([str(len(every)), *([brief] if brief else []), *money])
 
 
 class _Columns:
     """The columns of the table at one width."""
 
-    def __init__(self, width: int, style: Style) -> None:
+    def __init__(self, width: int, style: Style, limits: Mapping[str, float]) -> None:
         self.width = width
         self.style = style
         self.bar = 6 if width < 100 else 8 if width < 140 else 14
@@ -98,7 +94,7 @@ class _Columns:
                 ("FOR", 100), ("MODEL", 150), ("$", 0), ("$/H", 112), ("CTX", 140), ("FAIL", 132),
                 ("NEAREST", 72), ("LIMIT", 0), ("REACHED", 64),
             )
-            if width >= least
+            if width >= least and (limits or name not in ("NEAREST", "LIMIT", "REACHED"))
         ]  # fmt: skip
 
     def draw(self, shown: list[Row], now: float) -> list[str]:
@@ -107,7 +103,8 @@ class _Columns:
             name: max([len(name), *(cell_width(each[name]) for each in cells)])
             for name in self.names
         }
-        widths["LIMIT"] = self.bar + 5
+        if "LIMIT" in widths:
+            widths["LIMIT"] = self.bar + 5
         gaps = 2 * len(self.names)
         spare = self.width - 1 - gaps - sum(widths.values()) + widths["DIRECTORY"]
         doing = widths.get("DOING", 0)

@@ -1,0 +1,184 @@
+"""Live view of trace-status: what is shown at which width, with and without colour and Unicode."""
+
+import json
+import re
+
+import pytest
+
+from agent_pipes.commands.session_status import SessionStatus, State
+from agent_pipes.commands.status_table import table, tmux
+from agent_pipes.commands.status_view import Style, line
+from agent_pipes.core.display import cell_width
+from agent_pipes.core.event import make
+from tests.helpers.support import START, Stream, run
+from tests.helpers.terminal import needs_tmux, terminal
+
+LIMITS = {"cost": 10.0, "duration": 1800.0, "stall": 600.0, "retry": 5.0}
+NOW = START + 1000
+PLAIN = Style()
+WIDTHS = [*range(20, 60, 3), 72, 80, 99, 100, 112, 120, 132, 140, 150, 200]
+
+
+def session(name: str = "4e19aab4-1", cwd: str = "/srv/shop/api", usd: float = 1.0):
+    """A session that has worked for 1,000 s, at a steady rate of dollars."""
+    found = SessionStatus(name)
+
+    def see(kind: str, at: float, data: dict) -> None:
+        found.see(make(kind, at, name, data))
+
+    see("session_start", START, {"agent": "claude", "cwd": cwd, "model": "claude-opus-4-8"})
+    see("user_prompt", START + 1, {"prompt": "go"})
+    for part in range(1, 11):
+        cost = {"session_usd": usd * part / 10}
+        see("llm_response", START + 99 * part, {"model": "claude-opus-4-8", "cost": cost})
+    return found
+
+
+def with_event(kind: str, data: dict, at: float = NOW - 12, **more) -> SessionStatus:
+    found = session(**more)
+    found.see(make(kind, at, found.name, data))
+    return found
+
+
+CALL = {"tool_name": "Bash", "arguments": {"command": "make -j8"}}
+WORKING = with_event("tool_call", CALL)
+WAITING = with_event("waiting", {"for": "permission"}, at=NOW - 192)
+DEAR = with_event("tool_call", CALL, usd=9.41)
+TRIPPED = with_event(
+    "violation",
+    {"watcher": "loop", "level": "critical", "message": "detected loop (read→edit) × 3"},
+)
+IDLE = with_event("assistant_response", {"text": "done"}, name="idle1234", cwd="/srv/docs")
+EVERY = [WORKING, WAITING, DEAR, TRIPPED, IDLE]
+
+
+def drawn(found: SessionStatus, width: int, style: Style = PLAIN) -> str:
+    return line(found, LIMITS, NOW, "+12:03", width, style, "[watch] ")
+
+
+@pytest.mark.parametrize("ascii", [False, True])
+@pytest.mark.parametrize("width", WIDTHS)
+def test_nothing_reaches_the_last_column(width, ascii):
+    style = Style(ascii=ascii)
+    lines = [drawn(each, width, style) for each in EVERY]
+    assert all(cell_width(each) < width for each in lines), lines
+    if width >= 40:
+        rows = table(EVERY, LIMITS, NOW, width, 24, style)
+        assert all(cell_width(each) < width for each in rows), rows
+    assert not ascii or all(each.isascii() for each in lines)
+
+
+def test_the_line_has_the_old_words_first_then_the_limits_and_the_call():
+    assert drawn(WORKING, 120).startswith(
+        "[watch] +12:03  ✅ 13 events, $1.00, 0 retries · 30m ███▎··"
+    )
+    assert re.fullmatch(
+        r"\[watch\] \+12:03  ✅ 13 events, \$1\.00, 0 retries · 30m \S+ 55% at \d\d:\d\d"
+        r" · \$10 \S+ 10% at \d\d:\d\d · make -j8 \(0:12\)",
+        drawn(WORKING, 130),
+    )
+
+
+def test_parts_are_dropped_in_order_as_the_width_shrinks():
+    found = [drawn(WORKING, width) for width in (160, 100, 72, 62, 50, 30)]
+    assert "$10" in found[0] and "make" in found[0]
+    assert "$10" not in found[1] and "30m" in found[1] and "make" in found[1]
+    assert "make" not in found[2] and " at " in found[2]
+    assert " at " not in found[3] and "30m" in found[3]
+    assert found[4].startswith("+12:03 ✅ $1.00 · 30m")
+    assert found[5] == "+12:03 ✅ $1.00"
+
+
+def test_a_loud_state_stays_and_near_a_limit_the_bar_does():
+    assert drawn(WAITING, 70).endswith("· waiting for you (0:10)")
+    assert drawn(WAITING, 40) == "+12:03 ✅ waiting for you (0:10)"
+    assert "killed" not in drawn(TRIPPED, 120) and "tripped loop: (read→edit) × 3" in drawn(
+        TRIPPED, 120
+    )
+    assert "⚠  13 events, $9.41" in drawn(DEAR, 80) and "$10 █████▋ 94% in 1:" in drawn(DEAR, 80)
+
+
+def test_colour_adds_escapes_and_no_text():
+    for found in EVERY:
+        painted = drawn(found, 100, Style(colour=True))
+        assert re.sub(r"\x1b\[[0-9;]*m", "", painted) == drawn(found, 100)
+    assert "\x1b[31;1mtripped" in drawn(TRIPPED, 100, Style(colour=True))
+
+
+def test_the_agents_words_are_escaped():
+    evil = with_event("tool_call", {"tool_name": "Bash", "arguments": {"command": "\x1b[2Jx"}})
+    evil.cwd = "/srv/\x1b]52;c;aGk=\x07"
+    text = drawn(evil, 200) + "".join(table([evil], LIMITS, NOW, 200, 24, Style()))
+    assert "\x1b" not in text and "\x07" not in text
+
+
+def test_rows_are_sorted_by_state_and_the_rest_is_counted():
+    rows = table(EVERY, LIMITS, NOW, 120, 24, Style())
+    assert [row[0] for row in rows[1:6]] == ["✗", "?", "›", "›", "·"]
+    assert "94%" in rows[3] and rows[6].startswith("───")
+    assert rows[7].startswith(
+        "5 sessions · ✗ 1 tripped · ? 1 waiting for you · › 2 working · $13.41"
+    )
+    many = [session(name=f"s{number}") for number in range(50)]
+    short = table(many, LIMITS, NOW, 120, 24, Style())
+    assert len(short) == 23 and "… and 31 more" in short
+
+
+def test_the_line_of_tmux():
+    text = tmux(EVERY, LIMITS, NOW, Style())
+    assert text.startswith("✗ 5 · ✗1 ?1 · $13.41 · $10 94% in ")
+
+
+def test_states_follow_the_events():
+    found = session()
+    assert found.state(NOW, 600) == State.WORKING
+    assert found.state(NOW + 500, 600) == State.STUCK
+    found.see(make("kill", NOW, found.name, {"outcome": "paused"}))
+    assert found.state(NOW, 600) == State.PAUSED
+    assert TRIPPED.state(NOW) == State.TRIPPED
+    again = with_event("violation", {"level": "critical", "watcher": "cost"})
+    again.see(make("user_prompt", NOW, again.name, {"prompt": "go on"}))
+    assert again.state(NOW) == State.WORKING
+
+
+def test_once_prints_a_table_and_json_in_place_of_the_events():
+    stream = Stream().spiral(2)
+    done = run("trace-status", "--once", "--limit", "retry=4", input=stream.bytes)
+    assert (done.returncode, done.stderr) == (0, b"") and "retry 4" in done.stdout.decode()
+    done = run("trace-status", "--format", "json", "--limit", "retry=4", input=stream.bytes)
+    found = json.loads(done.stdout)
+    assert found["events"] == 4 and found["failing"] == 2 and found["limits"][0]["part"] == 0.5
+    done = run("trace-status", "--limit", "retries=4", input=b"")
+    assert done.returncode == 2 and b"cost, duration, stall, retry" in done.stderr
+
+
+def many_sessions(count: int) -> bytes:
+    streams = [Stream(session=f"{number:08d}-x").spiral(2) for number in range(count)]
+    return b"".join(stream.bytes for stream in streams)
+
+
+@needs_tmux
+@pytest.mark.parametrize("columns, rows", [(40, 10), (80, 24), (200, 50)])
+@pytest.mark.parametrize("count", [1, 3, 50])
+def test_the_screen_at_its_size(tmp_path, columns, rows, count):
+    (tmp_path / "events").write_bytes(many_sessions(count))
+    script = "(cat events; sleep 1.5) | trace-status --all >/dev/null"
+    with terminal(tmp_path, columns, rows, script) as pane:
+        lines = pane.shows("DONE").splitlines()
+    fits = count if count <= rows - 4 else rows - 5
+    assert lines[-3].endswith(f"› {count} working · $0.00") and lines[-1] == "DONE"
+    assert sum("DIRECTORY" in text for text in lines) <= 1
+    # The two lines that follow may have scrolled the first rows away.
+    assert fits - 2 <= sum(text.startswith("› ") and "–" in text for text in lines) <= fits
+    assert (f"… and {count - fits} more" in lines) == (fits < count)
+
+
+@needs_tmux
+def test_an_interrupt_leaves_the_line_and_a_terminal_that_can_be_used(tmp_path):
+    (tmp_path / "events").write_bytes(Stream().spiral(4).bytes)
+    script = "(cat events; sleep 120) | trace-status --limit retry=5 >/dev/null"
+    with terminal(tmp_path, 60, 10, script) as pane:
+        pane.shows("4 retries")
+        pane.tmux("send-keys", "C-c")
+        screen = pane.shows("DONE")
+    assert screen.count("retries") == 1 and screen.endswith("DONE")

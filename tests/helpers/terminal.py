@@ -1,0 +1,61 @@
+"""A terminal of a given size: a private tmux server, whose screen can be read."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.support import BIN, ENVIRONMENT, until
+
+needs_tmux = pytest.mark.skipif(not shutil.which("tmux"), reason="tmux is not installed")
+
+
+class Terminal:
+    """One tmux pane in which a shell command runs."""
+
+    def __init__(self, socket: Path) -> None:
+        self.socket = socket
+
+    def tmux(self, *words: str) -> str:
+        done = subprocess.run(
+            ["tmux", "-S", str(self.socket), *words], capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def screen(self, *, colours: bool = False) -> str:
+        """The lines on the screen, without the empty ones at the end."""
+        return self.tmux("capture-pane", "-p", *(["-e"] if colours else [])).rstrip("\n ")
+
+    def shows(self, text: str) -> str:
+        """The screen, once it contains `text`."""
+        until(lambda: text in self.screen(), what=f"{text!r} on the screen")
+        return self.screen()
+
+    def resize(self, columns: int, rows: int) -> None:
+        self.tmux("resize-window", "-x", str(columns), "-y", str(rows))
+
+
+@contextmanager
+def terminal(folder: Path, columns: int, rows: int, script: str, **env: str) -> Iterator[Terminal]:
+    """Run a shell script in a terminal of that size; it stays open after the script has ended."""
+    pane = Terminal(folder / f"tmux{columns}x{rows}")
+    path = folder / f"script{columns}x{rows}.sh"
+    path.write_text(f"trap : INT\ncd {folder}\n{script}\necho; echo DONE; sleep 120\n")
+    environment = {**ENVIRONMENT, "PATH": f"{BIN}:{os.environ['PATH']}", "LANG": "C.UTF-8"}
+    environment |= {"LC_ALL": "C.UTF-8"} | env
+    size = ["-x", str(columns), "-y", str(rows)]
+    start = ["tmux", "-S", pane.socket, "-f", "/dev/null", "new-session", "-d", *size]
+    subprocess.run(
+        [*start, f"sh {path}"],
+        env=environment,
+        check=True,
+    )
+    try:
+        yield pane
+    finally:
+        subprocess.run(["tmux", "-S", pane.socket, "kill-server"], capture_output=True)
