@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from io import BytesIO
 
+from agent_pipes.core.bounded import BoundedDict
 from agent_pipes.core.event import Event, tick
 from agent_pipes.core.jsonl import Fields, objects, parse_line
 from agent_pipes.core.stderr import open_nonblocking, warn
@@ -27,6 +28,9 @@ MAX_LINE_BYTES = 64 << 20
 
 MAX_BUFFERED_BYTES = 256 << 20
 """Bytes buffered for a reader that does not read, if the stage must go on (trace-kill)."""
+
+MAX_TICKING_SESSIONS = 10_000
+"""Live sessions of a stream that have ticks of their own."""
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -261,7 +265,8 @@ class Reader:
     """The events on a file descriptor, as they come; silence becomes ticks.
 
     A line that is no event is reported once with its number, flows on as it came, and is counted
-    in `bad`.
+    in `bad`. While input flows, each session that is live, from its `history_end` to its
+    `session_end`, has a tick of its own every second.
     """
 
     def __init__(self, waiter: Waiter, fd: int = 0, name: str = "standard input") -> None:
@@ -271,6 +276,7 @@ class Reader:
         self.bad = 0
         self._latest = 0.0
         self._since = time.monotonic()
+        self._next_ticks: BoundedDict[str, float] = BoundedDict(MAX_TICKING_SESSIONS)
 
     def __iter__(self) -> Iterator[Event]:
         inside = False
@@ -285,6 +291,15 @@ class Reader:
                 yield self._event(line)
             inside = self.lines.inside
             self._since = time.monotonic()
+            yield from self._ticks()
+
+    def _ticks(self) -> Iterator[Event]:
+        """Yield a tick of each live session whose last is a second ago, whatever others do."""
+        now = time.monotonic()
+        for session, due in self._next_ticks.items():
+            if now >= due:
+                self._next_ticks[session] = now + self.lines.waiter.interval
+                yield tick(self._latest, session)
 
     def _event(self, line: bytes) -> Event:
         self.number += 1
@@ -292,6 +307,10 @@ class Reader:
         event = Event(line, self._lenient(line) if fields is None else fields)
         if event.time > self._latest:
             self._latest = event.time
+        if event.type == "history_end":
+            self._next_ticks[event.session] = time.monotonic() + self.lines.waiter.interval
+        elif event.type == "session_end":
+            self._next_ticks.pop(event.session, None)
         return event
 
     def _lenient(self, line: bytes) -> Fields:

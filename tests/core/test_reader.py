@@ -1,6 +1,8 @@
 """The reader of a stream: events, whole lines, bad lines."""
 
 import os
+import threading
+import time
 
 import orjson
 import pytest
@@ -8,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent_pipes.commands.cost import cost
-from agent_pipes.core.event import KNOWN, Event
+from agent_pipes.core.event import KNOWN, Event, make
 from agent_pipes.core.jsonl import parse_line
 from agent_pipes.core.stream import Lines, Reader, Waiter
 from agent_pipes.detect.cost import detect_cost
@@ -159,3 +161,34 @@ def test_a_command_says_what_it_says_where_all_is_read(part, options):
     )
     assert done.stdout == b"".join(each.raw for each in every)
     assert done.stdout != content
+
+
+def test_13_7_a_silent_session_has_its_ticks_while_another_is_busy():
+    read, write = os.pipe()
+    waiter = Waiter()
+    waiter.interval = 0.1
+
+    def event(kind: str, session: str, at: float) -> bytes:
+        return make(kind, at, session, {}).raw
+
+    def busy() -> None:
+        os.write(write, event("history_end", "silent", 1_795_359_000.0))
+        for number in range(20):
+            os.write(write, event("user_prompt", "busy", 1_795_359_001.0 + number))
+            time.sleep(0.04)
+        os.write(write, event("session_end", "silent", 1_795_359_030.0))
+        for number in range(10):
+            os.write(write, event("user_prompt", "busy", 1_795_359_031.0 + number))
+            time.sleep(0.04)
+        os.close(write)
+
+    thread = threading.Thread(target=busy)
+    thread.start()
+    seen = list(Reader(waiter, read))
+    thread.join()
+    os.close(read)
+    ended = next(at for at, each in enumerate(seen) if each.type == "session_end")
+    ticks = [each for each in seen[:ended] if each.type == "tick" and each.session == "silent"]
+    assert len(ticks) >= 3
+    assert all(1_795_359_000.0 <= each.time <= 1_795_359_030.0 for each in ticks)
+    assert not [each for each in seen[ended:] if each.type == "tick" and each.session]
