@@ -45,6 +45,16 @@ class Session(NamedTuple):
     modified: float
 
 
+class SessionFolder(NamedTuple):
+    """A folder in which a change may concern a session.
+
+    depth: levels of folders in it for which the same holds.
+    """
+
+    path: "Path"
+    depth: int
+
+
 class Translator(Protocol):
     """Turns the lines of one session, from all of its files, into events. State, but no I/O."""
 
@@ -101,6 +111,21 @@ class Agent:
     def sessions(self) -> Iterator[Session]:
         """Yield every session stored here."""
         return iter(())
+
+    def recent_sessions(self, since: float) -> Iterator[Session]:
+        """Yield the sessions that changed after `since` (seconds since the epoch) or may be live.
+
+        Others may be yielded, too.
+        """
+        return self.sessions()
+
+    def session_folders(self) -> list[SessionFolder]:
+        """Return the folders in which sessions, and signs that one is live, appear."""
+        return []
+
+    def sessions_at(self, path: "Path") -> list[Session] | None:
+        """Return the sessions that a change of `path` concerns; None if any may be concerned."""
+        return None
 
     def files(self, session: Session) -> "list[Path]":
         """Return the files of a session: the main file, then those of its subagents."""

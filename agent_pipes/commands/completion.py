@@ -43,8 +43,8 @@ def complete_session(
     matching = [
         each for each in every if each.id.startswith(incomplete) and _SAFE_WORD.fullmatch(each.id)
     ]
-    directory, now = os.getcwd(), time.time()
-    here = [each for each in matching if discovery.is_here(each, directory)]
+    directories, now = discovery.project_directories(os.getcwd()), time.time()
+    here = [each for each in matching if discovery.is_in(each, directories)]
     items = []
     for each in (here or matching)[:MAX_SESSIONS]:
         age = format_duration(max(0, round(now - each.modified)))

@@ -51,10 +51,8 @@ def row(event: Event, now: float) -> str:
 @click.option("--all-dirs", is_flag=True, help="Those of every directory, not only of this one.")
 def list_sessions(live: bool = False, all_dirs: bool = False) -> Iterator[Event]:
     """List the sessions that can be read here, newest first: a line for each on a terminal, else an object."""
-    on_terminal, now, directory = os.isatty(1), time.time(), os.getcwd()
-    for session in discovery.sessions():
-        if not all_dirs and not discovery.is_here(session, directory):
-            continue
+    on_terminal, now = os.isatty(1), time.time()
+    for session in discovery.sessions() if all_dirs else discovery.sessions_here():
         event = session_event(session)
         if live and not event.data["live"]:
             continue

@@ -24,7 +24,7 @@ from agent_pipes.sessions import discovery
 from agent_pipes.sessions.selection import (
     NO_SESSION_OF_COMMAND,
     EveryLive,
-    NextHere,
+    LiveHere,
     OfChild,
     OneSession,
     Selection,
@@ -45,11 +45,9 @@ if TYPE_CHECKING:
     "--all",
     "every",
     is_flag=True,
-    help="All live sessions of this machine, and each new one as it starts; with --no-follow, all there are.",
+    help="All live sessions of this machine, and each that starts; with --no-follow, all there are.",
 )
-@click.option(
-    "--wait", is_flag=True, help="Wait for the next session of this directory, if none is live."
-)
+@click.option("--wait", is_flag=True, help="Wait for a session of this directory if none is live.")
 @click.option(
     "--since",
     type=DURATION,
@@ -103,8 +101,9 @@ def tail(
 ) -> Events:
     """Write the events of an agent's session, from its start, then as it grows.
 
-    Without an argument: the live session of this directory, else its newest. SESSION is the beginning of a session's
-    id, or an agent's name; FILE a session's file; - reads an agent's own JSON output from standard input.
+    Without an argument: every live session of this directory, else its newest session. SESSION is
+    the beginning of a session's id, or an agent's name; FILE is a session's file; - reads an
+    agent's own JSON output from standard input.
     """
     if since is not None and not (no_follow and every):
         raise click.UsageError(
@@ -117,7 +116,8 @@ def tail(
         return (yield from _read_pipe(waiter, agent, options))
     if no_follow:
         chosen = _recorded(since) if every else [_chosen(session, agent)]
-        return (yield from _read_stored(chosen, agent, max_line, options))
+        status = yield from _read_stored(chosen, agent, max_line, options)
+        return ExitStatus.UNREADABLE if every and discovery.unreadable_folders() else status
     follower = SessionFollower(
         waiter,
         _selection(session, agent, every=every, wait=wait, child=child),
@@ -131,9 +131,10 @@ def tail(
         yield from with_resumptions(follower.follow())
     finally:
         follower.close()
-    if child and not follower.seen:
+    if child and not follower.has_begun:
         warn(NO_SESSION_OF_COMMAND)
-    return ExitStatus.UNREADABLE if follower.bad else ExitStatus.OK
+    missed = follower.bad or (every and discovery.unreadable_folders())
+    return ExitStatus.UNREADABLE if missed else ExitStatus.OK
 
 
 def _selection(
@@ -144,8 +145,8 @@ def _selection(
         return OfChild(child)
     if every:
         return EveryLive()
-    if wait and text is None:
-        return NextHere()
+    if text is None and (wait or any(map(discovery.is_live, discovery.sessions_here()))):
+        return LiveHere(waits=wait)
     return OneSession(_chosen(text, agent), waits=wait)
 
 
@@ -226,21 +227,15 @@ def _chosen(text: str | None, agent: Agent | None) -> Session:
     """Return the session that is meant; report on stderr which one if it was not named."""
     if text is not None:
         return discovery.named(text, agent)
-    cwd = os.getcwd()
-    mine = [each for each in discovery.sessions() if discovery.is_here(each, cwd)]
-    live = [each for each in mine if discovery.is_live(each)]
+    mine = discovery.sessions_here()
     if not mine:
-        raise click.UsageError(
-            "no session was found in this directory; start an agent here, wait for it with --wait, "
-            "or name a session (trace-list)"
-        )
-    chosen = (live or mine)[0]
-    age = format_duration(max(0.0, round(time.time() - chosen.modified)))
-    why = "the live session" if live else "the newest session, not known to be live,"
-    warn(f"{discovery.describe(chosen)}: {why} of this directory, changed {age} ago")
-    for other in live[1:]:
-        warn(f"also live here and not followed: {discovery.describe(other)} (--all follows all)")
-    return chosen
+        raise discovery.no_session_here()
+    age = format_duration(max(0.0, round(time.time() - mine[0].modified)))
+    warn(
+        f"{discovery.describe(mine[0])}: the newest session of this directory, not known to be live, "
+        f"changed {age} ago"
+    )
+    return mine[0]
 
 
 main = tail.main

@@ -1,5 +1,6 @@
 """Finding sessions: all that are stored on this machine, or the one that a user names."""
 
+import errno
 import os
 from collections.abc import Iterable
 from contextlib import suppress
@@ -8,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from agent_pipes.agents.base import Agent, Session, stored_as
+from agent_pipes.agents.base import Agent, Session, SessionFolder, stored_as
 from agent_pipes.agents.registry import NAMES, STORE, every_agent
 from agent_pipes.agents.registry import agent as agent_named
 from agent_pipes.core.jsonl import Fields, objects
+from agent_pipes.core.stderr import warn
 
 if TYPE_CHECKING:
     from agent_pipes.process.table import Identity
@@ -76,18 +78,75 @@ def sessions(names: Iterable[str] = NAMES) -> list[Session]:
     A session that hooks have recorded in the store is left out if the agent's own recording of it
     exists, which has more.
     """
-    found = [session for name in names for session in agent_named(name).sessions()]
+    report_unreadable_folders(names)
+    return once(session for name in names for session in agent_named(name).sessions())
+
+
+def once(sessions: Iterable[Session]) -> list[Session]:
+    """Return each session once, the one that changed last first.
+
+    A session that hooks have recorded in the store is left out if the agent's own recording of it
+    is among `sessions`, and exists.
+    """
+    found = list(sessions)
     own = {stored_as(session.id): session.path for session in found if session.agent != STORE}
-    once = [
+    kept = [
         session
         for session in found
         if session.agent != STORE or session.id not in own or not own[session.id].exists()
     ]
-    return sorted(once, key=lambda session: session.modified, reverse=True)
+    return sorted(kept, key=lambda session: session.modified, reverse=True)
 
 
-def own_recording(session: Session) -> Session | None:
-    """Return the agent's own recording of a session that hooks recorded in the store, or None."""
+_unreadable: dict[Path, str] = {}
+
+
+def report_unreadable_folders(names: Iterable[str] = NAMES) -> None:
+    """Report each folder of sessions that cannot be read, once."""
+    for folder, reason in unreadable_folders(names).items():
+        if _unreadable.get(folder) != reason:
+            _unreadable[folder] = reason
+            warn(f"{folder}: cannot read ({reason}); sessions in it are not found")
+
+
+def unreadable_folders(names: Iterable[str] = NAMES) -> dict[Path, str]:
+    """Return the folders of sessions that cannot be read, and why."""
+    found: dict[Path, str] = {}
+    for name in names:
+        queue = list(agent_named(name).session_folders())
+        for folder in queue:
+            if not _is_readable(folder.path):
+                found[folder.path] = os.strerror(errno.EACCES)
+            elif folder.depth:
+                queue += [
+                    SessionFolder(Path(each.path), folder.depth - 1)
+                    for each in list_folder(folder.path)
+                    if each.is_dir(follow_symlinks=False)
+                ]
+    return found
+
+
+def _is_readable(folder: Path) -> bool:
+    """Return False if a folder exists, but may not be listed or entered."""
+    return not os.path.lexists(folder) or os.access(
+        folder, os.R_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids
+    )
+
+
+def list_folder(folder: Path) -> "list[os.DirEntry[str]]":
+    """Return the entries of a folder; none if it does not exist or cannot be read."""
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except OSError:
+        return []
+
+
+def own_recording(session: Session, among: Iterable[Session] | None = None) -> Session | None:
+    """Return the agent's own recording of a session that hooks recorded in the store, or None.
+
+    among: the sessions to look in, if not all.
+    """
     if session.agent != STORE:
         return None
     from agent_pipes.agents.store import sessions as store_sessions
@@ -97,7 +156,11 @@ def own_recording(session: Session) -> Session | None:
         own = [provider] if provider in own else []
     # A session that is known to run but has no file yet may never get one.
     return next(
-        (each for each in sessions(own) if stored_as(each.id) == session.id and each.path.exists()),
+        (
+            each
+            for each in (sessions(own) if among is None else among)
+            if each.agent in own and stored_as(each.id) == session.id and each.path.exists()
+        ),
         None,
     )
 
@@ -122,9 +185,30 @@ def control_socket(session: Session) -> Path | None:
     return agent_named(session.agent).control_socket(session)
 
 
-def is_here(session: Session, directory: str) -> bool:
-    """Return True if the session works in `directory`."""
-    return bool(session.cwd) and os.path.realpath(session.cwd) == os.path.realpath(directory)
+def project_directories(directory: str) -> frozenset[str]:
+    """Return `directory` and its parents up to the root of the repository; itself without one.
+
+    A session in any of them is one of this directory.
+    """
+    real = os.path.realpath(directory)
+    found = [real]
+    while not os.path.exists(os.path.join(found[-1], ".git")):
+        parent = os.path.dirname(found[-1])
+        if parent == found[-1]:
+            return frozenset([real])
+        found.append(parent)
+    return frozenset(found)
+
+
+def is_in(session: Session, directories: frozenset[str]) -> bool:
+    """Return True if the session works in one of `directories`, which are real paths."""
+    return bool(session.cwd) and os.path.realpath(session.cwd) in directories
+
+
+def sessions_here() -> list[Session]:
+    """Return the sessions of the working directory, the one that changed last first."""
+    directories = project_directories(os.getcwd())
+    return [each for each in sessions() if is_in(each, directories)]
 
 
 def session_of_file(path: Path, agent: Agent) -> Session:
@@ -164,12 +248,9 @@ def by_id_or_agent(text: str) -> Session:
     Raise click.UsageError for none and for several.
     """
     fit = [each for each in sessions() if each.id.startswith(text)]
-    if not fit:
-        # A named store shows sessions that are left out as double elsewhere.
-        fit = sessions([name for name in NAMES if name.startswith(text)])
-        live = [each for each in fit if is_live(each)]
-        mine = [each for each in live or fit if is_here(each, os.getcwd())]
-        fit = mine[:1] or live or fit[:1]
+    # The store is asked for with the sessions that are left out as double elsewhere.
+    if not fit and (names := [name for name in NAMES if name.startswith(text)]):
+        return _of_agent(names)
     if not fit:
         raise click.UsageError(
             f"no session or agent's name begins with {text!r}, and no file is called so; "
@@ -179,6 +260,37 @@ def by_id_or_agent(text: str) -> Session:
         listed = "\n".join(f"  {describe(each)}" for each in fit[:MAX_CANDIDATES_SHOWN])
         raise click.UsageError(f"{text!r} fits {len(fit)} sessions; give more of the id:\n{listed}")
     return fit[0]
+
+
+def _of_agent(names: list[str]) -> Session:
+    """Return the live session of these agents in this directory, else the newest here.
+
+    Raise click.UsageError, which names those that are live elsewhere, if there is none here.
+    """
+    directories = project_directories(os.getcwd())
+    every = sessions(names)
+    mine = [each for each in every if is_in(each, directories)]
+    if mine:
+        return next((each for each in mine if is_live(each)), mine[0])
+    agents = " or ".join(names)
+    raise click.UsageError(f"no session of {agents} in this directory{_live_elsewhere(every)}")
+
+
+def _live_elsewhere(found: list[Session]) -> str:
+    """Return the end of a message that names live sessions of other directories."""
+    live = [each for each in found if is_live(each)]
+    if not live:
+        return "; trace-list --all-dirs shows the sessions of all directories"
+    listed = "\n".join(f"  {describe(each)}" for each in live[:MAX_CANDIDATES_SHOWN])
+    return f"; live elsewhere, to be named by their ids:\n{listed}"
+
+
+def no_session_here() -> click.UsageError:
+    """Return the error for a directory without sessions, with the live sessions of others."""
+    return click.UsageError(
+        "no session in this directory; start an agent here, wait for one with --wait, or name a "
+        f"session{_live_elsewhere(sessions())}"
+    )
 
 
 def describe(session: Session) -> str:

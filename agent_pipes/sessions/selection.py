@@ -1,4 +1,4 @@
-"""Which sessions a command follows: the one that was named, the next of this directory, all."""
+"""Which sessions a command follows: a named one, those of this directory, of a child, or all."""
 
 import os
 from collections.abc import Iterable
@@ -21,8 +21,20 @@ UNUSED_S = 60.0
 class Followed(Protocol):
     """What a selection asks of the follower: which sessions it has followed, and since when."""
 
-    seen: set[Path]
     since: float
+
+    def candidates(self) -> list[Session]:
+        """Return the sessions that have changed lately or may be live, the last changed first."""
+
+    @property
+    def has_begun(self) -> bool:
+        """True if a session is followed or was."""
+
+    def is_wanted(self, session: Session) -> bool:
+        """Return False if the session is followed, or has ended and was not resumed since."""
+
+    def has_ended(self, session: Session) -> bool:
+        """Return True if the session was followed and has ended."""
 
     def is_new(self, session: Session) -> bool:
         """Return True if the session began after this process."""
@@ -52,7 +64,7 @@ class OneSession(Selection):
 
     def find(self, followed: Followed) -> Iterable[Session]:
         """Return the session, once."""
-        return [] if self._session.path in followed.seen else [self._session]
+        return [] if followed.has_begun else [self._session]
 
 
 class _LiveSessions(Selection):
@@ -71,29 +83,39 @@ class _LiveSessions(Selection):
         return live
 
 
-class NextHere(_LiveSessions):
-    """The live session of this directory, or the next that starts or grows here."""
+class LiveHere(_LiveSessions):
+    """The live sessions of this directory, and each that starts or grows here.
 
-    waits = True
+    A session of a parent directory, up to the root of the repository, is one of this directory.
 
-    def __init__(self) -> None:
+    waits: the first is waited for.
+    """
+
+    def __init__(self, *, waits: bool = False) -> None:
         super().__init__()
-        self._directory = os.getcwd()
+        self.waits = waits
+        self._directories = discovery.project_directories(os.getcwd())
         self._reported = False
 
     def find(self, followed: Followed) -> Iterable[Session]:
-        """Return one session of this directory."""
-        for session in discovery.sessions():
-            if (
-                session.path not in followed.seen
-                and discovery.is_here(session, self._directory)
-                and (session.modified >= followed.since or self.is_live(session, followed.since))
-            ):
-                return [session]
-        if not self._reported and not followed.seen:
+        """Return the sessions of this directory that are live or have grown, and not followed."""
+        found = [
+            each
+            for each in followed.candidates()
+            if discovery.is_in(each, self._directories) and self._is_chosen(each, followed)
+        ]
+        if not found and not self._reported and not followed.has_begun:
             self._reported = True
             warn("no live session in this directory yet: waiting for one")
-        return []
+        for session in found if not self.waits else ():
+            warn(f"{discovery.describe(session)}: the live session of this directory")
+        return found
+
+    def _is_chosen(self, session: Session, followed: Followed) -> bool:
+        if not followed.is_wanted(session):
+            return False
+        grown = session.modified >= followed.since and not followed.has_ended(session)
+        return grown or self.is_live(session, followed.since)
 
 
 class EveryLive(_LiveSessions):
@@ -106,8 +128,8 @@ class EveryLive(_LiveSessions):
         """Return the live sessions that are not followed yet."""
         return [
             each
-            for each in discovery.sessions()
-            if each.path not in followed.seen and self.is_live(each, followed.since)
+            for each in followed.candidates()
+            if followed.is_wanted(each) and self.is_live(each, followed.since)
         ]
 
 
@@ -119,14 +141,15 @@ class OfChild(Selection):
 
     def __init__(self, child: "Identity") -> None:
         self._child = child
+        self._directories = discovery.project_directories(os.getcwd())
 
     def find(self, followed: Followed) -> Iterable[Session]:
         """Return sessions that the child has begun or resumed."""
         return [
             each
-            for each in discovery.sessions()
+            for each in followed.candidates()
             if each.modified >= followed.since
-            and each.path not in followed.seen
+            and followed.is_wanted(each)
             and self._is_childs(each, followed)
         ]
 
@@ -136,7 +159,7 @@ class OfChild(Selection):
         process = discovery.process_of(session)
         if process is None or discovery.control_socket(session):
             # A daemon runs the session, or no process is known yet.
-            return discovery.is_here(session, os.getcwd()) and followed.is_new(session)
+            return discovery.is_in(session, self._directories) and followed.is_new(session)
         # We are the nearest subreaper, so orphans of the child become children of ours.
         parents = {each.pid for each in ancestors(process.pid)}
         return process == self._child or not parents.isdisjoint({self._child.pid, os.getpid()})

@@ -4,13 +4,14 @@
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent_pipes.agents.base import Agent, Session
 from agent_pipes.agents.registry import agent as agent_named
+from agent_pipes.core.bounded import BoundedDict
 from agent_pipes.core.event import Event, tick
 from agent_pipes.core.stderr import warn
 from agent_pipes.core.stream import Waiter
@@ -18,6 +19,7 @@ from agent_pipes.sessions import discovery
 from agent_pipes.sessions.files.file_follower import FileFollower
 from agent_pipes.sessions.selection import Selection
 from agent_pipes.sessions.session_reader import MAX_LINE_BYTES, Clock, SessionReader
+from agent_pipes.sessions.session_watcher import SessionWatcher
 
 if TYPE_CHECKING:
     from agent_pipes.process.exit_watch import ExitWatch
@@ -27,13 +29,19 @@ SCAN_INTERVAL_S = 1.0
 """Seconds between two scans for sessions and for the processes of those followed."""
 
 FIRST_SCAN_INTERVAL_S = 0.1
-"""Seconds between two scans until the first session's process is found."""
+"""Seconds between two scans while something happens and no process is known yet."""
 
-MAX_SCAN_SHARE = 20
-"""While nothing is found, the next scan begins at least this many scan durations after the last."""
+LISTING_INTERVAL_S = 60.0
+"""Seconds between two listings of a session's files, which inotify reports as they appear."""
+
+MAX_ENDED_SESSIONS = 10_000
+"""Sessions remembered after their end, to notice that they are resumed."""
 
 ABANDONED_S = 5.0
 """Seconds without a process after which a session is taken to be over."""
+
+TICK_INTERVAL_S = 1.0
+"""Seconds between two ticks of a live session, whatever else is read meanwhile."""
 
 CHILD_CLOCK_SLACK_S = 0.5
 """Seconds by which a child's session may have begun before we read the clock."""
@@ -47,20 +55,32 @@ class Given:
     how: str
 
 
+@dataclass(slots=True)
+class EndedSession:
+    """A session that was followed: its process and its last change (seconds since the epoch)."""
+
+    process: "Identity | None"
+    modified: float
+
+
 @dataclass(slots=True, eq=False)
 class FollowedSession:
     """A session that is followed.
 
-    process:      its process, None while unknown.
+    is_new:       True if it began after us, so that it is live from its first event.
     is_named:     True if the user chose this very recording of the session.
+    process:      its process, None while unknown.
     unused_since: monotonic seconds since when no process has had it open, None if one may.
+    next_tick:    monotonic seconds.
     """
 
     reader: SessionReader
-    is_named: bool = False
+    is_new: bool
+    is_named: bool
     process: "Identity | None" = None
     files: set[Path] = field(default_factory=set)
     unused_since: float | None = None
+    next_tick: float = 0.0
 
     @property
     def session(self) -> Session:
@@ -80,8 +100,9 @@ class SessionFollower:
     agent:   the agent whose format the files have, if the user forces one.
     options: keyword arguments of SessionReader.
 
+    linger:  called when no session is left: seconds for which to wait for one all the same.
+
     bad:   number of lines that could not be read.
-    seen:  main files of all sessions followed so far.
     since: seconds since the epoch from which on a session is new.
     """
 
@@ -95,26 +116,33 @@ class SessionFollower:
         given: Given | None = None,
         agent: Agent | None = None,
         options: dict[str, Any] | None = None,
+        linger: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self.clock = Clock()
         self.since = self.clock.began
         if given and given.how == "child":
             self.since -= CHILD_CLOCK_SLACK_S
         self.bad = 0
-        self.seen: set[Path] = set()
         self.sessions: dict[Path, FollowedSession] = {}
+        self.ended: BoundedDict[Path, EndedSession] = BoundedDict(MAX_ENDED_SESSIONS)
         self._waiter = waiter
         self._selection = selection
         self._given = given
         self._agent = agent
         self._options = options or {}
+        self._linger = linger
+        self._linger_until = 0.0
+        self._watcher = SessionWatcher(poll=poll)
+        self._candidates: list[Session] = []
         self._files = FileFollower(poll=poll, max_line=max_line, warn=warn)
         self._owners: dict[Path, FollowedSession] = {}
         self._folders: set[Path] = set()
         self._exit_watches: dict[Identity, ExitWatch] = {}
         self._process_found = False
         self._next_scan = 0.0
+        self._next_listing = 0.0
         self._last_begin = 0.0
+        self._is_idle = False
 
     def follow(self) -> Iterator[Event]:
         """Yield the events of the selected sessions until the last has ended.
@@ -124,7 +152,7 @@ class SessionFollower:
         """
         while not self._waiter.signal:
             given_exited = self._given is not None and self._has_exited(self._given.process)
-            if given_exited or time.monotonic() >= self._next_scan:
+            if given_exited or self._is_scan_due():
                 yield from self._scan()
             # Exits are noted before reading, so that the last lines of the process are read.
             exited = [
@@ -135,16 +163,20 @@ class SessionFollower:
             yield from self._end_sessions(exited)
             if not self.sessions and (given_exited or self._is_done()):
                 return
+            yield from self._ticks()
             timeout = min(
                 self._files.interval,
                 self._waiter.interval,
                 max(0.0, self._next_scan - time.monotonic()),
             )
+            # What else wakes us is awaited by a later stage, which is woken by a tick for all.
             if not self._waiter.wait(self._files.fileno(), timeout):
                 yield tick(self.clock.now())
 
     def close(self) -> None:
         """Release files, watches and process handles."""
+        self._waiter.forget(self._watcher.fileno())
+        self._watcher.close()
         self._files.close()
         for watch in self._exit_watches.values():
             watch.close()
@@ -154,16 +186,43 @@ class SessionFollower:
         """Begin to follow a session, from the start of its files."""
         agent = self._agent or agent_named(session.agent)
         reader = SessionReader(session, agent, self.clock, live=True, **self._options)
-        followed = FollowedSession(reader, is_named=discovery.own_recording(session) is not None)
+        followed = FollowedSession(
+            reader,
+            is_new=self.is_new(session) and session.path not in self.ended,
+            is_named=discovery.own_recording(session) is not None,
+        )
         self.sessions[session.path] = followed
-        self.seen.add(session.path)
         self._add_files(followed)
         self._watch_folders(followed)
         return followed
 
+    def candidates(self) -> list[Session]:
+        """Return the sessions that have changed lately or may be live, the last changed first."""
+        return self._candidates
+
     def is_new(self, session: Session) -> bool:
         """Return True if the session began after this process."""
         return session.started >= self.since
+
+    def is_wanted(self, session: Session) -> bool:
+        """Return False if the session is followed, or has ended and was not resumed since."""
+        if session.path in self.sessions:
+            return False
+        ended = self.ended.get(session.path)
+        return (
+            ended is None
+            or session.modified > ended.modified
+            or discovery.process_of(session) not in (None, ended.process)
+        )
+
+    def has_ended(self, session: Session) -> bool:
+        """Return True if the session was followed and has ended."""
+        return session.path in self.ended
+
+    @property
+    def has_begun(self) -> bool:
+        """True if a session is followed or was."""
+        return bool(self.sessions or self.ended)
 
     def is_abandoned(self, followed: FollowedSession) -> bool:
         """Return True if it is certain that the process of a session ended before it was known."""
@@ -183,26 +242,47 @@ class SessionFollower:
 
     def _scan(self) -> Iterator[Event]:
         """Look for sessions, and for files, processes and successors of those that are followed."""
-        began = time.monotonic()
-        # A session without a process must not hide the one that starts later.
-        if self._selection.endless or not self._process_found:
-            for session in self._selection.find(self):
-                yield from self._begin_live(session)
-                self._last_begin = began
+        now = time.monotonic()
+        self._candidates = self._watcher.candidates()
+        for session in self._selection.find(self):
+            yield from self._begin_live(session)
+            self._last_begin = now
+        # Without inotify on its folders, new files of a session are found by listing them.
+        list_files = self._files.fileno() < 0 or now >= self._next_listing
+        if list_files:
+            self._next_listing = now + LISTING_INTERVAL_S
         for followed in list(self.sessions.values()):
-            self._add_files(followed)
-            self._watch_folders(followed)
+            if list_files:
+                self._add_files(followed)
+                self._watch_folders(followed)
             if not followed.reader.history:
                 yield from self._find_process(followed)
-            yield from self._go_to_successor(followed)
-            if self.is_new(followed.session) and self.is_abandoned(followed):
+            if followed.agent.name in self._watcher.changed or list_files:
+                yield from self._go_to_successor(followed)
+            if followed.is_new and self.is_abandoned(followed):
                 yield from self._end(followed, "no process has it open any more")
-        now = time.monotonic()
-        interval = SCAN_INTERVAL_S
-        if not self._process_found and (not self.sessions or now - self._last_begin < ABANDONED_S):
-            shortest = max(FIRST_SCAN_INTERVAL_S, MAX_SCAN_SHARE * (now - began))
-            interval = min(interval, shortest)
-        self._next_scan = now + interval
+        self._plan_scan(now)
+
+    def _plan_scan(self, now: float) -> None:
+        """Set when to scan next: soon while something happens and no process is known.
+
+        While nothing is followed and nothing happens, the next change of any session wakes us.
+        """
+        self._is_idle = not self.sessions and not self._watcher.changed
+        hurried = not self._process_found and now - self._last_begin < ABANDONED_S
+        if hurried or (not self.sessions and self._watcher.changed):
+            self._next_scan = now + FIRST_SCAN_INTERVAL_S
+        else:
+            self._next_scan = now + SCAN_INTERVAL_S
+        if self._is_idle:
+            self._waiter.watch(self._watcher.fileno())
+        else:
+            self._waiter.forget(self._watcher.fileno())
+
+    def _is_scan_due(self) -> bool:
+        return time.monotonic() >= self._next_scan or (
+            self._is_idle and self._watcher.has_changes()
+        )
 
     def _read(self) -> Iterator[Event]:
         """Yield the events of all new lines, of files that have just appeared, too."""
@@ -234,15 +314,29 @@ class SessionFollower:
 
     def _is_done(self) -> bool:
         """Return True if no further session is waited for."""
-        return not self._selection.endless and bool(self.seen or not self._selection.waits)
+        if self._selection.endless or (self._selection.waits and not self.ended):
+            return False
+        now = time.monotonic()
+        if self._linger_until == 0.0:
+            self._linger_until = now + self._linger()
+        return now >= self._linger_until
+
+    def _ticks(self) -> Iterator[Event]:
+        """Yield a tick of each live session whose last is a second ago."""
+        now = time.monotonic()
+        for followed in self.sessions.values():
+            if not followed.reader.history and now >= followed.next_tick:
+                followed.next_tick = now + TICK_INTERVAL_S
+                yield tick(self.clock.now(), followed.reader.id)
 
     # Sessions.
 
     def _begin_live(self, session: Session) -> Iterator[Event]:
         """Begin a session; one that is new has no history: it is live from its first event."""
+        self._linger_until = 0.0
         followed = self.begin(session)
-        if self.is_new(session):
-            yield from self._find_process(followed)
+        yield from self._find_process(followed)
+        if followed.is_new:
             yield from followed.reader.end_history()
 
     def _end(self, followed: FollowedSession, reason: str) -> Iterator[Event]:
@@ -253,7 +347,14 @@ class SessionFollower:
         yield from followed.reader.end_history()
         yield from followed.reader.end(reason)
         self.bad += followed.reader.bad
-        del self.sessions[followed.session.path]
+        self._forget(followed)
+
+    def _forget(self, followed: FollowedSession) -> None:
+        """Release what is held for a session, and note how it was left."""
+        path = followed.session.path
+        del self.sessions[path]
+        self.ended.pop(path, None)
+        self.ended[path] = EndedSession(followed.process, _modified(path))
         for path in followed.files:
             del self._owners[path]
             self._files.remove(path)
@@ -269,14 +370,13 @@ class SessionFollower:
         """
         later = followed.agent.successor(followed.session)
         if later is None and not followed.is_named:
-            later = discovery.own_recording(followed.session)
+            later = discovery.own_recording(followed.session, self._candidates)
         if later is None:
             return
-        if later.path not in self.seen:
+        if later.path not in self.sessions:
             yield from self._begin_live(later)
-        if later.path in self.sessions:
-            warn(f"session {followed.reader.id} goes on as {later.id}")
-            yield from self._end(followed, f"goes on as {later.id}")
+        warn(f"session {followed.reader.id} goes on as {later.id}")
+        yield from self._end(followed, f"goes on as {later.id}")
 
     # Files.
 
@@ -322,7 +422,7 @@ class SessionFollower:
         followed.process = process
         self._process_found = True
         self._watch_exit(process)
-        yield followed.reader.process_event(process, how, control)
+        yield from followed.reader.set_process(process, how, control)
 
     def _is_live(self, followed: FollowedSession) -> bool:
         return followed.process is not None or discovery.is_live(followed.session)
@@ -346,3 +446,10 @@ class SessionFollower:
         if watch := self._exit_watches.pop(process, None):
             self._waiter.forget(watch.fileno())
             watch.close()
+
+
+def _modified(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0

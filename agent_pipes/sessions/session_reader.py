@@ -78,6 +78,7 @@ class SessionReader:
             BoundedDict(MAX_EVENT_IDS) if live else None
         )
         self._restarted = False
+        self._process: dict[str, Any] = {}
         self._translator = agent.translator(max_result, recorded)
 
     @property
@@ -114,14 +115,29 @@ class SessionReader:
         """Yield `history_end`, once."""
         if self.history:
             self.history = False
+            if self._process:
+                yield self._process_event()
             for each in self.ids or [self.id]:
                 yield make("history_end", self.clock.now(), each, {})
 
-    def process_event(self, process: "Identity", how: str, control: Path | None) -> Event:
-        """Return the `process` event: the session's process is known, or has changed."""
+    def set_process(self, process: "Identity", how: str, control: Path | None) -> Iterator[Event]:
+        """Yield the `process` event: the session's process is known, or has changed.
+
+        Before the session's first event the id is not certain; `history_start` brings it then.
+        """
+        from agent_pipes.process.table import began
+
         data: dict[str, Any] = {"pid": process.pid, "started": process.started, "how": how}
+        if (since := began(process)) < float("inf"):
+            data["began"] = since
         if control:
             data["control"] = str(control)
+        self._process = data
+        if self.ids or not self.history:
+            yield self._process_event()
+
+    def _process_event(self) -> Event:
+        data, self._process = self._process, {}
         if self.agent.env_marker:
             data["marker"] = f"{self.agent.env_marker}={self.id}"
         return make("process", self.clock.now(), self.id, data)
@@ -163,6 +179,8 @@ class SessionReader:
                 began = event.time or self.clock.now()
                 path = {"path": str(self.session.path)}
                 yield make("history_start", began, event.session, path)
+            if self._process:
+                yield self._process_event()
         if event.type:
             self.ended = event.type == "session_end"
         if event.type == "session_start" and (missing := event.data.get("cannot_tell")):

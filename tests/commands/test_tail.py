@@ -125,8 +125,8 @@ def test_the_live_session_of_this_directory_is_found_followed_and_ends_with_its_
     tail = start("trace-tail", env=home)
     events = lines_until(tail, "history_end")
     types = [event["event_type"] for event in events]
-    assert types == ["history_start", "session_start", "user_prompt", "process", "history_end"]
-    assert events[3]["data"]["pid"] == process.pid and events[3]["data"]["how"] == "registry"
+    assert types == ["history_start", "process", "session_start", "user_prompt", "history_end"]
+    assert events[1]["data"]["pid"] == process.pid and events[1]["data"]["how"] == "registry"
     process.terminate()
     process.wait()
     assert lines_until(tail, "session_end")

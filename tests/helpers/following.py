@@ -1,7 +1,9 @@
 """A follower whose clock the test turns, and the files that it follows."""
 
 import os
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from agent_pipes.sessions.files.file_follower import Chunk, FileFollower
@@ -64,3 +66,18 @@ def replace(path: Path, content: bytes) -> None:
 
 def numbered(count: int, start: int = 0) -> Iterator[bytes]:
     return (b'{"seq":%d}\n' % number for number in range(start, start + count))
+
+
+@contextmanager
+def unprivileged() -> Iterator[Path]:
+    """A directory of an ordinary user's, as whom the block runs."""
+    with tempfile.TemporaryDirectory() as name:
+        if os.getuid():
+            yield Path(name)
+            return
+        os.chown(name, 65534, 65534)
+        os.seteuid(65534)
+        try:
+            yield Path(name)
+        finally:
+            os.seteuid(0)

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agent_pipes.agents.base import Agent, Session
+from agent_pipes.agents.base import Agent, Session, SessionFolder
 from agent_pipes.agents.claude import lines, registry, sessions, translate
 from agent_pipes.core.jsonl import Fields
 
@@ -28,6 +28,18 @@ class ClaudeCode(Agent):
     def sessions(self) -> Iterator[Session]:
         """Yield every transcript, and the live sessions that have written none yet."""
         return sessions.sessions()
+
+    def recent_sessions(self, since: float) -> Iterator[Session]:
+        """Yield the sessions that changed after `since` or may be live."""
+        return sessions.sessions(since)
+
+    def session_folders(self) -> list[SessionFolder]:
+        """Return the folders in which sessions appear."""
+        return sessions.session_folders()
+
+    def sessions_at(self, path: Path) -> list[Session] | None:
+        """Return the sessions that a change of `path` concerns."""
+        return sessions.sessions_at(path)
 
     def files(self, session: Session) -> list[Path]:
         """Return the transcript, then those of subagents."""

@@ -1,13 +1,15 @@
 """Location of Claude Code's sessions, and the process that runs one."""
 
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent_pipes.agents.base import Session
+from agent_pipes.agents.base import Session, SessionFolder
 from agent_pipes.agents.claude.registry import (
+    LiveSession,
     entries_of,
     is_claude,
     is_claude_in,
@@ -35,8 +37,11 @@ REMEMBERED = 20_000
 """Files and sessions whose unchanging facts are not looked up again."""
 
 
-def sessions() -> Iterator[Session]:
-    """Yield every transcript, and the live sessions that have written none yet."""
+def sessions(since: float = 0.0) -> Iterator[Session]:
+    """Yield every transcript, and the live sessions that have written none yet.
+
+    since: leave out transcripts that last changed before, in seconds since the epoch.
+    """
     known = set()
     for root in roots():
         for project in entries_of(root / "projects"):
@@ -44,16 +49,51 @@ def sessions() -> Iterator[Session]:
                 with suppress(OSError):
                     if _is_transcript(entry):
                         about = entry.stat()
-                        head = _head(Path(entry.path), about)
-                        name = entry.name.removesuffix(".jsonl")
-                        known.add(name)
-                        yield Session(
-                            "claude", name, head.cwd, Path(entry.path), head.started, about.st_mtime
-                        )
+                        if about.st_mtime >= since:
+                            session = _session(Path(entry.path), about)
+                            known.add(session.id)
+                            yield session
     for live in registry_entries():
         if live.session not in known:
-            path = live.root / "projects" / slug(live.cwd) / f"{live.session}.jsonl"
-            yield Session("claude", live.session, live.cwd, path, live.started, live.modified)
+            yield _of_entry(live)
+
+
+def session_folders() -> list[SessionFolder]:
+    """Return the folders of transcripts, and the registry."""
+    return [
+        folder
+        for root in roots()
+        for folder in (SessionFolder(root / "projects", 1), SessionFolder(root / "sessions", 0))
+    ]
+
+
+def sessions_at(path: Path) -> list[Session]:
+    """Return the session of a transcript, or those of the registry if `path` is in it."""
+    if path.parent.name == "sessions":
+        return [_of_entry(live) for live in registry_entries()]
+    if path.suffix != ".jsonl" or path.name.startswith("agent-"):
+        return []
+    with suppress(OSError):
+        about = path.stat()
+        if stat.S_ISREG(about.st_mode):
+            return [_session(path, about)]
+    return []
+
+
+def _session(path: Path, about: os.stat_result) -> Session:
+    """Return the session of a transcript. Raises OSError."""
+    head = _head(path, about)
+    return Session(
+        "claude", path.name.removesuffix(".jsonl"), head.cwd, path, head.started, about.st_mtime
+    )
+
+
+def _of_entry(live: LiveSession) -> Session:
+    """Return the session that a registry entry names, which may have no transcript yet."""
+    path = live.root / "projects" / slug(live.cwd) / f"{live.session}.jsonl"
+    with suppress(OSError):
+        return _session(path, path.stat())
+    return Session("claude", live.session, live.cwd, path, live.started, live.modified)
 
 
 def files(session: Session) -> list[Path]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from agent_pipes.agents.base import Agent, ProcessFoundBy, Session
+from agent_pipes.agents.base import Agent, ProcessFoundBy, Session, SessionFolder
 from agent_pipes.agents.codex import control_socket, sessions, translate
 from agent_pipes.core.jsonl import Fields
 
@@ -31,6 +31,18 @@ class Codex(Agent):
     def sessions(self) -> Iterator[Session]:
         """Yield every session that has a rollout."""
         return sessions.sessions()
+
+    def recent_sessions(self, since: float) -> Iterator[Session]:
+        """Yield the sessions that changed after `since` or may be live."""
+        return sessions.sessions(since)
+
+    def session_folders(self) -> list[SessionFolder]:
+        """Return the folders in which sessions appear."""
+        return sessions.session_folders()
+
+    def sessions_at(self, path: Path) -> list[Session] | None:
+        """Return the sessions that a change of `path` concerns."""
+        return sessions.sessions_at(path)
 
     def files(self, session: Session) -> list[Path]:
         """Return the rollout, then those of subagents."""

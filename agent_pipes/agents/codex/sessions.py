@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from agent_pipes.agents.base import Session
+from agent_pipes.agents.base import Session, SessionFolder
 from agent_pipes.agents.codex.control_socket import home, socket_path
 from agent_pipes.agents.fields import string, time_of, within
 from agent_pipes.agents.ttl_cache import Look, lately
@@ -76,15 +76,39 @@ class Meta:
         )
 
 
-def sessions() -> Iterator[Session]:
+def sessions(since: float = 0.0) -> Iterator[Session]:
     """Every session there is a rollout of, the one that changed last first.
 
-    Subagents are part of theirs.
+    Subagents are part of theirs. Rollouts that last changed before `since` (seconds since the
+    epoch) are left out unless a process has them open.
     """
     for path, modified in _rollouts(home() / "sessions", home() / _ARCHIVE):
+        if modified < since and not _seems_open(path, modified):
+            continue
         meta = _meta(path)
         if meta and not meta.child:
             yield Session("codex", meta.id, meta.cwd, path, meta.started, modified)
+
+
+def session_folders() -> list[SessionFolder]:
+    """Return the folders of rollouts: one for each day, and the archive."""
+    return [SessionFolder(home() / "sessions", 3), SessionFolder(home() / _ARCHIVE, 0)]
+
+
+def sessions_at(path: Path) -> list[Session]:
+    """Return the session of a rollout."""
+    if _NAME.fullmatch(path.name):
+        with suppress(OSError):
+            meta, modified = _meta(path), path.stat().st_mtime
+            if meta and not meta.child:
+                return [Session("codex", meta.id, meta.cwd, path, meta.started, modified)]
+    return []
+
+
+def _seems_open(path: Path, modified: float) -> bool:
+    with suppress(OSError):
+        return _may_be_open(path, modified)
+    return False
 
 
 def files(session: Session) -> list[Path]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agent_pipes.agents.base import Agent, Session
+from agent_pipes.agents.base import Agent, Session, SessionFolder
 from agent_pipes.agents.copilot import sessions, translate
 from agent_pipes.agents.copilot.lines import recognises
 from agent_pipes.core.jsonl import Fields
@@ -33,6 +33,14 @@ class Copilot(Agent):
     def successor(self, session: Session) -> Session | None:
         """Return the session that the process has opened since by /new."""
         return sessions.successor(session)
+
+    def session_folders(self) -> list[SessionFolder]:
+        """Return the folders in which sessions appear."""
+        return sessions.session_folders()
+
+    def sessions_at(self, path: Path) -> list[Session] | None:
+        """Return the sessions that a change of `path` concerns."""
+        return sessions.sessions_at(path)
 
     def recognises(self, record: Fields) -> bool:
         """Return True for a line of a log or of `--output-format json`."""

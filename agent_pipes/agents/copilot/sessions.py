@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from agent_pipes.agents.base import Session
+from agent_pipes.agents.base import Session, SessionFolder
 from agent_pipes.agents.fields import string, time_of
 from agent_pipes.core.bounded import remember
 from agent_pipes.core.jsonl import Fields, objects
@@ -32,15 +32,28 @@ def sessions() -> Iterator[Session]:
     """Yield every session that has a log: in a directory, or alone as old versions wrote it."""
     with suppress(OSError), os.scandir(root()) as entries:
         for entry in entries:
-            with suppress(OSError):
-                log = Path(entry.path) / "events.jsonl" if entry.is_dir() else Path(entry.path)
-                if log.suffix != ".jsonl":
-                    continue
-                stat = log.stat()
-                cwd, started = _head(log, stat)
-                yield Session(
-                    "copilot", entry.name.removesuffix(".jsonl"), cwd, log, started, stat.st_mtime
-                )
+            yield from _sessions_in(Path(entry.path))
+
+
+def session_folders() -> list[SessionFolder]:
+    """Return the folder of sessions, each of which is a folder of its own."""
+    return [SessionFolder(root(), 1)]
+
+
+def sessions_at(path: Path) -> list[Session]:
+    """Return the session whose log, lock or folder is `path`."""
+    return list(_sessions_in(path if path.parent == root() else path.parent))
+
+
+def _sessions_in(place: Path) -> Iterator[Session]:
+    """Yield the session of a folder with its log, or of a log alone."""
+    with suppress(OSError):
+        log = place / "events.jsonl" if place.is_dir() else place
+        if log.suffix == ".jsonl":
+            stat = log.stat()
+            cwd, started = _head(log, stat)
+            name = place.name.removesuffix(".jsonl")
+            yield Session("copilot", name, cwd, log, started, stat.st_mtime)
 
 
 def files(session: Session) -> list[Path]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from agent_pipes.agents.base import Agent, ProcessFoundBy, Session
+from agent_pipes.agents.base import Agent, ProcessFoundBy, Session, SessionFolder
 from agent_pipes.agents.gemini import sessions, translate
 from agent_pipes.core.jsonl import Fields
 
@@ -41,6 +41,10 @@ class Gemini(Agent):
     def successor(self, session: Session) -> Session | None:
         """Return the session that the process has opened since by /clear."""
         return sessions.successor(session)
+
+    def session_folders(self) -> list[SessionFolder]:
+        """Return the folders in which sessions appear."""
+        return sessions.session_folders()
 
     def recognises(self, record: Fields) -> bool:
         """Return True for a line of a log or of stream-json, and for an old document."""

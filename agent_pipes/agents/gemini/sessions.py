@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from agent_pipes.agents.base import Session
+from agent_pipes.agents.base import Session, SessionFolder
 from agent_pipes.agents.fields import string, time_of
 from agent_pipes.core.bounded import remember
 from agent_pipes.core.digests import sha256
@@ -62,6 +62,11 @@ def sessions() -> Iterator[Session]:
                 stat = path.stat()
                 name, started = _head(path, stat)
                 yield Session("gemini", name or path.stem, directory, path, started, stat.st_mtime)
+
+
+def session_folders() -> list[SessionFolder]:
+    """Return the folder of projects, with the sessions of each below."""
+    return [SessionFolder(root(), 2)]
 
 
 def files(session: Session) -> list[Path]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from agent_pipes.agents.base import Agent, ProcessFoundBy, Session
+from agent_pipes.agents.base import Agent, ProcessFoundBy, Session, SessionFolder
 from agent_pipes.agents.native.translate import NativeTranslator
 from agent_pipes.agents.store import sessions
 from agent_pipes.core.jsonl import Fields
@@ -33,6 +33,10 @@ class Store(Agent):
     def is_active(self, session: Session) -> bool:
         """Return True if the store marks the session as active."""
         return sessions.is_active(session)
+
+    def session_folders(self) -> list[SessionFolder]:
+        """Return the folders in which sessions appear."""
+        return sessions.session_folders()
 
     def recognises(self, record: Fields) -> bool:
         """Return True for an event with an id of the store's form."""

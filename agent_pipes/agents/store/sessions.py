@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from agent_pipes.agents import registry
-from agent_pipes.agents.base import Session
+from agent_pipes.agents.base import Session, SessionFolder
 from agent_pipes.agents.fields import string, within
 from agent_pipes.agents.native.translate import is_event
 from agent_pipes.agents.ttl_cache import lately
@@ -69,6 +69,11 @@ def sessions() -> Iterator[Session]:
                         started,
                         about.st_mtime,
                     )
+
+
+def session_folders() -> list[SessionFolder]:
+    """Return the stores, in which each session has a folder."""
+    return [SessionFolder(store, 1) for store in stores()]
 
 
 def is_active(session: Session) -> bool:

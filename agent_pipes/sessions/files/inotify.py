@@ -23,6 +23,9 @@ ENTRIES = CREATE | DELETE | MOVED_FROM | MOVED_TO
 """What happens to the list of a directory's entries."""
 
 OF_FILE = MODIFY | ATTRIB | DELETE_SELF | MOVE_SELF
+OF_SESSIONS = ENTRIES | MODIFY | DELETE_SELF | MOVE_SELF | ONLYDIR
+"""Changes of a directory's entries and of the files in it."""
+
 OF_DIRECTORY = ENTRIES | ATTRIB | DELETE_SELF | MOVE_SELF | ONLYDIR
 
 _EVENT = struct.Struct("iIII")

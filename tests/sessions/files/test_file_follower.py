@@ -3,15 +3,13 @@
 import errno
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from agent_pipes.sessions.files.file_follower import ROTATED_S, FileFollower
-from tests.helpers.following import Following, append, numbered, replace
+from tests.helpers.following import Following, append, numbered, replace, unprivileged
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="inotify is Linux's")
 
@@ -338,21 +336,6 @@ def test_a_device_is_refused(poll, tmp_path):
 
 
 # Permission, and errors
-
-
-@contextmanager
-def unprivileged() -> Iterator[Path]:
-    """A directory of an ordinary user's, as whom the block runs."""
-    with tempfile.TemporaryDirectory() as name:
-        if os.getuid():
-            yield Path(name)
-            return
-        os.chown(name, 65534, 65534)
-        os.seteuid(65534)
-        try:
-            yield Path(name)
-        finally:
-            os.seteuid(0)
 
 
 def test_permission_that_is_taken_away_from_an_open_file_does_not_matter(poll):
