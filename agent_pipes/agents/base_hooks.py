@@ -91,11 +91,13 @@ class Hooks:
     store_name: name of the agent in the store.
     kinds:      kinds of payloads by name of event: an event type of the vocabulary, or `result`,
                 `failure`, `denied`, `api_error`; "" for what is not recorded.
+    context_kinds: kinds of payloads whose answer can add a text to the model's context.
     """
 
     name: ClassVar[str] = ""
     store_name: ClassVar[str] = ""
     kinds: ClassVar[Mapping[str, str]] = CLAUDE_KINDS
+    context_kinds: ClassVar[frozenset[str]] = frozenset()
 
     def recognises(self, record: Fields, event: str) -> bool:
         """Return True if this agent sends payloads like `record`, whose event is named `event`."""
@@ -144,6 +146,21 @@ class Hooks:
         tripped: no further call will be allowed until a person has written.
         """
         raise NotImplementedError
+
+    def context(self, text: str, event: str) -> Fields:
+        """Return the answer that adds `text` to the model's context."""
+        return {"hookSpecificOutput": {"hookEventName": event, "additionalContext": text}}
+
+    def is_set_up(self, directory: str) -> bool:
+        """Return True if the settings of the user or of the directory call `agent-strace hook`."""
+        settings = self.settings()
+        for path in (settings.home / settings.file, Path(directory, settings.project)):
+            try:
+                if b"agent-strace hook" in path.read_bytes():
+                    return True
+            except OSError:
+                continue
+        return False
 
     def settings(self) -> HookSettings:
         """Return where the hooks are configured."""

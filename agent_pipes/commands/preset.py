@@ -10,6 +10,7 @@ from agent_pipes.alert import options as alert_options
 from agent_pipes.commands.alert import alert, default_sinks, start_queues
 from agent_pipes.commands.cost import cost
 from agent_pipes.commands.kill import kill
+from agent_pipes.commands.nudge import nudge
 from agent_pipes.commands.status import LIMIT_TYPES, Limit, status
 from agent_pipes.commands.tail import tail
 from agent_pipes.core.config import DEFAULT_CONFIG
@@ -165,12 +166,15 @@ class Preset:
             for watcher, detector in DETECTORS.items()
             if watcher not in self.off
         ]
-        killer = [(kill, self.values(kill))] if self.kills else []
+        nudges = any("nudge" in steps for steps in self.steps.values())
+        nudger: list[Part] = [(nudge, {})] if nudges else []
+        killer: list[Part] = [(kill, self.values(kill))] if self.kills else []
         alerts = self.values(alert) | {"to": self.sinks, "kills": self.kills}
         return [
             (tail, source),
             (cost, self.values(cost)),
             *detectors,
+            *nudger,
             *killer,
             (alert, alerts),
             (status, self.values(status) | {"limits": self._limits()}),

@@ -4,13 +4,12 @@ They are in `$XDG_RUNTIME_DIR/agent-pipes`, else in a directory of this user in 
 temporary files. Other users can neither read nor write them.
 """
 
-import hashlib
 import os
 import re
 import stat
-import tempfile
 from pathlib import Path
 
+from agent_pipes.core.digests import sha256
 from agent_pipes.core.jsonl import Fields, dumps, parse_line
 
 MAX_FILE_BYTES = 1 << 20
@@ -26,7 +25,7 @@ def runtime_dir(*, make: bool = False) -> Path:
     if base and os.path.isabs(base):
         path = Path(base, "agent-pipes")
     else:
-        path = Path(tempfile.gettempdir(), f"agent-pipes-{os.getuid()}")
+        path = Path(os.environ.get("TMPDIR") or "/tmp", f"agent-pipes-{os.getuid()}")  # noqa: S108
     if make:
         path.mkdir(mode=0o700, exist_ok=True)
         found = path.lstat()
@@ -43,12 +42,14 @@ def state_file(kind: str, session: str) -> Path:
     """Return the path of a session's file of this kind."""
     name = session
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", session):
-        name = hashlib.sha256(session.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+        name = sha256(session.encode("utf-8", "surrogatepass")).hexdigest()[:32]
     return runtime_dir() / f"{kind}-{name}.json"
 
 
 def write_state(kind: str, session: str, state: Fields) -> Path:
     """Write a session's file, replacing an older one at once. Raises OSError."""
+    import tempfile
+
     runtime_dir(make=True)
     path = state_file(kind, session)
     fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=".")  # mode 0600

@@ -31,6 +31,7 @@ class Ladder:
         self._ignored_next: set[str] = set()
         self._last: dict[str, Hashable] = {}
         self._paused_by = ""
+        self._without_nudge = False
 
     @property
     def is_paused(self) -> bool:
@@ -41,6 +42,8 @@ class Ladder:
         """Note a resumption, a person's prompt, or a sign of life of a paused agent."""
         if event.type == "resume":
             self._resume(Resumption.from_data(event.data))
+        elif event.type == "process":
+            self._without_nudge = event.data.get("hooked") is False
         elif event.type == "user_prompt" and event.text("origin") in ("", "person"):
             for watcher in self._taken.keys() - KEPT_WATCHERS:
                 del self._taken[watcher]
@@ -78,6 +81,9 @@ class Ladder:
                 message=f"{found.message}; the limit was raised to {limit:g}",
                 seen={**found.seen, "limit": limit},
             )
+        if self._without_nudge:
+            # No hook of this agent could deliver it.
+            steps = [step for step in steps if step != "nudge"]
         if not steps:
             return found, ()
         if self._paused_by:

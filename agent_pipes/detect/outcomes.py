@@ -34,6 +34,9 @@ _EXIT_CODE = pattern(
     r"""|(?:Chunk ID|Wall time).{0,200}?Process exited with code (-?\d+)""",
     re.S,
 )
+OUR_DENIAL = "agent-strace denies this call"
+"""Words in every denial by our own hook: such a call did not fail by the agent's doing."""
+
 _HEADER_CHARS = 4096
 """Characters of a result in which a store may have written the exit code."""
 
@@ -46,6 +49,8 @@ def outcome(event: Event) -> Outcome:
     """
     data = event.data
     if event.type == "error":
+        if OUR_DENIAL in result_text(event)[:_HEADER_CHARS]:
+            return Outcome.VOID
         reason = data.get("reason")
         if not reason:
             return Outcome.VOID if _VOID_TEXT.match(result_text(event)) else Outcome.FAILED

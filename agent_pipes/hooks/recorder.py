@@ -12,6 +12,7 @@ from agent_pipes.agents.store.writer import META, Store, Unwritable, locate_stor
 from agent_pipes.core.digests import sha256
 from agent_pipes.core.jsonl import Fields, dumps, objects
 from agent_pipes.hooks.events import event_of
+from agent_pipes.hooks.hint import take_hint
 from agent_pipes.hooks.payload import read_payload
 
 MAX_PAYLOAD_BYTES = 64 << 20
@@ -81,6 +82,10 @@ def record(content: bytes, *, guard: bool = False, agent: str = "", word: str = 
     with session:
         if guards and (answer := _denied(session, event_type, data)):
             return answer
+        hint = take_hint(payload)
+        if hint and hint[1]:
+            session.record(event_type, data, hint[1])
+            return dumps(hint[0]) + b"\n"
         if payload.kind == "session_end":
             from agent_pipes.hooks.background import catch_up
 
@@ -92,7 +97,7 @@ def record(content: bytes, *, guard: bool = False, agent: str = "", word: str = 
             catch_up_in_background(
                 session.store, session.folder, payload, session.directory, guard=guard
             )
-    return b""
+    return dumps(hint[0]) + b"\n" if hint else b""
 
 
 def _denied(session: "Session", event_type: str, data: Fields) -> bytes:

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent_pipes.agents.base import Agent, Session
+from agent_pipes.agents.registry import HOOKED, STORE, hooks
 from agent_pipes.agents.registry import agent as agent_named
 from agent_pipes.core.bounded import BoundedDict
 from agent_pipes.core.event import KNOWN, OURS, RECORDING, Event, from_fields, make
 from agent_pipes.core.jsonl import objects, records
 from agent_pipes.core.stderr import warn
+from agent_pipes.process.machine import machine_id
 from agent_pipes.sessions.files.file_follower import FileFollower
 
 if TYPE_CHECKING:
@@ -127,7 +129,14 @@ class SessionReader:
         """
         from agent_pipes.process.table import began
 
-        data: dict[str, Any] = {"pid": process.pid, "started": process.started, "how": how}
+        name = self.agent.name
+        data: dict[str, Any] = {
+            "pid": process.pid,
+            "started": process.started,
+            "how": how,
+            "machine": machine_id(),
+            "hooked": name == STORE or (name in HOOKED and hooks(name).is_set_up(self.session.cwd)),
+        }
         if (since := began(process)) < float("inf"):
             data["began"] = since
         if control:

@@ -19,6 +19,7 @@ class ClaudeHooks(Hooks):
 
     name = "claude"
     store_name = "claude-code"
+    context_kinds = frozenset({"tool_call", "result", "failure"})
 
     def recognises(self, record: Fields, event: str) -> bool:
         """Return True for any payload with a session id; asked after the other agents."""

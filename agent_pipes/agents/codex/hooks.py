@@ -27,6 +27,7 @@ class CodexHooks(Hooks):
 
     name = "codex"
     store_name = "codex"
+    context_kinds = frozenset({"result"})
 
     def recognises(self, record: Fields, event: str) -> bool:
         """Return True for a payload that has a turn, or names a rollout or no transcript."""

@@ -30,6 +30,7 @@ class GeminiHooks(Hooks):
 
     name = "gemini"
     store_name = "gemini-cli"
+    context_kinds = frozenset({"result"})
     kinds = GEMINI_KINDS
 
     def recognises(self, record: Fields, event: str) -> bool:
