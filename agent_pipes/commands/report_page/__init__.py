@@ -1,0 +1,1 @@
+"""HTML page and terminal summary of one session: what trace-report prints."""

@@ -1,0 +1,131 @@
+"""The report as some forty lines of text for a terminal."""
+
+import textwrap
+from collections.abc import Iterator, Mapping
+
+from agent_pipes.commands.report_page.rounds import Loop, find_loop, group_errors
+from agent_pipes.commands.report_page.story import Story
+from agent_pipes.commands.report_page.tables import call_names
+from agent_pipes.commands.report_page.verdict import (
+    clean_message,
+    figures,
+    stop_command,
+    verdict,
+)
+from agent_pipes.commands.report_page.words import (
+    clip,
+    clock,
+    day,
+    dollars,
+    label,
+    place,
+    span,
+    visible,
+)
+
+MAX_LINES = 40
+
+
+def summary(
+    story: Story,
+    watched: tuple[str, ...] = (),
+    limits: Mapping[str, float] | None = None,
+    flags: tuple[str, ...] = (),
+    width: int = 80,
+) -> str:
+    """Return what happened in a session, in the order of what mattered, in MAX_LINES lines."""
+    loop = find_loop(story)
+    lines: list[str] = []
+    for part in (
+        _head(story, watched, limits or {}, flags, width),
+        _figures(story, loop, limits or {}),
+        _raised(story),
+        _rounds(story, loop) if loop else (),
+        _errors(story),
+        _dearest(story),
+        _prompts(story),
+    ):
+        found = [_fit(line, width) for line in part]
+        if found and len(lines) + 2 < MAX_LINES:
+            lines += [""] * bool(lines) + found
+    return "\n".join(lines[:MAX_LINES]) + "\n"
+
+
+def _head(
+    story: Story,
+    watched: tuple[str, ...],
+    limits: Mapping[str, float],
+    flags: tuple[str, ...],
+    width: int,
+) -> Iterator[str]:
+    parts = [f"Session {story.session[:8]}", story.agent, place(story)]
+    parts += [day(story.start)] * bool(story.start)
+    yield " · ".join(filter(None, parts))
+    yield from textwrap.wrap(
+        "".join(text for _, text in verdict(story, watched, limits)), width - 2
+    )
+    if story.trip and not story.kill:
+        yield "Would have been stopped by:"
+        yield f"  {' '.join(stop_command(story, flags))}"
+
+
+def _figures(story: Story, loop: Loop | None, limits: Mapping[str, float]) -> Iterator[str]:
+    for each in figures(story, loop, limits):
+        yield f"{each.label:15}{each.value:>12}  {each.remark}".rstrip()
+
+
+def _raised(story: Story) -> Iterator[str]:
+    if not story.marks:
+        return
+    yield "Raised"
+    for mark in story.marks[:6]:
+        spent = dollars(mark.usd, story.estimated) if story.priced else ""
+        at = clock(mark.at, story.length)
+        name = "tripped" if mark.critical else mark.level
+        yield f"  {at:>9}  {spent:>8}  {name} {mark.watcher}: {clean_message(mark.message)}"
+    if len(story.marks) > 6:
+        yield f"  and {len(story.marks) - 6} more"
+
+
+def _rounds(story: Story, loop: Loop) -> Iterator[str]:
+    yield f"Rounds: {call_names(loop.rounds[0].calls, story)}"
+    shown = loop.rounds if len(loop.rounds) <= 6 else [*loop.rounds[:4], loop.rounds[-1]]
+    for each in shown:
+        differs = " → ".join(each.differs) if any(each.differs) else "nothing differs"
+        cost = f"${each.usd:,.3f}" if story.priced else ""
+        at = clock(each.start, story.length)
+        yield f"  {at:>9}  {cost:>8}  {each.number:>2}  {clip(differs, 50)}, {each.result}"
+
+
+def _errors(story: Story) -> Iterator[str]:
+    groups = group_errors(story)
+    if not groups:
+        return
+    yield "Errors"
+    for group in groups[:4]:
+        calls = ", ".join(str(row.number) for row in group.calls[:4])
+        more = ", …" if len(group.calls) > 4 else ""
+        text = clip(" ".join(group.text.split()), 100) or group.calls[0].outcome
+        yield f"  {len(group.calls):>3}×  {text} (calls {calls}{more})"
+
+
+def _dearest(story: Story) -> Iterator[str]:
+    paid = sorted((row for row in story.calls if row.usd), key=lambda row: -(row.usd or 0.0))[:4]
+    if paid:
+        yield "Dearest calls"
+    for row in paid:
+        took = span(row.took) if row.took is not None else "–"
+        usd = dollars(row.usd or 0.0, story.estimated)
+        yield f"  {usd:>8}  {row.number:>4}  {label(row, story.cwd)} ({row.outcome}, {took})"
+
+
+def _prompts(story: Story) -> Iterator[str]:
+    own = [prompt for prompt in story.prompts if prompt.origin == "person"]
+    if own:
+        yield "Prompts"
+    for prompt in own[:4]:
+        yield f"  {clock(prompt.at, story.length):>9}  {' '.join(prompt.text.split())}"
+
+
+def _fit(line: str, width: int) -> str:
+    return clip(visible(line).replace("\n", " "), max(width - 1, 20))

@@ -1,0 +1,104 @@
+"""agent-strace report: a recorded session as an HTML page, with the limits of watch applied."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from agent_pipes.commands.cost import cost
+from agent_pipes.commands.preset import Preset, find_policy, preset_options, read_config
+from agent_pipes.commands.report import report as report_filter
+from agent_pipes.commands.tail import tail
+from agent_pipes.core.config_monitor import ConfigMonitor
+from agent_pipes.core.filter import Command, run_pipeline
+from agent_pipes.core.stderr import set_prefix
+from agent_pipes.detect.detector import in_one_stage
+from agent_pipes.detect.registry import DETECTORS
+
+IN_VERDICT = ("--max-cost", "--max-duration")
+"""Flags that the command of the verdict contains anyway, with the limit that was passed."""
+
+NOT_OFFERED = ("option_alert", "option_webhook", "option_dry_run")
+"""Options of watch for sinks, of which a report has none."""
+
+
+@click.command("report", cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("session", required=False)
+@click.option("--text", is_flag=True, help="Print a summary instead of the page.")
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the page to this file instead of stdout.",
+)
+@click.option(
+    "--config",
+    "config_file",
+    type=click.Path(path_type=Path),
+    help="The config file.  [default: .agent-watch.json, if it is there]",
+)
+def report(
+    session: str | None, text: bool, output: Path | None, config_file: Path | None, **flags: Any
+) -> int:
+    """Print what happened in a session, and which limits it passed: a page, or a summary.
+
+    Without SESSION the newest one of this directory. On a terminal a summary is printed,
+    elsewhere a self-contained HTML page.
+    """
+    set_prefix("agent-strace report: ")
+    values, off = read_config(config_file, ConfigMonitor())
+    preset = Preset(flags, values, off, steps=())
+    find_policy(preset, ConfigMonitor())
+    detectors = [(part, preset.values(part)) for name, part in DETECTORS.items() if name not in off]
+    page = {
+        "text": text or (output is None and os.isatty(1)),
+        "watched": tuple(part.watcher for part, _ in detectors),
+        "limits": _limits(preset, off),
+        "flags": tuple(_flags(preset, off)),
+    }
+    parts = in_one_stage(
+        [
+            (tail, {"session": session, "no_follow": True}),
+            (cost, preset.values(cost)),
+            *detectors,
+            (report_filter, page),
+        ],
+        strict=False,
+    )
+    fd = 1
+    if output:
+        fd = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    return run_pipeline(parts, fd=fd)
+
+
+def _limits(preset: Preset, off: set[str]) -> dict[str, float]:
+    """Return the main limit of each detector that runs."""
+    found: dict[str, float] = {}
+    for name, part in DETECTORS.items():
+        for option in part.options:
+            if name not in off and option.name == "max":
+                value = preset.value(option)
+                found[name] = option.fallback() if value is None else value
+    return found
+
+
+def _flags(preset: Preset, off: set[str]) -> list[str]:
+    """Return the limits that differ from the default, as they are typed."""
+    words = []
+    for name, part in DETECTORS.items():
+        for option in part.options:
+            value = preset.value(option)
+            given = option.flag and option.flag not in IN_VERDICT and name not in off
+            if given and value is not None and value != option.fallback():
+                shown = (
+                    ""
+                    if value is True
+                    else f" {value:g}"
+                    if isinstance(value, float)
+                    else f" {value}"
+                )
+                words.append(f"{option.flag}{shown}")
+    return words
+
+
+report.params += [option for option in preset_options() if option.name not in NOT_OFFERED]
