@@ -30,6 +30,7 @@ SUBCOMMANDS = {
     "resume": (
         "agent_pipes.commands.resume",
         "Continue an agent that was paused, with new limits.",
+    ),
     "report": (
         "agent_pipes.commands.report_session",
         "Print what happened in a session: an HTML page, or a summary.",

@@ -19,6 +19,7 @@ class DetectorFilter(Filter):
     watcher:    its name in violations, in the config file and in `--disable`.
     rules:      returns the detector's rules for given options.
     per_agent:  each subagent has a state of its own.
+    timed:      it raises while nothing happens.
     guards:     a session's record alone shows that it still holds, so a hook can refuse calls.
     thresholds: values of `--max` for the table of `agent-strace backtest`.
     """
@@ -27,14 +28,21 @@ class DetectorFilter(Filter):
     rules: Callable[..., Rules]
     per_agent: bool
     guards: bool
+    timed: bool
     thresholds: tuple[float, ...]
 
     def spec(
         self, *, alert: tuple[str, ...] = (), steps: tuple[str, ...] = (), **options: Any
     ) -> DetectorSpec:
         """Return the detector, configured. Raises click.UsageError for options that contradict."""
-        rules = self.rules(**options)
-        return DetectorSpec(self.watcher, rules, tuple(alert), self.per_agent, flatten_steps(steps))
+        return DetectorSpec(
+            self.watcher,
+            self.rules(**options),
+            tuple(alert),
+            self.per_agent,
+            flatten_steps(steps),
+            self.timed,
+        )
 
     def configured(self, options: dict[str, Any]) -> DetectorSpec:
         """Return the detector with `options`, and defaults for the others."""
@@ -47,6 +55,7 @@ def detector(
     *,
     per_agent: bool = False,
     guards: bool = False,
+    timed: bool = False,
     thresholds: tuple[float, ...] = (),
 ) -> Callable[[Callable[..., Rules]], DetectorFilter]:
     """Make `trace-detect-WATCHER` of a function that returns a detector's rules for its options.
@@ -64,7 +73,7 @@ def detector(
         run.__dict__["__click_params__"] += rules.__dict__.pop("__click_params__", [])
         part = make_filter(DetectorFilter, f"trace-detect-{watcher}", run)
         part.watcher, part.rules, part.per_agent = watcher, rules, per_agent
-        part.guards, part.thresholds = guards, thresholds
+        part.guards, part.timed, part.thresholds = guards, timed, thresholds
         return part
 
     return decorate

@@ -18,6 +18,7 @@ class Finding(NamedTuple):
     level:    "warning" is reported and never kills.
     evidence: ids of the events that show it, oldest first.
     seen:     further fields of the violation: `count` or `value`, `limit`, …
+    time:     when a limit of time was passed, seconds since the epoch; 0.0 for now.
     """
 
     key: Hashable
@@ -26,6 +27,7 @@ class Finding(NamedTuple):
     level: Level = "critical"
     evidence: tuple[str, ...] = ()
     seen: Mapping[str, Any] = MappingProxyType({})
+    time: float = 0.0
 
 
 class Detector(Protocol):

@@ -5,11 +5,12 @@ from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
 
 from agent_pipes.core.bounded import BoundedDict
-from agent_pipes.core.event import Event, violation
+from agent_pipes.core.event import Event, tick, violation
 from agent_pipes.core.stderr import warn
 from agent_pipes.detect.call_tracker import CallTracker
 from agent_pipes.detect.finding import Detector, Finding, Rules
 from agent_pipes.detect.ladder import Ladder, Rank
+from agent_pipes.detect.runs import RunTracker
 
 MAX_SESSIONS = 10_000
 """Sessions whose state is kept; the least recently active is evicted, which is reported once."""
@@ -21,6 +22,9 @@ MAX_RAISED = 1_000
 """Conditions of one session that are remembered as raised."""
 
 NOT_RAISED: Rank = (0, 0, 0)
+
+MIN_FILLED_GAP_S = 1.0
+"""Seconds between two events of a session from which the time between them is shown: a tick's."""
 
 NOT_SHOWN = frozenset({"", "violation", "kill"})
 """Event types never passed to detectors: no event at all, and the results of detectors."""
@@ -35,6 +39,7 @@ class DetectorSpec:
     actions:   sinks that act on its violations; empty: all that are downstream.
     per_agent: each subagent has a state of its own.
     steps:     what its first, second, … violation in a session does to the agent, see Ladder.
+    timed:     it raises while nothing happens: it is shown the time before each event.
     """
 
     watcher: str
@@ -42,6 +47,7 @@ class DetectorSpec:
     actions: tuple[str, ...] = ()
     per_agent: bool = False
     steps: tuple[str, ...] = ()
+    timed: bool = False
 
     def new_state(self) -> list[Detector]:
         """Return the state of all rules for a new session or agent."""
@@ -56,17 +62,34 @@ class _Session:
     raised:   rank at which each condition was last raised.
     ladder:   the steps that were taken.
     reported: number of failed detectors that were raised for it, see `strict`.
+    runs:     divides it into runs.
+    start:    its last `session_start`, which the states of a new run are shown.
     """
 
-    __slots__ = ("calls", "history", "ladder", "main", "now", "raised", "reported", "subagents")
+    __slots__ = (
+        "calls",
+        "history",
+        "ladder",
+        "main",
+        "name",
+        "now",
+        "raised",
+        "reported",
+        "runs",
+        "start",
+        "subagents",
+    )
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
+        self.name = name
         self.history = False
         self.now = 0.0
         self.raised: BoundedDict[Hashable, Rank] = BoundedDict(MAX_RAISED)
         self.ladder = Ladder()
         self.reported = 0
         self.calls = CallTracker()
+        self.runs = RunTracker()
+        self.start: Event | None = None
         self.main: dict[DetectorSpec, list[Detector]] = {}
         self.subagents: BoundedDict[tuple[DetectorSpec, str], list[Detector]] = BoundedDict(
             MAX_SUBAGENT_STATES
@@ -77,12 +100,25 @@ class _Session:
         if not agent or not spec.per_agent:
             rules = self.main.get(spec)
             if rules is None:
-                rules = self.main[spec] = spec.new_state()
+                rules = self.main[spec] = self._new_state(spec)
             return rules
         rules = self.subagents.get((spec, agent))
         if rules is None:
-            rules = self.subagents[spec, agent] = spec.new_state()
+            rules = self.subagents[spec, agent] = self._new_state(spec)
         return rules
+
+    def _new_state(self, spec: DetectorSpec) -> list[Detector]:
+        rules = spec.new_state()
+        if self.start and self.runs.divided:
+            for rule in rules:
+                rule.see(self.start, None, self.now)
+        return rules
+
+    def drop_states(self) -> None:
+        """Forget what was counted: the session is read again, or a new run begins."""
+        self.main.clear()
+        self.subagents.clear()
+        self.calls = CallTracker()
 
     def states(self, spec: DetectorSpec) -> Iterator[tuple[str, list[Detector]]]:
         """Yield each agent that was seen, and the rules of `spec` for it."""
@@ -121,9 +157,11 @@ class DetectorRunner:
     def __iter__(self) -> Iterator[Event]:
         event: Event | None = None
         for event in self.events:
-            yield event
             if event.type in NOT_SHOWN:
+                yield event
                 continue
+            yield from self._fill_gap(event)
+            yield event
             if event.type == "tick":
                 yield from self._tick(event)
             else:
@@ -133,13 +171,30 @@ class DetectorRunner:
         if event and self.strict:
             yield from self._report_failures(event)
 
+    def _fill_gap(self, event: Event) -> Iterator[Event]:
+        """Show the time between two events of a session as the ticks of a live one would have."""
+        session = self.sessions.get(event.session)
+        if session is None or event.type == "tick" or session.history:
+            return
+        timed = [spec for spec in self.specs if spec.timed]
+        if timed and session.now and event.time - session.now >= MIN_FILLED_GAP_S:
+            yield from self._show_tick(tick(event.time, event.session), session, timed)
+
     def _see(self, event: Event) -> Iterator[Event]:
         kind, name = event.type, event.session
         session = self._session(name)
+        if session.runs.begins(event):
+            session.drop_states()
+            session.raised.clear()
+            session.ladder = Ladder()
+        if kind == "session_start":
+            session.start = event
         session.now = max(session.now, event.time)
         session.ladder.see(event)
         if kind == "history_start":
             session.history = True
+            session.drop_states()
+            session.runs.restart()
         elif kind == "history_end":
             session.history = False
             yield from self._caught_up(event, session)
@@ -148,10 +203,11 @@ class DetectorRunner:
             agent = call.agent if call else event.agent
             for spec in tuple(self.specs):
                 try:
-                    for number, rule in enumerate(session.state(spec, agent)):
+                    owner = agent if spec.per_agent else ""
+                    for number, rule in enumerate(session.state(spec, owner)):
                         found = rule.see(event, call, session.now)
                         if found:
-                            yield from self._raised(event, name, spec, (agent, number), found)
+                            yield from self._raised(event, session, spec, (owner, number), found)
                 except Exception as error:
                     self._failed(spec, error)
         if kind == "session_end":
@@ -162,7 +218,7 @@ class DetectorRunner:
     def _session(self, name: str) -> _Session:
         session = self.sessions.get(name)
         if session is None:
-            session = self.sessions[name] = _Session()
+            session = self.sessions[name] = _Session(name)
             if len(self.sessions) > MAX_SESSIONS:
                 self.sessions.popitem(last=False)
                 if not self._evicted:
@@ -182,16 +238,21 @@ class DetectorRunner:
             session = self.sessions.get(name)
             if session is None:
                 continue
-            session.now = max(session.now, event.time)
-            for spec in tuple(self.specs):
-                try:
-                    for agent, rules in session.states(spec):
-                        for number, rule in enumerate(rules):
-                            found = rule.see(event, None, session.now)
-                            if found:
-                                yield from self._raised(event, name, spec, (agent, number), found)
-                except Exception as error:
-                    self._failed(spec, error)
+            yield from self._show_tick(event, session, tuple(self.specs))
+
+    def _show_tick(
+        self, event: Event, session: _Session, specs: Iterable[DetectorSpec]
+    ) -> Iterator[Event]:
+        session.now = max(session.now, event.time)
+        for spec in specs:
+            try:
+                for agent, rules in session.states(spec):
+                    for number, rule in enumerate(rules):
+                        found = rule.see(event, None, session.now)
+                        if found:
+                            yield from self._raised(event, session, spec, (agent, number), found)
+            except Exception as error:
+                self._failed(spec, error)
 
     def _caught_up(self, event: Event, session: _Session) -> Iterator[Event]:
         """History has ended: raise what still holds."""
@@ -200,19 +261,18 @@ class DetectorRunner:
                 for agent, rules in session.states(spec):
                     for number, rule in enumerate(rules):
                         found = rule.holding(session.now)
-                        yield from self._raised(event, event.session, spec, (agent, number), found)
+                        yield from self._raised(event, session, spec, (agent, number), found)
             except Exception as error:
                 self._failed(spec, error)
 
     def _raised(
         self,
         trigger: Event,
-        name: str,
+        session: _Session,
         spec: DetectorSpec,
         rule: tuple[str, int],
         findings: Iterable[Finding],
     ) -> Iterator[Event]:
-        session = self.sessions[name]
         for finding in findings:
             key = (spec.watcher, rule, finding.key)
             if session.history or (session.ladder.is_paused and trigger.type == "tick"):
@@ -226,8 +286,8 @@ class DetectorRunner:
                 trigger,
                 spec.watcher,
                 finding.message,
-                time=session.now,
-                session=name,
+                time=finding.time or session.now,
+                session=session.name,
                 level=finding.level,
                 evidence=finding.evidence,
                 actions=(*spec.actions, *step),

@@ -36,7 +36,7 @@ class Failing:
         self.seen = 0
 
     def see(self, event, call, now):
-        self.seen += 1
+        self.seen += event.type != "tick"
         if event.type == "tick":
             if where == "tick":
                 raise RuntimeError("oops at a tick")

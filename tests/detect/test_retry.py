@@ -261,8 +261,6 @@ def test_a_user_prompt_starts_over_and_nothing_else_does():
         "session_start",
         "violation",
         "kill",
-        "history_start",
-        "history_end",
     ):
         other.add(kind, {"text": "x"})
     assert len(raised(detect_retry, other.spiral(3))) == 1
