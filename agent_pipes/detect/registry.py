@@ -6,6 +6,7 @@ from agent_pipes.detect.duration import detect_duration
 from agent_pipes.detect.loop.command import detect_loop
 from agent_pipes.detect.retry import detect_retry
 from agent_pipes.detect.scope import detect_scope
+from agent_pipes.detect.spawn import detect_spawn
 from agent_pipes.detect.stall import detect_stall
 
 DETECTORS: dict[str, DetectorFilter] = {
@@ -15,5 +16,6 @@ DETECTORS: dict[str, DetectorFilter] = {
     "scope": detect_scope,
     "duration": detect_duration,
     "stall": detect_stall,
+    "spawn": detect_spawn,
 }
 """Detector commands by watcher name."""
