@@ -81,8 +81,6 @@ class SessionStatus:
         self.asks = ""
         self.context = math.nan
         self.began = 0.0
-        self.prompted = 0.0
-        self._idle_before_prompt = 0.0
         self._turns = TurnTracker()
         self._tracker = CallTracker()
         self._calls: deque[Call] = deque(maxlen=MAX_OPEN_CALLS)
@@ -125,8 +123,6 @@ class SessionStatus:
 
     def _see_prompt(self, event: Event) -> None:
         if event.text("origin") in ("", "person"):
-            self.prompted = event.time
-            self._idle_before_prompt = self._turns.idle
             self.cause = ""
             self.killed = self.paused = False
 
@@ -195,9 +191,7 @@ class SessionStatus:
 
     def worked_alone(self, now: float) -> float:
         """Return the seconds that the agent has worked since its user's last prompt."""
-        start = self.prompted or self.began
-        idle = self._turns.idle_at(now) - self._idle_before_prompt
-        return max(0.0, now - start - idle) if start else 0.0
+        return self._turns.worked_alone(now)
 
     def progress(self, limits: Mapping[str, float], now: float) -> list[Progress]:
         """Return the nearness of the `limits` that can be told, nearest first."""

@@ -1,4 +1,4 @@
-"""trace-detect-duration: the session runs too long."""
+"""trace-detect-duration: the agent has worked too long on its own."""
 
 from collections.abc import Iterable
 
@@ -10,77 +10,93 @@ from agent_pipes.core.options import DURATION, Option, limit
 from agent_pipes.detect.calls import Call
 from agent_pipes.detect.detector import detector
 from agent_pipes.detect.finding import Finding, Rules
-from agent_pipes.detect.turns import TurnTracker
+from agent_pipes.detect.turns import TurnTracker, is_persons
+
+LIMIT_MULTIPLES = (1.0, 1.5, 2.0)
+"""Multiples of a limit of time at which the violation grows, for those that escalate."""
 
 
-class Age:
-    """Time for which a session has been running, from its own start."""
+class Worked:
+    """Time that an agent has worked: since its user's last prompt, or in the whole run.
 
-    __slots__ = ("limits", "standing", "start", "turns")
+    Silence beyond 10 minutes and the time in which the user is waited for do not count, unless
+    `wall` is set or the source cannot tell whose turn it is.
+    """
 
-    def __init__(self, limit: float, warn: float, active: bool) -> None:
-        both: tuple[tuple[Level, float], ...] = (("critical", limit), ("warning", warn))
-        self.limits = tuple((level, each) for level, each in both if each)
-        self.turns = TurnTracker() if active else None
-        self.start = 0.0
-        self.standing: dict[Level, tuple[Finding, ...]] = {}
+    __slots__ = ("limits", "per_run", "since", "turns", "wall")
+
+    def __init__(self, limit: float, warn: float, per_run: bool, wall: bool) -> None:
+        pairs: tuple[tuple[Level, float], ...] = (("warning", warn), ("critical", limit))
+        self.limits = [(level, allowed) for level, allowed in pairs if allowed]
+        self.per_run = per_run or wall
+        self.wall = wall
+        self.turns = TurnTracker()
+        self.since = 0.0
 
     def see(self, event: Event, call: Call | None, now: float) -> Iterable[Finding]:
-        if not self.start:
-            self.start = now
-        if self.turns:
-            self.turns.see(event, call, now)
-        age = self._age(now)
-        for level, allowed in self.limits:
-            if age >= allowed:
-                # A message is built once: it was raised, or is asked for when history ends.
-                return () if level in self.standing else self._found(level, allowed, age)
+        if event.type == "tick":
+            return self._passed(now)
+        if event.type == "session_start" and "turns" in _cannot_tell(event):
+            self.wall = True
+        if not self.since or (is_persons(event) and not self.per_run):
+            self.since = now
+        self.turns.see(event, call, now)
         return ()
 
     def holding(self, now: float) -> Iterable[Finding]:
-        self.standing.clear()
-        age = self._age(now)
-        return next(
-            (self._found(level, allowed, age) for level, allowed in self.limits if age >= allowed),
-            (),
-        )
+        value = self._value(now)
+        passed = [each for each in self.limits if value >= each[1]]
+        return [self._finding(level, allowed, value, now) for level, allowed in passed[-1:]]
 
-    def _age(self, now: float) -> float:
-        return (
-            now - self.start - (self.turns.idle_at(now) if self.turns else 0.0)
-            if self.start
-            else 0.0
-        )
+    def _value(self, now: float) -> float:
+        """Return the seconds that count, up to `now`."""
+        if self.wall:
+            return now - self.since if self.since else 0.0
+        return self.turns.worked(now) if self.per_run else self.turns.worked_alone(now)
 
-    def _found(self, level: Level, allowed: float, age: float) -> tuple[Finding, ...]:
-        without = ", without the time its user was waited for" if self.turns else ""
-        raised = "; raise the limit with --max-duration" if level == "critical" else ""
-        message = (
-            f"running for {rounded(age)} (threshold: {format_duration(allowed)}){without}{raised}"
-        )
-        found = Finding(
-            "duration",
-            message,
+    def _passed(self, now: float) -> Iterable[Finding]:
+        """Yield the limits that are passed by `now`, each with the time at which it was."""
+        latest = self.turns.latest
+        before = self._value(latest)
+        for level, allowed in self.limits:
+            for value in passed_multiples(self._value(now), allowed):
+                yield self._finding(level, allowed, value, latest + max(0.0, value - before))
+
+    def _finding(self, level: Level, allowed: float, value: float, passed: float) -> Finding:
+        what = "running" if self.wall else "worked"
+        since = "" if self.per_run else " without a prompt"
+        return Finding(
+            self.since,
+            f"{what} for {rounded(value)}{since} (threshold: {format_duration(allowed)})",
             2 if level == "critical" else 1,
             level,
-            seen={"value": round(age, 3), "limit": allowed},
+            seen={"value": round(value, 3), "limit": allowed},
+            time=passed,
         )
-        self.standing[level] = (found,)
-        return self.standing[level]
+
+
+def _cannot_tell(event: Event) -> list[object]:
+    found = event.data.get("cannot_tell")
+    return found if isinstance(found, list) else []
+
+
+def passed_multiples(value: float, allowed: float) -> list[float]:
+    """Return the limit and its multiples that `value` has reached, then `value` itself.
+
+    A limit that is looked at late is raised with the values that it would have had in time.
+    """
+    reached = [allowed * each for each in LIMIT_MULTIPLES if value >= allowed * each]
+    return [*reached, value] if reached else []
 
 
 def rounded(seconds: float) -> str:
     """Return a duration as `31m` or `1h2m`: whole minutes from ten minutes on."""
-    return format_duration(
-        seconds - seconds % 60
-        if seconds >= 600
-        else int(seconds)
-        if seconds >= 1
-        else round(seconds, 3)
-    )
+    if seconds >= 600:
+        return format_duration(seconds - seconds % 60)
+    return format_duration(int(seconds) if seconds >= 1 else round(seconds, 3))
 
 
-@detector("duration", thresholds=(600, 1800, 3600, 14400))
+@detector("duration", timed=True, thresholds=(600, 1800, 3600, 14400))
 @limit(
     "--max",
     type=DURATION,
@@ -88,7 +104,7 @@ def rounded(seconds: float) -> str:
     key="duration.max_minutes",
     unit=60,
     default="30m",
-    help="How long a session may run.",
+    help="Time that the agent may work on its own.",
 )
 @limit(
     "--warn",
@@ -96,26 +112,37 @@ def rounded(seconds: float) -> str:
     key="duration.warn_minutes",
     unit=60,
     default=0,
-    help="Warn of a session that has run this long.",
+    help="Warn when the agent has worked this long.",
 )
 @click.option(
-    "--active",
+    "--per",
     cls=Option,
-    key="duration.active",
-    is_flag=True,
-    help="Leave out the time that the agent waited for its user.",
+    key="duration.per",
+    type=click.Choice(["prompt", "run"]),
+    default="prompt",
+    show_default=True,
+    help="Count from the user's last prompt, or the whole run.",
 )
-def detect_duration(max: float, warn: float, active: bool) -> Rules:
-    """Raise a violation when a session has run too long, counted from its own start.
+@click.option(
+    "--wall",
+    cls=Option,
+    flag="--wall",
+    key="duration.wall",
+    is_flag=True,
+    help="Count the time elapsed in this run, waiting for the user included.",
+)
+def detect_duration(max: float, warn: float, per: str, wall: bool) -> Rules:
+    """Raise a violation when the agent has worked too long on its own.
 
-    Silence does not stop the clock: what is too long is raised while the agent says nothing.
+    Counted is the time since the user's last prompt, without the time in which the agent waits
+    for its user, and at most 10 minutes of any silence.
     """
     if 0 < max <= warn:
         raise click.UsageError(
-            f"--warn {format_duration(warn)}: a warning is expected before "
-            f"--max {format_duration(max)}, or 'off'"
+            f"--warn {format_duration(warn)} must be less than --max {format_duration(max)}, "
+            "or 'off'"
         )
-    return [lambda: Age(max, warn, active)]
+    return [lambda: Worked(max, warn, per == "run", wall)]
 
 
 main = detect_duration.main

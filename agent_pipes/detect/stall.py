@@ -1,19 +1,25 @@
-"""trace-detect-stall: the agent is alive, and silent."""
+"""trace-detect-stall: the agent is alive, silent, and nobody is waited for."""
 
+import math
 from collections.abc import Iterable
 
 from agent_pipes.core.display import format_duration
-from agent_pipes.core.event import Event
-from agent_pipes.core.options import DURATION, limit
+from agent_pipes.core.event import Event, Level
+from agent_pipes.core.options import COUNT, DURATION, limit
 from agent_pipes.detect.calls import Call
 from agent_pipes.detect.detector import detector
-from agent_pipes.detect.duration import rounded
+from agent_pipes.detect.duration import passed_multiples, rounded
 from agent_pipes.detect.finding import Finding, Rules
+from agent_pipes.detect.refusals import Refusals
 from agent_pipes.detect.turns import TurnTracker
 
 
 class Silence:
-    """Time without an event of a session in which it is not its user's turn."""
+    """Time without an event of a session in which it is not its user's turn.
+
+    A call that is open may wait for a permission that the source does not record, so its silence
+    is a warning; only in a headless run nobody can be asked.
+    """
 
     __slots__ = ("in_flight", "limit", "turns")
 
@@ -24,41 +30,38 @@ class Silence:
 
     def see(self, event: Event, call: Call | None, now: float) -> Iterable[Finding]:
         if event.type == "tick":
-            return self.holding(now)
-        # A silence that an event ends is raised too, so that a replay raises what live did. A tool
-        # that has returned was slow; after a prompt nobody can tell who waited for whom.
-        turns = self.turns
-        long = 0 < self.limit <= now - turns.latest
-        over = (
-            self.holding(now)
-            if long and not turns.in_flight and event.type != "user_prompt"
-            else ()
-        )
-        turns.see(event, call, now)
-        return over
+            silent = self._silent(now)
+            return [self._finding(each) for each in passed_multiples(silent, self._allowed)]
+        self.turns.see(event, call, now)
+        return ()
 
     def holding(self, now: float) -> Iterable[Finding]:
+        silent = self._silent(now)
+        return [self._finding(silent)] if silent >= self._allowed else []
+
+    @property
+    def _allowed(self) -> float:
+        return (self.in_flight if self.turns.in_flight else self.limit) or math.inf
+
+    def _silent(self, now: float) -> float:
+        """Return the seconds of silence; 0.0 if the user is waited for."""
         turns = self.turns
-        allowed = self.in_flight if turns.in_flight else self.limit
-        silent = now - turns.latest
-        if turns.waits or not turns.latest or not 0 < allowed <= silent:
-            return ()
+        return 0.0 if not turns.latest or turns.waits_at(now) else now - turns.latest
+
+    def _finding(self, value: float) -> Finding:
+        turns, allowed = self.turns, self._allowed
+        level: Level = "warning" if turns.in_flight and not turns.headless else "critical"
         what = "while a tool runs" if turns.in_flight else "with nothing in flight"
-        option = "--in-flight" if turns.in_flight else "--max-stall"
-        message = (
-            f"silent for {rounded(silent)} {what} (threshold: {format_duration(allowed)}); "
-            f"raise the limit with {option}"
-        )
-        return (
-            Finding(
-                turns.latest,
-                message,
-                seen={"value": round(silent, 3), "limit": allowed},
-            ),
+        return Finding(
+            turns.latest,
+            f"silent for {rounded(value)} {what} (threshold: {format_duration(allowed)})",
+            level=level,
+            seen={"value": round(value, 3), "limit": allowed},
+            time=turns.latest + value,
         )
 
 
-@detector("stall", thresholds=(300, 600, 1800))
+@detector("stall", timed=True, thresholds=(300, 600, 1800))
 @limit(
     "--max",
     type=DURATION,
@@ -66,7 +69,7 @@ class Silence:
     key="stall.max_minutes",
     unit=60,
     default="10m",
-    help="How long an agent may be silent.",
+    help="Time that an agent may be silent.",
 )
 @limit(
     "--in-flight",
@@ -75,14 +78,23 @@ class Silence:
     key="stall.in_flight_minutes",
     unit=60,
     default="30m",
-    help="How long, while a tool runs.",
+    help="Time that it may be silent while a tool runs.",
 )
-def detect_stall(max: float, in_flight: float) -> Rules:
+@limit(
+    "--max-refused",
+    type=COUNT,
+    flag="--max-refused",
+    key="stall.max_refused",
+    default=30,
+    help="Requests that may be refused with no answer between.",
+)
+def detect_stall(max: float, in_flight: float, max_refused: int) -> Rules:
     """Raise a violation when it is the agent's turn, and nothing comes.
 
     An agent that waits for its user is not stalled, and a tool that runs is given more time.
+    Requests that are refused again and again are raised, too.
     """
-    return [lambda: Silence(max, in_flight)]
+    return [lambda: Silence(max, in_flight), lambda: Refusals(max_refused)]
 
 
 main = detect_stall.main

@@ -287,7 +287,8 @@ def test_a_session_that_was_too_long_before_we_came_is_told_at_once(home):
     folder.mkdir(parents=True)
     (folder / "events.ndjson").write_bytes(Stream(at=time.time() - 7300).bash("ls").bytes)
     (folder.parent / ".active-session").write_text(folder.name)
-    watch = start("agent-strace", "watch", "--max-duration", "1h", "--max-stall", "off", env=home)
+    options = ("--max-duration", "1h", "--wall", "--max-stall", "off")
+    watch = start("agent-strace", "watch", *options, env=home)
     found = next(json.loads(line) for line in watch.stdout if b'"violation"' in line)
     assert found["data"]["watcher"] == "duration" and found["data"]["message"].startswith(
         "running for 2h"
@@ -298,11 +299,11 @@ def test_a_session_that_was_too_long_before_we_came_is_told_at_once(home):
 def test_ten_minutes_of_silence_end_no_watch():
     # Time is in the ticks: as much of it as one likes passes without an event.
     code = """
-from agent_pipes.detect_duration import detect_duration
-from agent_pipes.event import make, tick
-from agent_pipes.stream import Waiter
+from agent_pipes.core.event import make, tick
+from agent_pipes.core.stream import Waiter
+from agent_pipes.detect.duration import detect_duration
 events = [make("session_start", 1795359278.0, "s", {})] + [tick(1795359278.0 + second) for second in range(7300)]
-stage = detect_duration.stage(Waiter(), max=7200.0)
+stage = detect_duration.stage(Waiter(), max=7200.0, wall=True)
 print([event.data["value"] for event in stage(events) if event.type == "violation"])
 """
     done = subprocess.run(
