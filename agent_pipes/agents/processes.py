@@ -15,11 +15,12 @@ def nearest(agent: Agent) -> Identity | None:
     return next((each for each in ancestors(os.getpid()) if runs(agent, each.pid)), None)
 
 
-def recorded_process(agent: Agent, record: Fields, directory: str) -> Identity | None:
+def recorded_process(agent: Agent, record: Fields, directory: str, owner: int) -> Identity | None:
     """Return the process that a record (`pid`, `started`) names, if the record is to be believed.
 
     Whoever may write the record can write any PID in it. So it counts only if that process runs,
-    has that start time, is ours, is `agent` by its program, and works in `directory` or below.
+    has that start time, is of the user `owner`, to whom the record belongs, is `agent` by its
+    program, and works in `directory` or below.
     """
     pid, started = record.get("pid"), record.get("started")
     if type(pid) is not int or pid <= 1 or type(started) is not str or not os.path.isabs(directory):
@@ -27,7 +28,7 @@ def recorded_process(agent: Agent, record: Fields, directory: str) -> Identity |
     where, outer = os.path.realpath(cwd(pid) or "/"), os.path.realpath(directory)
     if where != outer and not where.startswith(outer.rstrip("/") + "/"):
         return None
-    if user(pid) != os.getuid() or not runs(agent, pid):
+    if user(pid) != owner or not runs(agent, pid):
         return None
     # Looked up last: the start time does not change, so all of the above is of this process.
     identity = identify(pid)

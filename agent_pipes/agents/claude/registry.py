@@ -52,7 +52,7 @@ def registry_entries(session: str = "") -> list[LiveSession]:
     """Return the trusted registry entries: all of them, or those of `session`."""
     # As long as no entry changes, only the processes can.
     said = tuple(
-        (entry.path, about.st_ino, about.st_mtime_ns, about.st_size)
+        (entry.path, about.st_uid, about.st_ino, about.st_mtime_ns, about.st_size)
         for root in roots()
         for entry, about in _registered(root)
     )
@@ -64,13 +64,13 @@ def registry_entries(session: str = "") -> list[LiveSession]:
 
 
 def _registered(root: Path) -> Iterator[tuple["os.DirEntry[str]", os.stat_result]]:
-    """Yield the registry's entries that are files of ours."""
+    """Yield the registry's entries."""
     for entry in entries_of(root / "sessions"):
         # `pid-N.json` is of an older form, and stays behind when its process has gone.
         if re.fullmatch(r"[1-9][0-9]{0,9}\.json", entry.name):
             with suppress(OSError):
                 about = entry.stat(follow_symlinks=False)
-                if about.st_uid == os.getuid() and stat.S_ISREG(about.st_mode):
+                if stat.S_ISREG(about.st_mode):
                     yield entry, about
 
 
@@ -96,7 +96,7 @@ def _believed(
     if type(said) is not dict or said.get("pid") != pid or not string(said, "sessionId"):
         return
     directory = string(said, "cwd")
-    if not is_claude_in(pid, directory) or not _same_namespace(said.get("pidDomain")):
+    if not is_claude_in(pid, directory, about.st_uid) or not _same_namespace(said.get("pidDomain")):
         return
     # Looked up last: what was found above is then of the process that still runs, as its start time
     # does not change.
@@ -107,8 +107,8 @@ def _believed(
         )
 
 
-def is_claude_in(pid: int, directory: str) -> bool:
-    """Return True if the process is ours, is Claude Code, and works in `directory`."""
+def is_claude_in(pid: int, directory: str, owner: int) -> bool:
+    """Return True if the process is of the user `owner`, is Claude Code, and is in `directory`."""
     where = cwd(pid)
     if (
         not where
@@ -116,7 +116,7 @@ def is_claude_in(pid: int, directory: str) -> bool:
         or os.path.realpath(directory) != os.path.realpath(where)
     ):
         return False
-    return user(pid) == os.getuid() and is_claude(executable(pid), command_line(pid))
+    return user(pid) == owner and is_claude(executable(pid), command_line(pid))
 
 
 _INTERPRETER = pattern(r"node|nodejs|bun|deno|python[0-9.]*")

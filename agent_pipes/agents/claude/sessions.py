@@ -27,7 +27,6 @@ from agent_pipes.process.table import (
     began,
     command_line,
     cwd,
-    user,
 )
 
 HEAD = 256 << 10
@@ -119,10 +118,10 @@ def process(session: Session) -> Identity | None:
     """Return the process of the session: the one whose registry entry names it.
 
     Anyone who may write in the registry can write another's number there, so an entry is believed
-    only when its file is ours and bears the number, and the process of that number runs, began when
-    the entry says, is ours, is Claude Code by its program, and works in the entry's directory,
-    which is the session's or lies in it (a worktree does). Two such entries for one session are
-    none.
+    only when its file bears the number, and the process of that number runs, began when the entry
+    says, is of the user who owns the file, is Claude Code by its program, and works in the entry's
+    directory, which is the session's or lies in it (a worktree does). Two such entries for one
+    session are none.
 
     Before March 2026 there was no registry. Where there still is none, the session that was written
     last in its project is taken to be that of the one Claude Code that works in its directory, if
@@ -201,12 +200,8 @@ def _within(directory: str, session: str) -> bool:
 
 
 def _directories() -> set[str]:
-    """Return the directories that a Claude Code of ours works in."""
-    pids = [
-        pid
-        for pid in all_processes()
-        if user(pid) == os.getuid() and is_claude(executable(pid), command_line(pid))
-    ]
+    """Return the directories that a Claude Code works in."""
+    pids = [pid for pid in all_processes() if is_claude(executable(pid), command_line(pid))]
     return {os.path.realpath(where) for pid in pids if (where := cwd(pid))}
 
 
@@ -228,7 +223,12 @@ def _unregistered(session: Session) -> Identity | None:
     modified = changed.get(str(session.path))
     if modified is None or modified < max(changed.values()):
         return None
-    fit = [row.identity for row in all_processes().values() if is_claude_in(row.pid, session.cwd)]
+    owner = session.path.stat().st_uid
+    fit = [
+        row.identity
+        for row in all_processes().values()
+        if is_claude_in(row.pid, session.cwd, owner)
+    ]
     return fit[0] if len(fit) == 1 and began(fit[0]) <= modified else None
 
 

@@ -109,17 +109,17 @@ def _holders(folder: Path) -> Iterator[tuple[int, Identity, float]]:
         number = lock.name.removeprefix("inuse.").removesuffix(".lock")
         if re.fullmatch(r"[1-9][0-9]{0,9}", number):
             with suppress(OSError):
-                made = lock.stat(follow_symlinks=False).st_mtime
-                if identity := _believed(int(number), made):
-                    yield int(number), identity, made
+                about = lock.stat(follow_symlinks=False)
+                if identity := _believed(int(number), about):
+                    yield int(number), identity, about.st_mtime
 
 
-def _believed(pid: int, made: float) -> Identity | None:
-    if user(pid) != os.getuid() or not is_copilot(command_line(pid)):
+def _believed(pid: int, lock: os.stat_result) -> Identity | None:
+    if user(pid) != lock.st_uid or not is_copilot(command_line(pid)):
         return None
     # Identified last, so that the checks above are of the process that still runs.
     identity = identify(pid)
-    return identity if identity and began(identity) <= made + TOLERANCE else None
+    return identity if identity and began(identity) <= lock.st_mtime + TOLERANCE else None
 
 
 def is_copilot(arguments: Sequence[str]) -> bool:
@@ -137,9 +137,9 @@ def _also_held(session: Session, pid: int) -> Iterator[tuple[Path, float]]:
     for lock in root().glob(f"*/inuse.{pid}.lock"):
         log = lock.parent / "events.jsonl"
         if lock.parent != session.path.parent and log.exists():
-            made = lock.stat(follow_symlinks=False).st_mtime
-            if _believed(pid, made):
-                yield log, made
+            about = lock.stat(follow_symlinks=False)
+            if _believed(pid, about):
+                yield log, about.st_mtime
 
 
 _heads: dict[tuple[str, int, int], tuple[str, float]] = {}

@@ -122,9 +122,10 @@ def successor(session: Session) -> Session | None:
 
 @dataclass(frozen=True, slots=True)
 class _Agent:
-    """A Gemini of this user that is no wrapper; `resumes` if started to resume a session."""
+    """A Gemini that is no wrapper; `resumes` if started to resume a session."""
 
     identity: Identity
+    user: int | None
     began: float
     cwd: str
     resumes: bool
@@ -143,7 +144,8 @@ class _Look:
         folder = session.path.parent
         if folder not in self.folders:
             here = os.path.realpath(session.cwd)
-            agents = [agent for agent in self.agents if agent.cwd == here]
+            owner = session.path.stat().st_uid
+            agents = [agent for agent in self.agents if agent.cwd == here and agent.user == owner]
             begun = (
                 sorted(
                     (_head(path, path.stat())[1], path) for path in folder.glob("session-*.json*")
@@ -167,11 +169,7 @@ def _look() -> _Look:
 
 
 def _agents() -> Iterator[_Agent]:
-    lines = {
-        pid: command_line(pid)
-        for pid, row in all_processes().items()
-        if not row.kernel and user(pid) == os.getuid()
-    }
+    lines = {pid: command_line(pid) for pid, row in all_processes().items() if not row.kernel}
     found = {pid for pid, line in lines.items() if is_gemini(line)}
     rows = {pid: row for pid in found if (row := process_at(pid))}
     # A wrapper sets it for the agent that it starts.
@@ -192,7 +190,9 @@ def _agents() -> Iterator[_Agent]:
                 each in ("-r", "--resume") or each.startswith("--resume=") for each in lines[pid]
             )
             if where := cwd(pid):
-                yield _Agent(row.identity, began(row.identity), os.path.realpath(where), resumes)
+                yield _Agent(
+                    row.identity, user(pid), began(row.identity), os.path.realpath(where), resumes
+                )
 
 
 def _session_of(agent: _Agent, begun: list[tuple[float, Path]]) -> Path | None:

@@ -145,7 +145,9 @@ def process(session: Session) -> "Identity | None":
         )
         if agent not in registry.AGENTS:
             return None
-        identity = processes.recorded_process(registry.agent(agent), said, directory)
+        identity = processes.recorded_process(
+            registry.agent(agent), said, directory, session.path.stat().st_uid
+        )
         if identity is None:
             return None
         modified = session.path.stat().st_mtime_ns
