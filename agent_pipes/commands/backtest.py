@@ -39,6 +39,7 @@ def result_events(judgements: Iterable[Judgement]) -> Iterator[Event]:
             "usd": judgement.usd,
             "violations": len(judgement.violations),
             "alarms": judgement.alarms,
+            "runs_known": judgement.runs_known,
         }
         if judgement.problem:
             data["problem"] = judgement.problem
@@ -72,6 +73,12 @@ def table(judgements: list[Judgement]) -> Iterator[str]:
                 for most in part.thresholds
             ]
             yield f"  {watcher:9}" + "".join(f"{cell:>12}" for cell in cells)
+    whole = sum(not each.runs_known for each in judgements)
+    if whole:
+        yield (
+            f"{whole} of {len(judgements)} sessions record neither processes nor resumptions: "
+            "each counts as one run"
+        )
     for judgement in judgements:
         if judgement.problem:
             yield f"could not be tried: {judgement.session.path}: {judgement.problem}"

@@ -14,6 +14,7 @@ from agent_pipes.cost.annotate import with_costs
 from agent_pipes.cost.meter import Meter
 from agent_pipes.detect.registry import DETECTORS
 from agent_pipes.detect.runner import DetectorRunner, DetectorSpec
+from agent_pipes.detect.runs import divides_runs
 from agent_pipes.sessions.session_reader import read_session
 
 Limits = dict[str, dict[str, Any]]
@@ -28,6 +29,7 @@ class Judgement:
     violations: data of each violation, with `at` (seconds since the epoch), `session`, and
                 `usd_later` (dollars spent after it).
     alarms:     by watcher, the thresholds at which a critical violation is raised.
+    runs_known: its record tells where a run of the agent begins; else it counts as one run.
     problem:    why the session could not be read, or "".
     """
 
@@ -35,6 +37,7 @@ class Judgement:
     usd: float = 0.0
     violations: list[Fields] = field(default_factory=list)
     alarms: dict[str, list[float]] = field(default_factory=dict)
+    runs_known: bool = False
     problem: str = ""
 
     @property
@@ -57,6 +60,7 @@ def judge_session(session: Session, limits: Limits) -> Judgement:
 def _judge(judgement: Judgement, limits: Limits) -> None:
     events = list(with_costs(read_session(judgement.session), Meter(), raw=False))
     costs = [usd for event in events if (usd := _session_usd(event)) is not None]
+    judgement.runs_known = any(map(divides_runs, events))
     judgement.usd = costs[-1] if costs else 0.0
     searches = [_ThresholdSearch(watcher, options) for watcher, options in limits.items()]
     specs = [DETECTORS[watcher].configured(options) for watcher, options in limits.items()]

@@ -38,9 +38,9 @@ class Worked:
             return self._passed(now)
         if event.type == "session_start" and "turns" in _cannot_tell(event):
             self.wall = True
-        if not self.since or (is_persons(event) and not self.per_run):
-            self.since = now
         self.turns.see(event, call, now)
+        if not self.since or (is_persons(event) and not self.per_run):
+            self.since = self.turns.latest
         return ()
 
     def holding(self, now: float) -> Iterable[Finding]:

@@ -195,7 +195,7 @@ class DetectorRunner:
             session.history = True
             session.drop_states()
             session.runs.restart()
-        elif kind == "history_end":
+        if kind == "history_end":
             session.history = False
             yield from self._caught_up(event, session)
         else:

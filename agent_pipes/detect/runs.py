@@ -18,6 +18,18 @@ MAX_KEPT_TIMES = 64
 """Times of the latest events of a session, to find the last one before a process started."""
 
 
+def divides_runs(event: Event) -> bool:
+    """Return True if the event tells where a run begins: a process, or a mark of resumption."""
+    return event.type == "process" or is_resumption(event)
+
+
+def is_resumption(event: Event) -> bool:
+    """Return True for a `session_start` by which a session is taken up again."""
+    if event.type != "session_start":
+        return False
+    return event.data.get("resumed") is True or event.text("source") == "resume"
+
+
 class RunTracker:
     """Tells the driver at which events of a session a new run begins.
 
@@ -54,7 +66,7 @@ class RunTracker:
         elif kind != "history_start":
             if kind == "session_start":
                 self._see_start(event)
-            resumed = kind == "session_start" and event.data.get("resumed") is True
+            resumed = is_resumption(event)
             if resumed or (self._edge and event.time >= self._edge):
                 new = self._cut(event.time if resumed else self._edge)
             if event.time:

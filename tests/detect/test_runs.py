@@ -46,9 +46,10 @@ def test_without_a_process_or_a_mark_the_session_is_one_run():
     assert len(raised(detect_retry, [*failures(4).events, *later.events])) == 1
 
 
-def test_a_mark_of_resumption_begins_a_run():
+@pytest.mark.parametrize("data", [{"resumed": True}, {"source": "resume"}])
+def test_a_mark_of_resumption_begins_a_run(data):
     later = failures(4, START + DAY_S, first=100)
-    resumed = mark("session_start", START + DAY_S, resumed=True)
+    resumed = mark("session_start", START + DAY_S, **data)
     assert not raised(detect_retry, [*failures(4).events, resumed, *later.events])
 
 
