@@ -48,9 +48,10 @@ man:
 real: $(VENV)/.made
 	$(PY) -m pytest tests/real -rs
 
-# make prices      agent_pipes/data/prices.json anew, from the newest genai-prices
+# make prices      agent_pipes/data/prices.json anew, from the newest genai-prices and LiteLLM; prints the differences
 prices: $(VENV)/.made
 	$(PY) -m pip install -q --disable-pip-version-check --upgrade genai-prices
+	$(PY) -m pip install -q --disable-pip-version-check --upgrade --no-deps litellm
 	$(PY) tests/make_prices.py
 
 # make bench       how fast and how light, each figure beside a peer's (BENCH_ONLY=bill for one row; settings: tests/bench/bench.py)

@@ -1,13 +1,19 @@
-"""Make agent_pipes/data/prices.json anew from the installed genai-prices, and print what has changed.
+"""Make agent_pipes/data/prices.json from genai-prices and LiteLLM's price file, and print changes.
 
-Kept are the makers of models and the clouds that agents reach them through; left out is what no agent works with
-(speech, pictures, embeddings) and what another entry says already.
+genai-prices comes first, because it has dates and modes. LiteLLM fills in models that it lacks, and
+the prices in which both differ are listed.
+
+Kept are the makers of models and the clouds that agents reach them through. Left out are models
+that no agent works with (speech, pictures, embeddings), and what another entry says already.
+
+    python tests/make_prices.py [LITELLM_JSON]
 """
 
 import json
 import re
 import sys
-from datetime import date, time
+from contextlib import suppress
+from datetime import UTC, date, datetime, time
 from fractions import Fraction
 from importlib import metadata
 from pathlib import Path
@@ -15,10 +21,13 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+import click
 from genai_prices import data, types
 
+from agent_pipes.cost import price_file
 from agent_pipes.cost.model_names import spellings
-from agent_pipes.cost.price_table import BUILT_IN
+from agent_pipes.cost.price_table import BUILT_IN, PriceTable
+from agent_pipes.cost.prices import Price, Rates
 
 PROVIDERS = (
     "anthropic",
@@ -50,8 +59,37 @@ DEFAULTS = {
     "moonshotai": {"regional": 1.1},
     "zai": {"regional": 1.1},
 }
-"""What holds for all of a provider's models: batches at half the price, Anthropic's priority tier at the list price (it
-is paid for in advance), a tenth more where the request must stay in a region (inference_geo, regional Bedrock)."""
+"""Modes of all of a provider's models: batches cost half, Anthropic's priority tier costs the list
+price because it is paid for in advance, and a request that must stay in a region (inference_geo,
+regional Bedrock) costs a tenth more."""
+
+MAKERS: dict[str, dict[str, list[str]]] = {
+    "anthropic": {
+        "families": ["claude"],
+        "current": [
+            "claude-fable-5-2",
+            "claude-mythos-5-2",
+            "claude-opus-5-5",
+            "claude-sonnet-5-5",
+        ],
+    },
+    "openai": {
+        "families": ["gpt", "codex", "chatgpt", "o1", "o3", "o4", "o5"],
+        "current": ["gpt-6-astra", "gpt-6.1-sol", "gpt-6.1-terra"],
+    },
+    "google": {"families": ["gemini"], "current": ["gemini-4-argon", "gemini-3.1-pro-preview"]},
+    "x-ai": {"families": ["grok"], "current": ["grok-4.7", "grok-build-0.1"]},
+    "deepseek": {"families": ["deepseek"], "current": ["deepseek-v4-pro"]},
+    "moonshotai": {"families": ["kimi"], "current": ["kimi-k3"]},
+    "zai": {"families": ["glm"], "current": ["glm-5.3"]},
+    "minimax": {"families": ["minimax"], "current": ["minimax-m3"]},
+    "mistral": {
+        "families": ["mistral", "devstral", "codestral", "magistral", "ministral"],
+        "current": ["mistral-medium-3-5", "devstral-2512"],
+    },
+}
+"""First words of each maker's model names, and its current models, no `-pro` and none retired: a
+limit in dollars counts a model of a new series at the dearest of them."""
 
 ADDED: dict[str, dict[str, Any]] = {
     "anthropic/claude-sonnet-4-0": {
@@ -68,10 +106,29 @@ ADDED: dict[str, dict[str, Any]] = {
     "anthropic/claude-opus-4-6": {"fast": {"factor": 6, "estimated": True}},
     "anthropic/claude-opus-4-7": {"fast": {"factor": 6, "estimated": True}},
 }
-"""What price pages no longer say, and old sessions need: Sonnet 4 had a long-context price, and fast mode cost six times
-the price when it was introduced."""
+"""Prices that the makers' pages no longer have and old sessions need: the long-context price of
+Sonnet 4, and fast mode at six times the price when it was introduced."""
 
 MODES = ("fast", "priority", "flex", "batch")
+
+LITELLM_NAME = "model_prices_and_context_window_backup.json"
+LITELLM_PROVIDERS = {
+    "anthropic": "anthropic",
+    "openai": "openai",
+    "gemini": "google",
+    "xai": "x-ai",
+    "deepseek": "deepseek",
+    "moonshot": "moonshotai",
+    "zai": "zai",
+    "minimax": "minimax",
+    "mistral": "mistral",
+}
+"""LiteLLM's names of the makers."""
+
+CHAT_MODES = ("chat", "responses")
+
+MORE_NAMES = ("daybreak-",)
+"""Beginnings of OpenAI's model names that are no family of their own."""
 
 KINDS = {
     "input": "input_mtok",
@@ -103,7 +160,7 @@ def rates(prices: types.ModelPrice) -> dict[str, Any]:
 
 
 def names(match: Any) -> list[str]:
-    """The names that a match rule stands for; one that goes on ends in `*`. Dates and the like are found without a rule."""
+    """Return the names that a match rule covers; a prefix ends in `*`. Dates need no rule."""
     if isinstance(match, types.ClauseOr):
         return [name for clause in match.or_ for name in names(clause)]
     if isinstance(match, types.ClauseAnd):
@@ -175,7 +232,7 @@ def ratio(way: dict[str, Any], base: dict[str, Any]) -> float | None:
 
 
 def way(variants: list[types.PriceVariant], changes: list[dict[str, Any]], today: date) -> Any:
-    """A mode's price: by what it differs from the base, as long as it does so evenly, else its own prices today."""
+    """Return a mode's price: its factor if it is the same for all kinds, else its prices today."""
     since = [
         variant.constraint.start_date if variant.constraint else date.min for variant in variants
     ]
@@ -259,8 +316,10 @@ def make() -> dict[str, Any]:
     return {
         "source": f"genai-prices {version}, MIT licence, Pydantic Services Inc.",
         "date": str(today),
-        "unit": "US dollars per million tokens; web_search: per thousand searches; a mode is a factor, or prices of its own",
+        "unit": "US dollars per million tokens; web_search: per thousand searches; "
+        "a mode is a factor, or prices of its own",
         "defaults": DEFAULTS,
+        "makers": MAKERS,
         "models": models,
     }
 
@@ -312,6 +371,72 @@ def drop_repeated(models: dict[str, dict[str, Any]]) -> None:
             del models[key]
 
 
+def litellm_file() -> Path | None:
+    """Return LiteLLM's price file: the argument, or that of the installed package."""
+    if len(sys.argv) > 1:
+        return Path(sys.argv[1])
+    with suppress(metadata.PackageNotFoundError):
+        for file in metadata.files("litellm") or ():
+            if file.name == LITELLM_NAME:
+                return Path(str(file.locate()))
+    return None
+
+
+def fill_from_litellm(table: dict[str, Any], path: Path) -> list[str]:
+    """Add the makers' models that only LiteLLM has; return the prices in which both differ."""
+    ours = PriceTable(table)
+    differences = []
+    for name, entry in json.loads(path.read_text()).items():
+        maker = LITELLM_PROVIDERS.get(entry.get("litellm_provider", ""))
+        if not maker or "/" in name or LEFT_OUT.search(name) or entry.get("mode") not in CHAT_MODES:
+            continue
+        if ours.maker_of(plain(name)) != maker and not name.startswith(MORE_NAMES):
+            continue
+        try:
+            theirs = price_file.from_litellm(str(path), {name: entry})["models"]
+        except click.UsageError:
+            continue
+        price = ours.find(name)
+        if price is None or (price.estimated and exact_only(name)):
+            names = sorted({name, name.removesuffix("-latest")})
+            table["models"][f"{maker}/{name}"] = simplified(theirs[name] | {"names": names}, maker)
+        elif price and theirs and not price.estimated:
+            differences += difference(name, price, PriceTable({"models": theirs}).find(name))
+    return differences
+
+
+def exact_only(name: str) -> bool:
+    """Return True for a name that our table finds only as a variant of another model."""
+    return name.startswith(MORE_NAMES)
+
+
+def simplified(entry: dict[str, Any], maker: str) -> dict[str, Any]:
+    """Leave out the modes that the maker's defaults give already."""
+    kept = {kind: price for kind, price in entry.items() if price != {}}
+    for mode, default in DEFAULTS.get(maker, {}).items():
+        own = kept.get(mode)
+        if own == default or (isinstance(own, dict) and ratio(own, _base(kept)) == default):
+            del kept[mode]
+    return kept
+
+
+def _base(entry: dict[str, Any]) -> dict[str, Any]:
+    return {kind: entry[kind] for kind in KINDS if kind in entry and kind in ("input", "output")}
+
+
+def difference(name: str, ours: Price, theirs: Price | None) -> list[str]:
+    """Return the kinds of tokens whose price of a short request today differs."""
+    now = datetime.now(UTC).timestamp()
+    if theirs is None:
+        return []
+    pairs = zip(Rates._fields, ours.at(now, 1), theirs.at(now, 1), strict=True)
+    return [
+        f"{name}: {kind}: genai-prices {mine / 1e6:g}, LiteLLM {other / 1e6:g}"
+        for kind, mine, other in pairs
+        if mine != other and kind in ("input", "output", "read", "write")
+    ]
+
+
 def flattened(table: dict[str, Any]) -> dict[str, str]:
     return {
         f"{key}: {kind}": json.dumps(value)
@@ -323,6 +448,17 @@ def flattened(table: dict[str, Any]) -> dict[str, str]:
 def main() -> None:
     old = json.loads(BUILT_IN.read_text()) if BUILT_IN.exists() else {"models": {}}
     table = make()
+    if path := litellm_file():
+        for line in fill_from_litellm(table, path):
+            print(f"differs: {line}")
+        version = metadata.version("litellm") if len(sys.argv) == 1 else path.name
+        table["source"] += f"; models that it lacks: LiteLLM {version}, MIT licence, Berri AI"
+        order = {name: place for place, name in enumerate(PROVIDERS)}
+        table["models"] = dict(
+            sorted(table["models"].items(), key=lambda each: order[each[0].partition("/")[0]])
+        )
+    else:
+        print("no LiteLLM price file: pip install --no-deps litellm, or name the file")
     if table["source"] == old.get("source") and table["models"] == old["models"]:
         table["date"] = old["date"]
     models = ",\n".join(
@@ -337,7 +473,8 @@ def main() -> None:
         if before.get(what) != after.get(what):
             print(f"{what}: {before.get(what, 'none')} -> {after.get(what, 'none')}")
     print(
-        f"{BUILT_IN.name}: {len(table['models'])} models, {BUILT_IN.stat().st_size} bytes, from {table['source']}, {table['date']}"
+        f"{BUILT_IN.name}: {len(table['models'])} models, {BUILT_IN.stat().st_size} bytes, "
+        f"from {table['source']}, {table['date']}"
     )
 
 

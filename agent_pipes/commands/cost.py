@@ -15,7 +15,7 @@ from agent_pipes.cost.annotate import with_costs
 from agent_pipes.cost.estimate import EstimatedResponse
 from agent_pipes.cost.ledger import Cost
 from agent_pipes.cost.meter import DEFAULT_MODEL, Meter
-from agent_pipes.cost.options import pricing_options
+from agent_pipes.cost.options import NO_STAND_IN, pricing_options
 from agent_pipes.cost.recorded import RecordedFile
 from agent_pipes.cost.report import Report
 
@@ -46,7 +46,8 @@ def cost(
     With the names of sessions' own FILEs it reads no events, but sums up these.
     """
     report = summary or bool(files)
-    meter = Meter(prices or "", model or "", unpriced_as or "", recorded, by_model=report)
+    stand_in = "" if unpriced_as in (None, NO_STAND_IN) else unpriced_as
+    meter = Meter(prices or "", model or "", stand_in, recorded, by_model=report)
     if files:
         return _report_files([Path(file) for file in files], meter)
     return _filter(events, meter, Report(meter) if report else None)

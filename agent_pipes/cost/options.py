@@ -7,6 +7,9 @@ import click
 
 from agent_pipes.core.options import Option
 
+NO_STAND_IN = "off"
+"""Value of --unpriced-as that counts a model without a price as $0."""
+
 
 class PriceFile(click.ParamType):  # type: ignore[type-arg]
     """Path of a price file, which is checked at the start."""
@@ -37,7 +40,7 @@ def pricing_options(flags: bool) -> Callable[[Any], Any]:
             option(
                 "--unpriced-as",
                 metavar="MODEL",
-                help="Count a model without a known price at this one's.",
+                help="Count a model without a known price at this one's; 'off' counts it as $0.",
             ),
             option("--model", metavar="NAME", help="The model of responses that name none."),
             option(

@@ -20,7 +20,7 @@ MAX_SHOWN_CHARS = 60
 """Characters of a wrong value that a message shows."""
 
 _RATES = (*KINDS, "web_search")
-_TOP = ("models", "defaults", "source", "date", "unit")
+_TOP = ("models", "defaults", "makers", "source", "date", "unit")
 _MODEL = (*_RATES, *MODES, "names", "above", "changes", "hours", "estimated")
 _MODE = (*_RATES, "above", "factor", "estimated")
 
@@ -44,7 +44,7 @@ def load(path: str) -> Prices:
             isinstance(entry, dict) and "litellm_provider" in entry for entry in content.values()
         )
     ):
-        return _from_litellm(path, content)
+        return from_litellm(path, content)
     return _checked(path, content)
 
 
@@ -164,7 +164,7 @@ _LITELLM_KEY = pattern(
 )
 
 
-def _from_litellm(path: str, content: Mapping[str, Any]) -> Prices:
+def from_litellm(path: str, content: Mapping[str, Any]) -> Prices:
     """Return the prices of LiteLLM's model_prices_and_context_window.json.
 
     It has dollars per token, a key for each kind, threshold and service tier, and no dates.

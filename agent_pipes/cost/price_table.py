@@ -36,6 +36,9 @@ class PriceTable:
         self.defaults: dict[str, Any] = {}
         for table in tables:
             self.defaults |= table.get("defaults", {})
+        self.makers: dict[str, Any] = {}
+        for table in tables:
+            self.makers |= table.get("makers", {})
         self.find = lru_cache(maxsize=MAX_CACHED_PRICES)(self._find)
 
     def _find(self, name: str, *modes: str) -> Price | None:
@@ -60,6 +63,24 @@ class PriceTable:
         model, provider = entry
         return price_of(model, self.defaults.get(provider, {}), modes, estimated)
 
+    def maker_of(self, name: str) -> str:
+        """Return the maker of a model by the first word of its name, "" if it is unknown."""
+        family = name.partition("-")[0]
+        return next((maker for maker, own in self.makers.items() if family in own["families"]), "")
+
+    def models_of(self, maker: str) -> list[str]:
+        """Return the maker's models in the table."""
+        return [
+            key.partition("/")[2]
+            for index in self.indexes
+            for key in index.keys
+            if key.startswith(f"{maker}/")
+        ]
+
+    def current_models(self, maker: str) -> list[str]:
+        """Return the maker's models that a new one may resemble in price."""
+        return list(self.makers[maker]["current"])
+
     def names(self) -> Iterator[str]:
         """Yield every name in the table."""
         return (name for index in self.indexes for name in index.exact)
@@ -80,6 +101,7 @@ class _Index:
     """One table by every spelling of its models' names."""
 
     def __init__(self, models: Mapping[str, Any]) -> None:
+        self.keys = list(models)
         self.exact: dict[str, Entry] = {}
         self.prefixes: list[tuple[str, Entry]] = []
         for key, model in models.items():

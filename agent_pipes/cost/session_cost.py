@@ -2,17 +2,22 @@
 
 import math
 
+from agent_pipes.core.bounded import BoundedDict
 from agent_pipes.core.event import RECORDING, Event
+from agent_pipes.cost.assumed import assumed_price
 from agent_pipes.cost.estimate import ESTIMATE_INPUTS, MIN_UNRECORDED_RESPONSES
 from agent_pipes.cost.ledger import Cost
 from agent_pipes.cost.meter import DEFAULT_MODEL, Meter
 from agent_pipes.cost.prices import DOLLAR
-from agent_pipes.cost.usage import may_have_usage
+from agent_pipes.cost.usage import may_have_usage, modes_of, usage_of
 
 MAX_COST_USD = 1e9
 """An upstream cost from here on is not believed."""
 
 MAX_BLIND_SPOTS = 100
+
+MAX_ASSUMED_RESPONSES = 1_000
+"""Responses at assumed prices that a later line may correct."""
 
 NO_USAGE = "cannot see the cost: no usage is recorded, and --recorded estimates none"
 
@@ -22,20 +27,29 @@ class SessionCost:
 
     meter:       computes the cost if no upstream trace-cost has.
     believes:    True if a cost in an event is believed.
-    total:       picodollars since the first event seen.
+    assumes:     True if a response without a price is counted at an assumed one.
+    priced:      picodollars since the first event seen.
+    assumed:     picodollars of responses that have no price, at assumed ones.
     estimated:   True if a part of the total is an estimate.
     blind_spots: by model, why the cost is unknown or assumed, and the event id that shows it.
     """
 
-    def __init__(self, meter: Meter, believes: bool) -> None:
+    def __init__(self, meter: Meter, believes: bool, assumes: bool = True) -> None:
         self.meter = meter
         self.believes = believes
         self.believed = False
         self.baseline: int | None = None
         self.unrecorded_calls = 0
-        self.total = 0
+        self.assumes = assumes
+        self.priced = self.assumed = 0
+        self._assumed_responses: BoundedDict[str, int] = BoundedDict(MAX_ASSUMED_RESPONSES)
         self.estimated = False
         self.blind_spots: dict[str, tuple[str, str]] = {}
+
+    @property
+    def total(self) -> int:
+        """Picodollars that count against a limit."""
+        return self.priced + self.assumed
 
     def see(self, event: Event) -> bool:
         """Update the sum; False if the event has nothing to do with it."""
@@ -69,13 +83,15 @@ class SessionCost:
         first = 0 if "counted_in" in cost else cost.get("response_usd", total)
         self._add_up(round(total * DOLLAR), round(float(first) * DOLLAR))
         self.estimated = "session_estimated_usd" in cost
-        if cost.get("unpriced") is True:
-            self._add_unpriced(event.text("model"), event.id)
+        if cost.get("unpriced") is True and "counted_in" not in cost:
+            self._assume(event, event.text("model"))
         return True
 
     def _compute(self, event: Event) -> None:
         if cost := self.meter.charge(event):
             self._take(cost, event.id)
+            if cost.charge.unpriced and not cost.counted_in:
+                self._assume(event, cost.charge.model)
         elif event.type in ESTIMATE_INPUTS:
             self._estimate(event)
 
@@ -101,19 +117,35 @@ class SessionCost:
     def _take(self, cost: Cost, event_id: str) -> None:
         self._add_up(cost.session, 0 if cost.counted_in else cost.charge.usd)
         self.estimated = cost.estimated > 0
-        if cost.charge.unpriced:
-            self._add_unpriced(cost.charge.model, event_id)
 
     def _add_up(self, session: int, response: int) -> None:
         """Set the total from the session's sum; what precedes the first response is not part."""
         if self.baseline is None or session < self.baseline:
             # Upstream has forgotten the session if its sum falls: what was counted stays.
-            self.baseline = session - response - self.total
-        self.total = session - self.baseline
+            self.baseline = session - response - self.priced
+        self.priced = session - self.baseline
 
-    def _add_unpriced(self, model: str, event_id: str) -> None:
-        if model in self.blind_spots or len(self.blind_spots) >= MAX_BLIND_SPOTS:
-            return
-        why = f"no price is known for {model!r}" if model else "the responses name no model"
-        advice = "give a stand-in with --unpriced-as, or a price with --prices"
-        self.blind_spots[model] = (f"cannot see the cost: {why}; {advice}", event_id)
+    def _assume(self, event: Event, model: str) -> None:
+        """Count a response without a price at an assumed one, and report the first of its model."""
+        usage = usage_of(event, self.meter.recorded)
+        assumed = None
+        if self.assumes and model and usage:
+            assumed = assumed_price(self.meter.table, model, modes_of(event))
+        if assumed and usage:
+            picodollars = assumed.price.at(event.time, usage.prompt).cost(usage)
+            identity = event.text("response_id") or event.id
+            old = self._assumed_responses.get(identity, 0)
+            self._assumed_responses[identity] = max(picodollars, old)
+            self.assumed += max(0, picodollars - old)
+        if model not in self.blind_spots and len(self.blind_spots) < MAX_BLIND_SPOTS:
+            stand_in = assumed.model if assumed else ""
+            self.blind_spots[model] = (_unpriced_message(model, stand_in), event.id)
+
+
+def _unpriced_message(model: str, stand_in: str) -> str:
+    if not model:
+        return "the responses name no model: they count as $0; name it with --model"
+    advice = "give its price with --prices, or a stand-in with --unpriced-as"
+    if stand_in:
+        return f"no price for {model!r}: counted at the price of {stand_in} (assumed); {advice}"
+    return f"no price for {model!r}: it counts as $0, so --max-cost will not stop it; {advice}"

@@ -2,14 +2,14 @@
 
 import re
 from collections import deque
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Iterable, Iterator
 
 import click
 
 from agent_pipes.core.event import Event
 from agent_pipes.core.options import DOLLARS, OFF, limit
 from agent_pipes.cost.meter import Meter
-from agent_pipes.cost.options import pricing_options
+from agent_pipes.cost.options import NO_STAND_IN, pricing_options
 from agent_pipes.cost.prices import DOLLAR
 from agent_pipes.cost.session_cost import SessionCost
 from agent_pipes.detect.calls import Call
@@ -29,7 +29,7 @@ HOUR_S = 3600
 
 
 class CostDetector:
-    """Dollars of one session.
+    """Dollars of one run.
 
     most: limit of the sum in picodollars, 0 for none.
     rate: limit of picodollars per hour, 0 for none.
@@ -42,11 +42,10 @@ class CostDetector:
         self.total = self.recent = 0
         self.additions: deque[tuple[float, int]] = deque()
         self.evidence: deque[str] = deque(maxlen=MAX_EVIDENCE)
-        self.held: Set[str] = frozenset()
         self.blind_spots = 0
 
     def see(self, event: Event, call: Call | None, now: float) -> Iterable[Finding]:
-        """Return findings that hold since this event."""
+        """Return findings that hold, if this event has changed the sum."""
         if not self.cost.see(event):
             return ()
         added = self.cost.total - self.total
@@ -56,78 +55,64 @@ class CostDetector:
             if self.rate:
                 self.additions.append((now, added))
                 self.recent += added
-        if not added and not self.additions and len(self.cost.blind_spots) == self.blind_spots:
+        elif not self.additions and len(self.cost.blind_spots) == self.blind_spots:
             return ()
         self.blind_spots = len(self.cost.blind_spots)
-        holds = self._holds(now)
-        new = holds - self.held
-        self.held = holds
-        return self._findings(new)
+        return self.holding(now)
 
-    def holding(self, now: float) -> Iterable[Finding]:
+    def holding(self, now: float) -> Iterator[Finding]:
         """Return findings that hold now."""
-        self.held = self._holds(now)
-        return self._findings(self.held)
-
-    def _holds(self, now: float) -> Set[str]:
-        """Return the limits that are passed, and the models whose cost is unknown."""
         while self.additions and self.additions[0][0] <= now - RATE_WINDOW_S:
             self.recent -= self.additions.popleft()[1]
-        holds = set(map("unseen ".__add__, self.cost.blind_spots))
+        yield from self._blind_spots()
+        hourly = self.recent * HOUR_S // RATE_WINDOW_S
         if self.most and self.total > self.most:
-            holds.add("max")
+            sums = f"{dollars(self.total, self.most)} (threshold: {dollars(self.most)})"
+            yield self._finding("max", sums, self.total, self.most, "--max-cost")
         elif self.warn and self.total >= self.warn * self.most > 0:
-            holds.add("warn")
-        if self.rate and self._hourly() > self.rate:
-            holds.add("rate")
-        return holds
-
-    def _hourly(self) -> int:
-        return self.recent * HOUR_S // RATE_WINDOW_S
-
-    def _findings(self, holds: Set[str]) -> Iterator[Finding]:
-        estimated = ", estimated" if self.cost.estimated else ""
-        for model, (message, shown_by) in self.cost.blind_spots.items():
-            if f"unseen {model}" in holds:
-                yield Finding(
-                    ("unseen", model),
-                    message,
-                    level="warning",
-                    evidence=(shown_by,),
-                    seen={"model": model},
-                )
-        if "max" in holds:
-            message = (
-                f"{dollars(self.total, self.most)} (threshold: {dollars(self.most)})"
-                f"{estimated}; raise it with --max-cost"
-            )
-            yield self._finding("max", message, self.total, self.most)
-        if "warn" in holds:
-            message = (
-                f"{dollars(self.total)} is {self.total / self.most:.0%} of {dollars(self.most)}"
-                f"{estimated}; say when to be warned with --warn"
-            )
-            yield self._finding("warn", message, self.total, self.most)
-        if "rate" in holds:
-            hourly = self._hourly()
-            message = (
+            share = f"{self.total / self.most:.0%} of the {dollars(self.most)} limit"
+            sums = f"{dollars(self.total)}, {share}"
+            yield self._finding("warn", sums, self.total, self.most, "--warn-cost")
+        if self.rate and hourly > self.rate:
+            sums = (
                 f"{dollars(hourly, self.rate)} an hour over the last 10 minutes "
-                f"(threshold: {dollars(self.rate)}/h){estimated}; raise it with --max-cost-rate"
+                f"(threshold: {dollars(self.rate)}/h)"
             )
-            yield self._finding("rate", message, hourly, self.rate)
+            yield self._finding("rate", sums, hourly, self.rate, "--max-cost-rate")
 
-    def _finding(self, key: str, message: str, value: int, most: int) -> Finding:
+    def _blind_spots(self) -> Iterator[Finding]:
+        for model, (message, shown_by) in self.cost.blind_spots.items():
+            yield Finding(
+                ("unseen", model),
+                message,
+                level="warning",
+                evidence=(shown_by,),
+                seen={"model": model},
+            )
+
+    def _finding(self, key: str, sums: str, value: int, most: int, option: str) -> Finding:
+        seen: dict[str, object] = {
+            "value": value / DOLLAR,
+            "limit": most / DOLLAR,
+            "estimated": self.cost.estimated,
+            "hint": f"raise the limit with {option}",
+        }
+        if self.cost.assumed:
+            seen["assumed"] = True
         return Finding(
             key,
-            message,
+            f"{sums}{self._doubt()}",
             level="warning" if key == "warn" else "critical",
             evidence=tuple(self.evidence),
-            seen={
-                "value": value / DOLLAR,
-                "limit": most / DOLLAR,
-                "estimated": self.cost.estimated,
-            },
+            seen=seen,
         )
+
+    def _doubt(self) -> str:
+        """Return how much of the sum is an estimate, for a message."""
+        estimated = ", estimated" if self.cost.estimated else ""
+        if not self.cost.assumed:
+            return estimated
+        return f"{estimated}, {dollars(self.cost.assumed)} of it at assumed prices"
 
 
 def dollars(amount: int, other: int = 0) -> str:
@@ -187,7 +172,7 @@ class Percent(click.ParamType):  # type: ignore[type-arg]
     flag="--max-cost",
     key="cost.max_dollars",
     default=10,
-    help="Dollars that a session may cost.",
+    help="Dollars that a run may cost.",
 )
 @limit(
     "--rate",
@@ -201,7 +186,7 @@ class Percent(click.ParamType):  # type: ignore[type-arg]
     type=Percent(),
     flag="--warn-cost",
     key="cost.warn",
-    help="Warn when this part of --max is spent: 80%.",
+    help="Warn when this percentage of the limit in dollars has been spent, e.g. 80%.",
 )
 @pricing_options(flags=False)
 def detect_cost(
@@ -213,15 +198,17 @@ def detect_cost(
     unpriced_as: str | None = None,
     recorded: bool = False,
 ) -> Rules:
-    """Raise a violation when a session has cost more than N dollars.
+    """Raise a violation when a run has cost more than N dollars.
 
-    What trace-cost has written upstream is believed, unless an option here says how costs are to
-    be told. Without it the cost is told here, in the same way.
+    Uses the costs added by an upstream trace-cost, otherwise computes them itself. A pricing option
+    forces recomputation. A model without a price is counted at an assumed one, which is reported.
     """
-    meter = Meter(prices or "", model or "", unpriced_as or "", recorded)
-    believes = not (prices or model or unpriced_as or recorded)
+    assumes = unpriced_as != NO_STAND_IN
+    stand_in = unpriced_as if unpriced_as and assumes else ""
+    meter = Meter(prices or "", model or "", stand_in, recorded)
+    believes = not (prices or model or stand_in or recorded)
     limits = (round(max * DOLLAR), round((rate or 0.0) * DOLLAR), (warn or 0.0) / 100)
-    return [lambda: CostDetector(SessionCost(meter, believes), *limits)]
+    return [lambda: CostDetector(SessionCost(meter, believes, assumes), *limits)]
 
 
 main = detect_cost.main
