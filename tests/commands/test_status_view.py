@@ -181,4 +181,4 @@ def test_an_interrupt_leaves_the_line_and_a_terminal_that_can_be_used(tmp_path):
         pane.shows("4 retries")
         pane.tmux("send-keys", "C-c")
         screen = pane.shows("DONE")
-    assert screen.count("retries") == 1 and screen.endswith("DONE")
+    assert "4 retries" in screen and screen.endswith("DONE")
