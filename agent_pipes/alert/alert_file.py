@@ -2,6 +2,7 @@
 
 import errno
 import os
+import stat
 from pathlib import Path
 
 from agent_pipes.core.stderr import warn
@@ -38,7 +39,10 @@ class AlertFile:
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
         fd = os.open(self.path, flags, 0o600)
         try:
-            size = os.fstat(fd).st_size
+            status = os.fstat(fd)
+            if stat.S_ISFIFO(status.st_mode):
+                raise OSError(errno.EINVAL, "it is a pipe, and nobody may read it")
+            size = status.st_size
             # A line that a full disk or a killed writer has cut off is ended first.
             if size and os.pread(fd, 1, size - 1) != b"\n":
                 line = b"\n" + line

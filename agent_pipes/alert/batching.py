@@ -41,10 +41,17 @@ class AlertRank(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class AlertMessage:
-    """A `violation` or `kill`, and its escaped line."""
+    """A `violation` or `kill`, and its escaped line.
+
+    agent, cwd: the session's, "" if unknown.
+    cause:      watcher and message of the violation that a kill follows.
+    """
 
     event: Event
     text: str
+    agent: str = ""
+    cwd: str = ""
+    cause: tuple[str, str] = ("", "")
 
     @property
     def rank(self) -> AlertRank:

@@ -12,15 +12,13 @@ from typing import IO
 
 from agent_pipes.alert.batching import Batch
 from agent_pipes.alert.delivery import Undelivered
+from agent_pipes.alert.options import SECRET_VARIABLES
 from agent_pipes.core.stderr import warn
 from agent_pipes.process import helpers
 
 MAX_PROCESSES = 4
 RUN_TIMEOUT_S = 30.0
 POLL_INTERVAL_S = 0.05
-
-SECRET_VARIABLES = ("AGENT_PIPES_WEBHOOK", "AGENT_PIPES_PAGERDUTY_KEY")
-"""Environment variables that no program we start inherits."""
 
 MAX_STDERR_BYTES = 4096
 MAX_STDERR_LINES = 5

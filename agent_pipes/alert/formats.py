@@ -16,8 +16,8 @@ from agent_pipes.alert.batching import (
     AlertRank,
     Batch,
 )
-from agent_pipes.core.bounded import remember
-from agent_pipes.core.display import truncate
+from agent_pipes.core.bounded import BoundedDict
+from agent_pipes.core.display import escape, truncate
 from agent_pipes.core.event import Event, digest
 from agent_pipes.core.jsonl import Fields, dumps
 
@@ -157,7 +157,7 @@ class PagerDuty:
 
     def __init__(self, key: str) -> None:
         self.key = key
-        self._dedup_keys: dict[str, str] = {}
+        self._dedup_keys: BoundedDict[str, str] = BoundedDict(MAX_OPEN_INCIDENTS)
 
     def __call__(self, batch: Batch) -> bytes | None:
         # PagerDuty groups alerts itself, so batches contain one.
@@ -172,7 +172,7 @@ class PagerDuty:
             return None
         dedup = _dedup_key(event.session, alert.name)
         if event.type == "violation" and event.id:
-            remember(self._dedup_keys, event.id, dedup, MAX_OPEN_INCIDENTS)
+            self._dedup_keys[event.id] = dedup
         return self._trigger(alert, dedup)
 
     def _trigger(self, alert: AlertMessage, dedup: str) -> bytes:
@@ -215,16 +215,14 @@ def _dedup_key(session: str, name: str) -> str:
 
 
 def _with_session(batch: Batch) -> list[str]:
-    """Return the lines, and the session of a single alert."""
-    session = batch.alerts[0].event.session if batch.count == 1 else ""
-    return [
-        *batch.lines,
-        *(
-            [f"session {truncate(session, MAX_SESSION_CHARS)}"]
-            if session.isprintable() and session
-            else []
-        ),
-    ]
+    """Return the lines; of a single alert also its agent, directory, host and session."""
+    if batch.count != 1:
+        return batch.lines
+    alert = batch.alerts[0]
+    session = truncate(alert.event.session, MAX_SESSION_CHARS)
+    place = f" in {truncate(escape(alert.cwd), MAX_SESSION_CHARS)}" if alert.cwd else ""
+    who = f"{escape(alert.agent) or 'agent'}{place} on {socket.gethostname()}"
+    return [*batch.lines, f"{who}, session {session}" if session.isprintable() and session else who]
 
 
 def _slack_text(lines: list[str]) -> str:
@@ -244,6 +242,10 @@ def _fields(alert: AlertMessage) -> Fields:
         "event_id": event.id,
         "session_id": event.session,
         "timestamp": event.time,
+        "host": socket.gethostname(),
+        "agent": alert.agent,
+        "cwd": alert.cwd,
+        **({"watcher": alert.cause[0], "cause": alert.cause[1]} if alert.cause[0] else {}),
     }
 
 
@@ -265,6 +267,10 @@ _MAIN_FIELDS = frozenset(
         "signal",
         "outcome",
         "reason",
+        "host",
+        "agent",
+        "cwd",
+        "cause",
     }
 )
 

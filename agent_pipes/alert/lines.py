@@ -1,30 +1,39 @@
 """One line per violation or kill, as people read it, and the sinks that it goes to."""
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from agent_pipes.alert.options import SINKS
-from agent_pipes.core.bounded import remember
+from agent_pipes.core.bounded import BoundedDict
+from agent_pipes.core.display import tilde
 from agent_pipes.core.event import Event
 
 MAX_SESSIONS = 10_000
-"""Sessions whose start is kept."""
+"""Sessions whose start and names are kept."""
+
+SHORT_ID_CHARS = 8
 
 MAX_MESSAGE_CHARS = 500
 MAX_WATCHER_CHARS = 40
 
 
+Cause = tuple[str, str]
+"""Watcher and message of the violation that a kill follows."""
+
+NO_CAUSE = ("", "")
+
+
 class SessionClock:
     """Start time of each session, in seconds since the epoch."""
 
-    def __init__(self, times: dict[str, float] | None = None) -> None:
-        """Record the start times in `times`."""
-        self.times = {} if times is None else times
+    def __init__(self) -> None:
+        self.times: BoundedDict[str, float] = BoundedDict(MAX_SESSIONS)
 
     def see(self, event: Event) -> None:
         """Record the time of a session's first event."""
         session = event.session
         if session not in self.times and session and event.time:
-            remember(self.times, session, event.time, MAX_SESSIONS)
+            self.times[session] = event.time
 
     def since(self, session: str, now: float) -> str:
         """Return `+1:05` or `+2:00:30`, the time from the session's start to `now`."""
@@ -33,27 +42,97 @@ class SessionClock:
         return f"+{hours}:{minutes:02}:{seconds:02}" if hours else f"+{minutes}:{seconds:02}"
 
 
-def watcher_name(event: Event) -> str:
-    """Return `RetryWatcher` of a violation by `retry`."""
-    return f"{event.text('watcher')[:MAX_WATCHER_CHARS].capitalize() or 'Unknown'}Watcher"
+class Names(NamedTuple):
+    """Agent and directory of a session, as its start says; "" if unknown."""
+
+    agent: str = ""
+    cwd: str = ""
 
 
-def line_of(event: Event, kills: bool) -> str:
-    """Return the line of a violation or a kill. `kills`: a trace-kill is in the pipeline."""
+class SessionNames:
+    """Names of the sessions of a stream, for messages.
+
+    several: more than one session was seen, so a message must name its own.
+    """
+
+    def __init__(self) -> None:
+        self._names: BoundedDict[str, Names] = BoundedDict(MAX_SESSIONS)
+        self._first = ""
+        self.several = False
+
+    def see(self, event: Event) -> None:
+        """Record the names in a session's start."""
+        session = event.session
+        if session and session != self._first:
+            self.several = bool(self._first)
+            self._first = self._first or session
+        if event.type == "session_start":
+            self._names[session] = Names(event.text("agent"), event.text("cwd"))
+
+    def names(self, session: str) -> Names:
+        """Return a session's agent and directory."""
+        return self._names.get(session) or Names()
+
+    def describe(self, session: str) -> str:
+        """Return `claude in ~/proj, 4e19aab4`."""
+        names = self.names(session)
+        place = f" in {tilde(names.cwd)}" if names.cwd else ""
+        return f"{names.agent or 'session'}{place}, {session[:SHORT_ID_CHARS]}"
+
+
+class Causes:
+    """Violations of a stream, for the kills that they cause."""
+
+    def __init__(self) -> None:
+        self._causes: BoundedDict[str, Cause] = BoundedDict(MAX_SESSIONS)
+
+    def see(self, event: Event) -> None:
+        """Record a violation."""
+        if event.type == "violation" and event.id:
+            self._causes[event.id] = (event.text("watcher"), event.text("message"))
+
+    def cause(self, kill: Event) -> Cause:
+        """Return watcher and message of the violation that caused a kill, "" if unknown."""
+        return self._causes.get(kill.parent) or NO_CAUSE
+
+
+def watcher_name(watcher: str) -> str:
+    """Return `RetryWatcher` of `retry`."""
+    return f"{watcher[:MAX_WATCHER_CHARS].capitalize() or 'Unknown'}Watcher"
+
+
+def line_of(event: Event, kills: bool, agent: str = "", cause: Cause = NO_CAUSE) -> str:
+    """Return the line of a violation or a kill.
+
+    kills: a trace-kill is in the pipeline.
+    agent: name of the session's agent.
+    cause: watcher and message of the violation that a kill follows.
+    """
     if event.type == "kill":
-        process = f"process {event.data.get('pid')}"
-        outcome = {
-            "terminated": f"✅ ended {process}",
-            "killed": f"✅ ended {process} (it had to be killed)",
-            "interrupted": f"✅ interrupted the session in {process}",
-            "not_running": f"✅ {process} had ended already",
-            "dry_run": f"⚠️  would have ended {process} (dry run)",
-        }.get(event.text("outcome"), f"❌ could NOT end {process}")
-        return f"{outcome}: {event.text('reason')[:MAX_MESSAGE_CHARS]}"
-    message = f"{watcher_name(event)}: {event.text('message')[:MAX_MESSAGE_CHARS]}"
+        return _line_of_kill(event, agent, cause)
+    message = f"{watcher_name(event.text('watcher'))}: {event.text('message')[:MAX_MESSAGE_CHARS]}"
     if event.data.get("level") != "warning" and calls_for_kill(event, kills):
         return f"❌ {message} — killing session"
     return f"⚠️  {message}"
+
+
+def _line_of_kill(event: Event, agent: str, cause: Cause) -> str:
+    pid, signal = event.data.get("pid"), event.text("signal")
+    who = f"{agent or 'agent'} (pid {pid})"
+    named = f"{agent or 'agent'} (pid {pid}, {signal and f'SIG{signal}'})" if signal else who
+    reason = event.text("reason")[:MAX_MESSAGE_CHARS]
+    outcome = {
+        "terminated": f"killed {named}",
+        "killed": f"killed {who}, SIGKILL was needed",
+        "interrupted": f"interrupted the session of {who}",
+        "not_running": f"{who} had already exited before it could be killed",
+        "paused": f"paused {who}",
+        "continued": f"continued {who}",
+        "dry_run": f"would have killed {who} (dry run)",
+    }.get(event.text("outcome"), f"❌ could NOT kill {who}: {reason}")
+    watcher, message = cause
+    because = f"{watcher_name(watcher)}: {message[:MAX_MESSAGE_CHARS]}" if watcher else ""
+    return f"{outcome} because: {because}" if because else outcome
 
 
 def calls_for_kill(event: Event, kills: bool) -> bool:

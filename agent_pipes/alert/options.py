@@ -13,6 +13,10 @@ FORMATS = ("json", "slack", "discord", "teams", "pagerduty")
 """Formats of a webhook's body; `formats` makes them."""
 
 
+SECRET_VARIABLES = ("AGENT_PIPES_WEBHOOK", "AGENT_PIPES_PAGERDUTY_KEY")
+"""Environment variables that no program we start inherits."""
+
+
 class ProgramCommand(click.ParamType):  # type: ignore[type-arg]
     """Command line of a program that exists, so that a missing one is found at the start."""
 
@@ -35,26 +39,26 @@ ALERT_OPTIONS: tuple[Option, ...] = (
         flag="--alert",
         multiple=True,
         type=click.Choice(SINKS),
-        help="Tell it here; may be given again. [default: terminal]",
+        help="Where to send alerts; repeatable. [default: terminal]",
     ),
     Option(
         ["--file", "file"],
         type=click.Path(dir_okay=False, path_type=Path),
-        help="The file of `--to file`. [default: alerts.log in the store]",
+        help="File of the sink `file`. [default: alerts.log in the store]",
     ),
     Option(
         ["--webhook"],
         flag="--webhook",
         key="webhook.url",
         envvar="AGENT_PIPES_WEBHOOK",
-        help="The URL of `--to webhook`; a secret: better in $AGENT_PIPES_WEBHOOK.",
+        help="URL for alerts. Prefer $AGENT_PIPES_WEBHOOK: other users can read command lines.",
     ),
     Option(
         ["--format", "form"],
         flag="--webhook-format",
         key="webhook.format",
         type=click.Choice(FORMATS),
-        help="What the webhook takes. [default: told by the URL's host, else json]",
+        help="Format of the webhook's messages. [default: by the URL's host, else json]",
     ),
     Option(
         ["--every"],
@@ -62,36 +66,36 @@ ALERT_OPTIONS: tuple[Option, ...] = (
         key="webhook.every",
         type=DURATION,
         default="off",
-        help="Join what comes within this time into one message to the webhook. [default: off]",
+        help="Join alerts within this time into one message to the webhook. [default: off]",
     ),
     Option(
         ["--exec", "program"],
         flag="--alert-exec",
         type=ProgramCommand(),
-        help="Run this with each alert on its stdin, without a shell: `--to exec`.",
+        help="Run this program, without a shell, with each alert on its stdin.",
     ),
     Option(
         ["--allow-http"],
         is_flag=True,
-        help="Let the URL be http: also where it is not this machine.",
+        help="Allow an http: URL for another machine.",
     ),
     Option(
         ["--watcher", "watchers"],
         key="webhook.events",
         multiple=True,
-        help="Only violations of this watcher go to the webhook; may be given again.",
+        help="Send only this watcher's violations to the webhook, whatever their own sinks; repeatable.",
     ),
     Option(
         ["--drain"],
         type=DURATION,
         default="10s",
         show_default=True,
-        help="How long to go on delivering at the end.",
+        help="Time to finish deliveries at the end.",
     ),
     Option(
         ["--kills"],
         is_flag=True,
-        help="Say of a violation that it ends the session: a trace-kill stands in this pipeline.",
+        help='Word alerts as "killing session": a trace-kill is in the pipeline.',
     ),
 )
 

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent_pipes.alert.alert_file import AlertFile, default_file
-from agent_pipes.alert.lines import SessionClock, line_of, sinks_of
+from agent_pipes.alert.lines import Causes, SessionClock, SessionNames, line_of, sinks_of
 from agent_pipes.alert.options import add_options
 from agent_pipes.core.display import escape
 from agent_pipes.core.event import Event
@@ -35,43 +36,89 @@ def default_sinks(
     )
 
 
-class Alerter:
-    """Sends one violation or kill to its sinks.
+def iso_time(seconds: float) -> str:
+    """Return a time in ISO 8601, local time with its zone."""
+    return datetime.fromtimestamp(seconds).astimezone().isoformat(timespec="milliseconds")
 
+
+class Alerter:
+    """Sends violations and kills to their sinks.
+
+    to:       sinks of the violations that name none.
+    kills:    a trace-kill is in the pipeline.
     queues:   delivery queues of the webhook and the program, those in use.
-    watchers: names of those whose violations go to the webhook; empty for all.
+    watchers: names of those whose violations go to the webhook, whatever their own sinks.
     failed:   a sink could not be used.
     """
 
     def __init__(
-        self, file: AlertFile, queues: "dict[str, DeliveryQueue]", watchers: tuple[str, ...]
+        self,
+        file: AlertFile,
+        queues: "dict[str, DeliveryQueue]",
+        to: tuple[str, ...],
+        kills: bool,
+        watchers: tuple[str, ...],
     ) -> None:
         self.file = file
         self.queues = queues
+        self.to = to
+        self.kills = kills
         self.watchers = watchers
         self.failed = False
+        self.clock = SessionClock()
+        self.names = SessionNames()
+        self.causes = Causes()
 
-    def send(self, event: Event, line: str, since: str, sinks: Iterable[str]) -> None:
-        """Send the event, whose line is `line`; `since` is the time since its session's start."""
-        for sink in sinks:
+    def see(self, event: Event) -> None:
+        """Send the event if it is a violation or a kill; remember what messages need of others."""
+        self.clock.see(event)
+        self.names.see(event)
+        self.causes.see(event)
+        if event.type not in ("violation", "kill"):
+            return
+        agent = self.names.names(event.session).agent
+        cause = self.causes.cause(event)
+        line = line_of(event, self.kills, agent=agent, cause=cause)
+        for sink in self._sinks(event, cause[0]):
             if sink == "terminal":
-                # trace-kill reports a kill on the same stderr itself.
-                if event.type == "violation":
-                    write_line(f"{prefix()}{since}  {line}")
+                self._print(event, line)
             elif sink == "file":
-                session = escape(event.session)
-                text = f"{event.time:.3f} {session} {since}  {escape(line)}\n"
-                self.file.write(text.encode())
-            elif sink not in self.queues:
+                self._append(event, line)
+            elif sink in self.queues:
+                self._queue(sink, event, line, cause)
+            else:
                 self.failed = True
                 warn(NOT_CONFIGURED[sink])
-            elif sink == "exec" or self._for_webhook(event):
-                from agent_pipes.alert.batching import AlertMessage
 
-                self.queues[sink].put(AlertMessage(event, escape(line)))
+    def _sinks(self, event: Event, cause: str) -> list[str]:
+        """Return the sinks of the event; `cause` is the watcher that a kill is due to."""
+        sinks = list(sinks_of(event, self.to))
+        if not self.watchers:
+            return sinks
+        watcher = cause if event.type == "kill" else event.text("watcher")
+        sinks = [sink for sink in sinks if sink != "webhook"]
+        wanted = watcher in self.watchers or (event.type == "kill" and not watcher)
+        return [*sinks, "webhook"] if wanted and "webhook" in self.queues else sinks
 
-    def _for_webhook(self, event: Event) -> bool:
-        return not self.watchers or event.type == "kill" or event.text("watcher") in self.watchers
+    def _print(self, event: Event, line: str) -> None:
+        # trace-kill reports a kill on the same stderr itself.
+        if event.type == "violation":
+            who = f" ({self.names.describe(event.session)})" if self.names.several else ""
+            since = self.clock.since(event.session, event.time)
+            write_line(f"{prefix()}{since}  {line}{who}")
+
+    def _append(self, event: Event, line: str) -> None:
+        since = self.clock.since(event.session, event.time)
+        who = self.names.describe(event.session)
+        text = f"{iso_time(event.time)} {event.session} {since}  {line} ({who})"
+        self.file.write(f"{escape(text)}\n".encode())
+        self.failed = self.failed or self.file.failed
+
+    def _queue(self, sink: str, event: Event, line: str, cause: tuple[str, str]) -> None:
+        from agent_pipes.alert.batching import AlertMessage
+
+        names = self.names.names(event.session)
+        self.queues[sink].put(AlertMessage(event, escape(line), names.agent, names.cwd, cause))
 
     def close(self, drain_s: float) -> None:
         """Deliver what is queued, for `drain_s` seconds at most."""
@@ -117,19 +164,14 @@ def alert(
     watchers: tuple[str, ...] = (),
     drain: float = 10.0,
     kills: bool = False,
-    known: dict[str, float] | None = None,
 ) -> Events:
-    """Tell people of violations, and of what became of the agent: on stderr, in a file, over a webhook, by a program."""
+    """Report violations and kills: on stderr, to a file, a webhook or a program."""
     to = to or default_sinks(webhook, form, program)
     queues = start_queues(to, webhook, form, allow_http, every, program)
-    alerter = Alerter(AlertFile(file or default_file()), queues, watchers)
-    clock = SessionClock(known)
+    alerter = Alerter(AlertFile(file or default_file()), queues, to, kills, watchers)
     try:
         for event in events:
-            clock.see(event)
-            if event.type in ("violation", "kill"):
-                since = clock.since(event.session, event.time)
-                alerter.send(event, line_of(event, kills), since, sinks_of(event, to))
+            alerter.see(event)
             yield event
     finally:
         alerter.close(drain)

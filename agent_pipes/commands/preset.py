@@ -14,7 +14,7 @@ from agent_pipes.commands.nudge import nudge
 from agent_pipes.commands.status import LIMIT_TYPES, Limit, status
 from agent_pipes.commands.tail import tail
 from agent_pipes.core.config import DEFAULT_CONFIG
-from agent_pipes.core.config_monitor import ConfigMonitor, writable_by_others
+from agent_pipes.core.config_monitor import ConfigMonitor, readable_by_others, writable_by_others
 from agent_pipes.core.filter import Filter
 from agent_pipes.core.options import Option
 from agent_pipes.core.stderr import warn
@@ -204,6 +204,11 @@ def read_config(path: Path | None, monitor: ConfigMonitor) -> tuple[dict[str, An
         warn(
             f"warning: {path} can be written by other users than its owner, "
             "and so can what it allows"
+        )
+    if "webhook.url" in found[0] and readable_by_others(path):
+        warn(
+            f"warning: {path} contains the webhook's URL and can be read by other users; "
+            f"chmod 600 {path}, or set $AGENT_PIPES_WEBHOOK instead"
         )
     return found
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from agent_pipes.alert.options import SECRET_VARIABLES
 from agent_pipes.core.exit_status import ExitStatus
 from agent_pipes.core.filter import exit_status
 from agent_pipes.core.stderr import suspend, warn, write_line
@@ -36,9 +37,12 @@ def run_command(command: tuple[str, ...], waiter: Waiter, watch: Callable[[Ident
     # Signals are caught before the command starts, so that it is never left without its breaker.
     waiter.divert = relay.receive
     waiter.listen()
+    environment = {
+        name: value for name, value in os.environ.items() if name not in SECRET_VARIABLES
+    }
     try:
         # Python ignores SIGPIPE for itself; the command gets the default actions back.
-        child = subprocess.Popen(command, restore_signals=True)
+        child = subprocess.Popen(command, restore_signals=True, env=environment)
     except FileNotFoundError:
         warn(f"{command[0]}: not found")
         return NOT_FOUND

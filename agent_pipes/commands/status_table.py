@@ -1,7 +1,6 @@
 """The table of trace-status, one row per session, and its short form for the status bar of tmux."""
 
 import math
-import os
 from collections.abc import Iterable, Mapping
 
 from agent_pipes.commands.session_status import NEAR, Progress, SessionStatus, State
@@ -19,7 +18,7 @@ from agent_pipes.commands.status_view import (
     mark,
     when,
 )
-from agent_pipes.core.display import cell_width, escape, fit, fit_left, pad, plural
+from agent_pipes.core.display import cell_width, escape, fit, fit_left, pad, plural, tilde
 
 Row = tuple[SessionStatus, State, Progress | None]
 
@@ -199,12 +198,6 @@ def fit_path(path: str, width: int, dots: str) -> str:
         if cell_width(short) <= width:
             return short
     return fit_left(path, width, dots)
-
-
-def tilde(path: str) -> str:
-    """Return a path with the home directory as `~`."""
-    home = os.path.expanduser("~")
-    return "~" + path[len(home) :] if path == home or path.startswith(home + "/") else path
 
 
 def tmux(

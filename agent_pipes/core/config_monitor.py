@@ -11,12 +11,20 @@ from agent_pipes.core.filter import Events, filter_command
 from agent_pipes.core.stderr import warn
 
 OTHERS_MAY_WRITE = 0o022
+OTHERS_MAY_READ = 0o044
 
 
 def writable_by_others(path: Path) -> bool:
     """Return True if other users than the file's owner may write it."""
     with suppress(OSError):
         return bool(path.stat().st_mode & OTHERS_MAY_WRITE)
+    return False
+
+
+def readable_by_others(path: Path) -> bool:
+    """Return True if other users than the file's owner may read it."""
+    with suppress(OSError):
+        return bool(path.stat().st_mode & OTHERS_MAY_READ)
     return False
 
 

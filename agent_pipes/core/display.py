@@ -1,5 +1,6 @@
 """Text for people: escaped, cut to a length or width, durations as they are written."""
 
+import os
 import unicodedata
 
 
@@ -99,3 +100,9 @@ def pad(text: str, width: int, right: bool = False) -> str:
     """Return `text` with spaces up to `width` cells, on its left if it is aligned `right`."""
     spaces = " " * max(0, width - cell_width(text))
     return spaces + text if right else text + spaces
+
+
+def tilde(path: str) -> str:
+    """Return a path with the home directory as `~`."""
+    home = os.path.expanduser("~")
+    return "~" + path[len(home) :] if path == home or path.startswith(home + "/") else path

@@ -25,4 +25,4 @@ def test_a_pipe_in_the_alert_files_place_stops_nothing(tmp_path):
     done = run(
         "trace-alert", "--to", "file", "--file", tmp_path / "alerts.log", input=stream.bytes + flood
     )
-    assert done.returncode == 0 and done.stdout == stream.bytes + flood
+    assert done.returncode == 2 and done.stdout == stream.bytes + flood

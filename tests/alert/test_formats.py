@@ -228,7 +228,7 @@ def test_pagerduty_is_alerted_when_the_agent_could_not_be_ended(outcome):
         and alerted["dedup_key"] == f"{SESSION}:kill"
         and alerted["payload"]["severity"] == "critical"
     )
-    assert "could NOT end process 7" in alerted["payload"]["summary"]
+    assert "could NOT kill agent (pid 7)" in alerted["payload"]["summary"]
 
 
 def test_pagerduty_is_not_told_of_a_dry_run_nor_of_the_end_of_what_it_was_not_told_of():
@@ -438,7 +438,7 @@ def test_of_a_burst_nothing_is_lost_and_five_messages_an_interval_are_sent_at_mo
     assert all(len(joined.gathered.alerts) <= 5 and len(batch.alerts) <= 5 for _, batch in taken)
     for begin in [moment for moment, batch in taken if batch.within_s]:
         assert (
-            sum(begin <= moment < begin + 60 and not batch.within for moment, batch in taken) <= 4
+            sum(begin <= moment < begin + 60 and not batch.within_s for moment, batch in taken) <= 4
         )
 
 

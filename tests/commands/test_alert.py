@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from tests.helpers.support import events_of, run, start
+from tests.helpers.support import Stream, events_of, run, start
 from tests.helpers.webhooks import server, violated, webhook, with_status
 
 
@@ -47,7 +47,7 @@ def test_what_became_of_the_process_is_told_where_trace_kill_does_not_tell_it_it
         tmp_path / "log",
         input=stream.bytes,
     )
-    assert "❌ could NOT end process 123: it did not exit" in (tmp_path / "log").read_text()
+    assert "❌ could NOT kill agent (pid 123): it did not exit" in (tmp_path / "log").read_text()
     assert done.stderr.count(b"\n") == 1
 
 
@@ -88,7 +88,56 @@ def test_the_alert_file_is_no_way_through_a_symbolic_link(tmp_path):
 def test_a_full_disk_for_the_alert_file_is_said_with_the_alert():
     done = run("trace-alert", "--to", "file", "--file", "/dev/full", input=violated(3).bytes)
     assert done.stderr.count(b"No space left on device") == 1 and b"RetryWatcher" in done.stderr
-    assert done.stdout == violated(3).bytes
+    assert done.stdout == violated(3).bytes and done.returncode == 2
+
+
+def test_a_line_of_the_alert_file_has_local_time_agent_directory_and_session(tmp_path):
+    stream = Stream()
+    stream.add("session_start", {"agent": "claude", "cwd": "/srv/shop"})
+    stream.spiral(3)
+    stream.add(
+        "violation",
+        {"watcher": "retry", "level": "critical", "message": "failed 3 times"},
+        id="v1",
+    )
+    stream.add("kill", {"pid": 7, "signal": "TERM", "outcome": "terminated"}, parent="v1")
+    log = tmp_path / "log"
+    done = run(
+        "trace-alert", "--to", "file", "--file", log, input=stream.bytes, env={"TZ": "UTC-2"}
+    )
+    assert done.returncode == 0
+    raised, killed = log.read_text().splitlines()
+    assert raised.startswith("2026-11-22T16:54:4") and "+02:00 3f6e2c1a-9b7d" in raised
+    assert raised.endswith("⚠️  RetryWatcher: failed 3 times (claude in /srv/shop, 3f6e2c1a)")
+    assert "  killed claude (pid 7, SIGTERM) because: RetryWatcher: failed 3 times (" in killed
+
+
+def test_with_several_sessions_each_alert_on_the_terminal_names_its_own():
+    first, second = violated(), Stream(session="bbbb2222-other")
+    second.add("session_start", {"agent": "codex", "cwd": "/srv/api"})
+    second.add("violation", {"watcher": "loop", "level": "critical", "message": "looped"})
+    lines = run("trace-alert", input=first.bytes + second.bytes).stderr.decode().splitlines()
+    assert lines[-1].endswith("LoopWatcher: looped (codex in /srv/api, bbbb2222)")
+
+
+def test_named_watchers_go_to_the_webhook_whatever_their_own_sinks_with_cause_and_host():
+    stream = Stream()
+    stream.add("session_start", {"agent": "claude", "cwd": "/srv/shop"})
+    for number, watcher in enumerate(("retry", "cost")):
+        stream.add(
+            "violation",
+            {"watcher": watcher, "level": "critical", "message": watcher, "actions": ["terminal"]},
+            id=f"v{number}",
+        )
+        stream.add("kill", {"pid": 7, "outcome": "terminated"}, parent=f"v{number}")
+    with server(with_status(200)) as (port, taken):
+        assert webhook(port, stream, "--watcher", "cost").returncode == 0
+    posted = [json.loads(body) for _, _, body in taken]
+    assert [(each["event_type"], each["watcher"]) for each in posted] == [
+        ("violation", "cost"),
+        ("kill", "cost"),
+    ]
+    assert posted[1]["cause"] == "cost" and posted[1]["agent"] == "claude" and posted[1]["host"]
 
 
 def test_parallel_writers_of_one_alert_file_tear_no_line(tmp_path):
@@ -101,7 +150,7 @@ def test_parallel_writers_of_one_alert_file_tear_no_line(tmp_path):
         writer.wait(60)
     lines = [line for line in log.read_text().splitlines() if line.strip()]
     assert len(lines) == 800 and len({len(line) - line.index("+") for line in lines}) <= 4
-    assert all(line.endswith("failed 3 times") for line in lines)
+    assert all(line.endswith("failed 3 times (session in /home/dev/proj, 3f6e2c1a)") for line in lines)
 
 
 def test_only_the_sinks_that_a_violation_names_act(tmp_path):
