@@ -83,7 +83,7 @@ ALERT_OPTIONS: tuple[Option, ...] = (
         ["--watcher", "watchers"],
         key="webhook.events",
         multiple=True,
-        help="Send only this watcher's violations to the webhook, whatever their own sinks; repeatable.",
+        help="Send only this watcher's violations to the webhook; repeatable.",
     ),
     Option(
         ["--drain"],
