@@ -150,7 +150,9 @@ def test_parallel_writers_of_one_alert_file_tear_no_line(tmp_path):
         writer.wait(60)
     lines = [line for line in log.read_text().splitlines() if line.strip()]
     assert len(lines) == 800 and len({len(line) - line.index("+") for line in lines}) <= 4
-    assert all(line.endswith("failed 3 times (session in /home/dev/proj, 3f6e2c1a)") for line in lines)
+    assert all(
+        line.endswith("failed 3 times (session in /home/dev/proj, 3f6e2c1a)") for line in lines
+    )
 
 
 def test_only_the_sinks_that_a_violation_names_act(tmp_path):
