@@ -139,6 +139,13 @@ class Agent:
         """Return the session that the same process has opened since; None if there is none."""
         return None
 
+    def restart_signal(self, session: Session) -> str:
+        """Return the signal that ends a session whose supervisor restarts it after SIGTERM.
+
+        "" for a session that the agent's own supervisor does not restart.
+        """
+        return ""
+
     def is_closed(self, session: Session) -> bool:
         """Return True if it is certain that no process works in the session."""
         return False

@@ -126,6 +126,7 @@ def tail(
         given=given,
         agent=agent,
         options=options,
+        linger=lambda: waiter.linger_s,
     )
     try:
         yield from with_resumptions(follower.follow())

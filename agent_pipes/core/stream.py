@@ -145,6 +145,8 @@ class Waiter:
     def __init__(self, output: Output | None = None) -> None:
         self.output = output
         self.interval = 1.0
+        self.linger_s = 0.0
+        """Seconds for which to wait for another session when the last one has ended."""
         self.signal = 0
         self.divert: Callable[[int], bool] = lambda number: False
         self._fds: set[int] = set()

@@ -1,5 +1,7 @@
 """A session with the process that is killed when it passes a limit."""
 
+import signal as signals
+
 from agent_pipes.core.event import Event
 from agent_pipes.core.stderr import warn
 from agent_pipes.process.handle import NotPermitted, ProcessHandle
@@ -8,6 +10,9 @@ from agent_pipes.process.pause_record import PauseRecord
 from agent_pipes.process.pauser import Pauser
 from agent_pipes.process.table import Identity, process_at
 from agent_pipes.process.terminator import Terminator
+
+RESTART_SIGNALS = ("SIGINT", "SIGHUP", "SIGQUIT")
+"""Signals that a `process` event may name as the one that ends a session for good."""
 
 
 class KillTarget:
@@ -28,6 +33,9 @@ class KillTarget:
     finished:   the outcome was reported.
     is_paused:  the agent and its tree are stopped, and wait for a user to resume them.
     record:     what was recorded of the pause.
+    restart_signal: signal that ends the session for good where SIGTERM makes it come back, else 0.
+    is_attended: a person may be at the session, None if that is unknown.
+    place:      the agent's name and its directory, None while they are unknown.
     """
 
     def __init__(self, session: str) -> None:
@@ -47,6 +55,23 @@ class KillTarget:
         self.signal = 0
         self.is_paused = False
         self.record: PauseRecord | None = None
+        self.restart_signal = 0
+        self.is_attended: bool | None = None
+        self.place: tuple[str, str] | None = None
+
+    @property
+    def is_unattended(self) -> bool:
+        """True if the session is known to run without a person: headless, or in the background."""
+        return self.restart_signal != 0 or self.is_attended is False
+
+    def describe(self, event: Event) -> None:
+        """Note what a `session_start` tells of the session."""
+        interactive = event.data.get("interactive")
+        if isinstance(interactive, bool):
+            self.is_attended = interactive
+        agent, cwd = event.text("agent"), event.text("cwd")
+        if agent and cwd:
+            self.place = (agent, cwd)
 
     def rearm(self) -> None:
         """Count violations again: the agent runs on after a pause or an interruption."""
@@ -75,6 +100,8 @@ class KillTarget:
         self.control = event.text("control")
         self.marker = (name, value) if value else None
         self.whole_tree = event.text("how") == "child"
+        name = "SIG" + event.text("restart_signal")
+        self.restart_signal = signals.Signals[name] if name in RESTART_SIGNALS else 0
         self._open(identity)
 
     def _open(self, identity: Identity) -> None:

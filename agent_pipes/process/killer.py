@@ -13,6 +13,7 @@ from agent_pipes.core.event import Event, make
 from agent_pipes.core.exit_status import ExitStatus, worst
 from agent_pipes.core.stderr import warn
 from agent_pipes.core.stream import Waiter
+from agent_pipes.process.comebacks import RETURN_WINDOW_S, Comebacks
 from agent_pipes.process.handle import NotPermitted, ProcessHandle, reap_adopted
 from agent_pipes.process.kill_target import KillTarget
 from agent_pipes.process.outcome import Outcome
@@ -78,6 +79,7 @@ class Killer:
         self.given: KillTarget | None = None
         self.tripped: list[KillTarget] = []
         self.status: int = ExitStatus.OK
+        self.comebacks = Comebacks()
         self._evicted = False
         self.now = 0.0
         if pid:
@@ -127,7 +129,14 @@ class Killer:
         self.now = max(self.now, event.time)
         if event.type == "process":
             if not self.given:
-                self.target(event.session).arm(event)
+                yield from self._arm(event)
+        elif event.type == "session_start":
+            target = self.target(event.session)
+            target.describe(event)
+            self.comebacks.started(target, event.session, event.time)
+        elif event.type == "user_prompt":
+            if event.text("origin") in ("", "person"):
+                self.comebacks.forget(event.session)
         elif event.type == "history_start":
             self.target(event.session).in_history = True
         elif event.type == "history_end":
@@ -144,6 +153,20 @@ class Killer:
                 self._find_continued(target)
         yield from self.step()
 
+    def _arm(self, event: Event) -> Iterator[Event]:
+        """Open a handle of the session's process; kill a session again that has come back."""
+        killed = self.comebacks.returned(event, max(event.time, self.now))
+        target = self.target(event.session)
+        if killed and target.finished:
+            described = target
+            self.forget(event.session)
+            target = self.target(event.session)
+            target.is_attended, target.place = described.is_attended, described.place
+        target.arm(event)
+        if killed and target.handle and not target.trigger:
+            warn(f"session {event.session} has come back as process {target.pid}: killing it again")
+            yield from self.trip(killed.trigger)
+
     def trip(self, event: Event) -> Iterator[Event]:
         """Act on a violation now. Yields the kill event if there is an outcome at once."""
         target = self.target(event.session)
@@ -151,6 +174,8 @@ class Killer:
         if target.trigger:
             return
         target.trigger, target.signal = event, self._signal_for(event)
+        if target.signal == signals.SIGTERM and target.restart_signal:
+            target.signal = target.restart_signal
         self.tripped.append(target)
         yield from self._act(target)
         yield from self.step()
@@ -270,6 +295,9 @@ class Killer:
             self.waiter.interval = self.interval
         if outcome.outcome == "paused":
             self._paused(target)
+        elif outcome.outcome in ("terminated", "killed") and self.comebacks.add(target, self.now):
+            # Whoever follows sessions waits for this one to come back.
+            self.waiter.linger_s = RETURN_WINDOW_S
         return event
 
     def _paused(self, target: KillTarget) -> None:

@@ -141,6 +141,8 @@ class SessionReader:
             data["began"] = since
         if control:
             data["control"] = str(control)
+        if restart_signal := self.agent.restart_signal(self.session):
+            data["restart_signal"] = restart_signal
         self._process = data
         if self.ids or not self.history:
             yield self._process_event()

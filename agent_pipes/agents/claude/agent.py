@@ -53,6 +53,11 @@ class ClaudeCode(Agent):
         """Return the session that the process has opened since by /clear, /resume or /branch."""
         return sessions.successor(session)
 
+    def restart_signal(self, session: Session) -> str:
+        """Return INT for a background session, which its supervisor restarts after SIGTERM."""
+        kinds = {entry.kind for entry in registry.registry_entries(session.id)}
+        return "INT" if "bg" in kinds else ""
+
     def recognises(self, record: Fields) -> bool:
         """Return True for a line of a transcript or of stream-json."""
         return lines.recognises(record)

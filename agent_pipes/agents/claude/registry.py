@@ -38,7 +38,7 @@ def roots() -> list[Path]:
 
 @dataclass(frozen=True, slots=True)
 class LiveSession:
-    """A trusted registry entry."""
+    """A trusted registry entry; `kind` is `bg` for a session in the background."""
 
     root: Path
     identity: Identity
@@ -46,6 +46,7 @@ class LiveSession:
     cwd: str
     started: float
     modified: float
+    kind: str = ""
 
 
 def registry_entries(session: str = "") -> list[LiveSession]:
@@ -103,7 +104,13 @@ def _believed(
     identity = identify(pid)
     if identity and _same_start(said, identity):
         yield LiveSession(
-            root, identity, said["sessionId"], directory, _started(said), about.st_mtime
+            root,
+            identity,
+            said["sessionId"],
+            directory,
+            _started(said),
+            about.st_mtime,
+            string(said, "kind"),
         )
 
 
