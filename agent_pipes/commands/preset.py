@@ -83,6 +83,11 @@ class Preset:
         self.flags = flags
         self.file_values = values
         self.off = off
+        self.off |= {
+            watcher
+            for watcher, detector in DETECTORS.items()
+            if detector.on_request and not self.values(detector)
+        }
         sinks: tuple[str, ...] = flags.get("option_alert") or ()
         self.sinks = sinks or default_sinks(
             *(self.value(alert_options.option(name)) for name in ("webhook", "form", "program"))

@@ -157,7 +157,29 @@ class Size(click.ParamType):  # type: ignore[type-arg]
         return int(size)
 
 
-COUNT, DURATION, DOLLARS, SIZE = Count(), Duration(), Dollars(), Size()
+_PERCENT = pattern(r"\d{1,2}(?:\.\d{1,3})?", re.ASCII)
+
+
+class Percent(click.ParamType):  # type: ignore[type-arg]
+    """Part of a limit, written `80%` or `80`; `0` or `off` for none."""
+
+    name = "PERCENT"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return the percentage."""
+        text = str(value).strip().removesuffix("%")
+        if text.lower() == "off":
+            return OFF
+        if not _PERCENT.fullmatch(text):
+            self.fail(
+                f"expected a percentage below 100 such as 80%, or 'off', not {value!r}.", param, ctx
+            )
+        return float(text)
+
+
+COUNT, DURATION, DOLLARS, SIZE, PERCENT = Count(), Duration(), Dollars(), Size(), Percent()
 
 
 def _off(value: object) -> bool:

@@ -1,13 +1,12 @@
 """trace-detect-cost: the session costs more than its limit, in all or by the hour."""
 
-import re
 from collections import deque
 from collections.abc import Iterable, Iterator
 
 import click
 
 from agent_pipes.core.event import Event
-from agent_pipes.core.options import DOLLARS, OFF, limit
+from agent_pipes.core.options import DOLLARS, PERCENT, limit
 from agent_pipes.cost.meter import Meter
 from agent_pipes.cost.options import NO_STAND_IN, pricing_options
 from agent_pipes.cost.prices import DOLLAR
@@ -146,25 +145,6 @@ class Rate(click.ParamType):  # type: ignore[type-arg]
             )
 
 
-class Percent(click.ParamType):  # type: ignore[type-arg]
-    """Part of a limit, written `80%` or `80`; `0` or `off` for none."""
-
-    name = "PERCENT"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        """Return the percentage."""
-        text = str(value).strip().removesuffix("%")
-        if text.lower() == "off":
-            return OFF
-        if not re.fullmatch(r"\d{1,2}(\.\d{1,3})?", text, re.ASCII):
-            self.fail(
-                f"expected a percentage below 100 such as 80%, or 'off', not {value!r}.", param, ctx
-            )
-        return float(text)
-
-
 @detector("cost", guards=True, thresholds=(1, 2, 5, 10, 20, 50))
 @limit(
     "--max",
@@ -183,7 +163,7 @@ class Percent(click.ParamType):  # type: ignore[type-arg]
 )
 @limit(
     "--warn",
-    type=Percent(),
+    type=PERCENT,
     flag="--warn-cost",
     key="cost.warn",
     help="Warn when this percentage of the limit in dollars has been spent, e.g. 80%.",

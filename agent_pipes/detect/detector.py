@@ -20,6 +20,7 @@ class DetectorFilter(Filter):
     rules:      returns the detector's rules for given options.
     per_agent:  each subagent has a state of its own.
     timed:      it raises while nothing happens.
+    on_request: watch leaves it out unless one of its options is given.
     guards:     a session's record alone shows that it still holds, so a hook can refuse calls.
     thresholds: values of `--max` for the table of `agent-strace backtest`.
     """
@@ -29,6 +30,7 @@ class DetectorFilter(Filter):
     per_agent: bool
     guards: bool
     timed: bool
+    on_request: bool
     thresholds: tuple[float, ...]
 
     def spec(
@@ -56,6 +58,7 @@ def detector(
     per_agent: bool = False,
     guards: bool = False,
     timed: bool = False,
+    on_request: bool = False,
     thresholds: tuple[float, ...] = (),
 ) -> Callable[[Callable[..., Rules]], DetectorFilter]:
     """Make `trace-detect-WATCHER` of a function that returns a detector's rules for its options.
@@ -73,7 +76,8 @@ def detector(
         run.__dict__["__click_params__"] += rules.__dict__.pop("__click_params__", [])
         part = make_filter(DetectorFilter, f"trace-detect-{watcher}", run)
         part.watcher, part.rules, part.per_agent = watcher, rules, per_agent
-        part.guards, part.timed, part.thresholds = guards, timed, thresholds
+        part.guards, part.timed, part.on_request = guards, timed, on_request
+        part.thresholds = thresholds
         return part
 
     return decorate

@@ -1,9 +1,11 @@
 """Registry of the detectors, in the order in which events pass them."""
 
+from agent_pipes.detect.context import detect_context
 from agent_pipes.detect.cost import detect_cost
 from agent_pipes.detect.detector import DetectorFilter
 from agent_pipes.detect.duration import detect_duration
 from agent_pipes.detect.loop.command import detect_loop
+from agent_pipes.detect.quota import detect_quota
 from agent_pipes.detect.retry import detect_retry
 from agent_pipes.detect.scope import detect_scope
 from agent_pipes.detect.spawn import detect_spawn
@@ -17,5 +19,7 @@ DETECTORS: dict[str, DetectorFilter] = {
     "duration": detect_duration,
     "stall": detect_stall,
     "spawn": detect_spawn,
+    "context": detect_context,
+    "quota": detect_quota,
 }
 """Detector commands by watcher name."""
