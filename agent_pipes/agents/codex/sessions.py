@@ -3,7 +3,7 @@
 import os
 import stat
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,7 +13,7 @@ from agent_pipes.agents.base import Session, SessionFolder
 from agent_pipes.agents.codex.control_socket import home, socket_path
 from agent_pipes.agents.fields import string, time_of, within
 from agent_pipes.agents.ttl_cache import Look, lately
-from agent_pipes.core.bounded import remember
+from agent_pipes.core.bounded import BoundedDict
 from agent_pipes.core.jsonl import Fields, objects
 from agent_pipes.core.lazy_regex import pattern
 from agent_pipes.process.table import Identity, command_line, holders, open_files
@@ -29,6 +29,9 @@ REMEMBERED = 20_000
 
 LONG_AGO = 86_400.0
 """Seconds since its last change after which a session is not scanned for, if scans are slow."""
+
+SETTLED_S = 5.0
+"""Seconds after which the times of a folder are sure to show its next change."""
 
 _ARCHIVE = "archived_sessions"
 _NAME = pattern(r"rollout-.*\.jsonl")
@@ -82,9 +85,7 @@ def sessions(since: float = 0.0) -> Iterator[Session]:
     Subagents are part of theirs. Rollouts that last changed before `since` (seconds since the
     epoch) are left out unless a process has them open.
     """
-    for path, modified in _rollouts(home() / "sessions", home() / _ARCHIVE):
-        if modified < since and not _seems_open(path, modified):
-            continue
+    for path, modified in _rollouts(home() / "sessions", home() / _ARCHIVE, since=since):
         meta = _meta(path)
         if meta and not meta.child:
             yield Session("codex", meta.id, meta.cwd, path, meta.started, modified)
@@ -105,12 +106,6 @@ def sessions_at(path: Path) -> list[Session]:
     return []
 
 
-def _seems_open(path: Path, modified: float) -> bool:
-    with suppress(OSError):
-        return _may_be_open(path, modified)
-    return False
-
-
 def files(session: Session) -> list[Path]:
     """Return the session's rollout, then those of its subagents, in the order of their names.
 
@@ -124,11 +119,7 @@ def files(session: Session) -> list[Path]:
     folders = _days(session.started, modified) if session.started else []
     if session.path.parent.name == _ARCHIVE:
         folders.append(session.path.parent)
-    found = [
-        (path, meta)
-        for path, _ in _rollouts(*folders)
-        if path != session.path and (meta := _meta(path)) and meta.child
-    ]
+    found = [child for folder in folders for child in _children(folder)]
     family = {session.id}
     for _, meta in sorted(found, key=lambda each: each[0].name):
         if meta.session == session.id or meta.parent in family:
@@ -190,7 +181,7 @@ _open = Look(open_files)
 def _holder(session: Session) -> Identity | None:
     for path in _held(session):
         with suppress(OSError):
-            if not lately(session.modified) and not _may_be_open(path, session.modified):
+            if not lately(session.modified) and not _may_be_open(path.stat(), _open(home())):
                 continue
             found = holders(path, writing=True)
             if found:
@@ -198,18 +189,15 @@ def _holder(session: Session) -> Identity | None:
     return None
 
 
-def _may_be_open(path: Path, modified: float) -> bool:
-    """Whether somebody seems to hold the file.
+def _may_be_open(file: os.stat_result, found: Set[tuple[int, int]] | None) -> bool:
+    """Return True if a process seems to have the file open.
 
-    Where that takes a look for each file, a session of old is not asked about.
+    found: device and inode of each open file; None if each file takes a scan of its own. An old
+    one is taken to be closed then.
     """
-    found = _open(home())
-    file = path.stat()
-    return (
-        (file.st_dev, file.st_ino) in found
-        if found is not None
-        else modified > time.time() - LONG_AGO
-    )
+    if found is None:
+        return file.st_mtime > time.time() - LONG_AGO
+    return (file.st_dev, file.st_ino) in found
 
 
 _SERVERS = frozenset({"app-server", "mcp-server"})
@@ -232,9 +220,13 @@ def _daemons_socket() -> Path | None:
     return None
 
 
-def _rollouts(*folders: Path) -> list[tuple[Path, float]]:
-    """Return the rollouts in and below these folders with their last changes, newest first."""
+def _rollouts(*folders: Path, since: float = 0.0) -> list[tuple[Path, float]]:
+    """Return the rollouts in and below these folders with their last changes, newest first.
+
+    Those that last changed before `since` are left out unless a process has them open.
+    """
     found: list[tuple[Path, float]] = []
+    now_open = _open(home()) if since else None
     queue = [os.fspath(folder) for folder in folders]
     for folder in queue:
         with suppress(OSError), os.scandir(folder) as entries:
@@ -243,8 +235,28 @@ def _rollouts(*folders: Path) -> list[tuple[Path, float]]:
                     if entry.is_dir(follow_symlinks=False):
                         queue.append(entry.path)
                     elif _NAME.fullmatch(entry.name) and entry.is_file():
-                        found.append((Path(entry.path), entry.stat().st_mtime))
+                        file = entry.stat()
+                        if file.st_mtime >= since or _may_be_open(file, now_open):
+                            found.append((Path(entry.path), file.st_mtime))
     return sorted(found, key=lambda each: (-each[1], each[0]))
+
+
+_listed: BoundedDict[Path, tuple[int, list[tuple[Path, Meta]]]] = BoundedDict(REMEMBERED)
+
+
+def _children(folder: Path) -> list[tuple[Path, Meta]]:
+    """Return the subagents' rollouts in a folder, which is listed again only after a change."""
+    try:
+        changed = folder.stat().st_mtime_ns
+    except OSError:
+        return []
+    if folder in _listed and _listed[folder][0] == changed:
+        return _listed[folder][1]
+    found = [(path, meta) for path, _ in _rollouts(folder) if (meta := _meta(path)) and meta.child]
+    # A folder that changed just now may change again within the same tick of its clock.
+    if time.time() - changed / 1e9 > SETTLED_S:
+        _listed[folder] = changed, found
+    return found
 
 
 def _days(first: float, last: float) -> list[Path]:
@@ -261,7 +273,7 @@ def _days(first: float, last: float) -> list[Path]:
     return folders
 
 
-_metas: dict[Path, Meta] = {}
+_metas: BoundedDict[Path, Meta] = BoundedDict(REMEMBERED)
 
 
 def _meta(path: Path) -> Meta | None:
@@ -278,5 +290,5 @@ def _meta(path: Path) -> Meta | None:
         if record.get("type") != "session_meta" or type(payload) is not dict:
             return None
         meta = Meta.of(payload)
-        remember(_metas, path, meta, REMEMBERED)
+        _metas[path] = meta
     return meta
