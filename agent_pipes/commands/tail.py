@@ -21,6 +21,7 @@ from agent_pipes.core.resumption import with_resumptions
 from agent_pipes.core.stderr import warn
 from agent_pipes.core.stream import Lines, Waiter
 from agent_pipes.sessions import discovery
+from agent_pipes.sessions.command_session import CommandSession
 from agent_pipes.sessions.selection import (
     NO_SESSION_OF_COMMAND,
     EveryLive,
@@ -128,11 +129,15 @@ def tail(
         options=options,
         linger=lambda: waiter.linger_s,
     )
+    events = follower.follow()
+    command = CommandSession(child, lambda: follower.has_begun) if child else None
+    if command:
+        events = command.watch(events)
     try:
-        yield from with_resumptions(follower.follow())
+        yield from with_resumptions(events)
     finally:
         follower.close()
-    if child and not follower.has_begun:
+    if command and not (follower.has_begun or command.reported):
         warn(NO_SESSION_OF_COMMAND)
     missed = follower.bad or (every and discovery.unreadable_folders())
     return ExitStatus.UNREADABLE if missed else ExitStatus.OK
