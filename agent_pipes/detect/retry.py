@@ -63,7 +63,7 @@ class RepeatedFailure:
 
     def see(self, event: Event, call: Call | None, now: float) -> Iterable[Finding]:
         """Return the streak that `event` has lengthened, if it is long enough."""
-        if event.type == "user_prompt":
+        if event.type == "user_prompt" and event.text("origin") in ("", "person"):
             self.streaks.clear()
         elif call and call.answer:
             if call.outcome is Outcome.FAILED:

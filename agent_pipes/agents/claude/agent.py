@@ -67,8 +67,8 @@ class ClaudeCode(Agent):
         return lines.may_matter(line)
 
     def may_record_usage(self, line: bytes) -> bool:
-        """Return False for a line without a usage."""
-        return b'"usage"' in line
+        """Return False for a line without a usage and without the client's bill."""
+        return b'"usage"' in line or b'"cost-state"' in line
 
     def translator(self, max_result: int = 4096, recorded: bool = False) -> translate.Translator:
         """Return a translator for a transcript and those of its subagents, or for stream-json."""

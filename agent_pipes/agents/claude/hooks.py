@@ -10,7 +10,8 @@ from agent_pipes.agents.base_hooks import (
     settings_home,
     told,
 )
-from agent_pipes.agents.claude.lines import goes_on, is_persons, reason
+from agent_pipes.agents.claude.outcomes import goes_on, reason
+from agent_pipes.agents.claude.prompts import origin_of
 from agent_pipes.core.jsonl import Fields
 
 
@@ -27,7 +28,7 @@ class ClaudeHooks(Hooks):
 
     def is_persons(self, prompt: str) -> bool:
         """Return False for texts of the client itself."""
-        return is_persons({}, False, prompt)
+        return bool(prompt) and origin_of({}, False, prompt) == "person"
 
     def outcome(self, payload: Payload) -> tuple[str, Fields]:
         """Return the event for the end of a call."""

@@ -2,9 +2,12 @@
 
 from typing import Any
 
-from agent_pipes.agents.fields import string, time_of
+import orjson
+
+from agent_pipes.agents.fields import number, string, time_of, within
 from agent_pipes.core.jsonl import Fields
-from agent_pipes.core.lazy_regex import pattern
+
+MAX_META_BYTES = 64 << 10
 
 _CONVERSATION = frozenset({"user", "assistant", "system", "progress", "attachment"})
 _BESIDE = frozenset(
@@ -18,6 +21,11 @@ _BESIDE = frozenset(
         "permission-mode",
         "atis-latch",
         "pr-link",
+        "api-request",
+        "api-request-blob",
+        "api-request-shape",
+        "cost-state",
+        "tools-used",
     }
 )
 
@@ -38,6 +46,8 @@ def may_matter(line: bytes) -> bool:
         or b'"assistant"' in line
         or b'"system"' in line
         or b'"queued_command"' in line
+        or b'"api-request"' in line
+        or b'"cost-state"' in line
         or b'"result"' in line
         or (b'"stream_event"' in line and b'"content_block_delta"' not in line)
     )
@@ -118,93 +128,6 @@ class Line:
         return line
 
 
-_HARNESS = (
-    "<command-",
-    "<local-command",
-    "<bash-",
-    "<task-notification",
-    "<system-reminder",
-    "<user-prompt-submit-hook",
-    "<agent-message",
-    "<teammate-message",
-    "<channel",
-    "[Request interrupted",
-    "Stop hook feedback",
-    "Caveat: The messages below",
-    "This session is being continued from a previous conversation",
-)
-"""How texts begin that no person typed to the agent, where the line itself does not say so."""
-
-
-def is_persons(record: Fields, sidechain: bool, text: str) -> bool:
-    """Return True if a user's line is a prompt by a person: newer versions say so themselves."""
-    if any(
-        record.get(key) is True
-        for key in (
-            "isMeta",
-            "isCompactSummary",
-            "isVisibleInTranscriptOnly",
-            "turnCompanion",
-            "isSynthetic",
-        )
-    ):
-        return False
-    origin = record.get("origin")
-    if type(origin) is dict and type(origin.get("kind")) is str:
-        return bool(origin["kind"] == "human")
-    return (
-        not sidechain
-        and record.get("promptSource") != "system"
-        and not text.lstrip().startswith(_HARNESS)
-    )
-
-
-_REFUSED = "The user doesn't want to "
-_SIBLING = pattern(
-    r"(?:<tool_use_error>)?(?:Sibling tool call errored|Cancelled: parallel tool call)"
-)
-_EXIT = pattern(r"Exit code (-?\d{1,9})\b")
-
-
-def reason(text: str, denial: str) -> tuple[str, int | None]:
-    """Return why a call failed, and its exit code.
-
-    Only `exit` and `tool` are the agent's own failures.
-
-    What a person refuses is not its failure. What a rule, a hook or a policy forbids is: it may not
-    be tried again and again.
-
-    text:   its result.
-    denial: `toolDenialKind` of its line: `user-rejected`, `permission-rule`, `automode-blocked`,
-            `interrupted`, `cancelled`.
-    """
-    if denial in ("interrupted", "cancelled"):
-        return "interrupted", None
-    if denial:
-        return "rejected" if denial.startswith("user") else "tool", None
-    if text.startswith(_REFUSED):
-        return "rejected", None
-    if (
-        "[Request interrupted by user" in text
-        or "Streaming fallback - tool execution discarded" in text[:200]
-    ):
-        return "interrupted", None
-    if _SIBLING.match(text):
-        return "sibling", None
-    code = _EXIT.match(text)
-    return ("exit", int(code[1])) if code else ("tool", None)
-
-
-def goes_on(text: str, told: Fields) -> bool:
-    """Return True if the command of a result still runs in the background.
-
-    `told` is the line's `toolUseResult`.
-    """
-    return bool(string(told, "backgroundTaskId")) or text.startswith(
-        "Command running in background with ID"
-    )
-
-
 def api_error(record: Fields) -> tuple[str, int | None]:
     """Return the message of a failed request and its HTTP status."""
     error: Any = record.get("error")
@@ -218,6 +141,37 @@ def api_error(record: Fields) -> tuple[str, int | None]:
             break
         error = string(error, "formatted") or string(error, "message") or error.get("error")
     return error if type(error) is str else "", status if type(status) is int else None
+
+
+def compaction(record: Fields) -> Fields:
+    """Return the data of a compaction: its trigger, and the tokens before it if known."""
+    meta = within(record, "compactMetadata")
+    data: Fields = {"trigger": string(meta, "trigger")}
+    if type(tokens := meta.get("preTokens")) is int:
+        data["tokens"] = tokens
+    return data
+
+
+def reported_cost(record: Fields) -> Fields:
+    """Return the dollars of the client's own bill, in total and by model; {} if there are none."""
+    total = number(record, "totalCostUSD")
+    if total is None:
+        return {}
+    used = within(record, "modelUsage")
+    costs = {model: number(within(used, model), "costUSD") for model in used}
+    return {"usd": total, "models": {model: usd for model, usd in costs.items() if usd is not None}}
+
+
+def subagent_meta(path: str) -> Fields:
+    """Return the description beside a subagent's transcript, {} if there is none."""
+    if not path.endswith(".jsonl") or not _agent_of(path):
+        return {}
+    try:
+        with open(path.removesuffix(".jsonl") + ".meta.json", "rb") as file:
+            meta = orjson.loads(file.read(MAX_META_BYTES))
+    except (OSError, ValueError):
+        return {}
+    return meta if type(meta) is dict else {}
 
 
 def blocks(content: object) -> list[Fields]:

@@ -1,20 +1,23 @@
 """Translator of Claude Code's transcripts and of `--output-format stream-json`."""
 
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ClassVar
 
 from agent_pipes.agents.claude.lines import (
     Line,
     api_error,
     blocks,
-    goes_on,
-    is_persons,
-    reason,
+    compaction,
+    reported_cost,
+    subagent_meta,
 )
+from agent_pipes.agents.claude.outcomes import details_of, outcome
+from agent_pipes.agents.claude.prompts import origin_of
 from agent_pipes.agents.claude.usage import Response, Responses, size_of
 from agent_pipes.agents.fields import string, text_of
 from agent_pipes.agents.results import result_data
-from agent_pipes.core.bounded import remember
+from agent_pipes.agents.seen import Seen
+from agent_pipes.core.bounded import BoundedDict
 from agent_pipes.core.jsonl import Fields
 from agent_pipes.core.lazy_regex import pattern
 
@@ -23,22 +26,6 @@ REMEMBERED = 200_000
 
 OPEN = 10_000
 """Calls that still wait for their result, and subagents, that a session's state holds."""
-
-
-class _Seen:
-    """Set of the latest keys; the oldest is evicted first."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._keys: dict[int, None] = {}
-
-    def new(self, key: Hashable) -> bool:
-        """Return True if `key` is new. Keys are kept as 64-bit hashes."""
-        hashed = hash(key)
-        if hashed in self._keys:
-            return False
-        remember(self._keys, hashed, None, self._limit)
-        return True
 
 
 class _Call:
@@ -53,20 +40,21 @@ class _Call:
 class Translator:
     """Turns the lines of one session, those of its subagents included, into events.
 
-    What is written a second time comes out once: by a line's uuid, by a response's id and the
-                                                  content it has, by a
-    call's id. Lines that /branch copied from another session (`forkedFrom`) are that session's, and
-    come out there.
+    What is written a second time is emitted once: by a line's uuid, by a response's id and its
+    content, by a call's id. Lines that /branch copied from another session (`forkedFrom`) are
+    emitted there.
     """
 
     def __init__(self, max_result: int = 4096, recorded: bool = False) -> None:
         self.session = ""
         self._max_result = max_result
         self._responses = Responses(recorded)
-        self._seen = _Seen(REMEMBERED)
-        self._calls: dict[str, _Call] = {}
-        self._agents: dict[str, bool] = {}
-        self._speaking: dict[str, str] = {}
+        self._seen = Seen(REMEMBERED)
+        self._calls: BoundedDict[str, _Call] = BoundedDict(OPEN)
+        self._agents: BoundedDict[str, bool] = BoundedDict(OPEN)
+        self._speaking: BoundedDict[str, str] = BoundedDict(OPEN)
+        self._expands = False
+        self._time = 0.0
         self._began = False
         self._cwd = ""
         self._number = 0
@@ -79,7 +67,10 @@ class Translator:
         if handler is None or type(record.get("forkedFrom")) is dict:
             return iter(())
         self._number += 1
-        return handler(self, Line(record, f"line-{self._number}", arrival, path), path)
+        line = Line(record, f"line-{self._number}", arrival, path)
+        if "timestamp" in record:
+            self._time = max(self._time, line.time)
+        return handler(self, line, path)
 
     def end(self) -> Iterator[Fields]:
         """Yield the end of a run on a pipe, which is its last `result` line."""
@@ -119,27 +110,34 @@ class Translator:
             if model := string(line.record, "model") or string(line.message, "model"):
                 data["model"] = model
             data["path"] = path
+            interactive = (
+                False if line.pipe else _INTERACTIVE.get(string(line.record, "entrypoint"))
+            )
+            if interactive is not None:
+                data["interactive"] = interactive
             yield self._event("session_start", line.time, "session-start", data)
         if line.agent and line.agent not in self._agents:
-            call = self._calls.get(line.caller)
-            yield self._agent_starts(
-                line.agent, line.time, line.kind or (call.kind if call else ""), line.caller
-            )
+            meta = subagent_meta(path)
+            caller = line.caller or string(meta, "toolUseId")
+            call = self._calls.get(caller)
+            kind = line.kind or string(meta, "agentType") or (call.kind if call else "")
+            yield self._agent_starts(line.agent, line.time, kind, caller, meta.get("spawnDepth"))
 
     def _name(self, line: Line) -> None:
         self.session = (
             self.session or string(line.record, "sessionId") or string(line.record, "session_id")
         )
 
-    def _agent_starts(self, agent: str, time: float, kind: str, caller: str) -> Fields:
-        remember(self._agents, agent, True, OPEN)
-        return self._event(
-            "subagent_start",
-            time,
-            f"{agent}:start",
-            {"agent_id": agent, **({"agent_type": kind} if kind else {})},
-            caller,
-        )
+    def _agent_starts(
+        self, agent: str, time: float, kind: str, caller: str, depth: object = None
+    ) -> Fields:
+        self._agents[agent] = True
+        data: Fields = {"agent_id": agent}
+        if kind:
+            data["agent_type"] = kind
+        if type(depth) is int:
+            data["depth"] = depth
+        return self._event("subagent_start", time, f"{agent}:start", data, caller)
 
     def _agent_stops(self, agent: str, time: float) -> Iterator[Fields]:
         if self._agents.get(agent):
@@ -201,7 +199,7 @@ class Translator:
         call, step = string(block, "id") or f"{line.id}:{place}", string(line.message, "id")
         # Some gateways number the calls of each response anew, so the response's id is part of a
         # call's name.
-        if not self._seen.new(("call", step, call)):
+        if not self._seen.new("call", step, call):
             return
         arguments = block.get("input")
         data: Fields = {
@@ -214,12 +212,8 @@ class Translator:
             # Its shell has gone elsewhere, and stays there; a subagent may work in a tree of its
             # own.
             data["cwd"] = where
-        remember(
-            self._calls,
-            call,
-            _Call(data["tool_name"], line.time, string(data["arguments"], "subagent_type")),
-            OPEN,
-        )
+        kind = string(data["arguments"], "subagent_type")
+        self._calls[call] = _Call(data["tool_name"], line.time, kind)
         yield self._event("tool_call", line.time, call, _of(line, data))
 
     def _user(self, line: Line, path: str) -> Iterator[Fields]:
@@ -232,10 +226,21 @@ class Translator:
                 texts.append(text_of([block]))
             else:
                 yield from self._answered(line, block, place)
-        text = "\n".join(texts)
-        if texts and is_persons(line.record, line.sidechain, text):
-            yield self._event("user_prompt", line.time, line.id, {"prompt": text})
-        elif notice := _NOTICE.search(text):
+        if texts:
+            text = "\n".join(texts)
+            yield from self._prompt(line, line.record, text)
+            self._expands = text.lstrip().startswith("<command-")
+
+    def _prompt(self, line: Line, record: Fields, text: str) -> Iterator[Fields]:
+        """Yield a prompt, with what it stands in for if no person typed it."""
+        notice = _NOTICE.search(text)
+        origin = origin_of(record, line.sidechain, text, expansion=self._expands)
+        if origin:
+            data: Fields = {"prompt": text, "origin": origin}
+            if origin == "notification" and notice:
+                data["task_id"] = notice[1]
+            yield self._event("user_prompt", line.time, line.id, data)
+        if notice and origin != "person":
             yield from self._agent_stops(notice[1], line.time)
 
     def _attachment(self, line: Line, path: str) -> Iterator[Fields]:
@@ -248,13 +253,9 @@ class Translator:
         ):
             return
         text = text_of(attachment.get("prompt"))
-        if (
-            text
-            and is_persons({**line.record, **attachment}, line.sidechain, text)
-            and self._seen.new(line.id)
-        ):
+        if text and self._seen.new(line.id):
             yield from self._begin(line, path)
-            yield self._event("user_prompt", line.time, line.id, {"prompt": text})
+            yield from self._prompt(line, {**line.record, **attachment}, text)
 
     def _answered(self, line: Line, block: Fields, place: int) -> Iterator[Fields]:
         """Yield a call's result.
@@ -266,35 +267,15 @@ class Translator:
             return
         answers = string(block, "tool_use_id")
         call = self._calls.pop(answers, None)
-        if answers and not (self._seen.new(("result", answers)) or call):
+        if answers and not (self._seen.new("result", answers) or call):
             return
-        content = block.get("content")
-        text = text_of(content)
-        detail = line.record.get("toolUseResult", line.record.get("tool_use_result"))
-        told: Fields = detail if type(detail) is dict else {}
-        stopped = told.get("interrupted") is True
-        failed = block.get("is_error") is True or (
-            type(content) is dict and string(content, "type").endswith("_error")
-        )
-        data: Fields = {"tool_name": call.name if call else string(block, "name")}
-        if failed or stopped:
-            data |= result_data(text, self._max_result, "error")
-            data["reason"], code = (
-                ("interrupted", None)
-                if stopped
-                else reason(text, string(line.record, "toolDenialKind"))
-            )
-            if code is not None:
-                data["exit_code"] = code
-        else:
-            data |= result_data(text, self._max_result, tool=data["tool_name"])
-            data |= {"running": True} if goes_on(text, told) else {}
-        kind = "error" if failed or stopped else "tool_result"
+        tool = call.name if call else string(block, "name")
+        kind, data = outcome(line.record, block, tool, self._max_result)
         since = call.time if call else None
         yield self._event(
             kind, line.time, f"{answers or line.id}:{place}:result", _of(line, data), answers, since
         )
-        yield from self._agent_ended(line, answers, call, told)
+        yield from self._agent_ended(line, answers, call, details_of(line.record))
 
     def _agent_ended(
         self, line: Line, id: str, call: _Call | None, told: Fields
@@ -324,8 +305,26 @@ class Translator:
         elif subtype in ("api_error", "api_retry", "error") and self._seen.new(line.id):
             yield from self._begin(line, path)
             yield self._api_failed(line, "")
+        elif subtype == "compact_boundary" and self._seen.new(line.id):
+            yield from self._begin(line, path)
+            yield self._event("compaction", line.time, line.id, _of(line, compaction(line.record)))
         elif subtype == "task_notification":
             yield from self._agent_stops(string(line.record, "tool_use_id"), line.time)
+
+    def _requested(self, line: Line, path: str) -> Iterator[Fields]:
+        """Yield a request to the model, which is recorded when it is sent."""
+        params = line.record.get("params")
+        if self._began and type(params) is dict and self._seen.new(line.id):
+            data: Fields = {"model": string(params, "model")}
+            request = string(line.record, "id")
+            yield self._event("llm_request", line.time, f"{request}:request", _of(line, data))
+
+    def _billed(self, line: Line, path: str) -> Iterator[Fields]:
+        """Yield the client's own bill of the session so far."""
+        if self._began and (data := reported_cost(line.record)):
+            yield self._event(
+                "reported_cost", self._time or line.time, f"cost-state:{data['usd']}", data
+            )
 
     def _api_failed(self, line: Line, text: str) -> Fields:
         """Return the error of a failed request, which is no fault of the agent's."""
@@ -364,7 +363,7 @@ class Translator:
             return
         message, usage = event.get("message"), event.get("usage")
         if event.get("type") == "message_start" and type(message) is dict:
-            remember(self._speaking, line.caller, string(message, "id"), OPEN)
+            self._speaking[line.caller] = string(message, "id")
         elif event.get("type") == "message_delta" and type(usage) is dict:
             yield from self._used(
                 line, self._responses.finish(self._speaking.get(line.caller, ""), usage)
@@ -378,8 +377,20 @@ class Translator:
         "system": _system,
         "result": _run_ended,
         "stream_event": _streamed,
+        "api-request": _requested,
+        "cost-state": _billed,
     }
 
+
+_INTERACTIVE = {
+    "cli": True,
+    "claude-desktop": True,
+    "claude-vscode": True,
+    "sdk-cli": False,
+    "sdk-ts": False,
+    "sdk-py": False,
+}
+"""Whether a person may be there, by the way in which the client was started."""
 
 _CALLS = frozenset({"tool_use", "server_tool_use", "mcp_tool_use"})
 _SPOKEN = {"text": "text", "thinking": "thinking", **dict.fromkeys(_CALLS, "id")}

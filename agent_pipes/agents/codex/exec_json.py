@@ -47,7 +47,13 @@ class Run:
         kind = string(record, "type")
         if kind == "thread.started":
             self.session = string(record, "thread_id")
-            data = {"agent": "codex", "cwd": "", "model": "", "path": path}
+            data: Fields = {
+                "agent": "codex",
+                "cwd": "",
+                "model": "",
+                "path": path,
+                "interactive": False,
+            }
             yield self._event("session_start", time, f"{self.session}:start", data)
         elif kind == "turn.started":
             self._turn += 1

@@ -185,6 +185,24 @@ _HARNESS = (
 """How texts begin that stand in the user's role and that no person typed to the agent."""
 
 
+def is_interactive(payload: Fields) -> bool | None:
+    """Return whether a person may be there, by the payload of a `session_meta`; None if unknown."""
+    source, originator = payload.get("source"), string(payload, "originator")
+    if source == "exec" or originator == "codex_exec":
+        return False
+    # The terminal interface calls itself `vscode` if its daemon runs the session.
+    return True if source in ("cli", "vscode") else None
+
+
+def stand_in(text: str) -> str:
+    """Return the origin of a prompt that no person typed, "" for all other texts."""
+    beginning = text.lstrip()
+    return next((origin for start, origin in _STAND_INS.items() if beginning.startswith(start)), "")
+
+
+_STAND_INS = {"<hook_prompt": "hook", "<subagent_notification>": "notification"}
+
+
 def is_persons(payload: Fields, text: str) -> bool:
     """Return True if a message in the user's role is a person's.
 

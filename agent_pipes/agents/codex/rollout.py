@@ -15,11 +15,14 @@ from agent_pipes.core.jsonl import Fields
 REMEMBERED = 20_000
 """Calls of a thread that are known again, so that none comes out twice."""
 
+WRAPPER = "exec"
+"""Tool whose script makes all other calls of newer models, which are recorded when over."""
+
 OPEN = 1_000
 """Calls of a thread that may wait for their result at once, and commands that may run on."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Call:
     """A call that waits for its result.
 
@@ -30,6 +33,7 @@ class _Call:
     time: float
     step: str
     started_by: str
+    inner: int = 0
 
 
 class Thread(ThreadBase):
@@ -107,9 +111,10 @@ class Thread(ThreadBase):
         if len(self._open) >= OPEN:
             self._open.popitem(last=False)
         self._open[key] = _Call(name, time, self._step, started_by)
-        yield self._event(
-            "tool_call", time, key, {"tool_name": name, "arguments": arguments, "step": self._step}
-        )
+        data: Fields = {"tool_name": name, "arguments": arguments, "step": self._step}
+        if payload.get("type") == "custom_tool_call" and name == WRAPPER:
+            data["wrapper"] = True
+        yield self._event("tool_call", time, key, data)
 
     def _new(self, key: str) -> bool:
         if key in self._seen:
@@ -127,13 +132,11 @@ class Thread(ThreadBase):
         self._step = ""
         name = call.name if call else ""
         content = payload.get("output", payload.get("tools"))
-        yield from self._answered(
-            key,
-            time,
-            name,
-            outcome(name, content, self._ended.pop(key, None)),
-            call.started_by if call else "",
-        )
+        what = outcome(name, content, self._ended.pop(key, None))
+        for event in self._answered(key, time, name, what, call.started_by if call else ""):
+            if call and call.inner:
+                event["data"]["inner_calls"] = call.inner
+            yield event
 
     def _answered(
         self, key: str, time: float, name: str, what: Outcome, started_by: str = ""
@@ -165,10 +168,15 @@ class Thread(ThreadBase):
         """Yield a call that is recorded when it is over, with its result."""
         if self._new(key):
             data: Fields = {"tool_name": name, "arguments": arguments}
-            if step := next(
-                (call.step for call in reversed(self._open.values()) if call.time <= began), ""
-            ):
-                data["step"] = step
+            outer = next(
+                (each for each, call in reversed(self._open.items()) if call.time <= began), ""
+            )
+            if outer:
+                call = self._open[outer]
+                data["step"] = call.step
+                if call.name == WRAPPER:
+                    call.inner += 1
+                    data["within"] = outer
             yield self._event("tool_call", began, key, data)
             yield from self._answered(key, time, name, outcome("", output, ended))
 
@@ -288,6 +296,12 @@ class Thread(ThreadBase):
         "patch_apply_end": _call_ended,
         "mcp_tool_call_end": _call_ended,
         "dynamic_tool_call_response": _call_ended,
+        "compacted": ThreadBase._compacted,
+        "exec_approval_request": ThreadBase._approval,
+        "apply_patch_approval_request": ThreadBase._approval,
+        "request_permissions": ThreadBase._approval,
+        "request_user_input": ThreadBase._approval,
+        "elicitation_request": ThreadBase._approval,
         "turn_context": ThreadBase._turn_context,
         "thread_settings_applied": ThreadBase._settings,
         "task_started": _turn_started,

@@ -36,6 +36,7 @@ class ThreadBase:
         self._began = 0.0
         self._meter = Meter()
         self._responses = 0
+        self._context = 0
         self._prompts: list[str] = []
         self._told = False
 
@@ -48,6 +49,9 @@ class ThreadBase:
         elif self._is_copy(kind, payload, time):
             if kind in ("token_count", "token_usage_record"):
                 self._meter.copied(within(payload, "info") or payload)
+            elif kind == "turn_context":
+                # A review begins in a copied turn, and has no turn of its own before its answer.
+                self._model = string(payload, "model") or self._model
         elif handler := self.HANDLERS.get(kind):
             yield from handler(self, payload, time)
 
@@ -101,7 +105,15 @@ class ThreadBase:
         else:
             provenance = within(within(payload, "base_instructions"), "provenance")
             model = string(provenance, "model") if provenance.get("type") == "model" else ""
-            data = {"agent": "codex", "cwd": meta.cwd, "model": model, "path": self._path}
+            data: Fields = {
+                "agent": "codex",
+                "cwd": meta.cwd,
+                "model": model,
+                "path": self._path,
+            }
+            interactive = lines.is_interactive(payload)
+            if interactive is not None:
+                data["interactive"] = interactive
             yield self._event("session_start", time, f"{meta.id}:start", data)
         self._meter.inherits = meta.child or bool(string(payload, "forked_from_id"))
         # Newer forks name the part of the other rollout they go on from, and copy nothing.
@@ -137,13 +149,17 @@ class ThreadBase:
             if phase := string(payload, "phase"):
                 data["phase"] = phase
             yield self._event("assistant_response", time, self._named(payload, time, text), data)
-        elif role == "user" and not self._told and not self._agent:
+        elif role == "user" and not self._agent:
             text = text_of(content)
-            if lines.is_persons(payload, text):
+            if origin := lines.stand_in(text):
+                yield self._prompt(payload, time, text, origin)
+            elif not self._told and lines.is_persons(payload, text):
                 self._prompts = [*self._prompts[-9:], text]
-                yield self._event(
-                    "user_prompt", time, self._named(payload, time, text), {"prompt": text}
-                )
+                yield self._prompt(payload, time, text, "person")
+
+    def _prompt(self, payload: Fields, time: float, text: str, origin: str) -> Fields:
+        data = {"prompt": text, "origin": origin}
+        return self._event("user_prompt", time, self._named(payload, time, text), data)
 
     def _user_message(self, payload: Fields, time: float) -> Iterator[Fields]:
         """Yield a person's prompt, which is mostly in the conversation just before, too.
@@ -160,9 +176,22 @@ class ThreadBase:
         elif first and self._prompts:
             self._prompts.pop(0)
         else:
-            yield self._event(
-                "user_prompt", time, self._named(payload, time, text), {"prompt": text}
-            )
+            yield self._prompt(payload, time, text, "person")
+
+    def _compacted(self, payload: Fields, time: float) -> Iterator[Fields]:
+        """Yield a compaction of the context, with the tokens of the last request before it."""
+        data: Fields = {"trigger": ""}
+        if self._context:
+            data["tokens"] = self._context
+        yield self._event("compaction", time, self._named({}, time, "compaction"), data)
+
+    def _approval(self, payload: Fields, time: float) -> Iterator[Fields]:
+        """Yield that the agent waits for its user."""
+        kind = string(payload, "type")
+        data = {"for": "permission" if "approval" in kind or "permission" in kind else "question"}
+        call = string(payload, "call_id")
+        key = self._named({}, time, f"{kind} {call}")
+        yield self._event("waiting", time, key, data, call)
 
     def _turn_context(self, payload: Fields, time: float) -> Iterator[Fields]:
         self._model = string(payload, "model") or self._model
@@ -194,6 +223,7 @@ class ThreadBase:
             )
 
     def _used(self, time: float, response: str, usage: Fields) -> Fields:
+        self._context = usage["input_tokens"]
         data: Fields = {"model": self._model, "response_id": response, "usage": usage}
         if self._tier:
             data["service_tier"] = self._tier

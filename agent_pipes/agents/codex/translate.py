@@ -23,7 +23,7 @@ _LINES = frozenset(
 
 _UNTOLD = pattern(
     rb'\{"timestamp":"[^"]*",(?:"ordinal":\d+,)?"type":"(?:'
-    rb"world_state|compacted|inter_agent_communication_metadata"
+    rb"world_state|inter_agent_communication_metadata"
     rb'|response_item","payload":\{"type":"(?:reasoning|additional_tools|ghost_snapshot|compaction|agent_message)'
     rb'|event_msg","payload":\{"type":"(?:agent_message|agent_reasoning|agent_reasoning_raw_content|thread_goal_updated|web_search_end)'
     rb'|event_msg","payload":\{"type":"item_completed","thread_id":"[^"]*","turn_id":"[^"]*","item":\{"type":"'

@@ -2,7 +2,11 @@
 
 from typing import Any, NamedTuple
 
+from agent_pipes.core.bounded import BoundedDict
 from agent_pipes.core.jsonl import Fields
+
+MAX_TOTALS = 10_000
+"""Totals of a thread that are recognised when they return."""
 
 
 class Counts(NamedTuple):
@@ -65,6 +69,8 @@ class Meter:
     since, also by aborted requests, which are in no response's own counts. A smaller total has
     restarted: then only the response's own counts are known. From version 0.153 a
     `token_usage_record` reports each response, with its id, mostly before the `token_count`.
+    A review counts from zero and returns to the total before it: a total that was seen before adds
+    nothing, and a jump counts from the highest total so far.
 
     A forked thread, and some subagents, continue the total of their origin (`inherits`).
     """
@@ -72,11 +78,15 @@ class Meter:
     def __init__(self) -> None:
         self.inherits = False
         self._total: Counts | None = None
+        self._highest = NOTHING
+        self._totals: BoundedDict[Counts, None] = BoundedDict(MAX_TOTALS)
 
     def copied(self, info: Fields) -> None:
         """Start from the total on a line that was copied from another thread."""
         total = counts(info.get("total_token_usage")) or counts(info.get("thread_token_usage"))
-        self._total = total or self._total
+        if total:
+            self._total = total
+            self._totals[total] = None
 
     def counted(self, info: Fields) -> list[Counts]:
         """Return the usage since the last `token_count`: unreported responses, then the last."""
@@ -84,6 +94,12 @@ class Meter:
         if total is None:
             return _used(last)
         before, self._total = self._total, total
+        highest = self._highest
+        if total.spans(highest):
+            self._highest = total
+        if total in self._totals:
+            return []
+        self._totals[total] = None
         if before is None:
             if self.inherits:
                 return _used(last)
@@ -92,6 +108,8 @@ class Meter:
             return []
         if total.prompt < before.prompt or total.output < before.output:
             return _used(last)
+        if total - before != last and total.spans(highest):
+            before = highest
         used = total - before
         if last is not None and used.spans(last):
             # One request of both sizes could pass a price threshold that neither passes.
@@ -109,6 +127,9 @@ class Meter:
         elif total == self._total:
             return []
         self._total = total
+        self._totals[total] = None
+        if total.spans(self._highest):
+            self._highest = total
         return _used(used)
 
 

@@ -116,6 +116,19 @@ def _count(value: object) -> int:
     )
 
 
+def origin_of(data: Fields) -> str:
+    """Return the origin of a user's message, "" if it is no prompt.
+
+    Other sources are a skill's text, another agent's message or a reminder.
+    """
+    if data.get("isAutopilotContinuation") is True:
+        return "autopilot"
+    source = data.get("source")
+    if source == "system":
+        return "notification"
+    return "person" if source in (None, "", "user") else ""
+
+
 def request_failure(data: Fields, limit: int) -> Fields:
     """Return the data of an error for a failed request to the model."""
     keys = ("message", "errorMessage", "errorCode", "failureKind", "errorType")

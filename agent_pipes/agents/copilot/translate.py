@@ -16,6 +16,7 @@ from agent_pipes.agents.copilot.lines import (
     Line,
     arguments_of,
     content_of,
+    origin_of,
     request_failure,
     session_of,
     tokens_of,
@@ -120,6 +121,7 @@ class Translator:
                 string(line.record, "parentId") or string(line.record, "sessionId") or line.id
             )
             data: Fields = {"agent": "copilot", "path": line.path, "cannot_tell": ["usage"]}
+            data["interactive"] = False
             yield self._fields("session_start", line.time, f"{self.session}:start", data)
 
     def _start(self, line: Line) -> Iterator[Fields]:
@@ -138,14 +140,30 @@ class Translator:
         yield from ()
 
     def _prompt(self, line: Line) -> Iterator[Fields]:
-        # Other sources: a skill's text, an agent's message, a reminder. Autopilot prompts itself.
-        text = string(line.data, "content")
-        if (
-            text
-            and line.data.get("source") in (None, "", "user")
-            and line.data.get("isAutopilotContinuation") is not True
-        ):
-            yield self._event("user_prompt", line, {"prompt": text})
+        text, origin = string(line.data, "content"), origin_of(line.data)
+        if text and origin:
+            yield self._event("user_prompt", line, {"prompt": text, "origin": origin})
+
+    def _notification(self, line: Line) -> Iterator[Fields]:
+        """Yield a notice of the client's, which wakes the agent."""
+        kind = line.data.get("kind")
+        data: Fields = {"prompt": string(line.data, "content"), "origin": "notification"}
+        if type(kind) is dict and (task := string(kind, "shellId") or string(kind, "agentId")):
+            data["task_id"] = task
+        yield self._event("user_prompt", line, data)
+
+    def _compacted(self, line: Line) -> Iterator[Fields]:
+        if line.data.get("success") is not False:
+            data: Fields = {"trigger": string(line.data, "trigger")}
+            if type(tokens := line.data.get("preCompactionTokens")) is int:
+                data["tokens"] = tokens
+            yield self._event("compaction", line, data)
+
+    def _asked_permission(self, line: Line) -> Iterator[Fields]:
+        """Yield that the agent waits for its user."""
+        request = line.data.get("permissionRequest")
+        call = string(request, "toolCallId") if type(request) is dict else ""
+        yield self._event("waiting", line, {"for": "permission"}, parent=call)
 
     def _message(self, line: Line) -> Iterator[Fields]:
         data = line.data
@@ -271,7 +289,8 @@ class Translator:
         # What a rule or a hook denies is the tool's refusal.
         if key and (kind.endswith("by-user") or kind.startswith("cancelled")):
             _remember(self._denied, key, True)
-        yield from ()
+        # The user has answered, so the agent waits no longer.
+        yield self._event("decision", line, {"decision": kind}, parent=key)
 
     def _abort(self, line: Line) -> Iterator[Fields]:
         calls, self._open = self._open, {}
@@ -366,7 +385,10 @@ _HANDLERS: dict[str, Callable[[Translator, Line], Iterator[Fields]]] = {
     "tool.user_requested": Translator._persons_call,
     "tool.execution_start": Translator._call,
     "tool.execution_complete": Translator._result,
+    "permission.requested": Translator._asked_permission,
     "permission.completed": Translator._permission,
+    "session.compaction_complete": Translator._compacted,
+    "system.notification": Translator._notification,
     "abort": Translator._abort,
     "subagent.started": Translator._subagent_start,
     "subagent.completed": Translator._subagent_stop,

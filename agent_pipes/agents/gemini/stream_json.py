@@ -65,6 +65,7 @@ class Stream:
                 "model": string(record, "model"),
                 "path": path,
                 "cannot_tell": ["exit_code", "usage"],
+                "interactive": False,
             }
             yield self._event("session_start", time, data)
         elif kind == "message" and record.get("role") == "assistant":
@@ -75,7 +76,7 @@ class Stream:
             yield from self.end()
             if kind == "message":
                 if text := string(record, "content"):
-                    yield self._event("user_prompt", time, {"prompt": text})
+                    yield self._event("user_prompt", time, {"prompt": text, "origin": "person"})
             elif kind == "tool_use":
                 yield self._call(record, time)
             elif kind == "tool_result":

@@ -16,6 +16,9 @@ from agent_pipes.core.bounded import remember
 from agent_pipes.core.jsonl import Fields
 from agent_pipes.core.lazy_regex import pattern
 
+LOOP_WARNING = "System: Potential loop detected"
+"""How the client's own loop detection begins the message that it sends for the user."""
+
 REMEMBERED = 200_000
 """Messages, calls and counts of a session that are known again when they are written once more."""
 
@@ -156,7 +159,8 @@ class Translator:
         content = message.get("content", message.get("parts"))
         if kind == "user":
             if self._new("user", name) and appended and not agent and (text := _prompt(content)):
-                yield self._event("user_prompt", time, name, {"prompt": text})
+                origin = "hook" if text.startswith(LOOP_WARNING) else "person"
+                yield self._event("user_prompt", time, name, {"prompt": text, "origin": origin})
         elif kind in ("gemini", "model"):
             tokens = message.get("tokens")
             if type(tokens) is dict and self._changed(

@@ -49,7 +49,7 @@ class RepeatedCalls:
 
     def see(self, event: Event, call: Call | None, now: float) -> Iterable[Finding]:
         """Return the loop that `event` continues, if any."""
-        if event.type == "user_prompt":
+        if event.type == "user_prompt" and event.text("origin") in ("", "person"):
             self._reset()
         if call is None:
             return ()

@@ -48,7 +48,8 @@ class TextLoop:
         kind = event.type
         if kind == "assistant_response":
             return self._says(event)
-        if kind in ("tool_call", "tool_result", "error", "user_prompt"):
+        typed = kind == "user_prompt" and event.text("origin") in ("", "person")
+        if typed or kind in ("tool_call", "tool_result", "error"):
             self._start_over()
         return ()
 

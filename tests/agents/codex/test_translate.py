@@ -21,7 +21,7 @@ from agent_pipes.agents.codex.outcomes import outcome
 from agent_pipes.core.event import from_fields
 from agent_pipes.core.jsonl import objects
 from agent_pipes.process.table import identify
-from tests.helpers.support import FIXTURES, SHARED, until
+from tests.helpers.support import FIXTURES, SHARED, shared_files, until
 
 HERE = FIXTURES / "codex"
 ARRIVAL = 1_795_400_000.0
@@ -114,8 +114,32 @@ def test_the_session_starts_with_where_it_works(older):
         "cwd": "/home/dev/shop",
         "model": "",
         "path": str(HERE / "rollout-0.142.jsonl"),
+        "interactive": True,
     }
     assert {event["session_id"] for event in older} == {start["session_id"]}
+
+
+@pytest.mark.parametrize(
+    ("name", "tokens", "models"),
+    [
+        # 1,000,000 + 3,000 + 16,000 + 100,000: the return to a former total is worth nothing.
+        ("codex-review-total-returns", 1_119_000, {"gpt-5.2-codex"}),
+        ("codex-review-subagent-first-model-lost", 3113, {"gpt-5.1-codex-max"}),
+    ],
+)
+def test_review_counts_once_and_has_its_model(name, tokens, models):
+    (path,) = shared_files(f"cases/faults/{name}.jsonl") or pytest.skip("the cases are not here")
+    used = of(told(path), "llm_response")
+    assert sum(event["data"]["usage"]["input_tokens"] for event in used) == tokens
+    assert {event["data"]["model"] for event in used} == models
+
+
+def test_wrapper_of_code_mode_names_itself_and_its_calls(scripts):
+    calls = by_id(of(scripts, "tool_call"))
+    assert calls["call_1"]["data"]["wrapper"] is True
+    results = {event["parent_id"]: event["data"] for event in of(scripts, "tool_result", "error")}
+    inner = [call for call in calls.values() if call["data"].get("within") == "call_2"]
+    assert len(inner) == results["call_2"]["inner_calls"] == 3
 
 
 def test_prompts_are_those_of_a_person_and_each_comes_once(older):
@@ -355,6 +379,7 @@ def test_the_calls_of_a_script_are_calls(scripts):
         "tool_name": "exec_command",
         "arguments": {"cmd": "npm test", "workdir": "/home/dev/shop"},
         "step": "call_1",
+        "within": "call_1",
     }
     assert calls["exec-0003"]["data"]["tool_name"] == "apply_patch"
     assert (
@@ -541,6 +566,7 @@ def test_a_run_on_a_pipe(run):
         "cwd": "",
         "model": "",
         "path": str(HERE / "exec.jsonl"),
+        "interactive": False,
     }
     assert {event["timestamp"] for event in run} == {ARRIVAL}
     assert answers(run) == {

@@ -82,8 +82,10 @@ def test_the_session_begins_and_ends():
 
 
 def test_only_a_persons_prompts_are_prompts():
-    assert [event["data"]["prompt"] for event in of(read(LOG), "user_prompt")] == [
-        "make the tests pass"
+    prompts = [event["data"] for event in of(read(LOG), "user_prompt")]
+    assert [(each["prompt"], each["origin"]) for each in prompts] == [
+        ("make the tests pass", "person"),
+        ("…", "notification"),
     ]
 
 

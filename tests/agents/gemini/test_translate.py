@@ -350,6 +350,7 @@ def test_on_a_pipe():
         "model": "auto",
         "path": str(PIPE),
         "cannot_tell": ["exit_code", "usage"],
+        "interactive": False,
     }
     assert [event["data"]["text"] for event in of(events, "assistant_response")] == [
         "I look at it.",

@@ -1,0 +1,79 @@
+"""Outcome of a call of Claude Code's, by the text of its result and the details beside it."""
+
+from agent_pipes.agents.fields import string, text_of
+from agent_pipes.agents.results import result_data
+from agent_pipes.core.jsonl import Fields
+from agent_pipes.core.lazy_regex import pattern
+
+_REFUSED = "The user doesn't want to "
+_SIBLING = pattern(
+    r"(?:<tool_use_error>)?(?:Sibling tool call errored|Cancelled: parallel tool call)"
+)
+_EXIT = pattern(r"Exit code (-?\d{1,9})\b")
+
+
+def reason(text: str, denial: str) -> tuple[str, int | None]:
+    """Return why a call failed, and its exit code.
+
+    Only `exit` and `tool` are the agent's own failures.
+
+    What a person refuses is not its failure. What a rule, a hook or a policy forbids is: it may not
+    be tried again and again.
+
+    text:   its result.
+    denial: `toolDenialKind` of its line: `user-rejected`, `permission-rule`, `automode-blocked`,
+            `interrupted`, `cancelled`.
+    """
+    if denial in ("interrupted", "cancelled"):
+        return "interrupted", None
+    if denial:
+        return "rejected" if denial.startswith("user") else "tool", None
+    if text.startswith(_REFUSED):
+        return "rejected", None
+    if (
+        "[Request interrupted by user" in text
+        or "Streaming fallback - tool execution discarded" in text[:200]
+    ):
+        return "interrupted", None
+    if _SIBLING.match(text):
+        return "sibling", None
+    code = _EXIT.match(text)
+    return ("exit", int(code[1])) if code else ("tool", None)
+
+
+def goes_on(text: str, told: Fields) -> bool:
+    """Return True if the command of a result still runs in the background.
+
+    `told` is the line's `toolUseResult`.
+    """
+    return bool(string(told, "backgroundTaskId")) or text.startswith(
+        "Command running in background with ID"
+    )
+
+
+def details_of(record: Fields) -> Fields:
+    """Return what a line records of a result besides its text, {} if there is nothing."""
+    details = record.get("toolUseResult", record.get("tool_use_result"))
+    return details if type(details) is dict else {}
+
+
+def outcome(record: Fields, block: Fields, tool: str, limit: int) -> tuple[str, Fields]:
+    """Return the type and the data of the event for a call's result.
+
+    record: its line.
+    block:  the result's block in the line's content.
+    limit:  bytes of the result's head.
+    """
+    content = block.get("content")
+    text = text_of(content)
+    details = details_of(record)
+    stopped = details.get("interrupted") is True
+    failed = block.get("is_error") is True or (
+        type(content) is dict and string(content, "type").endswith("_error")
+    )
+    if not failed and not stopped:
+        data = {"tool_name": tool, **result_data(text, limit, tool=tool)}
+        return "tool_result", data | ({"running": True} if goes_on(text, details) else {})
+    why, code = ("interrupted", None) if stopped else reason(text, string(record, "toolDenialKind"))
+    data = {"tool_name": tool, **result_data(text, limit, "error"), "reason": why}
+    return "error", data if code is None else data | {"exit_code": code}
