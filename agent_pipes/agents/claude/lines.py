@@ -9,6 +9,16 @@ from agent_pipes.core.jsonl import Fields
 
 MAX_META_BYTES = 64 << 10
 
+INTERACTIVE = {
+    "cli": True,
+    "claude-desktop": True,
+    "claude-vscode": True,
+    "sdk-cli": False,
+    "sdk-ts": False,
+    "sdk-py": False,
+}
+"""Whether a person may be there, by the way in which the client was started."""
+
 _CONVERSATION = frozenset({"user", "assistant", "system", "progress", "attachment"})
 _BESIDE = frozenset(
     {

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ClassVar
 
 from agent_pipes.agents.claude.lines import (
+    INTERACTIVE,
     Line,
     api_error,
     blocks,
@@ -110,9 +111,7 @@ class Translator:
             if model := string(line.record, "model") or string(line.message, "model"):
                 data["model"] = model
             data["path"] = path
-            interactive = (
-                False if line.pipe else _INTERACTIVE.get(string(line.record, "entrypoint"))
-            )
+            interactive = False if line.pipe else INTERACTIVE.get(string(line.record, "entrypoint"))
             if interactive is not None:
                 data["interactive"] = interactive
             yield self._event("session_start", line.time, "session-start", data)
@@ -381,16 +380,6 @@ class Translator:
         "cost-state": _billed,
     }
 
-
-_INTERACTIVE = {
-    "cli": True,
-    "claude-desktop": True,
-    "claude-vscode": True,
-    "sdk-cli": False,
-    "sdk-ts": False,
-    "sdk-py": False,
-}
-"""Whether a person may be there, by the way in which the client was started."""
 
 _CALLS = frozenset({"tool_use", "server_tool_use", "mcp_tool_use"})
 _SPOKEN = {"text": "text", "thinking": "thinking", **dict.fromkeys(_CALLS, "id")}

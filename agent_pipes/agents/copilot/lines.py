@@ -137,3 +137,8 @@ def request_failure(data: Fields, limit: int) -> Fields:
     if type(status := data.get("statusCode")) is int:
         error["status"] = status
     return error
+
+
+def of_agent(agent: str, data: Fields) -> Fields:
+    """Return `data` with the id of its subagent, if there is one."""
+    return {**data, "agent_id": agent} if agent else data

@@ -5,7 +5,6 @@ which are not stored (`ephemeral`), and there are no token counts.
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from agent_pipes.agents.copilot.lines import (
     ENDED,
@@ -16,6 +15,7 @@ from agent_pipes.agents.copilot.lines import (
     Line,
     arguments_of,
     content_of,
+    of_agent,
     origin_of,
     request_failure,
     session_of,
@@ -23,14 +23,11 @@ from agent_pipes.agents.copilot.lines import (
 )
 from agent_pipes.agents.fields import string, time_of
 from agent_pipes.agents.results import result_data
-from agent_pipes.core.bounded import remember
+from agent_pipes.core.bounded import BoundedDict
 from agent_pipes.core.jsonl import Fields
 
 OPEN = 10_000
-"""Calls, denials and commands that a session's state holds, each kind for itself.
-
-The oldest is forgotten first.
-"""
+"""Calls, denials and commands of each kind that a session's state holds."""
 
 
 def may_matter(line: bytes) -> bool:
@@ -57,13 +54,13 @@ class Translator:
         self._model = ""
         self._number = 0
         self._metered = False
-        self._responses: dict[str, object] = {}
-        self._asked: dict[str, Call] = {}
-        self._open: dict[str, Call] = {}
-        self._running: dict[str, tuple[Call, str, float]] = {}
-        self._aborted: dict[str, bool] = {}
-        self._denied: dict[str, bool] = {}
-        self._persons: dict[str, bool] = {}
+        self._responses: BoundedDict[str, object] = BoundedDict(OPEN)
+        self._asked: BoundedDict[str, Call] = BoundedDict(OPEN)
+        self._open: BoundedDict[str, Call] = BoundedDict(OPEN)
+        self._running: BoundedDict[str, tuple[Call, str, float]] = BoundedDict(OPEN)
+        self._aborted: BoundedDict[str, bool] = BoundedDict(OPEN)
+        self._denied: BoundedDict[str, bool] = BoundedDict(OPEN)
+        self._persons: BoundedDict[str, bool] = BoundedDict(OPEN)
 
     def translate(self, record: Fields, arrival: float, path: str = "") -> Iterator[Fields]:
         """Yield the events of one line; most give none."""
@@ -84,14 +81,16 @@ class Translator:
 
     def end(self) -> Iterator[Fields]:
         """Yield the client's answers to calls whose commands were not heard of again."""
-        running, self._running = self._running, {}
+        running, self._running = self._running, BoundedDict(OPEN)
         for call, text, time in running.values():
             yield self._answer(call, time, f"{call.id}:result", text)
 
     def _event(
         self, event_type: str, line: Line, data: Fields, *, id: str = "", parent: str = ""
     ) -> Fields:
-        return self._fields(event_type, line.time, id or line.id, _of(line.agent, data), parent)
+        return self._fields(
+            event_type, line.time, id or line.id, of_agent(line.agent, data), parent
+        )
 
     def _fields(
         self, event_type: str, time: float, id: str, data: Fields, parent: str = ""
@@ -181,12 +180,12 @@ class Translator:
                     line.agent,
                     line.time,
                 )
-                _remember(self._asked, key, asked)
+                self._asked.renew(key, asked)
 
     def _persons_call(self, line: Line) -> Iterator[Fields]:
         """Ignore a command that the user typed after `!`: it is no call of the agent's."""
         if key := string(line.data, "toolCallId"):
-            _remember(self._persons, key, True)
+            self._persons.renew(key, True)
         yield from ()
 
     def _call(self, line: Line) -> Iterator[Fields]:
@@ -208,8 +207,8 @@ class Translator:
         data: Fields = {"tool_name": name, "arguments": given}
         if call.step:
             data["step"] = call.step
-        _remember(self._open, key, call)
-        yield self._fields("tool_call", line.time, key, _of(call.agent, data))
+        self._open.renew(key, call)
+        yield self._fields("tool_call", line.time, key, of_agent(call.agent, data))
 
     def _result(self, line: Line) -> Iterator[Fields]:
         key = string(line.data, "toolCallId") or line.id
@@ -238,7 +237,7 @@ class Translator:
         )
         exit_code = told if type(told) is int else int(ended[2]) if ended else None
         if exit_code is None and "command" in call.arguments and (still := RUNNING.search(text)):
-            _remember(self._running, still[1], (call, text, line.time))
+            self._running.renew(still[1], (call, text, line.time))
             return
         # The client's last line names the shell, which differs for each command.
         text = text[: ended.start()] if ended else text
@@ -276,7 +275,7 @@ class Translator:
         if exit_code is not None:
             data["exit_code"] = exit_code
         fields = self._fields(
-            "error" if reason else "tool_result", time, id, _of(call.agent, data), call.id
+            "error" if reason else "tool_result", time, id, of_agent(call.agent, data), call.id
         )
         if time >= call.time:
             fields["duration_ms"] = round((time - call.time) * 1000, 3)
@@ -288,15 +287,15 @@ class Translator:
         key = string(line.data, "toolCallId")
         # What a rule or a hook denies is the tool's refusal.
         if key and (kind.endswith("by-user") or kind.startswith("cancelled")):
-            _remember(self._denied, key, True)
+            self._denied.renew(key, True)
         # The user has answered, so the agent waits no longer.
         yield self._event("decision", line, {"decision": kind}, parent=key)
 
     def _abort(self, line: Line) -> Iterator[Fields]:
-        calls, self._open = self._open, {}
+        calls, self._open = self._open, BoundedDict(OPEN)
         text = f"aborted: {string(line.data, 'reason') or 'no reason is told'}"
         for call in calls.values():
-            _remember(self._aborted, call.id, True)
+            self._aborted.renew(call.id, True)
             yield self._answer(call, line.time, f"{call.id}:result", text, reason="interrupted")
 
     def _usage(self, line: Line) -> Iterator[Fields]:
@@ -311,7 +310,7 @@ class Translator:
         sequence = accounting.get("sequence")
         if response in self._responses and self._responses[response] != sequence:
             response = f"{response}#{sequence}"
-        _remember(self._responses, response, sequence)
+        self._responses.renew(response, sequence)
         model = string(usage, "model") or self._model
         line.agent = line.agent or string(usage, "parentToolCallId")
         yield self._event(
@@ -400,12 +399,3 @@ _HANDLERS: dict[str, Callable[[Translator, Line], Iterator[Fields]]] = {
 """
 
 _TYPES = frozenset(kind.encode() for kind in _HANDLERS)
-
-
-def _of(agent: str, data: Fields) -> Fields:
-    return {**data, "agent_id": agent} if agent else data
-
-
-def _remember(memory: dict[str, Any], key: str, value: object) -> None:
-    memory.pop(key, None)
-    remember(memory, key, value, OPEN)

@@ -129,7 +129,7 @@ def test_the_session_starts_with_where_it_works(older):
 )
 def test_review_counts_once_and_has_its_model(name, tokens, models):
     (path,) = shared_files(f"cases/faults/{name}.jsonl") or pytest.skip("the cases are not here")
-    used = of(told(path), "llm_response")
+    used = of(translated(path), "llm_response")
     assert sum(event["data"]["usage"]["input_tokens"] for event in used) == tokens
     assert {event["data"]["model"] for event in used} == models
 
