@@ -1,6 +1,7 @@
 """trace-kill: kill the agent and every process it has started on a violation."""
 
 import signal as signals
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,9 @@ from agent_pipes.core.stream import Waiter
 if TYPE_CHECKING:
     from agent_pipes.process.table import Identity
 
+
+RECENT_S = 7 * 86400.0
+"""Seconds since its last change within which a session without a registry may be live."""
 
 STEPS = frozenset({"pause", "kill"})
 """Actions of a violation that trace-kill carries out."""
@@ -69,6 +73,19 @@ class SignalName(click.ParamType):  # type: ignore[type-arg]
     flag="--dry-run",
     help="Say what would be ended, and end nothing.",
 )
+@click.option(
+    "--local",
+    is_flag=True,
+    help="Take the process from this machine's live sessions, for violations from elsewhere.",
+)
+@click.option(
+    "--stale",
+    cls=Option,
+    type=DURATION,
+    default="5m",
+    show_default=True,
+    help="Only report violations older than this, with --local; 'off' for no limit.",
+)
 def kill(
     events: Iterable[Event],
     waiter: Waiter,
@@ -76,6 +93,8 @@ def kill(
     signal: int = signals.SIGTERM,
     kill_after: float = 10.0,
     dry_run: bool = False,
+    local: bool = False,
+    stale: float = 300.0,
 ) -> Events:
     """End the agent's process, and every process it has started, when a violation comes.
 
@@ -84,16 +103,23 @@ def kill(
     """
     from agent_pipes.process.handle import self_test
     from agent_pipes.process.killer import Killer
+    from agent_pipes.process.local_killer import LocalKiller
 
+    if local and pid is not None:
+        raise click.UsageError("--pid names a process, and --local looks for one: use one of them")
     if problem := self_test():
         warn(f"no process can be killed here: {problem}")
-    killer = Killer(
-        waiter,
-        pid=_identity(pid),
-        signal=signal,
-        kill_after=kill_after,
-        dry_run=dry_run,
-        interrupt=_interrupt,
+    options: dict[str, Any] = {
+        "pid": _identity(pid),
+        "signal": signal,
+        "kill_after": kill_after,
+        "dry_run": dry_run,
+        "interrupt": _interrupt,
+    }
+    killer = (
+        LocalKiller(waiter, lookup=_local_process, stale_s=stale, **options)
+        if local
+        else Killer(waiter, **options)
     )
     is_empty = True
     try:
@@ -116,7 +142,7 @@ def kill(
             pass
     if is_empty:
         warn("the stream has ended without any event: nothing was watched")
-        return ExitStatus.BROKE_OFF if pid else ExitStatus.OK
+        return ExitStatus.BROKE_OFF if pid or local else ExitStatus.OK
     paused = [target for target in killer.targets() if target.is_paused]
     for target in paused:
         warn(f"process {target.pid} is still paused; to continue: {target.resume_command}")
@@ -151,6 +177,22 @@ def _interrupt(control: str, session: str) -> str:
     except Refusal as error:
         raise InterruptError(str(error)) from None
     return "its turn was interrupted" if was_running else "nothing ran in it any more"
+
+
+def _local_process(session: str) -> Event | None:
+    """Return the `process` event of a session that is live on this machine, else None."""
+    from agent_pipes.agents.registry import every_agent
+    from agent_pipes.sessions.session_reader import Clock, SessionReader
+
+    for agent in every_agent():
+        for found in agent.recent_sessions(time.time() - RECENT_S):
+            if found.id == session and (process := agent.process(found)):
+                reader = SessionReader(found, agent, Clock(), live=False)
+                control = agent.control_socket(found)
+                return next(
+                    iter(reader.set_process(process, agent.process_found_by, control)), None
+                )
+    return None
 
 
 def _identity(pid: int | None) -> "Identity | None":
