@@ -174,7 +174,7 @@ class DetectorRunner:
     def _fill_gap(self, event: Event) -> Iterator[Event]:
         """Show the time between two events of a session as the ticks of a live one would have."""
         session = self.sessions.get(event.session)
-        if session is None or event.type == "tick" or session.history:
+        if session is None or session.history or event.type in ("tick", "process"):
             return
         timed = [spec for spec in self.specs if spec.timed]
         if timed and session.now and event.time - session.now >= MIN_FILLED_GAP_S:
@@ -189,7 +189,11 @@ class DetectorRunner:
             session.ladder = Ladder()
         if kind == "session_start":
             session.start = event
-        session.now = max(session.now, event.time)
+        if kind == "history_start":
+            session.now = 0.0
+        elif kind != "process":
+            # A process event has the time at which it was found, not one of the session.
+            session.now = max(session.now, event.time)
         session.ladder.see(event)
         if kind == "history_start":
             session.history = True

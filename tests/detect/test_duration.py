@@ -131,7 +131,8 @@ def history(stream: Stream, *, began: float = 0.0, later: float = 0.0) -> list[d
     """The stream as it is read on attaching, with the start of the agent's process if given."""
     events: list[dict] = [{"event_type": "history_start", "timestamp": START}]
     if began:
-        events.append({"event_type": "process", "timestamp": START, "data": {"began": began}})
+        found = {"event_type": "process", "timestamp": stream.time + later}
+        events.append({**found, "data": {"began": began}})
     events += stream.events
     events.append({"event_type": "history_end", "timestamp": stream.time + later})
     return [{"session_id": SESSION, **event} for event in events]
@@ -143,6 +144,13 @@ def test_attached_after_the_limit_it_is_raised_once_when_history_ends():
     [found] = raised(detect_duration, [*events, tick(stream, 61), tick(stream, 62)])
     assert found["behind"] == len(events) - 1
     assert found["message"].startswith("worked for 46m without a prompt (threshold: 30m)")
+
+
+def test_the_time_at_which_the_process_is_found_is_none_of_the_session():
+    stream = busy(45)
+    [found] = raised(detect_duration, history(stream, began=START - 5, later=60))
+    assert found["message"].startswith("worked for 46m")
+    assert not raised(detect_duration, history(busy(20), began=START - 5, later=60))
 
 
 def test_attached_before_the_limit_it_is_raised_when_it_is_passed():
