@@ -68,13 +68,8 @@ class Translator:
         if (handler := _HANDLERS.get(kind)) is None:
             return
         self._number += 1
-        line = Line(
-            record,
-            kind,
-            string(record, "id") or f"line-{self._number}",
-            time_of(record, arrival),
-            path,
-        )
+        name = string(record, "id") or f"line-{self._number}"
+        line = Line(record, kind, name, time_of(record, arrival), path)
         if not self.session:
             yield from self._begin(line)
         yield from handler(self, line)
