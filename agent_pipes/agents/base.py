@@ -88,6 +88,7 @@ class Agent:
     needs_process:    a session can only be live while a program of this agent runs.
     document_suffix:  suffix of files that are one JSON document, rewritten on each change; "" if
                       there are none.
+    refusal:          what a session is that is recognised and cannot be read; "" if it can.
     has_control_socket: one process may serve several sessions and is told to end one.
     """
 
@@ -100,6 +101,7 @@ class Agent:
     env_marker: ClassVar[str] = ""
     needs_process: ClassVar[bool] = True
     document_suffix: ClassVar[str] = ""
+    refusal: ClassVar[str] = ""
     has_control_socket: ClassVar[bool] = False
 
     # Sessions.

@@ -7,6 +7,7 @@ from typing import NamedTuple, cast
 
 from agent_pipes.agents.base import Agent, InterruptError
 from agent_pipes.agents.base_hooks import Hooks
+from agent_pipes.core.jsonl import Fields
 
 
 class Parts(NamedTuple):
@@ -23,6 +24,7 @@ class Parts(NamedTuple):
 AGENTS = {
     "store": Parts(sessions=True, hooks=False),
     "native": Parts(sessions=True, hooks=False),
+    "kiro": Parts(sessions=False, hooks=False),
     "claude": Parts(sessions=True, hooks=True),
     "codex": Parts(sessions=True, hooks=True),
     "copilot": Parts(sessions=True, hooks=True),
@@ -56,6 +58,11 @@ def hooks(name: str) -> Hooks:
 def every_agent() -> Iterator[Agent]:
     """Yield the agents whose sessions can be read, in the order of the registry."""
     return (agent(name) for name in NAMES)
+
+
+def recognised(record: Fields) -> Agent | None:
+    """Return the agent in whose format `record` is; it may be one that cannot be read."""
+    return next((each for each in map(agent, AGENTS) if each.recognises(record)), None)
 
 
 def interrupt(control: Path, session: str) -> bool:

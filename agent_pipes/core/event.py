@@ -115,6 +115,7 @@ KNOWN = (
     "compaction",
     "waiting",
     "reported_cost",
+    "quota",
     "process",
     "violation",
     "kill",

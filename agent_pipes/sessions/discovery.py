@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from agent_pipes.agents import registry
 from agent_pipes.agents.base import Agent, Session, SessionFolder, stored_as
 from agent_pipes.agents.registry import NAMES, STORE, every_agent
 from agent_pipes.agents.registry import agent as agent_named
@@ -28,8 +29,14 @@ MAX_CANDIDATES_SHOWN = 10
 
 
 def recognised(record: Fields) -> Agent | None:
-    """Return the agent in whose format `record` is."""
-    return next((each for each in every_agent() if each.recognises(record)), None)
+    """Return the agent in whose format `record` is.
+
+    Raise click.UsageError if it is known that this format cannot be read.
+    """
+    agent = registry.recognised(record)
+    if agent and agent.refusal:
+        raise click.UsageError(f"{agent.refusal}; see agent-pipes(7) for those that can")
+    return agent
 
 
 def format_of_lines(lines: Iterable[bytes]) -> Agent | None:

@@ -228,6 +228,7 @@ class Thread(ThreadBase):
         """Begin a turn. Calls still open were cut off with the process that made them."""
         yield from self._closed(time)
         self._turn = string(payload, "turn_id")
+        self._window = payload.get("model_context_window") or self._window
         self._step = ""
         self._quiet = False
         self._failure = ""

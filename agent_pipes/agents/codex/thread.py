@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from agent_pipes.agents.codex import lines
 from agent_pipes.agents.codex.sessions import Meta
 from agent_pipes.agents.codex.usage import Meter
-from agent_pipes.agents.fields import string, text_of, time_of, within
+from agent_pipes.agents.fields import number, string, text_of, time_of, within
 from agent_pipes.core.event import digest
 from agent_pipes.core.jsonl import Fields
 
@@ -37,6 +37,8 @@ class ThreadBase:
         self._meter = Meter()
         self._responses = 0
         self._context = 0
+        self._window: object = None
+        self._quota: dict[str, float] = {}
         self._prompts: list[str] = []
         self._told = False
 
@@ -206,9 +208,26 @@ class ThreadBase:
     # The money.
 
     def _token_count(self, payload: Fields, time: float) -> Iterator[Fields]:
-        for used in self._meter.counted(within(payload, "info")):
+        info = within(payload, "info")
+        self._window = info.get("model_context_window") or self._window
+        yield from self._quotas(within(payload, "rate_limits"), time)
+        for used in self._meter.counted(info):
             self._responses += 1
             yield self._used(time, f"{self._id}#{self._responses}", used.usage())
+
+    def _quotas(self, limits: Fields, time: float) -> Iterator[Fields]:
+        """Yield the share of the subscription's limits that is used, when it has changed."""
+        for name in ("primary", "secondary"):
+            limit = within(limits, name)
+            used = number(limit, "used_percent")
+            if used is not None and used != self._quota.get(name):
+                self._quota[name] = used
+                data: Fields = {"limit": name, "used_percent": used}
+                for key in ("resets_at", "window_minutes"):
+                    if (value := number(limit, key)) is not None:
+                        data[key] = value
+                key = self._named({}, time, f"quota {name} {used}")
+                yield self._event("quota", time, key, data)
 
     def _token_usage_record(self, payload: Fields, time: float) -> Iterator[Fields]:
         if self._id and string(payload, "thread_id") not in ("", self._id):
@@ -225,6 +244,8 @@ class ThreadBase:
     def _used(self, time: float, response: str, usage: Fields) -> Fields:
         self._context = usage["input_tokens"]
         data: Fields = {"model": self._model, "response_id": response, "usage": usage}
+        if type(self._window) is int:
+            data["context_window"] = self._window
         if self._tier:
             data["service_tier"] = self._tier
         return self._event("llm_response", time, response, data)

@@ -134,6 +134,32 @@ def test_review_counts_once_and_has_its_model(name, tokens, models):
     assert {event["data"]["model"] for event in used} == models
 
 
+def test_context_window_and_quota_are_told():
+    def count(total, used):
+        return {
+            "timestamp": "2026-01-05T10:00:03.000Z",
+            "type": "event_msg",
+            "payload": {
+                "type": "token_count",
+                "info": {
+                    "total_token_usage": {"input_tokens": total, "output_tokens": 1},
+                    "model_context_window": 258_400,
+                },
+                "rate_limits": {"primary": {"used_percent": used, "window_minutes": 300}},
+            },
+        }
+
+    translator = codex_translate.Translator()
+    records = [count(10, 5.0), count(20, 5.0), count(30, 6.0)]
+    events = [event for each in records for event in translator.translate(each, 0.0, "x")]
+    windows = [event["data"]["context_window"] for event in of(events, "llm_response")]
+    assert windows == [258_400] * 3
+    assert [event["data"] for event in of(events, "quota")] == [
+        {"limit": "primary", "used_percent": 5.0, "window_minutes": 300},
+        {"limit": "primary", "used_percent": 6.0, "window_minutes": 300},
+    ]
+
+
 def test_wrapper_of_code_mode_names_itself_and_its_calls(scripts):
     calls = by_id(of(scripts, "tool_call"))
     assert calls["call_1"]["data"]["wrapper"] is True

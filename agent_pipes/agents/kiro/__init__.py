@@ -1,0 +1,1 @@
+"""Kiro: recognised and refused."""
