@@ -81,6 +81,7 @@ class Agent:
     title:            name for users.
     programs:         names of its program on PATH.
     package:          npm package, "" if there is none.
+    resume_command:   command that resumes the session `{id}`, "" if there is none.
     is_native:        lines are events already and pass unchanged.
     process_found_by: how the process of a session becomes known.
     env_marker:       environment variable that a session's tools have, with the session's id as its
@@ -96,6 +97,7 @@ class Agent:
     title: ClassVar[str] = ""
     programs: ClassVar[Sequence[str]] = ()
     package: ClassVar[str] = ""
+    resume_command: ClassVar[str] = ""
     is_native: ClassVar[bool] = False
     process_found_by: ClassVar[ProcessFoundBy] = "registry"
     env_marker: ClassVar[str] = ""

@@ -33,12 +33,27 @@ class ProgramCommand(click.ParamType):  # type: ignore[type-arg]
         return value
 
 
+class SinkChoice(click.Choice):  # type: ignore[type-arg]
+    """Sink of alerts; a word that is none is answered with the option that was meant."""
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the sink."""
+        flag = param.opts[0] if param else "--to"
+        if value == "kill":
+            meant = "--on-violation kill" if flag == "--alert" else "a trace-kill in the pipeline"
+            self.fail(f"'kill' is not a sink; to kill the agent: {meant}", param, ctx)
+        if value in FORMATS:
+            form = "--webhook-format" if flag == "--alert" else "--format"
+            self.fail(f"{value!r} is not a sink; use {flag} webhook {form} {value}", param, ctx)
+        return str(super().convert(value, param, ctx))
+
+
 ALERT_OPTIONS: tuple[Option, ...] = (
     Option(
         ["--to"],
         flag="--alert",
         multiple=True,
-        type=click.Choice(SINKS),
+        type=SinkChoice(SINKS),
         help="Where to send alerts; repeatable. [default: terminal]",
     ),
     Option(

@@ -22,6 +22,7 @@ def delivery_queues(
     allow_http: bool = False,
     every: float = 0.0,
     program: str | None = None,
+    program_option: str = "--exec",
 ) -> dict[str, DeliveryQueue]:
     """Return the queues by sink, not started. Raises click.UsageError if one cannot be used.
 
@@ -32,8 +33,8 @@ def delivery_queues(
         queues["webhook"] = _webhook_queue(webhook, form, allow_http, every)
     elif "webhook" in to:
         raise click.UsageError(
-            "--to webhook: no URL; "
-            "give it in $AGENT_PIPES_WEBHOOK, the config's webhook.url, or --webhook"
+            "the webhook has no URL; "
+            "set $AGENT_PIPES_WEBHOOK, the config's webhook.url, or --webhook"
         )
     if program is not None:
         runner = Program(split_command(program))
@@ -41,9 +42,7 @@ def delivery_queues(
             runner.name, runner, max_threads=MAX_PROCESSES, abandon=runner.abandon
         )
     elif "exec" in to:
-        raise click.UsageError(
-            "--to exec: no command; give it by --exec (of agent-strace watch: --alert-exec)"
-        )
+        raise click.UsageError(f"there is no program to run; name it with {program_option}")
     return queues
 
 

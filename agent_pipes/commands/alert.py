@@ -136,6 +136,7 @@ def start_queues(
     allow_http: bool = False,
     every: float = 0.0,
     program: str | None = None,
+    program_option: str = "--exec",
 ) -> "dict[str, DeliveryQueue]":
     """Return the delivery queues by sink; TLS is loaded only if there is one."""
     if (
@@ -147,7 +148,7 @@ def start_queues(
         return {}
     from agent_pipes.alert.sinks import delivery_queues
 
-    return delivery_queues(to, webhook, form, allow_http, every, program)
+    return delivery_queues(to, webhook, form, allow_http, every, program, program_option)
 
 
 @filter_command("trace-alert")

@@ -12,7 +12,7 @@ from agent_pipes.core.event import Event
 from agent_pipes.core.exit_status import ExitStatus, worst
 from agent_pipes.core.filter import Events, filter_command
 from agent_pipes.core.options import DURATION, Option
-from agent_pipes.core.stderr import warn
+from agent_pipes.core.stderr import defer, warn, write_line
 from agent_pipes.core.stream import Waiter
 
 if TYPE_CHECKING:
@@ -125,12 +125,16 @@ def kill(
     try:
         for event in events:
             is_empty = False
-            if _trips(event):
-                kills = list(killer.trip(event))
-            else:
-                kills = list(killer.see(event))
-            # A reader that has stopped reading must not delay the kill.
+            # A reader that has stopped reading must not delay the kill, and what is reported of
+            # the violation comes before what became of the agent.
+            with defer() as reports:
+                if _trips(event):
+                    kills = list(killer.trip(event))
+                else:
+                    kills = list(killer.see(event))
             yield event
+            for report in reports:
+                write_line(report)
             yield from kills
             if event.type == "session_end":
                 killer.forget(event.session)

@@ -31,8 +31,10 @@ FILTERS: tuple[Filter, ...] = (cost, *DETECTORS.values(), kill, alert, status)
 def preset_options() -> list[click.Option]:
     """Return the filters' options that have a flag in watch, under that flag."""
     return [
-        click.Option(
-            [option.flag, _parameter(option)],
+        Option(
+            [option.flag, *option.old, _parameter(option)],
+            flag=option.flag,
+            old=option.old,
             type=option.type,
             multiple=option.multiple,
             is_flag=option.is_flag,
@@ -52,6 +54,22 @@ def preset_options() -> list[click.Option]:
 def _parameter(option: Option) -> str:
     """Return the name of the flag's parameter, which differs from those of watch itself."""
     return "option_" + option.flag.strip("-").replace("-", "_")
+
+
+def group_of_flag(flag: str) -> str:
+    """Return the group of the help that a filter's flag belongs to, "" if it is none's."""
+    groups: dict[str, tuple[Filter, ...]] = {
+        "Limits": tuple(DETECTORS.values()),
+        "Actions": (kill, alert),
+        "Prices": (cost,),
+        "Output": (status,),
+    }
+    prices = {option.flag for option in cost.options}
+    for name, parts in groups.items():
+        for part in parts:
+            if any(option.flag == flag for option in part.options):
+                return "Prices" if flag in prices else name
+    return ""
 
 
 def option_of(part: Filter, name: str) -> Option:
@@ -146,7 +164,11 @@ class Preset:
         values = self.values(alert)
         sinks = {*self.sinks, *(sink for each in self.actions.values() for sink in each)}
         start_queues(
-            sinks, values.get("webhook"), values.get("form"), program=values.get("program")
+            sinks,
+            values.get("webhook"),
+            values.get("form"),
+            program=values.get("program"),
+            program_option="--alert-exec",
         )
 
     def _limits(self) -> tuple[Limit, ...]:

@@ -61,6 +61,7 @@ class SessionStatus:
     cause:   message of the critical violation that tripped the session, "" before.
     trip:    the limit that was passed then.
     killed:  the breaker has ended its process.
+    pid:     PID of its process, 0 if unknown.
     """
 
     def __init__(self, name: str) -> None:
@@ -78,6 +79,9 @@ class SessionStatus:
         self.killed = False
         self.paused = False
         self.ended = False
+        self.pid = 0
+        self.in_history = False
+        self.is_live = False
         self.asks = ""
         self.context = math.nan
         self.began = 0.0
@@ -144,6 +148,13 @@ class SessionStatus:
             limit = event.data.get("limit")
             reached = float(limit) if isinstance(limit, (int, float)) else 0.0
             self.trip = Progress(event.text("watcher"), reached, 1.0, event.time)
+        elif event.type == "process":
+            pid = event.data.get("pid")
+            self.pid = pid if type(pid) is int else 0
+        elif event.type == "history_start":
+            self.in_history = True
+        elif event.type == "history_end":
+            self.in_history, self.is_live = False, True
         elif event.type == "kill":
             outcome = event.text("outcome")
             self.killed = self.killed or outcome in KILLED

@@ -7,13 +7,13 @@ from typing import NamedTuple
 
 import click
 
-from agent_pipes.alert.lines import SessionClock
+from agent_pipes.alert.lines import SHORT_ID_CHARS, SessionClock
 from agent_pipes.commands.session_status import SessionStatus, State
 from agent_pipes.commands.status_json import as_json
 from agent_pipes.commands.status_table import table, tmux
 from agent_pipes.commands.status_view import Style, claude, counts, default_style, line
 from agent_pipes.core.bounded import BoundedDict
-from agent_pipes.core.display import escape, format_duration
+from agent_pipes.core.display import escape, format_duration, tilde, two_units
 from agent_pipes.core.event import Event
 from agent_pipes.core.exit_status import ExitStatus
 from agent_pipes.core.filter import Events, filter_command
@@ -74,6 +74,7 @@ class StatusView:
         self.clock = SessionClock()
         self.sessions: BoundedDict[str, SessionStatus] = BoundedDict(MAX_SESSIONS)
         self.latest = ""
+        self._unannounced: list[SessionStatus] = []
         self.now = 0.0
 
     def see(self, event: Event) -> None:
@@ -92,10 +93,30 @@ class StatusView:
                 return
             session = self.sessions[name] = SessionStatus(name)
             if not self.every:
-                write_line(f"{prefix()}Monitoring session {name}...")
+                self._unannounced.append(session)
         session.see(event)
+        if self._unannounced and event.type not in ("session_start", "process"):
+            self._announce(event)
         if event.type not in ("tick", "process", "history_start", "history_end"):
             self.latest = name
+
+    def _announce(self, event: Event) -> None:
+        """Write a line for each new session whose names are known: after its history."""
+        waiting = []
+        for session in self._unannounced:
+            urgent = event.type in ("violation", "kill", "session_end")
+            if not urgent and (session.in_history or not session.events):
+                waiting.append(session)
+            else:
+                write_line(f"{prefix()}Monitoring session {introduction(session, self.now)}")
+        self._unannounced = waiting
+
+    def finish(self) -> None:
+        """Announce the sessions that were not yet, and write the last line."""
+        for session in self._unannounced:
+            write_line(f"{prefix()}Monitoring session {introduction(session, self.now)}")
+        self._unannounced = []
+        self.show()
 
     def show(self) -> None:
         """Write the present state."""
@@ -145,6 +166,19 @@ class StatusView:
         width = terminal_size()[0]
         style = default_style(colour=os.isatty(1))
         return table(sessions, self.limits, self.now, width, len(sessions) + 4, style)
+
+
+def introduction(session: SessionStatus, now: float) -> str:
+    """Return `4e19aab4... claude in ~/proj, pid 4711, live, running for 12m 03s`."""
+    where = f" in {tilde(session.cwd)}" if session.cwd else ""
+    facts = [f"{session.agent or 'an agent'}{where}"] if session.agent or where else []
+    if session.pid:
+        facts.append(f"pid {session.pid}")
+    if session.is_live:
+        facts.append("live")
+        if session.began and now - session.began >= 1:
+            facts.append(f"running for {two_units(now - session.began)}")
+    return " ".join([f"{session.name[:SHORT_ID_CHARS]}...", *([", ".join(facts)] if facts else [])])
 
 
 def terminal_size() -> tuple[int, int]:
@@ -238,7 +272,7 @@ def status(
                 drawn_at = time.monotonic()
                 view.show()
             yield event
-        view.show()
+        view.finish()
     finally:
         end_live()
     return None

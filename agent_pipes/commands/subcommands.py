@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from agent_pipes.core.filter import version_option
+from agent_pipes.core.strict_json import did_you_mean
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -60,6 +61,16 @@ class Subcommands(click.Group):
             return None
         return cast(click.Command, getattr(import_module(SUBCOMMANDS[cmd_name][0]), cmd_name))
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the subcommand; for a misspelt one, name the nearest."""
+        name = args[0]
+        if name in SUBCOMMANDS or name.startswith("-"):
+            return super().resolve_command(ctx, args)
+        near = did_you_mean(name, [*SUBCOMMANDS, "--help"])
+        raise click.UsageError(f"no such command {name!r}{near}", ctx)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the names and summaries."""
         limit = formatter.width - 6 - max(map(len, SUBCOMMANDS))
@@ -83,8 +94,16 @@ class Subcommands(click.Group):
         return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
 
 
+def _show_help(ctx: click.Context) -> None:
+    """Print the help if there is no subcommand."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
 strace = Subcommands(
     "agent-strace",
+    callback=click.pass_context(_show_help),
+    invoke_without_command=True,
     help="Circuit breakers for AI coding agents.",
     params=[version_option()],
     context_settings={"help_option_names": ["-h", "--help"]},

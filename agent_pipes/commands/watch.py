@@ -1,40 +1,91 @@
 """agent-strace watch: the filters of a breaker, put together in one process."""
 
 import os
+import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
 import click
 
+from agent_pipes.agents.registry import AGENTS
 from agent_pipes.commands.completion import COMMAND_FOLLOWS, complete_session
 from agent_pipes.commands.preset import (
     Preset,
     explain,
     find_policy,
+    group_of_flag,
     preset_options,
     read_config,
 )
 from agent_pipes.commands.tail import tail
+from agent_pipes.commands.watch_summary import summarize
 from agent_pipes.core.config_monitor import ConfigMonitor, monitor_config
 from agent_pipes.core.filter import Command, run_pipeline, version_option
 from agent_pipes.core.stderr import set_prefix
 from agent_pipes.core.steps import OnViolation
 from agent_pipes.core.stream import Waiter
+from agent_pipes.core.usage import message_of
 from agent_pipes.detect.detector import Part, in_one_stage
+
+GROUPS = ("Limits", "Actions", "Which session", "Prices", "Output", "Other")
+
+SESSION_OPTIONS = ("--all", "--no-follow", "--pid")
+ACTION_OPTIONS = ("--on-violation", "--strict")
+OUTPUT_OPTIONS = ("--output", "-e", "--explain", "--every")
+
+
+def group_of(param: click.Parameter) -> str:
+    """Return the group of the help that an option of watch belongs to."""
+    name = param.opts[0]
+    if name in SESSION_OPTIONS:
+        return "Which session"
+    if name in ACTION_OPTIONS:
+        return "Actions"
+    if name in OUTPUT_OPTIONS:
+        return "Output"
+    return group_of_flag(name) or "Other"
+
+
+def is_program(word: str) -> bool:
+    """Return True if `word` is an agent or another program, rather than a session."""
+    return not word.startswith("-") and (word in AGENTS or bool(shutil.which(word)))
 
 
 class Watch(Command):
     """`watch [OPTIONS] [SESSION] [-- COMMAND…]`: the words after the first `--` are the command."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Part COMMAND from the options; name the `--` that a command without it lacks."""
         ctx.obj = ()
         ctx.meta[COMMAND_FOLLOWS] = "--" in args
         if "--" in args:
             at = args.index("--")
             ctx.obj, args = tuple(args[at + 1 :]), args[:at]
             if not ctx.obj and not ctx.resilient_parsing:
-                raise click.UsageError("a command is expected behind '--'", ctx)
-        return super().parse_args(ctx, args)
+                raise click.UsageError("a command is expected after '--'", ctx)
+        given = list(args)
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            if ctx.obj or not given or not is_program(given[0]):
+                raise
+            meant = shlex.join(["agent-strace", "watch", "--", *given])
+            raise click.UsageError(
+                f"{message_of(error)}; to start a command: {meant}", ctx
+            ) from None
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options in groups."""
+        groups: dict[str, list[tuple[str, str]]] = {name: [] for name in GROUPS}
+        for param in self.get_params(ctx):
+            record = param.get_help_record(ctx)
+            if record is not None and isinstance(param, click.Option):
+                groups[group_of(param)].append(record)
+        for name, records in groups.items():
+            if records:
+                with formatter.section(name):
+                    formatter.write_dl(records)
 
     def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
         return ["[OPTIONS]", "[SESSION]", "[-- COMMAND...]"]
@@ -52,28 +103,28 @@ class Watch(Command):
     "--config",
     "config_file",
     type=click.Path(path_type=Path),
-    help="The config file.  [default: .agent-watch.json, if it is there]",
+    help="Config file.  [default: .agent-watch.json, if it exists]",
 )
 @click.option(
     "--explain",
     "explained",
     is_flag=True,
-    help="Print the pipeline in the shell's words, and exit.",
+    help="Print the pipeline as a shell command, then exit.",
 )
 @click.option(
     "--all",
     "every",
     is_flag=True,
-    help="Follow every live session of this machine, and each new one.",
+    help="Follow all live sessions of this machine, and each new one.",
 )
-@click.option("--no-follow", is_flag=True, help="Judge what stands in the session now, and end.")
-@click.option("--pid", type=int, help="The agent's process, where it cannot be found out.")
+@click.option("--no-follow", is_flag=True, help="Check the session as recorded so far, then exit.")
+@click.option("--pid", type=int, help="PID of the agent, if it cannot be detected.")
 @click.option(
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Append the events here. [default: stdout, unless it is a terminal or COMMAND's]",
+    help="Append events to this file. [default: stdout, unless it is a terminal or COMMAND's]",
 )
-@click.option("--strict", is_flag=True, help="End the agent, too, when a watcher fails.")
+@click.option("--strict", is_flag=True, help="Kill the agent also when a watcher fails.")
 @click.option(
     "-e", "--exit-status", "exit_status", is_flag=True, help="Exit with 1 if a violation was seen."
 )
@@ -93,10 +144,10 @@ def watch(
     exit_status: bool,
     **flags: Any,
 ) -> int:
-    """Watch an agent's session, tell of every limit that is passed, and end the agent if asked to.
+    """Watch an agent's session: report each limit that is exceeded, and kill the agent if told to.
 
-    Without SESSION the live one of this directory, or the next. With COMMAND the agent is started here, watched, and
-    its exit status passed on, or 124 when the breaker has ended it.
+    Without SESSION the live sessions of this directory are watched. With COMMAND the agent is
+    started and watched; its exit status is returned, or 124 if it was killed.
     """
     set_prefix("[watch] ")
     monitor = ConfigMonitor()
@@ -151,7 +202,7 @@ def _run(
     fd = 1 if to_stdout else None
     if output:
         fd = os.open(output, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    stages = in_one_stage(parts, strict=strict)
+    stages = [*in_one_stage(parts, strict=strict), (summarize, {})]
     return run_pipeline(stages, exit_status=exit_status, fd=fd, waiter=waiter)
 
 

@@ -26,6 +26,7 @@ from agent_pipes.core.exit_status import ExitStatus, worst
 from agent_pipes.core.options import Option
 from agent_pipes.core.stderr import warn, write_line
 from agent_pipes.core.stream import Output, Reader, ReaderGone, Waiter, die_of
+from agent_pipes.core.usage import message_of, unexpected_argument
 
 Events = Generator[Event, None, int | None]
 
@@ -67,7 +68,7 @@ def exit_status(run: Callable[[], object]) -> int:
         return ExitStatus.UNREADABLE
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
-        warn(f"{error.format_message()}")
+        warn(message_of(error))
         if context is not None:
             write_line(f"Try '{context.command_path} --help'.")
         return ExitStatus.UNREADABLE
@@ -174,6 +175,14 @@ class Filter(Command):
                 for each in value if isinstance(value, tuple) else (value,):
                     words += [param.opts[0], f"{each:g}" if isinstance(each, float) else str(each)]
         return words + arguments
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the options; an argument too many is answered with what was probably meant."""
+        ctx.allow_extra_args = True
+        super().parse_args(ctx, args)
+        if ctx.args and not ctx.resilient_parsing:
+            raise click.UsageError(unexpected_argument(str(self.name), ctx.args[0]), ctx)
+        return ctx.args
 
     def _run(self, exit_status: bool, **options: Any) -> int:
         if self.reads and sys.stdin is not None and sys.stdin.isatty():

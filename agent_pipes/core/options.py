@@ -27,15 +27,32 @@ class Option(click.Option):
     flag: its name in `agent-strace watch`, "" if it has none there.
     key:  its place in the config file (`retry.max`), "" if it has none there.
     unit: factor from the config file's unit to the option's (60: minutes to seconds).
+    old:  former names, accepted and hidden from the help.
     """
 
     def __init__(
-        self, *args: Any, flag: str = "", key: str = "", unit: float = 1, **extra: Any
+        self,
+        *args: Any,
+        flag: str = "",
+        key: str = "",
+        unit: float = 1,
+        old: tuple[str, ...] = (),
+        **extra: Any,
     ) -> None:
         super().__init__(*args, **extra)
+        self.old = old
         self.flag = flag
         self.key = key
         self.unit = unit
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """Return the option's line in the help, without its former names."""
+        every = self.opts
+        self.opts = [name for name in every if name not in self.old]
+        try:
+            return super().get_help_record(ctx)
+        finally:
+            self.opts = every
 
     def fallback(self) -> Any:
         """Return the default, converted to the option's type."""
@@ -57,6 +74,7 @@ def limit(
     key: str = "",
     unit: float = 1,
     default: Any = None,
+    old: tuple[str, ...] = (),
     **extra: Any,
 ) -> Callable[[Any], Any]:
     """Declare a limit of a filter, which `0` or `off` turns off.
@@ -66,7 +84,9 @@ def limit(
     names = [name, flag] if flag and flag != name else [name]
     return click.option(
         *names,
+        *old,
         cls=Option,
+        old=old,
         type=type,
         help=help,
         flag=flag,

@@ -8,8 +8,8 @@ import os
 import select
 import stat
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 from agent_pipes.core.display import escape
 
@@ -28,6 +28,7 @@ class _Writer:
     prefix:    begins each warning; the program's name by default.
     busy:      True while another program draws on the terminal; lines wait meanwhile.
     suspended: the lines that wait.
+    deferred:  collects lines, if it is not None; see `defer`.
     live:      lines of the live display on the terminal.
     """
 
@@ -35,11 +36,15 @@ class _Writer:
         self.prefix = ""
         self.busy: Callable[[], bool] | None = None
         self.suspended: list[str] = []
+        self.deferred: list[str] | None = None
         self.live = 0
         self._fd = -1
         self._dropped = 0
 
     def lines(self, *texts: str) -> None:
+        if self.deferred is not None:
+            self.deferred.extend(texts)
+            return
         if self.busy and (self.busy() or self.suspended):
             self.suspended.extend(texts)
             del self.suspended[:-MAX_SUSPENDED_LINES]
@@ -84,6 +89,16 @@ _stderr = _Writer()
 def write_line(text: str) -> None:
     """Write one line, escaped; the live line is cleared before it."""
     _stderr.lines(text)
+
+
+@contextmanager
+def defer() -> Iterator[list[str]]:
+    """Collect the lines of a block in a list, for the caller to write when others have been."""
+    before, _stderr.deferred = _stderr.deferred, []
+    try:
+        yield _stderr.deferred
+    finally:
+        _stderr.deferred = before
 
 
 def warn(text: str) -> None:

@@ -25,7 +25,7 @@ def test_a_line_at_the_end_says_time_events_dollars_and_retries():
     )
     stream.spiral(2)
     assert lines(stream=stream) == [
-        f"trace-status: Monitoring session {stream.session}...",
+        f"trace-status: Monitoring session {stream.session[:8]}... an agent in /",
         "trace-status: +0:05  ✅ 6 events, $0.12, 2 retries",
     ]
 

@@ -270,7 +270,7 @@ def test_what_people_see(home):
         env=home,
     )
     lines = watch.stderr.decode().splitlines()
-    assert "[watch] Monitoring session 3f6e2c1a-9b7d-4e10-8a52-6d1c0f9be771..." in lines
+    assert "[watch] Monitoring session 3f6e2c1a... claude in /home/dev/proj" in lines
     assert any(
         re.fullmatch(
             r'\[watch\] \+0:29  ⚠️  RetryWatcher: "python -m pytest -q" failed 3 times.*', line

@@ -19,6 +19,7 @@ class ClaudeCode(Agent):
     title = "Claude Code"
     programs = ("claude",)
     package = "@anthropic-ai/claude-code"
+    resume_command = "claude --resume {id}"
     env_marker = "CLAUDE_CODE_SESSION_ID"
 
     def homes(self) -> list[Path]:

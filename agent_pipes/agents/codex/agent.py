@@ -19,6 +19,7 @@ class Codex(Agent):
     title = "Codex"
     programs = ("codex",)
     package = "@openai/codex"
+    resume_command = "codex resume {id}"
     process_found_by: ClassVar[ProcessFoundBy] = "fd"
     env_marker = "CODEX_SESSION_ID"
     needs_process = False

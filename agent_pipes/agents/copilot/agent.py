@@ -20,6 +20,7 @@ class Copilot(Agent):
     title = "Copilot CLI"
     programs = ("copilot",)
     package = "@github/copilot"
+    resume_command = "copilot --resume {id}"
     env_marker = "COPILOT_AGENT_SESSION_ID"
 
     def homes(self) -> list[Path]:

@@ -1,0 +1,62 @@
+"""Last stage of watch: one closing line per session that was killed, or a note that nothing watches."""
+
+import signal
+from collections.abc import Iterable
+
+from agent_pipes.agents.registry import AGENTS, agent
+from agent_pipes.alert.lines import Causes, watcher_name
+from agent_pipes.commands.session_status import KILLED, SessionStatus
+from agent_pipes.commands.status_view import dollars
+from agent_pipes.core.bounded import BoundedDict
+from agent_pipes.core.display import tilde, two_units
+from agent_pipes.core.event import Event
+from agent_pipes.core.filter import Events, filter_command
+from agent_pipes.core.stderr import warn
+from agent_pipes.core.stream import Waiter
+
+MAX_SESSIONS = 1000
+
+
+@filter_command("watch-summary")
+def summarize(events: Iterable[Event], waiter: Waiter) -> Events:
+    """Pass events on; at the end say why and when agents were killed, and how to go on."""
+    sessions: BoundedDict[str, SessionStatus] = BoundedDict(MAX_SESSIONS)
+    causes = Causes()
+    killed: dict[str, Event] = {}
+    for event in events:
+        causes.see(event)
+        if event.session:
+            sessions.setdefault(event.session, SessionStatus(event.session)).see(event)
+        if event.type == "kill" and event.text("outcome") in KILLED - {"not_running"}:
+            killed[event.session] = event
+        yield event
+    for name, kill in killed.items():
+        if name in sessions:
+            warn(closing_line(sessions[name], kill, causes.cause(kill)))
+    if waiter.signal == signal.SIGINT and any(
+        each.is_live and not (each.ended or each.killed) for each in sessions.values()
+    ):
+        warn("interrupted: nothing is watched now; the agent goes on")
+    return None
+
+
+def closing_line(session: SessionStatus, kill: Event, cause: tuple[str, str]) -> str:
+    """Return the line of a session that was killed: why, after how long, dollars, how to resume."""
+    watcher, message = cause
+    reason = f"; {watcher_name(watcher)}: {message}" if watcher else ""
+    facts = [f"after {two_units(kill.time - session.began)}"] if session.began else []
+    if session.cost:
+        facts.append(dollars(session))
+    where = f" in {tilde(session.cwd)}" if session.cwd else ""
+    resume = resume_command(session)
+    return (
+        f"{session.agent or 'the agent'}{where} was killed {', '.join(facts)}{reason}"
+        f"{f'; to resume: {resume}' if resume else ''}"
+    )
+
+
+def resume_command(session: SessionStatus) -> str:
+    """Return the command that resumes a session, "" if its agent has none."""
+    if session.agent not in AGENTS:
+        return ""
+    return agent(session.agent).resume_command.format(id=session.name)
