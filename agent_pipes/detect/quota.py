@@ -15,12 +15,15 @@ from agent_pipes.detect.finding import Finding, Rules
 MIN_RATE_SPAN_S = 60.0
 """Seconds between two readings from which on a rate is computed of them."""
 
+RESET_TOLERANCE_S = 600.0
+"""Seconds by which two readings may differ in the time of one reset."""
+
 MAX_WINDOWS = 16
 """Windows of one session that are told apart, such as five hours and a week."""
 
 
 class Quota:
-    """Used part of each window of the subscription's quota, as responses record it."""
+    """Used part of each window of the subscription's quota, as the source records it."""
 
     __slots__ = ("first", "latest", "limit")
 
@@ -30,17 +33,14 @@ class Quota:
         self.latest: dict[str, dict[str, Any]] = {}
 
     def see(self, event: Event, call: Call | None, now: float) -> Iterable[Finding]:
-        windows = event.data.get("quota")
-        if not isinstance(windows, list):
+        if event.type != "quota" or event.number("used_percent") is None:
             return ()
-        for window in windows[:MAX_WINDOWS]:
-            if isinstance(window, dict) and _number(window.get("used_percentage")) is not None:
-                self._read(window, now)
+        self._read(event.data, now)
         return self.holding(now)
 
     def holding(self, now: float) -> Iterable[Finding]:
         for name, window in self.latest.items():
-            used = float(window["used_percentage"])
+            used = float(window["used_percent"])
             if 0 < self.limit <= used:
                 resets = _number(window.get("resets_at")) or 0.0
                 yield Finding(
@@ -52,15 +52,17 @@ class Quota:
                 )
 
     def _read(self, window: dict[str, Any], now: float) -> None:
-        name = str(window.get("name", ""))
+        name = str(window.get("limit", ""))
         if name not in self.latest and len(self.latest) >= MAX_WINDOWS:
             return
-        used = float(window["used_percentage"])
+        used = float(window["used_percent"])
         resets = _number(window.get("resets_at")) or 0.0
         before = self.first.get(name)
-        if before is None or before[2] != resets or used < before[1]:
-            self.first[name] = (now, used, resets)
-        self.latest[name] = {**window, "at": now}
+        if before is None or abs(before[2] - resets) > RESET_TOLERANCE_S:
+            self.first[name] = before = (now, used, resets)
+        elif used < before[1]:
+            self.first[name] = before = (now, used, before[2])
+        self.latest[name] = {**window, "at": now, "resets_at": before[2]}
 
     def _forecast(self, name: str, used: float, resets: float) -> str:
         """Return when the quota is used up at the rate of this session, and when it resets."""
@@ -81,7 +83,7 @@ def _title(window: dict[str, Any]) -> str:
     minutes = _number(window.get("window_minutes"))
     if minutes and minutes > 0:
         return f"the {format_duration(minutes * 60)} quota"
-    return f"the quota {window.get('name', '')}".rstrip()
+    return f"the quota {window.get('limit', '')}".rstrip()
 
 
 def _moment(at: float, now: float) -> str:

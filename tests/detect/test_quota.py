@@ -12,13 +12,8 @@ HOUR_S = 3600
 def used(*percents: float, every: float = 600, resets: float = START + 4 * HOUR_S) -> Stream:
     stream = Stream()
     for percent in percents:
-        window = {
-            "name": "primary",
-            "used_percentage": percent,
-            "window_minutes": 300,
-            "resets_at": resets,
-        }
-        stream.add("llm_response", {"model": "m", "quota": [window]}, after=every)
+        data = {"limit": "primary", "used_percent": percent, "window_minutes": 300}
+        stream.add("quota", {**data, "resets_at": resets}, after=every)
     return stream
 
 
@@ -50,13 +45,17 @@ def test_after_the_reset_it_is_raised_anew():
     assert len(raised(detect_quota, stream)) == 2
 
 
+def test_a_reset_that_is_told_a_second_later_is_the_same():
+    stream = used(95)
+    stream.events += used(96, resets=START + 4 * HOUR_S + 1).events
+    assert len(raised(detect_quota, stream)) == 1
+
+
 def test_windows_are_told_apart():
     stream = Stream()
-    windows = [
-        {"name": "primary", "used_percentage": 95, "window_minutes": 300},
-        {"name": "secondary", "used_percentage": 97, "window_minutes": 10_080},
-    ]
-    stream.add("llm_response", {"quota": windows})
+    for limit, percent, minutes in (("primary", 95, 300), ("secondary", 97, 10_080)):
+        data = {"limit": limit, "used_percent": percent, "window_minutes": minutes}
+        stream.add("quota", data)
     messages = [each["message"] for each in raised(detect_quota, stream)]
     assert messages == [
         "95% of the 5h quota used (threshold: 90%)",
@@ -75,17 +74,15 @@ def test_watch_runs_it_only_if_asked():
 
 
 @pytest.mark.parametrize(
-    "quota",
+    "data",
     [
         None,
-        {},
-        [None, 5],
-        [{"used_percentage": "x"}],
-        [{"used_percentage": float("nan")}],
-        [{"used_percentage": 95, "resets_at": 1e300, "window_minutes": -5}],
-        [{"used_percentage": True}],
+        [],
+        {"used_percent": "x"},
+        {"used_percent": True},
+        {"used_percent": 95, "resets_at": 1e300, "window_minutes": -5, "limit": []},
     ],
 )
-def test_wrong_types_end_nothing(quota):
-    event = {"event_type": "llm_response", "timestamp": START, "data": {"quota": quota}}
+def test_wrong_types_end_nothing(data):
+    event = {"event_type": "quota", "timestamp": START, "data": data}
     assert len(raised(detect_quota, [event, event])) <= 1
