@@ -25,7 +25,7 @@ from agent_pipes.core.config_monitor import (
 from agent_pipes.core.stderr import suspend
 from agent_pipes.cost.meter import Meter
 from agent_pipes.cost.price_table import built_in
-from agent_pipes.cost.recorded import RecordedFile
+from agent_pipes.cost.recorded import SessionCosts, session_at
 from agent_pipes.cost.report import Report
 from agent_pipes.detect.configuration import DEFAULT_POLICY, load_config
 from agent_pipes.hooks.settings_file import hook_commands
@@ -291,19 +291,18 @@ def _models(paths: list[Path], found: Limits) -> tuple[set[str], set[str]]:
     prices, model, unpriced_as = (
         str(found.values.get(f"cost.{name}") or "") for name in ("prices", "model", "unpriced_as")
     )
-    meter = Meter(prices, model, unpriced_as, by_model=True)
+    meter = Meter(prices, model, unpriced_as, detailed=True)
     suspend(lambda: True)
     try:
         for path in paths:
             # One that cannot be read, or is in no known form, is not what is looked for here.
             with suppress(click.UsageError, OSError):
-                for event in RecordedFile(path, recorded=False):
-                    meter.see(event)
+                for _ in SessionCosts(session_at(path), meter):
+                    pass
     finally:
         suspend(None)
     priced: set[str] = set()
     unpriced: set[str] = set()
-    for _, models in Report(meter).sessions().values():
-        for name, totals in models.items():
-            (unpriced if totals.unpriced else priced).add(name)
+    for group in Report(meter).groups("model"):
+        (unpriced if group.totals.unpriced else priced).add(group.key)
     return priced - unpriced, unpriced

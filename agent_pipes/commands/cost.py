@@ -7,17 +7,22 @@ from typing import Any
 
 import click
 
+from agent_pipes.agents.base import Session
 from agent_pipes.core.event import Event
 from agent_pipes.core.exit_status import ExitStatus
 from agent_pipes.core.filter import Events, filter_command, run_pipeline
+from agent_pipes.core.options import POINT_IN_TIME
 from agent_pipes.core.stderr import warn
+from agent_pipes.core.table import terminal_style
 from agent_pipes.cost.annotate import with_costs
 from agent_pipes.cost.estimate import EstimatedResponse
 from agent_pipes.cost.ledger import Cost
 from agent_pipes.cost.meter import DEFAULT_MODEL, Meter
 from agent_pipes.cost.options import NO_STAND_IN, pricing_options
-from agent_pipes.cost.recorded import RecordedFile
-from agent_pipes.cost.report import Report
+from agent_pipes.cost.recorded import SessionCosts, session_at
+from agent_pipes.cost.report import GROUPINGS, MAX_DAY, Grouping, Report, ordinal_of
+from agent_pipes.cost.report_table import report_table
+from agent_pipes.sessions import discovery
 
 MAX_NOTED_MODELS = 1000
 """Models without a price that are reported; further ones are not."""
@@ -31,6 +36,19 @@ MAX_NOTED_MODELS = 1000
     is_flag=True,
     help="End with a cost_summary for each session: a table, where stdout is a terminal.",
 )
+@click.option(
+    "--by",
+    type=click.Choice(GROUPINGS),
+    help="Summarise by day, project, model or session instead of events.",
+)
+@click.option("--all", "every", is_flag=True, help="Read every session recorded on this machine.")
+@click.option(
+    "--since",
+    type=POINT_IN_TIME,
+    help="Count from this day on: 7d, yesterday, 2026-11-20.",
+)
+@click.option("--until", type=POINT_IN_TIME, help="Count up to this day, which counts too.")
+@click.option("--reverse", is_flag=True, help="Show totals first, and rows the other way round.")
 def cost(
     events: Iterable[Event],
     files: tuple[str, ...] = (),
@@ -39,58 +57,80 @@ def cost(
     unpriced_as: str | None = None,
     recorded: bool = False,
     summary: bool = False,
+    by: Grouping | None = None,
+    every: bool = False,
+    since: float | None = None,
+    until: float | None = None,
+    reverse: bool = False,
 ) -> Events:
-    """Add to each llm_response what it costs, in US dollars, and what its session has cost so far.
+    """Add to each llm_response what it costs in US dollars, and what its session has cost so far.
 
-    Usage is taken as it was recorded. Where none was, the cost is estimated from what was said, and marked so.
-    With the names of sessions' own FILEs it reads no events, but sums up these.
+    Usage is taken as recorded. Without any, the cost is estimated from the text, and marked as an
+    estimate. With FILEs of sessions or --all it reads no events, but sums up these sessions.
     """
-    report = summary or bool(files)
+    reads_sessions = bool(files) or every
+    reports = summary or by is not None or reads_sessions
+    if (since or until) and not reports:
+        raise click.UsageError("--since and --until choose what --summary, --by or --all count")
     stand_in = "" if unpriced_as in (None, NO_STAND_IN) else unpriced_as
-    meter = Meter(prices or "", model or "", stand_in, recorded, by_model=report)
-    if files:
-        return _report_files([Path(file) for file in files], meter)
-    return _filter(events, meter, Report(meter) if report else None)
+    meter = Meter(prices or "", model or "", stand_in, recorded, detailed=reports)
+    if not reports:
+        return _filter(events, meter, None)
+    days = (ordinal_of(since) if since else 0, ordinal_of(until) if until else MAX_DAY)
+    output = _Output(Report(meter, *days), by or "session", reverse)
+    if not reads_sessions:
+        return _filter(events, meter, output)
+    sessions = [session_at(Path(file)) for file in files]
+    if every:
+        sessions += [each for each in discovery.sessions() if each.modified >= (since or 0.0)]
+    return _report_sessions(sessions, meter, output)
 
 
-def _filter(events: Iterable[Event], meter: Meter, report: Report | None) -> Events:
-    """Yield the events with their costs, then the report.
+class _Output:
+    """A report, as a table on a terminal, else as events."""
 
-    On a terminal a report replaces the events.
-    """
-    hidden = report is not None and os.isatty(1)
+    def __init__(self, report: Report, by: Grouping, reverse: bool) -> None:
+        self.report = report
+        self.by = by
+        self.reverse = reverse
+        self.is_table = os.isatty(1)
+
+    def events(self) -> Iterator[Event]:
+        """Yield the report."""
+        if self.is_table:
+            text = report_table(self.report, self.by, terminal_style(), self.reverse)
+            yield Event(text.encode(errors="replace"), {"event_type": "cost_summary"})
+        else:
+            yield from self.report.events(self.by)
+
+
+def _filter(events: Iterable[Event], meter: Meter, output: _Output | None) -> Events:
+    """Yield the events with their costs, then the report; a table replaces the events."""
+    hidden = output is not None and output.is_table
     for event in with_costs(events, meter, _Notes(meter).add, raw=not hidden):
         if not hidden:
             yield event
-        if event.type == "session_end":
-            if report:
-                report.close(event.session)
-            else:
-                meter.accounts.pop(event.session, None)
-    if report:
-        yield from _report_events(report, hidden)
+        if output:
+            output.report.see(event)
+        elif event.type == "session_end":
+            meter.accounts.pop(event.session, None)
+    if output:
+        yield from output.events()
     return None
 
 
-def _report_files(files: list[Path], meter: Meter) -> Events:
-    report = Report(meter)
+def _report_sessions(sessions: list[Session], meter: Meter, output: _Output) -> Events:
     notes = _Notes(meter)
     unreadable = False
-    for file in files:
-        reading = RecordedFile(file, recorded=meter.recorded)
-        for event in reading:
-            for response, cost in meter.see(event):
+    for session in sessions:
+        costs = SessionCosts(session, meter)
+        for event, found in costs:
+            for response, cost in found:
                 notes.add(event.session, response, cost)
-        unreadable |= reading.bad > 0
-    yield from _report_events(report, os.isatty(1))
+            output.report.see(event)
+        unreadable |= costs.bad > 0
+    yield from output.events()
     return ExitStatus.UNREADABLE if unreadable else None
-
-
-def _report_events(report: Report, as_text: bool) -> Iterator[Event]:
-    if as_text:
-        yield Event(report.text().encode(), {"event_type": "cost_summary"})
-    else:
-        yield from report.events()
 
 
 class _Notes:
@@ -136,7 +176,7 @@ _run_filter = cost.callback
 
 def _run(exit_status: bool, **options: Any) -> Any:
     """Run the command. With files to read, stdin may be anything, a terminal too."""
-    if options["files"]:
+    if options["files"] or options["every"]:
         return run_pipeline([(cost, options)], exit_status=exit_status)
     assert _run_filter
     return _run_filter(exit_status=exit_status, **options)

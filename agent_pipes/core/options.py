@@ -2,7 +2,9 @@
 
 import math
 import re
+import time
 from collections.abc import Callable
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import click
@@ -145,6 +147,40 @@ class Duration(click.ParamType):  # type: ignore[type-arg]
         return seconds
 
 
+class PointInTime(click.ParamType):  # type: ignore[type-arg]
+    """A time in seconds since the epoch.
+
+    It is written as a time ago (`7d`), as `today`, `yesterday`, or as a date of local time; `off`
+    is None.
+    """
+
+    name = "WHEN"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float | None:
+        """Return the time, None for no limit."""
+        if not isinstance(value, str) or _off(value):
+            return None if _off(value) else float(value)
+        text = value.strip().lower()
+        try:
+            if text in ("today", "yesterday"):
+                day = datetime.now().date() - timedelta(days=text == "yesterday")
+            else:
+                day = date.fromisoformat(text)
+            return datetime.combine(day, datetime.min.time()).timestamp()
+        except ValueError:
+            pass
+        if _DURATION.fullmatch(text):
+            return time.time() - float(DURATION.convert(text, param, ctx))
+        self.fail(
+            f"expected a date such as 2026-11-20, 'yesterday', or a time ago such as 7d, "
+            f"not {_quoted(value)}.",
+            param,
+            ctx,
+        )
+
+
 class Dollars(click.ParamType):  # type: ignore[type-arg]
     """US dollars, written `5`, `0.50` or `$5`; `0` or `off` for no limit."""
 
@@ -200,6 +236,7 @@ class Percent(click.ParamType):  # type: ignore[type-arg]
 
 
 COUNT, DURATION, DOLLARS, SIZE, PERCENT = Count(), Duration(), Dollars(), Size(), Percent()
+POINT_IN_TIME = PointInTime()
 
 
 def _off(value: object) -> bool:

@@ -3,9 +3,10 @@
 import os
 import shutil
 import sys
-import unicodedata
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
+
+from agent_pipes.core.display import cell_width, fit, fit_left, pad
 
 GAP = "  "
 
@@ -22,20 +23,23 @@ class Column(NamedTuple):
     align: the side of the cell on which the text is.
     cut:   the side on which a cell may be cut to fit the terminal: "left" keeps the end of a
            path; "" never cuts.
+    drop:  columns that do not fit are left out, the highest number first; 0 never is.
     gap:   what separates it from the column before it.
     """
 
     title: str
     align: Literal["left", "right"] = "left"
     cut: Literal["left", "right", ""] = ""
+    drop: int = 0
     gap: str = GAP
 
 
 class Style(NamedTuple):
-    """Width of the terminal in columns, and the characters that it shows."""
+    """Width of the terminal in columns, the characters that it shows, and colour."""
 
     width: int = 80
     ascii: bool = False
+    colour: bool = False
 
     @property
     def ellipsis(self) -> str:
@@ -46,6 +50,10 @@ class Style(NamedTuple):
     def separator(self) -> str:
         """The sign between the parts of a sentence below a table."""
         return ", " if self.ascii else " · "
+
+    def dim(self, text: str) -> str:
+        """Return text that steps back, if the terminal shows colours."""
+        return f"\x1b[2m{text}\x1b[0m" if self.colour and text else text
 
     def rule(self) -> str:
         """Return a line that separates a table from its sums."""
@@ -69,31 +77,9 @@ def terminal_style(columns: int | None = None) -> Style:
         ascii_only = os.environ.get("TERM") == "dumb"
     except (UnicodeEncodeError, LookupError):
         ascii_only = True
-    return Style(columns or shutil.get_terminal_size((80, 24)).columns, ascii_only)
-
-
-def text_width(text: str) -> int:
-    """Return the columns that `text` takes: wide characters take two, combining ones none."""
-    if text.isascii():
-        return len(text)
-    return sum(
-        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1
-        for char in text
-    )
-
-
-def fit(text: str, width: int, style: Style, side: str = "right") -> str:
-    """Return `text` cut on `side` to at most `width` columns."""
-    if text_width(text) <= width:
-        return text
-    kept = width - len(style.ellipsis)
-    if side == "left":
-        while text_width(text) > kept:
-            text = text[1:]
-        return style.ellipsis + text
-    while text_width(text) > kept:
-        text = text[:-1]
-    return text.rstrip() + style.ellipsis
+    width = columns or shutil.get_terminal_size((80, 24)).columns
+    colour = os.isatty(1) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return Style(width, ascii_only, colour)
 
 
 def format_table(
@@ -101,15 +87,24 @@ def format_table(
 ) -> list[str]:
     """Return the lines of a table, its header first, none wider than the terminal.
 
-    The columns that may be cut share what the others leave: the widest is cut first.
+    The columns that may be cut share what the others leave: the widest is cut first. If that is
+    not enough, columns are left out.
     """
     every = [[column.title for column in columns], *rows]
-    widths = [max(map(text_width, cells)) for cells in zip(*every, strict=True)]
-    gaps = sum(len(column.gap) for column in columns[1:])
-    while sum(widths) + gaps > style.width - 1:
-        cuttable = [
-            at for at, column in enumerate(columns) if column.cut and widths[at] > MIN_CUT_COLUMNS
-        ]
+    widths = [max(map(cell_width, cells)) for cells in zip(*every, strict=True)]
+    excess = sum(widths) + sum(len(column.gap) for column in columns[1:]) - (style.width - 1)
+    narrowest = [
+        min(width, MIN_CUT_COLUMNS) if column.cut else width
+        for column, width in zip(columns, widths, strict=True)
+    ]
+    if excess > sum(widths) - sum(narrowest):
+        dropped = max(range(len(columns)), key=lambda at: columns[at].drop)
+        if columns[dropped].drop:
+            kept = [at for at in range(len(columns)) if at != dropped]
+            fewer = [[row[at] for at in kept] for row in rows]
+            return format_table([columns[at] for at in kept], fewer, style)
+    for _ in range(max(0, excess)):
+        cuttable = [at for at, width in enumerate(widths) if width > narrowest[at]]
         if not cuttable:
             break
         widths[max(cuttable, key=widths.__getitem__)] -= 1
@@ -121,12 +116,10 @@ def _line(
 ) -> str:
     line = ""
     for at, (column, cell, width) in enumerate(zip(columns, cells, widths, strict=True)):
-        text = fit(cell, width, style, column.cut or "right")
-        padding = " " * (width - text_width(text))
-        line += (column.gap if at else "") + (
-            text + padding if column.align == "left" else padding + text
-        )
-    return fit(line.rstrip(), style.width - 1, style)
+        cut = fit_left if column.cut == "left" else fit
+        text = pad(cut(cell, width, style.ellipsis), width, right=column.align == "right")
+        line += (column.gap if at else "") + text
+    return fit(line.rstrip(), style.width - 1, style.ellipsis)
 
 
 def compact_number(count: float) -> str:

@@ -1,11 +1,16 @@
 """Sums of what responses cost: by session, and by model within it."""
 
 from dataclasses import astuple, dataclass, fields
+from datetime import datetime
+from functools import lru_cache
 from typing import NamedTuple
 
 from agent_pipes.core.bounded import BoundedDict
 from agent_pipes.cost.estimate import Estimator
 from agent_pipes.cost.prices import Usage
+
+QUARTER_S = 900
+"""A quarter of an hour: every offset from UTC is a multiple of it."""
 
 MAX_OPEN_REQUESTS = 256
 """Requests of one session that wait for their response."""
@@ -14,7 +19,8 @@ MAX_OPEN_REQUESTS = 256
 class Charge(NamedTuple):
     """Cost of one response. `usd` and `saved` are picodollars.
 
-    saved: what caching saved, 0 if the meter keeps no totals by model.
+    saved: what caching saved, 0 if the meter keeps no totals.
+    time:  seconds since the epoch, 0.0 if unknown.
     """
 
     usd: int
@@ -23,9 +29,10 @@ class Charge(NamedTuple):
     model: str
     usage: Usage
     saved: int
+    time: float
 
 
-NO_CHARGE = Charge(0, False, False, "", Usage(), 0)
+NO_CHARGE = Charge(0, False, False, "", Usage(), 0, 0.0)
 
 
 class Cost(NamedTuple):
@@ -86,21 +93,41 @@ class ModelTotals:
 
 
 class Ledger:
-    """Sums of one session in picodollars, and by model if `by_model` is set."""
+    """Sums of one session in picodollars, and by model and day if `detailed` is set.
 
-    def __init__(self, by_model: bool) -> None:
+    totals: by model and by day of local time (ordinal, 0 without a time).
+    """
+
+    def __init__(self, detailed: bool) -> None:
         self.total = 0
         self.estimated = 0
-        self.models: dict[str, ModelTotals] | None = {} if by_model else None
+        self.totals: dict[tuple[str, int], ModelTotals] | None = {} if detailed else None
 
     def replace(self, old: Charge, new: Charge) -> None:
         """Count `new` instead of `old`."""
         self.total += new.usd - old.usd
         self.estimated += new.usd * new.estimated - old.usd * old.estimated
-        if self.models is not None:
-            self.models.setdefault(new.model, ModelTotals()).add(new)
+        if self.totals is not None:
+            self._totals(self.totals, new).add(new)
             if old is not NO_CHARGE:
-                self.models.setdefault(old.model, ModelTotals()).add(old, -1)
+                self._totals(self.totals, old).add(old, -1)
+
+    def _totals(self, totals: dict[tuple[str, int], ModelTotals], charge: Charge) -> ModelTotals:
+        key = charge.model, local_day(charge.time)
+        found = totals.get(key)
+        if found is None:
+            found = totals[key] = ModelTotals()
+        return found
+
+
+def local_day(time: float) -> int:
+    """Return the day of a time in seconds since the epoch as a proleptic ordinal, 0 for no time."""
+    return _day_of_quarter(int(time // QUARTER_S)) if time else 0
+
+
+@lru_cache(maxsize=10_000)
+def _day_of_quarter(quarter: int) -> int:
+    return datetime.fromtimestamp(quarter * QUARTER_S).date().toordinal()
 
 
 class SessionAccount:
@@ -116,9 +143,9 @@ class SessionAccount:
     epoch:     how often the session was read again from its start.
     """
 
-    def __init__(self, *, estimates: bool, by_model: bool) -> None:
+    def __init__(self, *, estimates: bool, detailed: bool) -> None:
         self.estimates = estimates
-        self.by_model = by_model
+        self.detailed = detailed
         self.announced = 0
         self.epoch = -1
         self.restart()
@@ -127,7 +154,7 @@ class SessionAccount:
         """Begin anew, because the session is read again from its start."""
         self.epoch += 1
         self.recorded: Ledger | None = None
-        self.estimated = Ledger(self.by_model)
+        self.estimated = Ledger(self.detailed)
         self.estimator = Estimator() if self.estimates else None
         self.model = ""
         self.latest = 0.0
@@ -148,5 +175,5 @@ class SessionAccount:
         """Return the ledger for a response; the first that is recorded ends the estimate."""
         self.estimator = None
         if self.recorded is None and not estimate:
-            self.recorded = Ledger(self.by_model)
+            self.recorded = Ledger(self.detailed)
         return self.ledger

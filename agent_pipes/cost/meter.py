@@ -48,7 +48,7 @@ class Meter:
     model:       the model of responses that name none.
     unpriced_as: the model at whose price a model without one is counted, "" to count it as 0.
     recorded:    use recorded usage only: no estimates, no correction of placeholders.
-    by_model:    keep totals by model too, and forget no session.
+    detailed:    keep totals by model and day too, and forget no session.
 
     Raises click.UsageError if the file is invalid or `unpriced_as` has no price.
     """
@@ -60,16 +60,18 @@ class Meter:
         unpriced_as: str = "",
         recorded: bool = False,
         *,
-        by_model: bool = False,
+        detailed: bool = False,
     ) -> None:
         self.model = model
         self.unpriced_as = unpriced_as
         self.recorded = recorded
-        self.by_model = by_model
-        self.table = PriceTable(built_in(), *([_price_file(prices)] if prices else []))
-        self.accounts: dict[str, SessionAccount] = {} if by_model else BoundedDict(MAX_SESSIONS)
+        self.detailed = detailed
+        built_in_prices = built_in()
+        self.price_date = str(built_in_prices["date"])
+        self.table = PriceTable(built_in_prices, *([_price_file(prices)] if prices else []))
+        self.accounts: dict[str, SessionAccount] = {} if detailed else BoundedDict(MAX_SESSIONS)
         self._counted: BoundedDict[str, _Counted] = BoundedDict(
-            MAX_REPORT_RESPONSES if by_model else MAX_STREAM_RESPONSES
+            MAX_REPORT_RESPONSES if detailed else MAX_STREAM_RESPONSES
         )
         self._seen: BoundedDict[int, None] = BoundedDict(MAX_SEEN_RESPONSES)
         if unpriced_as and not self.table.find(unpriced_as):
@@ -81,7 +83,7 @@ class Meter:
         """Return the session's account, a new one if there is none."""
         account = self.accounts.get(session)
         if account is None:
-            account = SessionAccount(estimates=not self.recorded, by_model=self.by_model)
+            account = SessionAccount(estimates=not self.recorded, detailed=self.detailed)
             self.accounts[session] = account
         return account
 
@@ -177,10 +179,11 @@ class Meter:
             price = self.table.find(self.unpriced_as, *modes)
             estimated = True
         if price is None:
-            return Charge(0, estimated, True, model, usage, 0)
+            return Charge(0, estimated, True, model, usage, 0, time)
         rates = price.at(time, usage.prompt)
-        saved = rates.saved(usage) if self.by_model else 0
-        return Charge(rates.cost(usage), estimated or price.estimated, False, model, usage, saved)
+        saved = rates.saved(usage) if self.detailed else 0
+        estimated = estimated or price.estimated
+        return Charge(rates.cost(usage), estimated, False, model, usage, saved, time)
 
     def estimate(self, event: Event) -> list[tuple[EstimatedResponse, Cost]]:
         """Count and return the responses before `event`, if the session records no usage."""

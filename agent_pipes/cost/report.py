@@ -1,85 +1,129 @@
-"""Report of what sessions cost: tokens and dollars by session and model, and what caching saved."""
+"""Report of what sessions cost: by session, day, project or model."""
 
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any, Literal
 
-from agent_pipes.core.display import escape
 from agent_pipes.core.event import Event, make
 from agent_pipes.cost.ledger import ModelTotals, SessionAccount
 from agent_pipes.cost.meter import Meter
 from agent_pipes.cost.prices import DOLLAR
 
-SESSION_WIDTH, MODEL_WIDTH = 36, 40
-"""Columns to which a session's id and a model's name are cut."""
+Grouping = Literal["session", "day", "project", "model"]
+GROUPINGS: tuple[Grouping, ...] = ("day", "project", "model", "session")
+
+UNKNOWN_DAY = "unknown"
+
+MAX_DAY = date.max.toordinal()
+
+
+@dataclass(slots=True)
+class Group:
+    """Sums of the responses with one key: a day, a project, a model or a session.
+
+    sessions: ids of the sessions in it.
+    models:   totals by model.
+    project:  working directory, of a session.
+    latest:   time of the latest cost, seconds since the epoch.
+    """
+
+    key: str
+    sessions: set[str] = field(default_factory=set)
+    models: dict[str, ModelTotals] = field(default_factory=dict)
+    project: str = ""
+    latest: float = 0.0
+
+    @property
+    def totals(self) -> ModelTotals:
+        """The sum over the models."""
+        return merged(self.models.values())
+
+    def add(self, session: str, model: str, totals: ModelTotals) -> None:
+        """Add the totals of one model in a session."""
+        self.sessions.add(session)
+        self.models.setdefault(model, ModelTotals()).merge(totals)
+
+
+def merged(totals: Any) -> ModelTotals:
+    """Return the sum of several totals."""
+    found = ModelTotals()
+    for each in totals:
+        found.merge(each)
+    return found
 
 
 class Report:
-    """Sums of the sessions of a meter that keeps totals by model."""
+    """Sums of the sessions of a detailed meter.
 
-    def __init__(self, meter: Meter) -> None:
+    since, until: the first and the last day that count, as ordinals of local time.
+    """
+
+    def __init__(self, meter: Meter, since: int = 0, until: int = MAX_DAY) -> None:
         self.meter = meter
-        self.closed: list[tuple[str, SessionAccount]] = []
+        self.since = since
+        self.until = until
+        self.projects: dict[str, str] = {}
+        self._closed: list[tuple[str, SessionAccount]] = []
+
+    def see(self, event: Event) -> None:
+        """Note a session's project, and close its account when it ends."""
+        if event.type == "session_start":
+            self.projects[event.session] = event.text("cwd") or self.projects.get(event.session, "")
+        elif event.type == "session_end":
+            self.close(event.session)
 
     def close(self, session: str) -> None:
         """End the session's account. A resumed session gets another; the report adds them up."""
         account = self.meter.accounts.pop(session, None)
         if account:
-            self.closed.append((session, account))
+            self._closed.append((session, account))
 
-    def sessions(self) -> dict[str, tuple[float, dict[str, ModelTotals]]]:
-        """Return time of the latest cost and totals by model, by session in order of appearance."""
+    def groups(self, by: Grouping) -> list[Group]:
+        """Return the groups with a response: days in order, others in the order of appearance."""
         for session in list(self.meter.accounts):
             self.meter.finish(session)
             self.close(session)
-        found: dict[str, tuple[float, dict[str, ModelTotals]]] = {}
-        for session, account in self.closed:
-            latest, models = found.setdefault(session, (0.0, {}))
-            for model, totals in (account.ledger.models or {}).items():
-                if totals.responses:
-                    models.setdefault(model, ModelTotals()).merge(totals)
-            found[session] = (max(latest, account.latest), models)
-        return {session: each for session, each in found.items() if each[1]}
+        groups: dict[str, Group] = {}
+        for session, account in self._closed:
+            for (model, day), totals in (account.ledger.totals or {}).items():
+                if totals.responses and self._counts(day):
+                    key = self._key(by, session, model, day)
+                    group = groups.setdefault(key, Group(key))
+                    group.add(session, model, totals)
+                    group.project = self.projects.get(session, "")
+                    group.latest = max(group.latest, account.latest)
+        found = list(groups.values())
+        return sorted(found, key=lambda group: group.key) if by == "day" else found
 
-    def events(self) -> Iterator[Event]:
-        """Yield a cost_summary for each session with a response."""
-        for session, (latest, models) in self.sessions().items():
-            yield make(
-                "cost_summary",
-                latest,
-                session,
-                {
-                    **_sums(merged(models)),
-                    "models": {name: _fields(totals) for name, totals in models.items()},
-                    "prices": self.meter.table.source,
-                },
-            )
+    def _counts(self, day: int) -> bool:
+        # A response without a time counts unless days are chosen.
+        return self.since <= day <= self.until if day else not self.since
 
-    def text(self) -> str:
-        """Return a table for a terminal: a row for each session and model, and the sums."""
-        sessions = self.sessions()
-        rows = [
-            (session, name, totals)
-            for session, (_, models) in sessions.items()
-            for name, totals in models.items()
-        ]
-        if len(sessions) > 1:
-            by_model: dict[str, ModelTotals] = {}
-            for _, name, totals in rows:
-                by_model.setdefault(name, ModelTotals()).merge(totals)
-            rows += [
-                ("all sessions", name, totals)
-                for name, totals in sorted(by_model.items(), key=lambda each: -each[1].usd)
-            ]
-            rows.append(("all sessions", "", merged(by_model)))
-        return _table(rows, self.meter.table.source)
+    def _key(self, by: Grouping, session: str, model: str, day: int) -> str:
+        if by == "day":
+            return str(date.fromordinal(day)) if day else UNKNOWN_DAY
+        return {"session": session, "model": model, "project": self.projects.get(session, "")}[by]
 
+    def events(self, by: Grouping) -> Iterator[Event]:
+        """Yield a cost_summary for each group."""
+        for group in self.groups(by):
+            data = {
+                **_sums(group.totals),
+                "models": {name: _fields(totals) for name, totals in group.models.items()},
+                "prices": self.meter.table.source,
+            }
+            if by == "session":
+                data["cwd"] = group.project
+            else:
+                data = {"by": by, by: group.key, "sessions": len(group.sessions), **data}
+            session = group.key if by == "session" else ""
+            yield make("cost_summary", group.latest, session, data)
 
-def merged(models: dict[str, ModelTotals]) -> ModelTotals:
-    """Return the sum over the models."""
-    found = ModelTotals()
-    for totals in models.values():
-        found.merge(totals)
-    return found
+    @property
+    def price_date(self) -> str:
+        """Date of the built-in prices."""
+        return self.meter.price_date
 
 
 def _sums(totals: ModelTotals) -> dict[str, Any]:
@@ -105,52 +149,6 @@ def _fields(totals: ModelTotals) -> dict[str, Any]:
     }
 
 
-HEADER = (
-    "SESSION",
-    "MODEL",
-    "RESPONSES",
-    "INPUT",
-    "CACHE READ",
-    "CACHE WRITE",
-    "OUTPUT",
-    "DOLLARS",
-    "SAVED",
-)
-
-
-def _table(rows: list[tuple[str, str, ModelTotals]], source: str) -> str:
-    cells = [HEADER, *(_row(*row) for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = [
-        "  ".join(
-            cell.ljust(width) if place < 2 else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in cells
-    ]
-    notes = [f"Prices: {source}. SAVED is what the prompts would have cost more without caching."]
-    if any(totals.estimated for _, _, totals in rows):
-        notes.append("~ is, or holds, an estimate.")
-    if any(totals.unpriced for _, _, totals in rows):
-        notes.append(
-            "? holds responses of a model without a known price, which count as nothing here."
-        )
-    return "\n".join([*(line.rstrip() for line in lines), *notes, ""])
-
-
-def _row(session: str, model: str, totals: ModelTotals) -> tuple[str, ...]:
-    counts = (
-        totals.responses,
-        totals.prompt - totals.read - totals.written,
-        totals.read,
-        totals.written,
-        totals.output,
-    )
-    marks = ("~" if totals.estimated else "") + ("?" if totals.unpriced else "")
-    return (
-        escape(session)[:SESSION_WIDTH],
-        escape(model)[:MODEL_WIDTH] or "-",
-        *(f"{count:,}" for count in counts),
-        f"{marks}{totals.usd / DOLLAR:,.2f}",
-        f"{totals.saved / DOLLAR:,.2f}",
-    )
+def ordinal_of(time: float) -> int:
+    """Return the local day of a time as an ordinal."""
+    return datetime.fromtimestamp(time).date().toordinal()

@@ -10,7 +10,7 @@ from agent_pipes.agents.registry import HOOKED, STORE, hooks
 from agent_pipes.agents.registry import agent as agent_named
 from agent_pipes.core.bounded import BoundedDict
 from agent_pipes.core.event import KNOWN, OURS, RECORDING, Event, from_fields, make
-from agent_pipes.core.jsonl import objects, records
+from agent_pipes.core.jsonl import Fields, objects, records
 from agent_pipes.core.stderr import warn
 from agent_pipes.process.machine import machine_id
 from agent_pipes.sessions.files.file_follower import FileFollower
@@ -49,6 +49,7 @@ class SessionReader:
     """Turns the lines of one session into events.
 
     live:  emit `history_start` and `history_end` around what exists already.
+    usage_only: skip lines that record no usage before they are parsed. The events have no bytes.
 
     history: True until `history_end`.
     ended:   True if the last event was a `session_end`.
@@ -65,8 +66,11 @@ class SessionReader:
         live: bool,
         max_result: int = MAX_RESULT_BYTES,
         recorded: bool = False,
+        usage_only: bool = False,
     ) -> None:
         self.session = session
+        self._may_matter = agent.may_record_usage if usage_only else agent.may_matter
+        self._new_event = _without_bytes if usage_only else from_fields
         self.agent = agent
         self.clock = clock
         self.history = live
@@ -93,7 +97,7 @@ class SessionReader:
         name = str(path)
         arrival = self.clock.now()
         for line_number, line in enumerate(lines, number):
-            if not self.agent.may_matter(line):
+            if not self._may_matter(line):
                 continue
             try:
                 yield from self._translated(line, arrival, name)
@@ -165,7 +169,7 @@ class SessionReader:
         for record in found:
             if not self.agent.is_native:
                 for fields in self._translator.translate(record, arrival, path):
-                    yield from self._emitted(from_fields(fields))
+                    yield from self._emitted(self._new_event(fields))
                 continue
             # A line with one event passes byte for byte.
             event = Event(line, record) if len(found) == 1 else from_fields(record)
@@ -243,6 +247,10 @@ class SessionReader:
             warn(f"{what}; line skipped; further bad lines are only counted")
 
 
+def _without_bytes(fields: Fields) -> Event:
+    return Event(b"", fields)
+
+
 def read_session(
     session: Session,
     agent: Agent | None = None,
@@ -250,6 +258,7 @@ def read_session(
     clock: Clock | None = None,
     max_result: int = MAX_RESULT_BYTES,
     recorded: bool = False,
+    usage_only: bool = False,
     max_line: int = MAX_LINE_BYTES,
 ) -> Generator[Event, None, int]:
     """Yield the events of a stored session: each of its files once, in order, without following.
@@ -266,6 +275,7 @@ def read_session(
         live=False,
         max_result=max_result,
         recorded=recorded,
+        usage_only=usage_only,
     )
     follower = FileFollower(poll=True, max_line=max_line, warn=warn)
     try:

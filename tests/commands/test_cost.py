@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import termios
 from decimal import Decimal
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from agent_pipes.core.jsonl import objects
 from agent_pipes.cost import meter
 from agent_pipes.cost.meter import DEFAULT_MODEL, Meter
 from agent_pipes.cost.prices import DOLLAR
+from agent_pipes.cost.report import GROUPINGS
 from tests.helpers.support import FIXTURES, SESSION, SHARED, START, Stream, events_of, run, start
 
 MILLION = 1_000_000
@@ -712,10 +714,14 @@ def test_the_summary_leaves_no_trace_of_an_estimate_that_was_recorded_later():
     assert list(summary.data["models"]) == ["gpt-5.5"] and summary.data["estimated_usd"] == 0
 
 
-def on_a_terminal(stream: Stream | list[dict]) -> str:
+def on_a_terminal(stream: Stream | list[dict], *options: str, width=80, **env: str) -> list[str]:
+    """Return the lines that a terminal of so many columns shows."""
     fields = stream.events if isinstance(stream, Stream) else stream
     ours, theirs = pty.openpty()
-    process = start("trace-cost", "--summary", stdout=theirs)
+    termios.tcsetwinsize(theirs, (24, width))
+    process = start(
+        "trace-cost", *options, stdout=theirs, env={"NO_COLOR": "1", "COLUMNS": "", **env}
+    )
     os.close(theirs)
     process.stdin.write(b"".join(from_fields(each).raw for each in fields))
     process.stdin.close()
@@ -730,42 +736,95 @@ def on_a_terminal(stream: Stream | list[dict]) -> str:
         shown += piece
     os.close(ours)
     assert process.wait(20) == 0
-    return shown.decode().replace("\r\n", "\n")
+    return shown.decode().replace("\r\n", "\n").splitlines()
+
+
+def two_sessions() -> list[dict]:
+    """A cheap session of a day before, and a dear one with an unpriced model."""
+    cheap, dear = Stream("cheap", at=START), Stream("dear", at=START + 86_400)
+    cheap.add("session_start", {"agent": "claude", "cwd": "/home/ann/cheap"})
+    response(cheap, id="c", input=1000, estimated=True)
+    dear.add("session_start", {"agent": "claude", "cwd": "/home/ann/dear"})
+    response(response(dear, id="a", input=1_234_567), "foo\x1b[2J", id="b")
+    return cheap.events + dear.events
 
 
 def test_on_a_terminal_the_summary_is_a_table_and_all_that_is_shown():
-    one = response(response(Stream("one"), id="a", input=1_234_567), "foo\x1b[2J", id="b")
-    other = response(Stream("other"), id="c", input=1000, estimated=True)
-    shown = on_a_terminal(one.events + other.events)
-    assert "{" not in shown and "\x1b" not in shown
-    lines = shown.splitlines()
-    assert lines[0].split() == [
-        "SESSION",
-        "MODEL",
-        "RESPONSES",
-        "INPUT",
-        "CACHE",
-        "READ",
-        "CACHE",
-        "WRITE",
-        "OUTPUT",
-        "DOLLARS",
-        "SAVED",
+    header, first, second, rule, sums, *notes = on_a_terminal(two_sessions(), "--summary")
+    assert header.split() == ["SESSION", "PROJECT", "MODEL", "IN", "CACHED", "OUT", "$"]
+    assert first.split()[0] == "cheap" and "~0.01" in first.split()
+    assert second.split()[0] == "dear" and "?6.17" in second.split()
+    assert set(rule) == {"─"} and sums.split()[0] == "all" and sums.split()[-1] == "~?6.18"
+    assert "prices of 20" in notes[-1] and "\x1b" not in "".join(notes) + second
+
+
+@pytest.mark.parametrize("width", [40, 80, 120, 200])
+@pytest.mark.parametrize("by", GROUPINGS)
+def test_no_line_of_a_table_is_wider_than_the_terminal(by, width):
+    lines = on_a_terminal(two_sessions(), "--by", by, width=width)
+    assert max(map(len, lines)) < width and any("6.1" in line for line in lines)
+    assert any("█" in line for line in lines) or by == "session" or width == 40
+
+
+def test_a_table_in_ascii_and_turned():
+    lines = on_a_terminal(two_sessions(), "--by", "day", "--reverse", LC_ALL="C", PYTHONUTF8="0",
+                          PYTHONCOERCECLOCALE="0")  # fmt: skip
+    assert all(line.isascii() for line in lines)
+    assert [line.split()[0] for line in lines[1:2]] == ["all"]
+    assert lines[3].split()[0] > lines[4].split()[0]
+
+
+def summaries(*options: str, events=None) -> list[dict]:
+    data = b"".join(from_fields(each).raw for each in events or two_sessions())
+    found = events_of(run("trace-cost", *options, input=data).stdout)
+    return [event["data"] for event in found if event["event_type"] == "cost_summary"]
+
+
+def test_sums_by_day_project_model_and_session_are_the_same_dollars():
+    for by in GROUPINGS:
+        found = summaries("--by", by)
+        assert sum(each["usd"] for each in found) == pytest.approx(6.177835)
+        if by != "session":
+            assert [each["by"] for each in found] == [by] * len(found)
+    days = [each["day"] for each in summaries("--by", "day")]
+    assert days == sorted(days) and len(days) == 2
+    assert [each["project"] for each in summaries("--by", "project")] == [
+        "/home/ann/cheap",
+        "/home/ann/dear",
     ]
-    assert lines[1].split() == [
-        "one",
-        "claude-opus-4-8",
-        "1",
-        "1,234,567",
-        "0",
-        "0",
-        "0",
-        "6.17",
-        "0.00",
-    ]
-    assert lines[2].split()[-2] == "?0.00" and lines[3].split()[-2] == "~0.01"
-    assert lines[-4].split()[:2] == ["all", "sessions"] and lines[-4].split()[-2] == "~?6.18"
-    assert "genai-prices" in lines[-3]
+
+
+def test_since_and_until_choose_days():
+    first, second = (each["day"] for each in summaries("--by", "day"))
+    assert [each["day"] for each in summaries("--by", "day", "--since", second)] == [second]
+    assert [each["day"] for each in summaries("--by", "day", "--until", first)] == [first]
+    assert summaries("--by", "day", "--since", "yesterday") == []
+
+
+@pytest.mark.parametrize(
+    "options", [["--since", "whenever", "--summary"], ["--since", "1d"], ["--by", "hour"]]
+)
+def test_a_choice_of_days_that_means_nothing_stops_the_start(options):
+    done = run("trace-cost", *options)
+    assert done.returncode == 2 and done.stdout == b""
+
+
+def test_all_sums_up_the_sessions_of_this_machine(tmp_path):
+    folder = tmp_path / ".claude" / "projects" / "p"
+    folder.mkdir(parents=True)
+    line = (FIXTURES / "claude" / "projects").rglob("*.jsonl")
+    for path in line:
+        (folder / path.name).write_bytes(path.read_bytes())
+    env = {"HOME": str(tmp_path), "CLAUDE_CONFIG_DIR": "", "CODEX_HOME": ""}
+    every = events_of(run("trace-cost", "--all", "--by", "session", env=env).stdout)
+    tailed = run("trace-tail", "--no-follow", "--all", env=env).stdout
+    piped = events_of(run("trace-cost", "--summary", input=tailed).stdout)
+    sums = {each["session_id"]: each["data"]["usd"] for each in every}
+    assert sums and sums == {
+        each["session_id"]: each["data"]["usd"]
+        for each in piped
+        if each["event_type"] == "cost_summary"
+    }
 
 
 # Recorded sessions and cases beside the project

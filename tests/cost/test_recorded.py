@@ -10,7 +10,7 @@ import pytest
 
 from agent_pipes.cost.meter import Meter
 from agent_pipes.cost.prices import DOLLAR
-from agent_pipes.cost.recorded import RecordedFile
+from agent_pipes.cost.recorded import SessionCosts, session_at
 from tests.helpers.support import ENVIRONMENT, FIXTURES, command, run
 
 MILLION = 1_000_000
@@ -84,8 +84,8 @@ def billed(*paths: Path, recorded=False) -> dict[str, tuple[float, float]]:
     """Return dollars, and the estimated part of them, by session."""
     meter = Meter(recorded=recorded)
     for path in paths:
-        for event in RecordedFile(path, recorded=recorded):
-            meter.see(event)
+        for _ in SessionCosts(session_at(path), meter):
+            pass
     for session in list(meter.accounts):
         meter.finish(session)
     found = {
