@@ -2,12 +2,13 @@
 
 import signal as signals
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from agent_pipes.core.bounded import BoundedDict
 from agent_pipes.core.event import Event
 from agent_pipes.core.exit_status import ExitStatus, worst
 from agent_pipes.core.filter import Events, filter_command
@@ -16,8 +17,13 @@ from agent_pipes.core.stderr import defer, warn, write_line
 from agent_pipes.core.stream import Waiter
 
 if TYPE_CHECKING:
+    from agent_pipes.process.follow_up import FollowUp
+    from agent_pipes.process.killer import Killer
     from agent_pipes.process.table import Identity
 
+
+MAX_TRIGGERS = 1_000
+"""Violations that are kept for the kills that they bring about."""
 
 RECENT_S = 7 * 86400.0
 """Seconds since its last change within which a session without a registry may be live."""
@@ -74,6 +80,13 @@ class SignalName(click.ParamType):  # type: ignore[type-arg]
     help="Say what would be ended, and end nothing.",
 )
 @click.option(
+    "--then",
+    cls=Option,
+    flag="--then",
+    metavar="COMMAND",
+    help="Run this after a kill, without a shell, with what happened as JSON on its stdin.",
+)
+@click.option(
     "--local",
     is_flag=True,
     help="Take the process from this machine's live sessions, for violations from elsewhere.",
@@ -93,6 +106,7 @@ def kill(
     signal: int = signals.SIGTERM,
     kill_after: float = 10.0,
     dry_run: bool = False,
+    then: str | None = None,
     local: bool = False,
     stale: float = 300.0,
 ) -> Events:
@@ -121,45 +135,99 @@ def kill(
         if local
         else Killer(waiter, **options)
     )
+    aftermath = Aftermath(then)
     is_empty = True
     try:
         for event in events:
             is_empty = False
-            # A reader that has stopped reading must not delay the kill, and what is reported of
-            # the violation comes before what became of the agent.
-            with defer() as reports:
-                if _trips(event):
-                    kills = list(killer.trip(event))
-                else:
-                    kills = list(killer.see(event))
-            yield event
-            for report in reports:
-                write_line(report)
-            yield from kills
-            if event.type == "session_end":
-                killer.forget(event.session)
+            aftermath.see(event)
+            yield from aftermath.of(_pass_on(event, killer))
             if killer.given and killer.given.finished and not killer.given.is_paused:
                 break
-        yield from killer.finish()
+        yield from aftermath.of(killer.finish())
     finally:
-        for _ in killer.hurry():
+        for _ in aftermath.of(killer.hurry()):
             pass
+        aftermath.finish()
     if is_empty:
         warn("the stream has ended without any event: nothing was watched")
         return ExitStatus.BROKE_OFF if pid or local else ExitStatus.OK
-    paused = [target for target in killer.targets() if target.is_paused]
-    for target in paused:
-        warn(f"process {target.pid} is still paused; to continue: {target.resume_command}")
-    unwatched = [target for target in killer.targets() if target.at_risk]
-    for target in unwatched:
-        warn(f"the stream has ended and process {target.pid} has not: nothing watches it now")
-    return worst(
-        (
-            killer.status,
-            ExitStatus.KILLED if paused else ExitStatus.OK,
-            ExitStatus.BROKE_OFF if unwatched else ExitStatus.OK,
-        )
-    )
+    return worst((killer.status, _report_left(killer)))
+
+
+def _pass_on(event: Event, killer: "Killer") -> Iterator[Event]:
+    """Act on an event, then yield it and the kills that it brought about."""
+    # A reader that has stopped reading must not delay the kill, and what is reported of the
+    # violation comes before what became of the agent.
+    with defer() as reports:
+        kills = list(killer.trip(event) if _trips(event) else killer.see(event))
+    yield event
+    for report in reports:
+        write_line(report)
+    yield from kills
+    if event.type == "session_end":
+        killer.forget(event.session)
+
+
+def _report_left(killer: "Killer") -> ExitStatus:
+    """Report the agents that are paused or run unwatched from now on; return the exit status."""
+    status = ExitStatus.OK
+    for target in killer.targets():
+        if target.at_risk:
+            status = ExitStatus.BROKE_OFF
+            warn(f"the stream has ended and process {target.pid} has not: nothing watches it now")
+    for target in killer.targets():
+        if target.is_paused:
+            status = ExitStatus.KILLED
+            warn(f"process {target.pid} is still paused; to continue: {target.resume_command}")
+    return status
+
+
+class Aftermath:
+    """Runs the command of --then, if there is one, after each kill."""
+
+    def __init__(self, command: str | None) -> None:
+        """Split the command. Raises click.UsageError if it cannot be run."""
+        self._follow_up: FollowUp | None = None
+        if command is None:
+            return
+        from agent_pipes.alert.exec_sink import split_command
+        from agent_pipes.process import follow_up
+        from agent_pipes.sessions.briefing import Briefings
+
+        try:
+            self._follow_up = follow_up.FollowUp(split_command(command))
+        except ValueError as error:
+            raise click.UsageError(f"--then: {error}") from None
+        self._briefings = Briefings()
+        self._triggers: BoundedDict[str, Event] = BoundedDict(MAX_TRIGGERS)
+
+    def see(self, event: Event) -> None:
+        """Note what the command is told."""
+        if self._follow_up:
+            self._briefings.see(event)
+            if event.type == "violation":
+                self._triggers[event.id] = event
+
+    def of(self, events: Iterable[Event]) -> Iterator[Event]:
+        """Yield `events`, and start the command after each kill that was more than a trial."""
+        for event in events:
+            yield event
+            if self._follow_up and event.type == "kill" and event.text("outcome") != "dry_run":
+                trigger = self._triggers.get(event.parent)
+                briefing = self._briefings.of(event, trigger)
+                self._follow_up.start(briefing | {"hint": _hint(trigger)})
+
+    def finish(self) -> None:
+        """Wait for the command."""
+        if self._follow_up:
+            self._follow_up.finish()
+
+
+def _hint(trigger: Event | None) -> str:
+    from agent_pipes.commands.nudge import text_of
+
+    return text_of(trigger) if trigger else ""
 
 
 def _trips(event: Event) -> bool:
