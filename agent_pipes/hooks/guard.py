@@ -66,7 +66,10 @@ def _out_of_scope(payload: Payload) -> str:
 
     Without a policy only the policy and config files are protected.
     """
-    path = _policy()
+    for name in (CONFIG, path := _policy()):
+        # A pipe in their place would make the agent wait for whoever writes to it.
+        if name and os.path.exists(name) and not os.path.isfile(name):
+            return f"{name} cannot be read: not a regular file"
     if not path and b".agent" not in dumps(payload.arguments):
         return ""
     from agent_pipes.scope.evaluate import SessionScope
@@ -92,7 +95,8 @@ def _out_of_scope(payload: Payload) -> str:
 def _policy() -> str:
     """Return the policy's path, "" if there is none or the config turns it off."""
     try:
-        with open(CONFIG, "rb") as file:
+        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+        with open(os.open(CONFIG, flags), "rb") as file:
             section = orjson.loads(file.read())["watchers"]["scope"]
         path = section if section is False else section["policy"]
     except (OSError, ValueError, TypeError, KeyError):

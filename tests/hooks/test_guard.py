@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -152,6 +153,15 @@ def test_what_an_agent_is_watched_by_is_guarded_without_a_policy(project):
 def test_policy_that_cannot_be_read_denies_and_says_so(project):
     policy(project, '{"files": {"wirte": {}}}')
     assert "wirte" in guarded(call(project, "Bash", command="ls"))
+
+
+@pytest.mark.parametrize("name", [".agent-scope.json", ".agent-watch.json"])
+def test_pipe_in_place_of_a_policy_or_config_denies_at_once(project, name):
+    os.mkfifo(project / name)
+    began = time.monotonic()
+    answer = guarded(call(project, "Bash", command="ls"))
+    assert f"{name} cannot be read: not a regular file" in answer
+    assert time.monotonic() - began < 1
 
 
 def test_policy_is_where_the_config_file_says(project):
