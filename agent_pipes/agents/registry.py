@@ -25,10 +25,12 @@ AGENTS = {
     "store": Parts(sessions=True, hooks=False),
     "native": Parts(sessions=True, hooks=False),
     "kiro": Parts(sessions=False, hooks=False),
+    "qwen": Parts(sessions=True, hooks=False),
     "claude": Parts(sessions=True, hooks=True),
     "codex": Parts(sessions=True, hooks=True),
     "copilot": Parts(sessions=True, hooks=True),
     "gemini": Parts(sessions=True, hooks=True),
+    "pi": Parts(sessions=True, hooks=False),
     "cursor": Parts(sessions=False, hooks=True),
 }
 """Folders of this room, in the order in which the agents are asked to recognise a line."""
