@@ -29,7 +29,7 @@ from agent_pipes.core.jsonl import dumps, objects
 from agent_pipes.core.options import COUNT, DOLLARS, DURATION, SIZE
 from agent_pipes.detect.configuration import config_options
 from agent_pipes.detect.registry import DETECTORS
-from agent_pipes.scope.command_patterns import CommandPatterns
+from agent_pipes.scope.command_patterns import DeniedCommands
 from agent_pipes.scope.globs import PathPatterns, place
 from agent_pipes.scope.host_patterns import HostPatterns
 from agent_pipes.scope.paths import absolute
@@ -169,7 +169,7 @@ def matcher(asked: tuple[list[str], list[str], str, str]) -> None:
     with contextlib.suppress(ValueError, re.error):
         assert isinstance(HostPatterns(hosts).match(host), str)
     with contextlib.suppress(ValueError, re.error):
-        assert isinstance(CommandPatterns(patterns).match(path), str)
+        assert isinstance(DeniedCommands(patterns).match(parse(path or "x")[-1]), str)
 
 
 def limits(value: Any) -> None:

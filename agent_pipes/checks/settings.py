@@ -96,7 +96,8 @@ def scope(found: Limits) -> Iterator[Check]:
         yield Check("policy", "ok", f"scope is not watched: {found.path} turns it off", more)
         return
     if not named and not os.path.lexists(path):
-        yield Check("policy", "ok", f"no {path} here: scope is not watched", more)
+        how = "agent-strace setup --policy standard writes one to start from"
+        yield Check("policy", "ok", f"no {path} here: scope is not watched; {how}", more)
         return
     suspend(lambda: True)
     try:

@@ -12,7 +12,9 @@ import click
 from agent_pipes.agents.registry import HOOKED, hooks
 from agent_pipes.core.filter import Command, version_option
 from agent_pipes.core.stderr import warn
+from agent_pipes.detect.configuration import DEFAULT_POLICY
 from agent_pipes.hooks.settings_file import merge
+from agent_pipes.scope.standard import write_standard_policy
 
 
 @click.command("setup", cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
@@ -32,12 +34,20 @@ from agent_pipes.hooks.settings_file import merge
 @click.option(
     "--write", is_flag=True, help="Merge them into the agent's settings, of which a copy is kept."
 )
-def setup(agent: str | None, guard: bool, project: bool, write: bool) -> int:
+@click.option(
+    "--policy",
+    type=click.Choice(["standard"]),
+    help="Write a policy to start from to .agent-scope.json here, and do nothing else.",
+)
+def setup(agent: str | None, guard: bool, project: bool, write: bool, policy: str | None) -> int:
     """Print the settings by which an agent calls the hook, or add them with --write.
 
     What else the settings hold is left as it is. Where they hold a hook of agent-strace already,
     it is replaced.
     """
+    if policy:
+        _write_policy()
+        return 0
     command = _command(guard)
     for name in [agent] if agent else _present():
         settings = hooks(name).settings()
@@ -58,6 +68,16 @@ def setup(agent: str | None, guard: bool, project: bool, write: bool) -> int:
 
 
 setup.params.append(version_option())
+
+
+def _write_policy() -> None:
+    try:
+        write_standard_policy(DEFAULT_POLICY)
+    except FileExistsError:
+        raise click.UsageError(f"{DEFAULT_POLICY}: exists; move it away first") from None
+    except OSError as error:
+        raise click.UsageError(f"{DEFAULT_POLICY}: {error.strerror}") from None
+    warn(f"{DEFAULT_POLICY}: written; read it, and change what does not fit this project")
 
 
 def _present() -> list[str]:

@@ -1,5 +1,6 @@
 """trace-detect-scope: a file, command or host outside the policy."""
 
+from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -19,71 +20,89 @@ from agent_pipes.scope.evaluate import (
     MAX_TARGET_CHARS,
     Evaluation,
     SessionScope,
-    others,
 )
-from agent_pipes.scope.policy import Policy, PolicyError
+from agent_pipes.scope.policy import Policy, PolicyError, UnjudgedRule
 from agent_pipes.scope.policy_file import load_policy
+
+MAX_PAST_FINDINGS = 100
+"""Violations in a session's history that are raised where it ends, the latest ones."""
 
 MAX_UNJUDGED = 20
 """Parts of one call that are listed as not judged."""
 
 
 class ScopeDetector:
-    """One session: each call is evaluated when it is made."""
+    """One session: each call is evaluated when it is made.
 
-    __slots__ = ("calls", "reported", "scope", "strict")
+    past: violations in the history of this run, to be raised as warnings where it ends.
+    """
 
-    def __init__(self, policy: Policy, strict: bool) -> None:
+    __slots__ = ("calls", "in_history", "past", "reported", "scope")
+
+    def __init__(self, policy: Policy) -> None:
         self.scope = SessionScope(policy)
-        self.strict = strict
         self.reported: set[str] = set()
         self.calls = 0
+        self.in_history = False
+        self.past: deque[Finding] = deque(maxlen=MAX_PAST_FINDINGS)
 
     def holding(self, now: float) -> Iterable[Finding]:
-        """Return nothing: a call is over when it has been made."""
-        return ()
+        """Return what this run has done before it was watched, as warnings: it is over."""
+        past, self.in_history = list(self.past), False
+        self.past.clear()
+        return [finding._replace(level="warning") for finding in past]
 
     def see(self, event: Event, call: Call | None, now: float) -> Iterable[Finding]:
         """Return the violation of a call, if it is one."""
         if event.type == "session_start" and event.text("cwd"):
             self.scope.enter(event.text("cwd"))
+        if event.type == "history_start":
+            self.in_history = True
         if event.type not in JUDGED_EVENTS:
             return ()
         self.calls += 1
         key = event.id or f"#{self.calls}"
         evidence = (event.id,) if event.id else ()
         evaluation = self.scope.evaluate(event)
-        gaps = _unjudged(evaluation)
         if evaluation.breaches:
-            kind, target, rule = evaluation.breaches[0]
-            seen: dict[str, Any] = {
-                "kind": kind,
-                "target": truncate(target, MAX_TARGET_CHARS),
-                "rule": rule,
-                "count": len(evaluation.breaches),
-            }
-            if gaps:
-                seen["unjudged"] = gaps
-            return [Finding((key, "scope"), evaluation.message, evidence=evidence, seen=seen)]
-        if gaps and self.strict:
-            message = f"not judged: {gaps[0]}{others(len(gaps))}"
-            seen = {"unjudged": gaps}
-            found = Finding(
-                (key, "unjudged"), message, level="warning", evidence=evidence, seen=seen
-            )
+            seen = _breach_fields(evaluation)
+            found = Finding((key, "scope"), evaluation.message, evidence=evidence, seen=seen)
+            if self.in_history:
+                self.past.append(found)
             return [found]
+        if self.scope.policy.unjudged == "ignore":
+            return ()
         self._report(event, evaluation)
-        return ()
+        gap = next((gap for gap in evaluation.unjudged if gap.rule), None)
+        if gap is None:
+            return ()
+        message = f"not judged: {KINDS[gap.kind]} ({gap.what}) may break {gap.rule}"
+        seen = {"rule": gap.rule, "target": gap.what, "unjudged": _unjudged(evaluation)}
+        key_of_gap = (key, "unjudged")
+        return [Finding(key_of_gap, message, level="warning", evidence=evidence, seen=seen)]
 
     def _report(self, event: Event, evaluation: Evaluation) -> None:
         """Write to stderr what was not judged, once per kind and session."""
         for gap in evaluation.unjudged:
-            if gap.kind not in self.reported:
+            if not gap.rule and gap.kind not in self.reported:
                 self.reported.add(gap.kind)
                 warn(
                     f"session {event.session[:12]}: not judged: {KINDS[gap.kind]} ({gap.what});"
-                    " said once, it holds for all such calls"
+                    " shown once per session"
                 )
+
+
+def _breach_fields(evaluation: Evaluation) -> dict[str, Any]:
+    kind, target, rule = evaluation.breaches[0]
+    fields: dict[str, Any] = {
+        "kind": kind,
+        "target": truncate(target, MAX_TARGET_CHARS),
+        "rule": rule,
+        "count": len(evaluation.breaches),
+    }
+    if gaps := _unjudged(evaluation):
+        fields["unjudged"] = gaps
+    return fields
 
 
 def _unjudged(evaluation: Evaluation) -> list[str]:
@@ -116,25 +135,28 @@ class File(click.ParamType):  # type: ignore[type-arg]
     help="The policy: what may be read, written, run and reached.",
 )
 @click.option(
-    "--strict",
+    "--unjudged",
     cls=Option,
-    is_flag=True,
-    help="Raise a warning for a call that cannot be judged wholly.",
+    type=click.Choice(["ignore", "warn", "deny"]),
+    key="scope.unjudged",
+    flag="--unjudged",
+    help="What becomes of a call that cannot be judged; by default as the policy says, or warn.",
 )
-def detect_scope(policy: Path, strict: bool) -> Rules:
-    """Raise a violation when a call reads, writes, runs or reaches what the policy does not allow.
+def detect_scope(policy: Path, unjudged: UnjudgedRule | None) -> Rules:
+    """Raise a violation when a call reads, writes, runs or connects to what the policy forbids.
 
     The policy is read once, at the start. Each call is judged when it is made: the paths of the
     file tools, and shell commands as a shell reads them. Paths are resolved against the session's
     directory, through symbolic links. A call that writes to the policy or to .agent-watch.json is
-    a violation whatever the policy says. What cannot be judged (a variable, a script) is said on
-    stderr, once a session for each kind, and in the violation.
+    a violation in any case. A call that cannot be judged (a variable, a script) is reported on
+    stderr, once per kind and session, and raises a warning if a rule of the policy might forbid it.
     """
     try:
         rules = load_policy(policy)
     except PolicyError as error:
         raise click.UsageError(str(error)) from None
-    return [lambda: ScopeDetector(rules, strict)]
+    rules.unjudged = unjudged or rules.unjudged
+    return [lambda: ScopeDetector(rules)]
 
 
 main = detect_scope.main

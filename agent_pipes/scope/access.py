@@ -3,17 +3,18 @@
 import re
 from collections.abc import Sequence
 from itertools import pairwise
+from posixpath import dirname, join, normpath
 from typing import Literal, NamedTuple
 
 from agent_pipes.core.display import truncate
 from agent_pipes.shell import Command, Word
 
-Access = Literal["read", "write"]
-About = Literal["read", "write", "command", "network"]
+Access = Literal["read", "write", "delete"]
+About = Literal["read", "write", "delete", "command", "network"]
 Extent = Literal["", "in", "all"]
 
-FILES: tuple[About, ...] = ("read", "write")
-ALL: tuple[About, ...] = ("read", "write", "command", "network")
+FILES: tuple[About, ...] = ("read", "write", "delete")
+ALL: tuple[About, ...] = ("read", "write", "delete", "command", "network")
 
 KINDS = {
     "variable": "the value of a variable",
@@ -46,7 +47,7 @@ MAX_BRACE_WORDS = 64
 
 
 class PathAccess(NamedTuple):
-    """A path that is read or written.
+    """A path that is read, written or deleted; a deletion is a write too.
 
     path:      as it was given; `~` at its beginning is a home directory.
     directory: where it is relative to: "" the directory of the call, a path relative to that, or an
@@ -70,26 +71,32 @@ class Unjudged(NamedTuple):
     kind:  one of KINDS.
     what:  the part of the call.
     about: the kinds of rule that it could break.
+    rule:  the rule that it might break, "" if none can be named.
     """
 
     kind: str
     what: str
     about: tuple[About, ...]
+    rule: str = ""
 
 
 class AccessSet:
     """What one call accesses.
 
     directory: the directory that the call names as its own, "" if it names none.
+    scripts:   texts that are run and could not be read as commands.
+    links:     symbolic links that the call makes: their paths, and what they point to.
     """
 
-    __slots__ = ("commands", "directory", "hosts", "paths", "unjudged")
+    __slots__ = ("commands", "directory", "hosts", "links", "paths", "scripts", "unjudged")
 
     def __init__(self) -> None:
         self.directory = ""
         self.paths: list[PathAccess] = []
         self.commands: list[Command] = []
         self.hosts: list[str] = []
+        self.scripts: list[str] = []
+        self.links: dict[str, tuple[Word, str | None]] = {}
         self.unjudged: list[Unjudged] = []
 
     def add_path(
@@ -99,14 +106,15 @@ class AccessSet:
         if not word.text or word.text == "-":
             return
         path = word.path
+        about: tuple[About, ...] = ("write", "delete") if access == "delete" else (access,)
         if word.unresolved not in ("", "glob"):
-            self.add_unjudged(word.unresolved, word.raw, access)
+            self.add_unjudged(word.unresolved, word.raw, *about)
         elif directory is None and not path.startswith(("/", "~")):
             what = f"{word.raw}, in a directory that is not known"
-            self.add_unjudged("directory", what, access)
+            self.add_unjudged("directory", what, *about)
         elif word.unresolved and (words := _expand_braces(path)) != [path]:
             if not words:
-                self.add_unjudged("glob", word.raw, access)
+                self.add_unjudged("glob", word.raw, *about)
             for text in words:
                 unresolved = "glob" if re.search(r"[*?\[]", text) else ""
                 self.add_path(
@@ -115,8 +123,23 @@ class AccessSet:
         elif len(self.paths) < MAX_PATHS:
             glob = word.unresolved == "glob"
             self.paths.append(PathAccess(access, path, directory or "", extent, glob))
+            if self.links:
+                self._follow_links(access, path, directory, extent)
         else:
-            self.add_unjudged("long", f"more than {MAX_PATHS} paths", access)
+            self.add_unjudged("long", f"more than {MAX_PATHS} paths", *about)
+
+    def _follow_links(
+        self, access: Access, path: str, directory: str | None, extent: Extent
+    ) -> None:
+        """Add what a link that this very call has made points to."""
+        whole = normpath(join(directory or "", path))
+        for link, (target, made_in) in list(self.links.items()):
+            if whole == link or whole.startswith(link + "/"):
+                rest = whole[len(link) :]
+                text = target.path + rest
+                for base in dict.fromkeys((made_in or "", dirname(link))):
+                    if len(self.paths) < MAX_PATHS:
+                        self.paths.append(PathAccess(access, text, base, extent))
 
     def add_paths(
         self, access: Access, words: Sequence[Word], directory: str | None, extent: Extent = ""
@@ -157,48 +180,3 @@ def _expand_braces(text: str, limit: int = MAX_BRACE_WORDS) -> list[str]:
         if not rest or len(found) > limit:
             return []
     return found
-
-
-def arguments(
-    command: Command, values: str = "", long: frozenset[str] = frozenset(), optional: str = ""
-) -> tuple[list[tuple[str, Word]], list[Word]]:
-    """Return the options of a command with their values, and its operands.
-
-    An option without a value has an empty word.
-
-    `values` are the letters of the short options that take a value, `optional` of those that take
-    one only without a
-    space before it; `long` are the long options whose value may be the next word.
-    """
-    options: list[tuple[str, Word]] = []
-    operands: list[Word] = []
-    words = command.words[1:]
-    at = 0
-    while at < len(words):
-        word = words[at]
-        text = word.text
-        at += 1
-        if text == "--":
-            operands += words[at:]
-            break
-        if len(text) < 2 or text[0] != "-":
-            operands.append(word)
-        elif text.startswith("--"):
-            name, equals, value = text.partition("=")
-            if not equals and name in long and at < len(words):
-                options.append((name, words[at]))
-                at += 1
-            else:
-                options.append((name, Word(value, word.raw, word.unresolved)))
-        else:
-            for place, letter in enumerate(text[1:], 2):
-                rest = text[place:]
-                if letter in optional or (letter in values and rest):
-                    options.append((f"-{letter}", Word(rest, word.raw, word.unresolved)))
-                    break
-                if letter in values and at < len(words):
-                    options.append((f"-{letter}", words[at]))
-                    at += 1
-                    break
-                options.append((f"-{letter}", Word("", "")))
-    return options, operands

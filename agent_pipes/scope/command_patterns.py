@@ -1,43 +1,32 @@
-"""Command patterns: the words that a command begins with."""
+"""Command patterns: words that a command contains, options aside.
+
+git push       covers  git -C x push -u origin
+rm -rf *       covers  rm x --force -R
+curl | sh      covers  curl -s x | sudo sh
+"""
 
 import re
 from collections.abc import Sequence
+from typing import NamedTuple
+
+from agent_pipes.shell.commands import Command
+from agent_pipes.shell.options import Line, Operand, main_name, options_of, program_name, split_line
+from agent_pipes.shell.words import Word
+
+MAX_LINE_CHARS = 1 << 16
+"""Characters of a simple command that are compared with a pattern as one text."""
+
+MAX_GAP_CHARS = 60
+"""Characters between two words of a denied phrase in a text that is no command."""
+
+MAX_SOURCES = 64
+"""Commands that are looked at to find what feeds another."""
+
+_WILD = re.compile(r"[*?]")
 
 
-class CommandPatterns:
-    """A list of command patterns: leading words, in which `*` and `?` are wildcards.
-
-    A pattern matches whole words from the beginning; ` *` at its end is whatever follows, also
-    nothing.
-    Raises ValueError for a pattern without a word.
-    """
-
-    def __init__(self, patterns: Sequence[str]) -> None:
-        self._named: dict[str, list[tuple[re.Pattern[str], str]]] = {}
-        self._other: list[tuple[re.Pattern[str], str]] = []
-        for pattern in patterns:
-            words = pattern.split()
-            if not words:
-                raise ValueError("an empty pattern matches nothing")
-            entry = (re.compile(_expression(" ".join(words)), re.S), pattern)
-            if re.search(r"[*?]", words[0]):
-                self._other.append(entry)
-            else:
-                self._named.setdefault(words[0], []).append(entry)
-
-    def begins(self, line: str) -> bool:
-        """Return True if a pattern may match what begins with the first word of `line`."""
-        return bool(self._other) or line.partition(" ")[0] in self._named
-
-    def match(self, line: str) -> str:
-        """Return the pattern that matches `line`, words separated by single spaces; "" if none."""
-        for expression, pattern in [*self._named.get(line.partition(" ")[0], []), *self._other]:
-            if expression.match(line):
-                return pattern
-        return ""
-
-
-def _expression(text: str) -> str:
+def text_expression(text: str) -> re.Pattern[str]:
+    """Return the expression of a pattern for a line: leading words, wildcards for any text."""
     text = text.removesuffix(" *")
     head, *pieces = [
         "".join("." if char == "?" else re.escape(char) for char in piece)
@@ -45,12 +34,272 @@ def _expression(text: str) -> str:
     ]
     end = r"(?= |\Z)"
     if not pieces:
-        return head + end
+        return re.compile(head + end, re.S)
     *middle, tail = pieces
     # The end of the last piece is part of its group, which would not give back a place where no
     # word ends.
-    return (
-        head
-        + "".join(f"(?>.*?{piece})" for piece in middle if piece)
-        + (f"(?>.*?{tail}{end})" if tail else "")
+    searched = "".join(f"(?>.*?{piece})" for piece in middle if piece)
+    return re.compile(head + searched + (f"(?>.*?{tail}{end})" if tail else ""), re.S)
+
+
+class CommandLine:
+    """A simple command in the forms that patterns are compared with."""
+
+    __slots__ = ("command", "line", "text")
+
+    def __init__(self, command: Command) -> None:
+        self.command = command
+        self.line = split_line(command.words)
+        self.text = " ".join([self.line.program, *command.argv[1:]])[:MAX_LINE_CHARS]
+
+
+class _Stage(NamedTuple):
+    """One command of a pattern.
+
+    program:  the name or path of the program, an expression if it has a wildcard.
+    options:  the options that it asks for, with their values ("" for any).
+    operands: expressions of the operands that the command begins with.
+    literal:  expressions of the operands after `--`.
+    text:     the expression of the whole line, if a word has a wildcard.
+    phrase:   the expression of its words in a text that is no command.
+    """
+
+    program: re.Pattern[str]
+    by_path: bool
+    options: dict[str, str]
+    operands: tuple[re.Pattern[str], ...]
+    literal: tuple[re.Pattern[str], ...] | None
+    text: re.Pattern[str] | None
+    phrase: re.Pattern[str]
+
+    def matches(self, given: CommandLine, *, maybe: bool = False) -> bool:
+        """Return True if the stage covers the command; `maybe`: if an unknown word may be any."""
+        line = given.line
+        if self.text and (self.text.match(given.text) or self.text.match(str(given.command))):
+            return True
+        unknown = maybe and bool(given.command.words[0].unresolved) and bool(self.operands)
+        if not unknown and not self.program.fullmatch(line.path if self.by_path else line.program):
+            return False
+        if not self._has_options(line.options):
+            return False
+        if self.literal is None or not any(each.literal for each in line.operands):
+            wanted = self.operands + (self.literal or ())
+            return _begins(wanted, line.operands, maybe)
+        before = tuple(each for each in line.operands if not each.literal)
+        after = tuple(each for each in line.operands if each.literal)
+        return _begins(self.operands, before, maybe) and _begins(self.literal, after, maybe)
+
+    def _has_options(self, given: dict[str, str]) -> bool:
+        return all(
+            name in given and (not value or given[name] == value)
+            for name, value in self.options.items()
+        )
+
+
+def _begins(wanted: Sequence[re.Pattern[str]], operands: Sequence[Operand], maybe: bool) -> bool:
+    """Return True if the operands begin with the wanted ones.
+
+    An operand that may be the value of an option is looked at both ways.
+    """
+    states = {0}
+    for operand in operands:
+        if len(wanted) in states:
+            return True
+        following = set()
+        for state in states:
+            if (maybe and operand.unresolved) or wanted[state].fullmatch(operand.text):
+                following.add(state + 1)
+            if operand.maybe:
+                following.add(state)
+        states = following
+    return len(wanted) in states
+
+
+def _stage(words: list[str]) -> _Stage:
+    tokens = tuple(Word(word, word) for word in words if word != "*" or word is words[0])
+    line = split_line(tokens)
+    table = options_of(line.program)
+    verb = line.operands[0].text if line.operands else ""
+    options = {main_name(name, table, verb): value for name, value in line.options.items()}
+    dashes = "--" in words
+    before = tuple(_glob(each.text) for each in line.operands if not each.literal)
+    after = tuple(_glob(each.text) for each in line.operands if each.literal)
+    joined = " ".join(words)
+    return _Stage(
+        _glob(line.path if "/" in words[0] else line.program),
+        "/" in words[0],
+        options,
+        before,
+        after if dashes else None,
+        text_expression(joined) if _WILD.search(joined.removesuffix(" *")) else None,
+        _phrase(words[0], line, options),
     )
+
+
+def _glob(text: str) -> re.Pattern[str]:
+    """Return the expression of a word with wildcards; nothing is tried twice."""
+    head, *pieces = [
+        "".join("." if char == "?" else re.escape(char) for char in piece)
+        for piece in text.split("*")
+    ]
+    if not pieces:
+        return re.compile(head, re.S)
+    *middle, tail = pieces
+    searched = "".join(f"(?>.*?{piece})" for piece in middle if piece)
+    return re.compile(f"{head}{searched}.*{tail}", re.S)
+
+
+def _phrase(program: str, line: Line, options: dict[str, str]) -> re.Pattern[str]:
+    """Return the expression of a pattern's words in a script, a string, a list of arguments."""
+    name = re.escape(program)
+    gap = rf"(?=\W)[^\n;&]{{1,{MAX_GAP_CHARS}}}?(?<!\w)"
+    asked = [_option_expression(line.program, option) for option in options]
+    if not asked and not line.operands:
+        # A lone word may be any name: it counts only where a command could begin.
+        return re.compile(rf"(?:^|[;&|(\"'`\n]\s*){name}(?=\s|[\"'`;|&)]|\Z)")
+    looked = "".join(rf"(?=[^\n;&]{{1,{MAX_GAP_CHARS}}}?(?<!\w){each}(?!\w))" for each in asked)
+    operands = "".join(rf"{gap}{re.escape(each.text)}(?!\w)" for each in line.operands)
+    return re.compile(rf"(?<![\w.-]){name}{looked}{operands}")
+
+
+def _option_expression(program: str, name: str) -> str:
+    letters = name[1] if len(name) == 2 else _short_names(program, name)
+    joined = rf"-\w*[{letters}]\w*" if letters else ""
+    return joined if len(name) == 2 else rf"(?:{re.escape(name)}{'|' + joined if joined else ''})"
+
+
+def _short_names(program: str, name: str) -> str:
+    same = options_of(program).same.values()
+    return "".join(
+        short[1]
+        for table in same
+        for short, main in table.items()
+        if main == name and len(short) == 2
+    )
+
+
+class CommandPattern:
+    """One pattern of a list of denied commands. Raises ValueError for one without a word."""
+
+    def __init__(self, text: str) -> None:
+        stages = [stage.split() for stage in text.split("|")]
+        if not all(stages):
+            raise ValueError("an empty pattern matches nothing")
+        self.text = text
+        self.word = _WILD.split(stages[0][0])[0]
+        self.stages = [_stage(words) for words in stages]
+
+    def matches(self, given: CommandLine, *, maybe: bool = False) -> bool:
+        """Return True if the pattern covers the command, and what feeds it.
+
+        `maybe`: return True if it would for some value of the words that are not known.
+        """
+        *before, last = self.stages
+        if not last.matches(given, maybe=maybe):
+            return False
+        return _fed(given.command, before)
+
+    def is_in(self, text: str) -> bool:
+        """Return True if the words of the pattern are in a text that is no command."""
+        if self.word not in text:
+            return False
+        at = 0
+        for stage in self.stages:
+            match = stage.phrase.search(text, at)
+            if match is None:
+                return False
+            at = match.end()
+        return True
+
+
+def _fed(command: Command, stages: Sequence[_Stage], budget: int = MAX_SOURCES) -> bool:
+    """Return True if the command's input comes from commands that match the stages, in order."""
+    waiting: list[tuple[Command, int]] = [(command, len(stages))]
+    while waiting and budget:
+        reader, left = waiting.pop()
+        if not left:
+            return True
+        runner: Command | None = reader
+        while runner and budget:
+            for source in runner.sources[:budget]:
+                budget -= 1
+                if source.words:
+                    matches = stages[left - 1].matches(CommandLine(source))
+                    waiting.append((source, left - matches))
+            runner = runner.outer
+    return any(not left for _, left in waiting)
+
+
+def _program(command: Command) -> str:
+    name = program_name(command.words[0].text)
+    return "git" if name.startswith("git-") else name
+
+
+class DeniedCommands:
+    """The list of denied commands, by program."""
+
+    def __init__(self, patterns: Sequence[str]) -> None:
+        self.patterns = [CommandPattern(text) for text in patterns]
+        self._named: dict[str, list[CommandPattern]] = {}
+        self._other: list[CommandPattern] = []
+        for pattern in self.patterns:
+            last = pattern.text.rpartition("|")[2].split()[0]
+            if _WILD.search(last) or "/" in last:
+                self._other.append(pattern)
+            else:
+                self._named.setdefault(last, []).append(pattern)
+
+    def match(self, command: Command) -> str:
+        """Return the pattern that covers the command, or ""."""
+        named = self._named.get(_program(command), [])
+        if not named and not self._other:
+            return ""
+        given = CommandLine(command)
+        if given.line.options.keys() & options_of(given.line.program).help:
+            return ""
+        for pattern in (*named, *self._other):
+            if pattern.matches(given):
+                return pattern.text
+        return ""
+
+    def may_match(self, command: Command) -> str:
+        """Return a pattern that covers the command for some value of its unknown words, or ""."""
+        if not any(word.unresolved not in ("", "glob") for word in command.words):
+            return ""
+        known = not command.words[0].unresolved
+        named = self._named.get(_program(command), []) if known else self.patterns
+        given = CommandLine(command)
+        for pattern in (*named, *self._other):
+            if pattern.matches(given, maybe=True):
+                return pattern.text
+        return ""
+
+    def phrase_in(self, text: str) -> str:
+        """Return a pattern whose words are in a text that is no command, or ""."""
+        return next((pattern.text for pattern in self.patterns if pattern.is_in(text)), "")
+
+
+class AllowedCommands:
+    """The list of allowed commands: leading words, in which `*` and `?` are wildcards."""
+
+    def __init__(self, patterns: Sequence[str]) -> None:
+        self._expressions: list[re.Pattern[str]] = []
+        for pattern in patterns:
+            if not pattern.split():
+                raise ValueError("an empty pattern matches nothing")
+            self._expressions.append(text_expression(" ".join(pattern.split())))
+
+    def match(self, line: str) -> bool:
+        """Return True if a pattern matches the line, whose words are separated by single spaces."""
+        return any(expression.match(line) for expression in self._expressions)
+
+
+def without_harmless(command: Command) -> list[str]:
+    """Return the words of a command without the leading options that the table calls harmless."""
+    argv = command.argv
+    table = options_of(argv[0].rpartition("/")[2])
+    at = 1
+    while at < len(argv) and argv[at].partition("=")[0] in table.harmless:
+        takes_next = argv[at] in table.values and not table.attached
+        at += 2 if takes_next else 1
+    return [argv[0], *argv[at:]]

@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 from agent_pipes.core.display import truncate
 from agent_pipes.core.event import Event
-from agent_pipes.scope.access import AccessSet, PathAccess, Unjudged
+from agent_pipes.scope.access import KINDS, AccessSet, PathAccess, Unjudged
 from agent_pipes.scope.globs import PathPatterns, place
 from agent_pipes.scope.paths import ResolvedPath, absolute
-from agent_pipes.scope.policy import Policy, Verdict
+from agent_pipes.scope.policy import Policy
 from agent_pipes.scope.tool_access import accesses_of
 
 PROTECTED = (".agent-scope.json", ".agent-watch.json")
@@ -21,13 +21,21 @@ PROTECTED = (".agent-scope.json", ".agent-watch.json")
 
 JUDGED_EVENTS = ("tool_call", "file_read", "file_write")
 
+MAX_SCRIPT_CHARS = 1 << 16
+"""Characters of a script that are searched for denied commands."""
+
 MAX_TARGET_CHARS = 200
 """Characters of a path, command or host in a message."""
+
+SELF_PROTECTION = "self-protection"
+"""The rule that no agent may change the files that watch it."""
 
 _VERBS = {
     "read": "read of",
     "write": "write to",
+    "delete": "deletion of",
     "policy": "write to",
+    "unjudged": "cannot judge",
     "command": "command",
     "network": "connection to",
 }
@@ -36,7 +44,8 @@ _VERBS = {
 class Breach(NamedTuple):
     """One access that the policy forbids.
 
-    kind:   "read", "write", "command", "network", or "policy" for a write to the watch's own files.
+    kind:   "read", "write", "delete", "command", "network", "unjudged", or "policy" for a write
+            to the watch's own files.
     target: the path, command or host.
     rule:   the rule that it breaks.
     """
@@ -94,10 +103,26 @@ class SessionScope:
         unjudged = [gap for gap in accesses.unjudged if self.policy.covers(*gap.about)]
         breaches = [
             *self._path_breaches(accesses, unjudged),
-            *self._command_breaches(accesses),
+            *self._command_breaches(accesses, unjudged),
             *self._host_breaches(accesses),
         ]
+        # The user's own rules are named before the one that protects the watch.
+        breaches.sort(key=lambda breach: breach.kind == "policy")
+        self._add_phrases(accesses, unjudged)
+        if self.policy.unjudged == "deny" and not breaches:
+            breaches = [
+                Breach("unjudged", f"{KINDS[gap.kind]}: {gap.what}", "unjudged")
+                for gap in unjudged[:1]
+            ]
         return Evaluation(self.policy.name, breaches, unjudged)
+
+    def _add_phrases(self, accesses: AccessSet, unjudged: list[Unjudged]) -> None:
+        """Add the denied commands that are named in scripts that could not be read."""
+        for text in accesses.scripts:
+            if rule := self.policy.denied_phrase(text[:MAX_SCRIPT_CHARS]):
+                quoted = truncate(" ".join(text.split()), MAX_TARGET_CHARS)
+                unjudged.append(Unjudged("script", quoted, ("command",), rule))
+                return
 
     def _path_breaches(self, accesses: AccessSet, unjudged: list[Unjudged]) -> list[Breach]:
         root = self.root
@@ -107,26 +132,31 @@ class SessionScope:
             if access.access == "read" and not self.policy.covers("read"):
                 continue
             path = ResolvedPath.of(absolute(access.path, base, access.directory))
-            if access.access == "write" and self._is_protected(access, path):
-                kind = "policy"
-                verdict = Verdict("no agent may change what it is watched by")
-            else:
-                kind = access.access
-                verdict = self.policy.path_verdict(access, path, root)
+            verdict = self.policy.path_verdict(access, path, root)
             if verdict.rule:
+                kind = access.access
+                if kind == "delete" and "files.delete" not in verdict.rule:
+                    kind = "write"
                 breaches.append(Breach(kind, self._shown(path), verdict.rule))
             if verdict.unjudged:
-                unjudged.append(Unjudged(verdict.unjudged, self._shown(path), (access.access,)))
+                what, maybe = self._shown(path), verdict.maybe
+                unjudged.append(Unjudged(verdict.unjudged, what, (access.access,), maybe))
+            if access.access != "read" and self._is_protected(access, path):
+                breaches.append(Breach("policy", self._shown(path), SELF_PROTECTION))
         return breaches
 
-    def _command_breaches(self, accesses: AccessSet) -> list[Breach]:
+    def _command_breaches(self, accesses: AccessSet, unjudged: list[Unjudged]) -> list[Breach]:
         if not self.policy.covers("command"):
             return []
-        return [
-            Breach("command", str(command), rule)
-            for command in accesses.commands
-            if (rule := self.policy.command_verdict(command).rule)
-        ]
+        breaches: list[Breach] = []
+        for command in accesses.commands:
+            verdict = self.policy.command_verdict(command)
+            if verdict.rule:
+                breaches.append(Breach("command", str(command), verdict.rule))
+            elif verdict.unjudged:
+                gap = Unjudged(verdict.unjudged, str(command), ("command",), verdict.maybe)
+                unjudged.append(gap)
+        return breaches
 
     def _host_breaches(self, accesses: AccessSet) -> list[Breach]:
         if not self.policy.covers("network"):
@@ -144,7 +174,8 @@ class SessionScope:
             if name in self.protected:
                 return True
             below = name.rstrip("/") + "/"
-            if access.extent == "all" and any(file.startswith(below) for file in self.protected):
+            deletes = access.access == "delete" and access.extent
+            if deletes and any(file.startswith(below) for file in self.protected):
                 return True
             if access.glob and any(_may_name(name, file) for file in self.protected):
                 return True

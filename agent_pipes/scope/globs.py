@@ -146,6 +146,8 @@ class _Compiled(NamedTuple):
     matches: re.Pattern[str]
     may_contain: re.Pattern[str]
     names: tuple[str, ...]
+    parts: tuple[str, ...]
+    covers: bool
 
     @classmethod
     def of(cls, text: str, *, below: bool, anywhere: bool = False) -> "_Compiled":
@@ -155,6 +157,8 @@ class _Compiled(NamedTuple):
             re.compile(_expression(parts, below=below), re.S),
             re.compile(_prefix_expression(parts), re.S),
             names,
+            tuple(parts),
+            below or parts[-1] == "**",
         )
 
     def is_named_in(self, directory: str) -> bool:
@@ -203,6 +207,7 @@ class PathPatterns:
         self.wide = wide
         self._list = [self._read(pattern) for pattern in self.patterns]
         self._upward: dict[str, dict[str, list[_Compiled]]] = {}
+        self._any: dict[str, re.Pattern[str]] = {}
 
     def _read(self, pattern: str) -> _Pattern:
         if not pattern.strip("/ ") and pattern != "/":
@@ -236,6 +241,7 @@ class PathPatterns:
         for each in self._list:
             if each.text == pattern:
                 each.compiled.append(self._compiled(text, pattern))
+                self._any.clear()
 
     def _forms(self, where: Place, root: str) -> Iterator[tuple[_Pattern, _Compiled, str]]:
         """Yield each pattern with the form of the path with which it is compared."""
@@ -261,12 +267,42 @@ class PathPatterns:
             bound[pattern] = [self._compiled(normpath(f"{root}/{pattern}"), pattern)]
         return bound[pattern]
 
-    def match(self, where: Place, root: str) -> str:
-        """Return the first pattern that matches, or ""; `root` is the session's directory."""
+    def match(self, where: Place, root: str, *, covering: bool = False) -> str:
+        """Return the first pattern that matches, or ""; `root` is the session's directory.
+
+        covering: consider only patterns that match a directory together with its content.
+        """
+        if not self._any_matches(where):
+            return ""
         for each, compiled, subject in self._forms(where, root):
-            if compiled.matches.match(subject):
+            if compiled.matches.match(subject) and (compiled.covers or not covering):
                 return each.text
         return ""
+
+    def _any_matches(self, where: Place) -> bool:
+        """Return False if no pattern matches, which is found out with one expression per kind."""
+        if not self._any:
+            for kind in ("absolute", "anchored", "anywhere", "upward"):
+                expressions = [
+                    f"(?:{compiled.matches.pattern})"
+                    for each in self._list
+                    if each.kind == kind
+                    for compiled in each.compiled
+                ]
+                self._any[kind] = re.compile("|".join(expressions) or r"(?!)", re.S)
+        found = self._any
+        if any(each.kind == "upward" for each in self._list):
+            return True
+        if found["absolute"].match(where.path):
+            return True
+        if where.inside is None:
+            return self.wide and bool(found["anywhere"].match(where.beside))
+        return bool(found["anchored"].match(where.inside) or found["anywhere"].match(where.inside))
+
+    def parts(self, where: Place, root: str) -> Iterator[tuple[str, Sequence[str], str]]:
+        """Yield each pattern, its parts, and the path with which it is compared."""
+        for each, compiled, subject in self._forms(where, root):
+            yield each.text, compiled.parts, subject
 
     def possible(self, where: Place, root: str) -> bool:
         """Return True if a pattern may match something in the directory `where`."""

@@ -1,55 +1,32 @@
-"""Hosts in the arguments of a shell command."""
+"""Hosts in the arguments of a shell command, and the files that network programs read and write."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from posixpath import basename
 
 from agent_pipes.core.lazy_regex import pattern
-from agent_pipes.core.tables import names
-from agent_pipes.scope.access import AccessSet, arguments
+from agent_pipes.core.tables import names, read_table
+from agent_pipes.scope.access import AccessSet
+from agent_pipes.scope.arguments import Arguments, arguments
 from agent_pipes.shell import Command, Word
 
 _URL = pattern(r"[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)")
 _REMOTE = pattern(r"(?:[^@:/\s]+@)?(\[[0-9A-Fa-f:.]+\]|[^@:/\s]+):(?!//)(.*)", re.S)
+_METHOD = pattern(r"[A-Z]+")
+_SOCAT_HOST = pattern(r"(?:TCP|UDP|SSL|OPENSSL|SCTP|SOCKS\w*|PROXY)\d?(?:-CONNECT)?:([^:,]+)", re.I)
+_SSH_HOP = pattern(r"(?i)\s*(?:ProxyJump|HostName)\s*[= ]\s*(.+)")
 
-_CURL_VALUES = "AbcCdDeEFhHKmoPQrTtuUwxXyYz"
-_CURL_LONG = names(
-    "--header --data --data-raw --data-binary --data-ascii --data-urlencode --json --request --output --output-dir --user --user-agent"
-    " --max-time --connect-timeout --retry --retry-delay --retry-max-time --cookie --cookie-jar --form --form-string --write-out --cacert"
-    " --cert --key --range --limit-rate --config --upload-file --referer --max-redirs --ciphers --interface --unix-socket --resolve"
-    " --url --proxy --oauth2-bearer --dump-header --trace --trace-ascii --netrc-file --max-filesize --speed-limit --speed-time"
-)
-_WGET_LONG = names(
-    "--output-document --output-file --directory-prefix --header --user --password --post-data --tries --timeout"
-)
+_TABLE = read_table("hosts")
+PACKAGES = names(_TABLE["packages"])
+"""Programs that connect to hosts of their own choosing."""
 
-PACKAGES = names(
-    "npm npx pnpm pnpx yarn bun bunx pip pip3 pipx uv uvx poetry pdm conda mamba gem bundle bundler cargo rustup go mvn gradle sbt"
-    " composer apt apt-get dnf yum zypper pacman apk brew port snap flatpak nix docker podman kubectl helm terraform aws gcloud az gh glab"
-    " hub vercel netlify fly flyctl heroku"
-)
-"""Programs that reach hosts of their own choosing."""
+_FIRST_OPERAND = {name: names(values) for name, values in _TABLE["first_operand"].items()}
+"""Programs whose first operand is a host, and their options that take a value."""
 
-_FIRST_OPERAND = {
-    "ssh": "BbcDEeFIiJLlmOopQRSWw",
-    "mosh": "p",
-    "telnet": "bekln",
-    "ping": "cfIilmpQSstTWw",
-    "ping6": "cIilmpQSstTWw",
-    "nslookup": "",
-    "host": "cCmNRtTWw",
-    "whois": "hp",
-    "traceroute": "fgimNpqswz",
-    "nc": "cegIiMmOpPqsTVwWXx",
-    "ncat": "cdegGimopPswx",
-    "netcat": "cegIiMmOpPqsTVwWXx",
-    "ftp": "NoPprs",
-    "lftp": "cefpu",
-    "socat": "",
-}
-NAMES = frozenset(
-    [*_FIRST_OPERAND, "curl", "wget", "http", "https", "xh", "xhs", "scp", "sftp", "rsync", "dig"]
-)
+_CURL = {key: names(value) for key, value in _TABLE["curl"].items()}
+_WGET = {key: names(value) for key, value in _TABLE["wget"].items()}
+_CURL_VALUES = frozenset().union(*_CURL.values())
+_WGET_VALUES = frozenset().union(*_WGET.values())
 
 
 def host_of(url: str) -> str:
@@ -59,7 +36,7 @@ def host_of(url: str) -> str:
 
 
 def _host(authority: str) -> str:
-    if "\\" in authority or re.search(r"[\s*{}$]", authority):
+    if "\\" in authority or re.search(r"[\s*{}$`]", authority):
         return ""
     name = authority.rpartition("@")[2]
     if name.startswith("["):
@@ -69,149 +46,242 @@ def _host(authority: str) -> str:
 
 def add_accesses(command: Command, found: AccessSet) -> None:
     """Add the hosts that `command`, one of NAMES, connects to."""
-    name = command.name
-    if name == "curl":
-        _curl(command, found)
-    elif name == "wget":
-        _wget(command, found)
-    elif name in ("http", "https", "xh", "xhs"):
-        _, operands = arguments(command, "apAo", names("--output --auth --session"))
-        address = [word for word in operands if not re.fullmatch(r"[A-Z]+", word.text)][:1]
-        _addresses(address, found)
-    elif name in ("scp", "rsync", "sftp"):
-        _copies(command, found)
-    elif name == "dig":
-        _, operands = arguments(command, "bcfkmpqtxy")
-        servers = [
-            Word(word.text[1:], word.raw, word.unresolved)
-            for word in operands
-            if word.text.startswith("@")
-        ]
-        asked = [word for word in operands if not word.text.startswith(("@", "+"))][:1]
-        _addresses([*servers, *asked], found)
-    else:
-        options, operands = arguments(command, _FIRST_OPERAND[name])
-        if name.startswith("n") and any(option == "-l" for option, _ in options):
+    _PROGRAMS[command.name](command, found)
+
+
+def _first_operand(command: Command, found: AccessSet) -> None:
+    given = arguments(command, _FIRST_OPERAND[command.name])
+    if command.name in ("nc", "ncat", "netcat"):
+        for value in given.values(names("-x --proxy")):
+            add_address(value, value.text, found)
+        if given.has(names("-l --listen")):
             found.add_unjudged("network", f"what connects to {command}", "network")
-        elif name == "socat":
-            found.add_unjudged("network", str(command), "network")
-        else:
-            _addresses(operands[:1], found)
+            return
+    if command.name in ("ssh", "mosh", "sftp"):
+        _add_hops(given, found)
+    _add_addresses(given.operands[:1], found)
+
+
+def _add_hops(given: Arguments, found: AccessSet) -> None:
+    """Add the hosts that ssh goes through, and its files."""
+    for name, value in given.options:
+        if name == "-J":
+            _add_list(value, found)
+        elif name == "-o":
+            hop = _SSH_HOP.match(value.text)
+            if hop:
+                _add_list(Word(hop[1], value.raw, value.unresolved), found)
+            elif value.text.lower().startswith("proxycommand"):
+                found.add_unjudged("network", value.text, "network")
+        elif name == "-W":
+            add_address(value, value.text, found)
+        elif name in ("-L", "-R"):
+            parts = value.text.split(":")
+            if len(parts) >= 3:
+                add_address(value, parts[-2], found)
+
+
+def _add_list(word: Word, found: AccessSet) -> None:
+    for address in word.text.split(","):
+        add_address(word, address, found)
 
 
 def _curl(command: Command, found: AccessSet) -> None:
-    options, operands = arguments(command, _CURL_VALUES, _CURL_LONG)
-    addresses = [*operands]
-    for option, value in options:
-        if option in ("--url", "-x", "--proxy"):
-            addresses.append(value)
-        elif option in ("-K", "--config"):
-            found.add_unjudged("network", f"{value.raw} of curl", "network")
-        elif option in ("-o", "--output", "-D", "--dump-header", "-c", "--cookie-jar"):
-            found.add_path("write", value, command.directory)
-        elif option in ("-T", "--upload-file"):
-            found.add_path("read", value, command.directory)
-        elif (
-            option
-            in ("-d", "--data", "--data-binary", "-F", "--form", "--data-urlencode", "--json")
-            and "@" in value.text
-        ):
-            found.add_path(
-                "read",
-                Word(value.text.partition("@")[2].partition(";")[0], value.raw, value.unresolved),
-                command.directory,
-            )
-        elif option in ("-O", "--remote-name"):
-            for word in operands:
-                found.add_path(
-                    "write",
-                    Word(basename(word.text.partition("?")[0]), word.raw, word.unresolved),
-                    command.directory,
-                )
-    _addresses(addresses, found)
+    given = arguments(command, _CURL_VALUES)
+    where = command.directory
+    addresses = given.operands + given.values(_CURL["url"])
+    _add_addresses(given.values(_CURL["host"]), found)
+    for value in given.values(_CURL["map"]):
+        _add_map(value, found)
+    for value in given.values(_CURL["config"]):
+        found.add_path("read", value, where)
+        found.add_unjudged("network", f"{value.raw} of curl", "network")
+    found.add_paths("write", given.values(_CURL["write"]), where)
+    found.add_paths("read", given.values(_CURL["read"]), where)
+    for value in given.values(_CURL["at"]):
+        _add_at(value, where, found)
+    into = given.value("--output-dir")
+    if given.has(names("-O --remote-name --remote-name-all -J --remote-header-name")):
+        _add_downloads(given.operands, into, where, found)
+    elif into:
+        found.add_path("write", into, where, "in")
+    _add_addresses(addresses, found)
+
+
+def _add_map(value: Word, found: AccessSet) -> None:
+    """Add the host that `--resolve` or `--connect-to` puts in the place of another."""
+    parts = value.text.lstrip("+").split(":")
+    if len(parts) >= 3:
+        for address in parts[2].split(","):
+            add_address(value, address, found)
+
+
+def _add_at(value: Word, where: str | None, found: AccessSet) -> None:
+    """Add the file in `@file`, `name=@file`, `name@file` or `name=<file`."""
+    text = value.text
+    for sign in ("@", "=<"):
+        before, at, path = text.partition(sign)
+        if at and " " not in before and path:
+            path = path.partition(";")[0]
+            word = Word(path, value.raw, value.unresolved, path.startswith("~"))
+            found.add_path("read", word, where)
+            return
+
+
+def _add_downloads(
+    addresses: Iterable[Word], into: Word | None, where: str | None, found: AccessSet
+) -> None:
+    for word in addresses:
+        name = basename(word.text.partition("?")[0]) or "index.html"
+        unresolved = word.unresolved
+        if into:
+            path = Word(f"{into.text}/{name}", into.raw, into.unresolved or unresolved, into.tilde)
+        else:
+            path = Word(name, word.raw, unresolved)
+        found.add_path("write", path, where)
 
 
 def _wget(command: Command, found: AccessSet) -> None:
-    options, operands = arguments(command, "OoaPtTwQUeiARDIXlB", _WGET_LONG)
-    given = {option: value for option, value in options}
-    output = given.get("-O") or given.get("--output-document")
-    into = given.get("-P") or given.get("--directory-prefix")
-    if output:
-        found.add_path("write", output, command.directory)
-    else:
-        for word in operands:
-            name = Word(
-                basename(word.text.partition("?")[0]) or "index.html", word.raw, word.unresolved
-            )
-            found.add_path(
-                "write",
-                Word(
-                    f"{into.text}/{name.text}",
-                    into.raw,
-                    into.unresolved or name.unresolved,
-                    into.tilde,
-                )
-                if into
-                else name,
-                command.directory,
-            )
-    if "-i" in given:
-        found.add_unjudged("network", f"the addresses in {given['-i'].raw}", "network")
-    _addresses(operands, found)
+    given = arguments(command, _WGET_VALUES)
+    where = command.directory
+    found.add_paths("write", given.values(_WGET["write"]), where)
+    found.add_paths("read", given.values(_WGET["read"]), where)
+    if given.value("-O", "--output-document") is None:
+        _add_downloads(given.operands, given.value("-P", "--directory-prefix"), where, found)
+    for value in given.values(names("-i --input-file")):
+        found.add_unjudged("network", f"the addresses in {value.raw}", "network")
+    for value in given.values(names("-e --execute")):
+        name, _, address = value.text.replace(" ", "").partition("=")
+        if name.endswith("_proxy"):
+            add_address(value, address, found)
+    _add_addresses(given.operands, found)
+
+
+def _httpie(command: Command, found: AccessSet) -> None:
+    values = names("-p -a -A -o --print --auth --auth-type --output --session --proxy --timeout")
+    given = arguments(command, values)
+    found.add_paths("write", given.values(names("-o --output")), command.directory)
+    for value in given.values(frozenset(["--proxy"])):
+        add_address(value, value.text.partition(":")[2], found)
+    addresses = [word for word in given.operands if not _METHOD.fullmatch(word.text)]
+    for word in addresses[1:]:
+        _add_at(word, command.directory, found)
+    _add_addresses(addresses[:1], found)
 
 
 def _copies(command: Command, found: AccessSet) -> None:
-    """scp, sftp and rsync: an operand with a host before a colon is there, any other is here."""
-    values, long = (
-        ("cFiJloPSDX", frozenset[str]())
-        if command.name != "rsync"
-        else ("efBMT", names("--exclude --include --rsh --files-from"))
-    )
-    options, operands = arguments(command, values, long)
+    """Add what scp, sftp and rsync copy: an operand with a host before a colon is there."""
+    is_rsync = command.name == "rsync"
+    given = arguments(command, names(_TABLE["copy"][command.name]))
+    _add_hops(given, found)
     if command.name == "sftp":
-        _addresses(operands[:1], found)
+        _add_addresses(given.operands[:1], found)
         return
+    where = command.directory
+    operands = given.operands
+    found.add_paths("read", given.values(names("--files-from --exclude-from")), where)
     here: list[tuple[int, Word]] = []
     for at, word in enumerate(operands):
         remote = _REMOTE.fullmatch(word.text)
         if word.text.startswith(("/", ".", "~")) or not (remote or "://" in word.text):
             here.append((at, word))
         else:
-            _addresses([word], found)
+            _add_addresses([word], found)
+    deletes = is_rsync and any(name.startswith("--del") for name, _ in given.options)
     for at, word in here:
         if at < len(operands) - 1:
-            found.add_path("read", word, command.directory, "all")
+            found.add_path("read", word, where, "all")
+            if given.has(["--remove-source-files"]):
+                found.add_path("delete", word, where, "all")
         else:
-            deletes = any(option.startswith("--delete") for option, _ in options)
-            found.add_path("write", word, command.directory, "all" if deletes else "in")
+            found.add_path(
+                "delete" if deletes else "write", word, where, "all" if deletes else "in"
+            )
 
 
-def remotes(operands: Iterable[Word], what: str, found: AccessSet) -> None:
-    """The hosts of git addresses; a remote's name says nothing of its host."""
+def _dig(command: Command, found: AccessSet) -> None:
+    given = arguments(command, names("-b -c -f -k -m -p -q -t -x -y"))
+    servers = [
+        Word(word.text[1:], word.raw, word.unresolved)
+        for word in given.operands
+        if word.text.startswith("@")
+    ]
+    asked = [word for word in given.operands if not word.text.startswith(("@", "+"))][:1]
+    _add_addresses([*servers, *asked], found)
+
+
+def _socat(command: Command, found: AccessSet) -> None:
+    hosts = [host for word in command.words[1:] for host in _SOCAT_HOST.findall(word.text)]
+    for host in hosts:
+        add_address(Word(host, host), host, found)
+    if not hosts:
+        found.add_unjudged("network", str(command), "network")
+    for word in command.words[1:]:
+        kind, _, path = word.text.partition(":")
+        if kind.upper() in ("FILE", "OPEN", "CREATE", "GOPEN"):
+            name = path.partition(",")[0]
+            found.add_path("write", Word(name, word.raw, word.unresolved), command.directory)
+
+
+def _mount(command: Command, found: AccessSet) -> None:
+    given = arguments(command, names("-t -o -O -L -U --types --options"))
+    for word in given.operands[:1]:
+        if word.text.startswith("//"):
+            add_address(word, word.text[2:].partition("/")[0], found)
+        elif _REMOTE.fullmatch(word.text):
+            _add_addresses([word], found)
+
+
+def add_remotes(operands: Iterable[Word], what: str, found: AccessSet) -> None:
+    """Add the hosts of git addresses; the name of a remote does not tell its host."""
     named = False
     for word in operands:
         if "://" in word.text or (
             _REMOTE.fullmatch(word.text) and not word.text.startswith(("/", ".", "+"))
         ):
-            _addresses([word], found)
+            _add_addresses([word], found)
             named = True
     if not named:
         found.add_unjudged("network", f"the remote of {what}", "network")
 
 
-def _addresses(words: Iterable[Word], found: AccessSet) -> None:
+def add_address(word: Word, address: str, found: AccessSet) -> None:
+    """Add the host in `address`, a part of `word`."""
+    _add_addresses([Word(address, word.raw, word.unresolved)], found)
+
+
+def _add_addresses(words: Iterable[Word], found: AccessSet) -> None:
     for word in words:
-        if not word.text or (word.text.startswith(("file:", "data:")) and not word.unresolved):
+        if not word.text or (word.text.startswith(("data:", "about:")) and not word.unresolved):
             continue
-        remote = _REMOTE.fullmatch(word.text) if "://" not in word.text else None
-        port = remote is not None and re.fullmatch(r"\d+(?:[/?#].*)?", remote[2], re.S)
-        authority = (
-            remote[1]
-            if remote and not port and "/" not in remote[1]
-            else re.split(r"[/?#]", word.text, maxsplit=1)[0]
-        )
-        host = host_of(word.text) if "://" in word.text else _host(authority)
+        if word.text.startswith("file:") and not word.unresolved:
+            path = re.sub(r"^file:(?://[^/]*)?", "", word.text)
+            found.add_path("read", Word(path, word.raw), "")
+            continue
+        host = host_of(word.text) if "://" in word.text else _host(_authority(word.text))
         if host and "$" not in host and "`" not in host:
             found.hosts.append(host)
         else:
             found.add_unjudged(word.unresolved or "network", word.raw, "network")
+
+
+def _authority(address: str) -> str:
+    """Return the part of an address without a scheme that names the host: `host:path`, `host/x`."""
+    remote = _REMOTE.fullmatch(address)
+    if remote and "/" not in remote[1] and not re.fullmatch(r"\d+(?:[/?#].*)?", remote[2], re.S):
+        return remote[1]
+    return re.split(r"[/?#]", address, maxsplit=1)[0]
+
+
+_PROGRAMS: dict[str, Callable[[Command, AccessSet], None]] = {
+    **dict.fromkeys(_FIRST_OPERAND, _first_operand),
+    "curl": _curl,
+    "wget": _wget,
+    **dict.fromkeys(("http", "https", "xh", "xhs"), _httpie),
+    **dict.fromkeys(("scp", "sftp", "rsync"), _copies),
+    **dict.fromkeys(("dig", "drill"), _dig),
+    "socat": _socat,
+    **dict.fromkeys(("mount", "mount.nfs", "mount.cifs"), _mount),
+}
+NAMES = frozenset(_PROGRAMS)
+"""Programs whose hosts are in their arguments."""

@@ -1,9 +1,11 @@
 """What an agent may read, write, run and connect to: the rules of `.agent-scope.json`.
 
-    {"files":    {"read":  {"allow": ["src/**"], "deny": [".env"]},
-                  "write": {"allow": ["src/**"], "deny": ["deploy/**"]}},
+    {"files":    {"read":   {"allow": ["src/**"], "deny": [".env"]},
+                  "write":  {"allow": ["src/**"], "deny": ["deploy/**"]},
+                  "delete": {"allow": ["build/**"], "deny": ["data/**"]}},
      "commands": {"allow": ["pytest", "git status"], "deny": ["git push", "rm -rf *"]},
-     "network":  {"deny_all": true, "allow": ["localhost", "*.example.org"]}}
+     "network":  {"deny_all": true, "allow": ["localhost", "*.example.org"]},
+     "unjudged": "warn"}
 
 What is denied is denied even if it is allowed too; a list of what is allowed makes everything else
 denied. trace-detect-scope(1) describes how patterns match.
@@ -11,13 +13,18 @@ denied. trace-detect-scope(1) describes how patterns match.
 
 import re
 from collections.abc import Callable
-from posixpath import basename, dirname
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from posixpath import dirname
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 from agent_pipes.core.strict_json import StrictJSON, quoted
 from agent_pipes.core.tables import names
 from agent_pipes.scope.access import About, PathAccess
-from agent_pipes.scope.command_patterns import CommandPatterns
+from agent_pipes.scope.command_patterns import (
+    AllowedCommands,
+    DeniedCommands,
+    without_harmless,
+)
+from agent_pipes.scope.glob_overlap import may_match, surely_matches
 from agent_pipes.scope.globs import PathPatterns, Place, place
 from agent_pipes.scope.host_patterns import HostPatterns
 from agent_pipes.scope.paths import ResolvedPath, expand_home, real
@@ -39,6 +46,10 @@ _FREE = names(
 """Builtins of the shell that run nothing: a list of allowed commands need not contain them."""
 
 
+UnjudgedRule = Literal["ignore", "warn", "deny"]
+"""What becomes of a call that cannot be judged."""
+
+
 class PolicyError(ValueError):
     """A policy that cannot be read or enforced; its text is a message for users."""
 
@@ -48,10 +59,12 @@ class Verdict(NamedTuple):
 
     rule:     the rule that it breaks, "" for none.
     unjudged: the kind of what could not be judged, "" for nothing.
+    maybe:    the rule that it might break, "" if none can be named.
     """
 
     rule: str = ""
     unjudged: str = ""
+    maybe: str = ""
 
 
 ALLOWED = Verdict()
@@ -75,22 +88,22 @@ class Policy:
         )
         self._files = {
             access: self._path_lists(files.get(access, {}), f"files.{access}")
-            for access in ("read", "write")
+            for access in ("read", "write", "delete")
         }
         denied = commands.get("deny") or []
-        self._denied = self._patterns(CommandPatterns, denied, "commands.deny")
-        flags = {_with_flags_sorted(pattern.split()): pattern for pattern in denied}
-        self._denied_by_flags, self._patterns_of_flags = CommandPatterns(list(flags)), flags
+        self._denied = self._patterns(DeniedCommands, denied, "commands.deny") if denied else None
         self._allowed = (
-            self._patterns(CommandPatterns, commands["allow"], "commands.allow")
+            self._patterns(AllowedCommands, commands["allow"], "commands.allow")
             if "allow" in commands
             else None
         )
+        self.unjudged: UnjudgedRule = content.get("unjudged", "warn")
         self._hosts = self._patterns(HostPatterns, network.get("allow", []), "network.allow")
         self.deny_all = bool(network.get("deny_all", "allow" in network))
         covered: dict[About, bool] = {
             "read": any(self._files["read"]),
             "write": any(self._files["write"]),
+            "delete": any(self._files["delete"]),
             "command": bool(denied) or self._allowed is not None,
             "network": self.deny_all,
         }
@@ -130,7 +143,16 @@ class Policy:
 
     def path_verdict(self, access: PathAccess, path: ResolvedPath, root: ResolvedPath) -> Verdict:
         """Judge the access to `path` in a session whose directory is `root`."""
-        lists, key = self._files[access.access], f"files.{access.access}"
+        if access.access != "delete":
+            return self._path_verdict(access.access, access, path, root)
+        written = self._path_verdict("write", access, path, root)
+        deleted = self._path_verdict("delete", access, path, root)
+        return deleted if deleted.rule or (deleted.unjudged and not written.rule) else written
+
+    def _path_verdict(
+        self, kind: str, access: PathAccess, path: ResolvedPath, root: ResolvedPath
+    ) -> Verdict:
+        lists, key = self._files[kind], f"files.{kind}"
         if not lists.deny and not lists.allow:
             return ALLOWED
         places = [place(name, root) for name in dict.fromkeys(path)]
@@ -140,40 +162,53 @@ class Policy:
                     return Verdict(f'denied by {key}.deny "{pattern}"')
         if lists.allow and not _is_allowed(lists.allow, places[-1], access, root.path):
             directory = place(fixed_directory(path.real), root)
-            if access.glob and lists.allow.possible(directory, root.path):
+            if access.glob and kind != "delete" and lists.allow.possible(directory, root.path):
                 return Verdict(unjudged="glob")
             return Verdict(f"outside {key}.allow")
-        if lists.deny and access.glob:
-            return Verdict(unjudged="glob")
-        deny = lists.deny if access.extent == "all" else None
-        if deny and any(deny.possible(where, root.path) for where in places):
+        if not lists.deny:
+            return ALLOWED
+        if access.glob:
+            return self._glob_verdict(lists.deny, key, places, root.path)
+        if access.extent == "all" and any(
+            lists.deny.possible(where, root.path) for where in places
+        ):
             return Verdict(unjudged="tree")
         return ALLOWED
 
+    @staticmethod
+    def _glob_verdict(deny: PathPatterns, key: str, places: list[Place], root: str) -> Verdict:
+        """Judge names that the shell or find puts for a pattern."""
+        for where in places:
+            for pattern, parts, subject in deny.parts(where, root):
+                if surely_matches(parts, subject):
+                    return Verdict(f'denied by {key}.deny "{pattern}"')
+        below = False
+        for where in places:
+            for pattern, parts, subject in deny.parts(where, root):
+                # A pattern that ends in ** would be named for any glob at all.
+                if parts[-1] != "**" and may_match(parts, subject, below=False):
+                    return Verdict(unjudged="glob", maybe=f'{key}.deny "{pattern}"')
+                below = below or may_match(parts, subject, below=True)
+        return Verdict(unjudged="glob") if below else ALLOWED
+
     def command_verdict(self, command: Command) -> Verdict:
         """Judge one simple command."""
-        if pattern := self._denied_pattern(command):
-            return Verdict(f'denied by commands.deny "{pattern}"')
+        if self._denied:
+            if pattern := self._denied.match(command):
+                return Verdict(f'denied by commands.deny "{pattern}"')
+            if pattern := self._denied.may_match(command):
+                return Verdict(unjudged="variable", maybe=f'commands.deny "{pattern}"')
         if self._allowed is None or self._is_allowed(command, self._allowed):
             return ALLOWED
         return Verdict("outside commands.allow")
 
-    def _denied_pattern(self, command: Command) -> str:
-        program = command.words[0].text
-        name = basename(program)
-        if not any(self._denied.begins(each[:MAX_LINE_CHARS]) for each in (program, name)):
-            return ""
-        line = str(command)[:MAX_LINE_CHARS]
-        short = " ".join([name, *command.argv[1:]])[:MAX_LINE_CHARS] if "/" in program else line
-        flags = self._denied_by_flags.match(_with_flags_sorted(short.split(" ")))
-        return (
-            self._denied.match(line)
-            or self._denied.match(short)
-            or self._patterns_of_flags.get(flags, "")
-        )
+    def denied_phrase(self, text: str) -> str:
+        """Return the rule whose denied command is named in a text that is no command, or ""."""
+        pattern = self._denied.phrase_in(text) if self._denied else ""
+        return f'commands.deny "{pattern}"' if pattern else ""
 
     @staticmethod
-    def _is_allowed(command: Command, allowed: CommandPatterns) -> bool:
+    def _is_allowed(command: Command, allowed: AllowedCommands) -> bool:
         """Return True if the list allows the command, or a command that runs it."""
         if command.is_wrapper or command.words[0].unresolved or command.name in _FREE:
             return True
@@ -181,11 +216,10 @@ class Policy:
             return True
         runner: Command | None = command
         while runner:
-            line = str(runner)[:MAX_LINE_CHARS]
             directory = dirname(runner.words[0].text)
-            if directory in _SYSTEM_DIRECTORIES:
-                line = line[len(directory) + 1 :]
-            if allowed.match(line):
+            start = len(directory) + 1 if directory in _SYSTEM_DIRECTORIES else 0
+            lines = (str(runner), " ".join(without_harmless(runner)))
+            if any(allowed.match(line[start:MAX_LINE_CHARS]) for line in lines):
                 return True
             runner = runner.outer
         return False
@@ -204,12 +238,16 @@ def _denied(patterns: PathPatterns, where: Place, access: PathAccess, root: str)
     pattern = patterns.match(where, root)
     if not pattern and access.extent:
         pattern = patterns.match(where.content(), root)
-    if not pattern and access.extent == "all" and access.access == "write":
+    takes_all = access.access == "delete" or (access.extent == "all" and access.access == "write")
+    if not pattern and takes_all:
         pattern = patterns.named(where, root)
     return pattern
 
 
 def _is_allowed(patterns: PathPatterns, where: Place, access: PathAccess, root: str) -> bool:
+    if access.access == "delete" and access.extent == "all":
+        # `*` allows files to be deleted one by one, not a directory with all its content.
+        return bool(patterns.match(where, root, covering=True))
     if patterns.match(where, root):
         return True
     return bool(access.extent and patterns.match(where.content(), root))
@@ -226,15 +264,6 @@ def _only_cuts(command: Command) -> bool:
     """Return True for `| head`, `| tail` and `| cat`, which run and open nothing."""
     plain = all(word.startswith("-") or word.isdigit() for word in command.argv[1:])
     return command.piped and command.name in ("head", "tail", "cat") and plain
-
-
-def _with_flags_sorted(words: list[str]) -> str:
-    """Return the words of a command with its leading short options as one: `-f -r` is `-fr`."""
-    at = 1
-    while at < len(words) and re.fullmatch(r"-[A-Za-z]+", words[at]):
-        at += 1
-    letters = "".join(sorted(set("".join(word[1:] for word in words[1:at]))))
-    return " ".join([*words[:1], *([f"-{letters}"] if letters else []), *words[at:]])
 
 
 def _wide_paths(patterns: list[str]) -> PathPatterns:

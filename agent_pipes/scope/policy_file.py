@@ -5,7 +5,7 @@ import stat
 from typing import TYPE_CHECKING, Any
 
 from agent_pipes.core.stderr import prefix, write_line
-from agent_pipes.core.strict_json import StrictJSON
+from agent_pipes.core.strict_json import StrictJSON, quoted
 from agent_pipes.scope.policy import Policy, PolicyError
 
 if TYPE_CHECKING:
@@ -13,9 +13,11 @@ if TYPE_CHECKING:
 
 _LISTS = {"allow": list, "deny": list}
 _FORM: dict[str, Any] = {
-    "files": {"read": _LISTS, "write": _LISTS},
+    "files": {"read": _LISTS, "write": _LISTS, "delete": _LISTS},
     "commands": _LISTS,
     "network": {"deny_all": bool, "allow": list},
+    "unjudged": ("ignore", "warn", "deny"),
+    "$schema": str,
 }
 """Keys of a policy, and the types of their values."""
 
@@ -58,6 +60,12 @@ def _check(file: StrictJSON, content: object, form: Any, key: str) -> None:
             key, content, form, f"an object with {_listed(form)}"
         ).items():
             _check(file, value, form[name], f"{key}.{name}" if key else name)
+    elif isinstance(form, tuple):
+        if content not in form:
+            file.fail(key, f"expected {', '.join(form)}, found {quoted(content)}")
+    elif form is str:
+        if not isinstance(content, str):
+            file.fail_expected(key, "a string", content)
     elif form is bool:
         if not isinstance(content, bool):
             file.fail_expected(key, "true or false", content)
@@ -72,5 +80,5 @@ def _check(file: StrictJSON, content: object, form: Any, key: str) -> None:
 
 
 def _listed(form: dict[str, Any]) -> str:
-    *most, last = [repr(name) for name in form]
+    *most, last = [repr(name) for name in form if name not in ("unjudged", "$schema")]
     return f"{', '.join(most)} or {last}" if most else last

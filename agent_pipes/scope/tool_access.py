@@ -5,6 +5,7 @@ argument that is a path is known by the argument's name.
 """
 
 import re
+from posixpath import join
 from typing import Any
 
 import orjson
@@ -17,8 +18,9 @@ from agent_pipes.core.tables import names
 from agent_pipes.scope import file_programs
 from agent_pipes.scope.access import ALL, FILES, Access, AccessSet, Extent
 from agent_pipes.scope.network_programs import host_of
-from agent_pipes.scope.tools import Tool, name_words, tool_of
+from agent_pipes.scope.tools import Tool, argument_use, name_words, tool_of
 from agent_pipes.shell import Word, command_line, parse, patched_files
+from agent_pipes.shell.commands import MAX_PATH_BYTES
 
 _COMMAND_KEYS = ("command", "cmd", "commands", "script", "commandline", "input")
 _DIRECTORY_KEYS = ("workdir", "dirpath", "cwd", "workingdirectory", "workingdir", "directory")
@@ -30,6 +32,15 @@ _BARE_URL_KEYS = names("url urls href")
 
 _ADDRESS = pattern(r"(?!file:)[A-Za-z][A-Za-z0-9+.-]+://")
 _OPERATION = pattern(r"[a-z_]{1,20}")
+_PATH_VALUE = pattern(r"/|^[.~]|\.\w{1,10}$")
+_PATH_NAMES = names("path file dir directory folder filename")
+_HOST = pattern(r"[\w.-]+\.[A-Za-z][\w-]*(?::\d+)?(?:/\S*)?|localhost(?::\d+)?(?:/\S*)?|[\d.]+")
+MAX_ARGUMENT_DEPTH = 8
+"""Objects and lists within each other in a tool's arguments that are looked into."""
+
+MAX_ARGUMENT_ITEMS = 1000
+"""Items of one list in a tool's arguments that are looked into."""
+
 _URL_IN_TEXT = pattern(r"https?://[^\s\"'<>)\]]+")
 
 
@@ -47,7 +58,7 @@ def accesses_of(event: Event) -> AccessSet:
         found.directory = _directory(*map(arguments.get, _DIRECTORY_KEYS), event.data.get("cwd"))
     else:
         found.directory = _directory(event.data.get("cwd"))
-    _add_call(tool, arguments, found)
+    _add_call(tool, arguments, event, found)
     return found
 
 
@@ -55,7 +66,7 @@ def _command(arguments: Fields) -> bool:
     return isinstance(arguments.get("command") or arguments.get("cmd"), (str, list))
 
 
-def _add_call(tool: Tool, arguments: Fields, found: AccessSet) -> None:
+def _add_call(tool: Tool, arguments: Fields, event: Event, found: AccessSet) -> None:
     if tool.kind == "stdin":
         typed = arguments.get("chars") or arguments.get("input")
         if isinstance(typed, str) and typed.strip():
@@ -75,6 +86,8 @@ def _add_call(tool: Tool, arguments: Fields, found: AccessSet) -> None:
     else:
         _add_files(tool, arguments, found)
         _add_urls(tool, arguments, found)
+        if tool.kind is None:
+            _add_named(tool, _given(event), found)
 
 
 def _directory(*values: object) -> str:
@@ -83,17 +96,19 @@ def _directory(*values: object) -> str:
 
 
 def _arguments(event: Event) -> Fields:
-    """Return the call's arguments by the letters of their names.
+    """Return the call's arguments by the letters of their names."""
+    return {letters(key): value for key, value in _given(event).items()}
 
-    Some agents record them as a text: JSON, a patch, a command.
-    """
+
+def _given(event: Event) -> Fields:
+    """Return the call's arguments. Some agents record them as a text: JSON, a patch, a command."""
     given = event.data.get("arguments")
     if isinstance(given, str):
         try:
             given = orjson.loads(given) if given.lstrip().startswith("{") else {"input": given}
         except ValueError:
             given = {"input": given}
-    return {letters(key): value for key, value in given.items()} if isinstance(given, dict) else {}
+    return given if isinstance(given, dict) else {}
 
 
 def _add_commands(arguments: Fields, found: AccessSet) -> None:
@@ -124,12 +139,64 @@ def _add_files(tool: Tool, arguments: Fields, found: AccessSet) -> bool:
             for path in value if isinstance(value, list) else [value]:
                 named = path.get("path") if isinstance(path, dict) else path
                 _add_path(named, access, extent, found)
+    if tool.kind == "search" and (included := arguments.get("glob") or arguments.get("include")):
+        _add_search(arguments, included, found)
+        return True
     has_paths = len(found.paths) > before
     if has_paths and not words.writes and not words.reads:
         found.add_unjudged("tool", tool.name, *FILES)
     if not has_paths and not words.writes and words.words & {"grep", "rg"}:
         _add_path(".", "read", "all", found)
     return len(found.paths) > before
+
+
+def _add_search(arguments: Fields, included: object, found: AccessSet) -> None:
+    """Replace the directory of a search by the files in it that its pattern includes."""
+    directory = arguments.get("path") or arguments.get("dirpath") or "."
+    if not isinstance(directory, str):
+        return
+    searched = _local_path(directory)
+    globs = [
+        each
+        for each in (included if isinstance(included, list) else [included])
+        if isinstance(each, str) and not each.startswith("!")
+    ]
+    if globs:
+        found.paths = [each for each in found.paths if each.path != searched]
+    for each in globs:
+        text = join(searched, "**", each)
+        found.add_path("read", Word(text, text, "glob", text.startswith("~")), "")
+
+
+def _add_named(
+    tool: Tool, arguments: object, found: AccessSet, key: str = "", depth: int = 0
+) -> None:
+    """Add the paths and hosts in arguments whose names say so, nested ones too."""
+    if depth > MAX_ARGUMENT_DEPTH:
+        return
+    if isinstance(arguments, dict):
+        for name, value in arguments.items():
+            if depth or not (tool.words.uses(letters(name)) or letters(name) in _URL_KEYS):
+                _add_named(tool, value, found, name if isinstance(name, str) else "", depth + 1)
+    elif isinstance(arguments, list):
+        for value in arguments[:MAX_ARGUMENT_ITEMS]:
+            _add_named(tool, value, found, key, depth + 1)
+    elif isinstance(arguments, str) and arguments and (use := argument_use(key)):
+        if "://" in arguments and not arguments.lower().startswith("file:"):
+            _add_url(arguments, found)
+        elif use == "host":
+            if _HOST.fullmatch(arguments):
+                _add_url(arguments, found)
+        elif _looks_like_path(arguments, key):
+            writes = use == "write" or (tool.words.writes and not tool.words.reads)
+            _add_path(arguments, "write" if writes else "read", "", found)
+
+
+def _looks_like_path(text: str, key: str) -> bool:
+    """Return True for a path by its value, or by the name of the argument."""
+    if len(text) > MAX_PATH_BYTES or "\n" in text or text.startswith(("{", "<")):
+        return False
+    return bool(_PATH_VALUE.search(text)) or bool(name_words(key).words & _PATH_NAMES)
 
 
 def _add_path(value: object, access: Access, extent: Extent, found: AccessSet) -> None:

@@ -31,6 +31,9 @@ _TO_KEYS = names(
     "destination dest dst to newpath destinationpath destpath newname touri topath outputpath"
 )
 _KEYS = _PATH_KEYS | _FROM_KEYS | _TO_KEYS | {"include"}
+_PATH_WORDS = names("path file dir directory folder filename output save dest destination source")
+_WRITTEN_WORDS = names("output save dest destination")
+_HOST_WORDS = names("uri url host hostname address endpoint")
 
 
 def _cached(function: Callable[[str], T]) -> Callable[[str], T]:
@@ -88,6 +91,17 @@ class NameWords:
 
 
 name_words = _cached(NameWords)
+
+
+def argument_use(key: str) -> str:
+    """Return "path", "write" or "host" for the name of an argument of any tool, "" for others."""
+    words = name_words(key).words
+    if words & _HOST_WORDS:
+        return "host"
+    if words & _WRITTEN_WORDS:
+        return "write"
+    ends = any(key.lower().endswith(word) for word in ("path", "file", "dir", "folder"))
+    return "path" if words & _PATH_WORDS or ends else ""
 
 
 class Tool:

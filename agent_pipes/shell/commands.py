@@ -34,16 +34,23 @@ class Command:
     is_wrapper: it does nothing but run other commands of the list.
     piped:      its standard input is another command's output.
     unresolved: what cannot be known of it.
+    assignments: the assignments before it.
+    sources:    the commands whose output it reads: the one before a pipe, those of its
+                substitutions.
+    elsewhere:  it runs on another machine or in a container: its files are not those of this one.
     name:       the program's name without its directory, "" if there is none or it is not known.
     """
 
     __slots__ = (
+        "assignments",
         "directory",
+        "elsewhere",
         "is_wrapper",
         "name",
         "outer",
         "piped",
         "redirects",
+        "sources",
         "unresolved",
         "words",
     )
@@ -57,6 +64,8 @@ class Command:
         *,
         piped: bool = False,
         unresolved: tuple[Unresolved, ...] = (),
+        assignments: tuple[Word, ...] = (),
+        sources: "tuple[Command, ...]" = (),
     ) -> None:
         self.words = words
         self.redirects = redirects
@@ -65,6 +74,9 @@ class Command:
         self.is_wrapper = False
         self.piped = piped
         self.unresolved = unresolved
+        self.assignments = assignments
+        self.sources = sources
+        self.elsewhere: bool = outer is not None and outer.elsewhere
         self.name = words[0].text.rpartition("/")[2] if words and not words[0].unresolved else ""
 
     @property
@@ -88,15 +100,18 @@ def subdirectory(directory: str | None, word: Word) -> str | None:
     return join(directory, path)
 
 
-def changed_directory(command: Command) -> str | None:
-    """Return the directory after a `cd`, `pushd` or `popd`; None if it is not known."""
+def changed_directory(command: Command, previous: str | None) -> str | None:
+    """Return the directory after a `cd` or `pushd`; None if it is not known.
+
+    `previous` is the directory to which `cd -` returns.
+    """
     operands = [
         word
         for word in command.words[1:]
         if word.text == "-" or not word.text.startswith("-") or word.unresolved
     ]
-    if command.name == "popd" or (command.name == "pushd" and not operands):
-        return None
+    if command.name == "pushd" and not operands:
+        return previous
     if not operands:
         return "~"
-    return None if operands[0].text == "-" else subdirectory(command.directory, operands[0])
+    return previous if operands[0].text == "-" else subdirectory(command.directory, operands[0])

@@ -11,8 +11,8 @@ from agent_pipes.core.lazy_regex import pattern
 from agent_pipes.shell.commands import ASSIGNMENT, SHELLS
 from agent_pipes.shell.lexer import Lexer
 from agent_pipes.shell.parser import MAX_COMMAND_CHARS, RESERVED_WORDS
+from agent_pipes.shell.reader import MAX_NESTING
 from agent_pipes.shell.words import Operator, Redirect, Token, Word
-from agent_pipes.shell.wrappers import MAX_NESTING
 
 MAX_CACHED_CHARS = 1000
 """Characters of the longest command whose form is cached."""

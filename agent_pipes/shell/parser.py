@@ -12,8 +12,9 @@ from typing import NamedTuple
 
 from agent_pipes.shell.commands import ASSIGNMENT, Command, Unresolved, changed_directory
 from agent_pipes.shell.lexer import COMMAND_MAY_FOLLOW, Lexer
+from agent_pipes.shell.reader import MAX_NESTING, WrapperReader
+from agent_pipes.shell.variables import Variables, assigned_by, old_directory
 from agent_pipes.shell.words import Redirect, Token, Word
-from agent_pipes.shell.wrappers import MAX_NESTING, WrapperReader
 
 MAX_COMMAND_CHARS = 1 << 20
 """Characters of a command that are read; the rest is reported as unresolved."""
@@ -58,6 +59,10 @@ class _Script:
     blocks:           the open compound commands; `closed`: the one that ended last, until a command
                       follows.
     cases:            for each open `case`, whether a pattern is next, and no command.
+    previous:         the directory to which `cd -` returns, None if it is not known.
+    pushed:           the directories that `pushd` has left.
+    bodies:           the functions whose body is open: name, first token, number of open blocks.
+    position:         the index of the token that is read.
     """
 
     def __init__(
@@ -75,6 +80,12 @@ class _Script:
         self.blocks: list[_Block] = []
         self.closed: _Block | None = None
         self.cases: list[bool] = []
+        self.previous: str | None = None
+        self.pushed: list[str | None] = []
+        self.function = ""
+        self.bodies: list[tuple[str, int, int]] = []
+        self.tokens: Sequence[Token] = ()
+        self.position = 0
 
     def word(self, word: Word) -> None:
         words, raw = self.words, word.raw
@@ -83,6 +94,7 @@ class _Script:
             if len(words) == 3 and raw == "{" and words[0].raw == "function":
                 self._define(words[1])
                 self._open(sure=True)
+                self._begin_body()
                 self.words = []
             elif len(words) == 3 and raw == "in" and words[0].raw == "case":
                 self._begin_case()
@@ -97,7 +109,10 @@ class _Script:
         self.reserved_before = True
         if raw in _OPENING:
             self._open(sure=raw == "{")
+            if raw == "{":
+                self._begin_body()
         elif raw in _CLOSING:
+            self._end_body()
             self._close()
             if raw == "esac" and self.cases:
                 self.cases.pop()
@@ -126,6 +141,8 @@ class _Script:
         if words and words[0].raw in ("for", "select", "case"):
             self._open(sure=False)
             self._substitutions(words)
+            if len(words) > 3 and words[2].raw == "in":
+                self._assign_loop(words)
         elif words or self.redirects:
             self._command(sign)
         elif self.closed and sign in (*_PIPES, "&"):
@@ -154,46 +171,99 @@ class _Script:
         self.words = []
 
     def _define(self, name: Word) -> None:
-        """Define a function: its body is read as if it ran here, and its name is no program's."""
+        """Define a function: its name is no program's from now on."""
         if not self.blocks and not self.subshells and self.before not in ("&&", "||", *_PIPES):
-            self.reader.functions.add(name.text)
+            self.reader.functions.setdefault(name.text, ())
+            self.function = name.text
+
+    def _begin_body(self) -> None:
+        if self.function:
+            self.bodies.append((self.function, self.position + 1, len(self.blocks)))
+            self.function = ""
+
+    def _end_body(self) -> None:
+        """Keep the body of a function, which is read again when it is called."""
+        if self.bodies and self.bodies[-1][2] == len(self.blocks):
+            name, start, _ = self.bodies.pop()
+            self.reader.functions[name] = self.tokens[start : self.position]
+
+    def _assign_loop(self, words: list[Word]) -> None:
+        values: list[str] = []
+        for word in self._resolved(words[3:]):
+            if word.unresolved not in ("", "glob"):
+                self.reader.variables.assign(words[1].text, None)
+                return
+            values.append(word.path if word.tilde else word.text)
+        self.reader.variables.assign(words[1].text, tuple(values))
+
+    def _resolved(self, words: Sequence[Word]) -> list[Word]:
+        """Return the words with the variables replaced whose values are known."""
+        variables = self.reader.variables
+        if not any(word.variables for word in words):
+            return list(words)
+        previous = old_directory(self.previous, self.directory)
+        return [each for word in words for each in variables.resolve(word, previous)]
 
     def _command(self, after: str) -> None:
         """Read one simple command, between the operators `before` and `after`."""
-        words = self.words
+        words, found = self.words, self.reader.found
+        sources = tuple(found[-1:]) if self.before in _PIPES else ()
+        first = len(found)
         self._substitutions(words)
         self._substitutions([redirect.target for redirect in self.redirects])
+        sources += tuple(found[first:])
         start = 0
         while start < len(words) and "=" in words[start].raw and ASSIGNMENT.match(words[start].raw):
             start += 1
+        for redirect in self.redirects:
+            redirect.target = self._resolved([redirect.target])[0]
         command = Command(
-            tuple(words[start:]),
+            tuple(self._resolved(words[start:])),
             tuple(self.redirects),
             self.directory,
             self.outer,
             piped=self.before in _PIPES,
+            assignments=tuple(words[:start]),
+            sources=sources,
         )
         if not command.words:
-            self.reader.found += [command] if self.redirects else []
-        elif command.name in self.reader.functions:
-            self.reader.add(command, is_wrapper=True)
-        else:
-            self.reader.run(command, self.depth)
-            self._change_directory(command, after)
+            self._assign(command.assignments)
+            if self.redirects or command.assignments:
+                found.append(command)
+            return
+        if command.name in ("export", "declare", "typeset", "local", "readonly"):
+            self._assign(assigned_by(words[start:]))
+        elif command.name in ("read", "unset", "mapfile"):
+            for word in command.words[1:]:
+                self.reader.variables.assign(word.text, None)
+        self.reader.run(command, self.depth)
+        self._change_directory(command, after)
+
+    def _assign(self, words: Iterable[Word]) -> None:
+        sure = all(block.sure for block in self.blocks)
+        previous = old_directory(self.previous, self.directory)
+        for word in words:
+            self.reader.variables.assign_word(word, previous, sure=sure)
 
     def _change_directory(self, command: Command, after: str) -> None:
         before = "" if self.reserved_before else self.before
         in_subshell = after in (*_PIPES, "&") or before in _PIPES
-        if command.name in ("cd", "pushd", "popd") and not in_subshell:
-            self.directory = None if before == "||" else changed_directory(command)
+        if command.name not in ("cd", "pushd", "popd") or in_subshell:
+            return
+        left = self.directory
+        if before == "||":
+            self.directory = None
+        elif command.name == "popd":
+            self.directory = self.pushed.pop() if self.pushed else None
+        else:
+            self.directory = changed_directory(command, self.previous)
+            if command.name == "pushd":
+                self.pushed.append(left)
+        self.previous = left
 
 
 class _Reader(WrapperReader):
     """Reads one command line and the command lines in it."""
-
-    def __init__(self, found: list[Command]) -> None:
-        super().__init__(found)
-        self.functions: set[str] = set()
 
     def read(self, text: str, directory: str | None, outer: Command | None, depth: int) -> None:
         """Read `text`, which begins in `directory`."""
@@ -204,15 +274,19 @@ class _Reader(WrapperReader):
             self.found.append(Command((), outer=outer, unresolved=(deep,)))
 
     def fresh(self) -> "_Reader":
-        """Return a reader for another shell, which does not know the functions defined here."""
-        return _Reader(self.found)
+        """Return a reader for another shell: it does not know the functions defined here."""
+        reader = _Reader(self.found)
+        reader.variables = Variables(self.variables)
+        reader.files = self.files
+        return reader
 
     def script(
         self, tokens: Sequence[Token], directory: str | None, outer: Command | None, depth: int
-    ) -> None:
-        """Read the tokens of one script, which begins in `directory`."""
+    ) -> str | None:
+        """Read the tokens of one script, which begins in `directory`; return that of its end."""
         script = _Script(self, directory, outer, depth)
-        for token in tokens:
+        script.tokens = tokens
+        for script.position, token in enumerate(tokens):
             if isinstance(token, Word):
                 script.word(token)
             elif isinstance(token, Redirect):
@@ -220,6 +294,26 @@ class _Reader(WrapperReader):
             else:
                 script.operator(token.text)
         script.operator("")
+        return script.directory
+
+    def call(self, command: Command, depth: int) -> None:
+        """Read the body of a function with the arguments of the call."""
+        body = self.functions[command.name]
+        self.add(command, is_wrapper=True)
+        depends = any(isinstance(token, Word) and token.variables for token in body)
+        if not depends or not self.may_repeat(depth):
+            return
+        outside = self.variables
+        self.variables = Variables(outside)
+        arguments = command.words[1:]
+        known = not any(word.unresolved for word in arguments)
+        for at, word in enumerate(arguments, 1):
+            self.variables.assign(str(at), None if word.unresolved else (word.text,))
+        for name in ("@", "*"):
+            joined = " ".join(word.text for word in arguments)
+            self.variables.assign(name, (joined,) if known else None)
+        self.script(body, command.directory, command.outer, depth + 1)
+        self.variables = outside
 
     def substitutions(self, words: Iterable[Word], directory: str | None, depth: int) -> None:
         """Read the commands in the substitutions of `words`; a `cd` in them ends with them."""

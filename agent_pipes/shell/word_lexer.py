@@ -4,7 +4,7 @@ import re
 from abc import ABC, abstractmethod
 
 from agent_pipes.core.lazy_regex import pattern
-from agent_pipes.shell.words import Token, Word, worse
+from agent_pipes.shell.words import Token, Variable, Word, worse
 
 MAX_DEPTH = 24
 """Substitutions within substitutions that are read; deeper ones are marked as unresolved."""
@@ -18,7 +18,7 @@ SIMPLE_WORD = r"[\w./:=@%+,^!-][\w./:=@%+,^!~#-]*+(?=[ \t\n|&;)]|\Z)"
 _PLAIN = pattern(r"[^ \t\n\\'\"$`|&;<>()*?\[{]+")
 _SIMPLE_WORD = pattern(SIMPLE_WORD)
 _VARIABLE = pattern(r"\$(?:[A-Za-z_]\w*|[0-9@*#?$!-])")
-_HOME = pattern(r"\$(?:HOME|\{HOME\})(?=[/\s\"]|$)")
+_BRACED = pattern(r"\$\{(\w+|@|\*)(?::?[-=?][^}]*)?\}")
 _BRACES = pattern(r"\{[^{}\s]*+\}")
 _ARRAY = pattern(r"[A-Za-z_]\w*\+?=\Z")
 _ARITHMETIC = pattern(r"\\.|'[^']*'|\"(?:[^\"\\]|\\.)*+\"|[()]", re.S)
@@ -30,21 +30,33 @@ _ANSI = pattern(
 _ANSI_LETTERS = dict(zip("abeEfnrtv", "\a\b\x1b\x1b\f\n\r\t\v", strict=True))
 _ANSI_QUOTED = pattern(r"(?:[^'\\]|\\.)*+", re.S)
 _BACKTICKED = pattern(r"(?:[^`\\]|\\.)*+", re.S)
+LITERAL = "="
+"""First character of the name of a variable whose value is the rest of the name."""
+
 _WORD_ENDS = frozenset(" \t\n|&;<>()")
 
 
 class _Parts:
     """A word while it is read."""
 
-    __slots__ = ("scripts", "text", "unresolved")
+    __slots__ = ("known", "scripts", "text", "unresolved", "variables")
 
     def __init__(self) -> None:
         self.text: list[str] = []
         self.unresolved = ""
         self.scripts: list[list[Token]] = []
+        self.variables: list[Variable] = []
+        self.known = True
 
     def mark(self, unresolved: str) -> None:
         self.unresolved = worse(self.unresolved, unresolved)
+        self.known = self.known and unresolved == "glob"
+
+    def add_variable(self, name: str, written: str, quoted: bool) -> None:
+        """Append a variable, whose value may be known to the reader of the command."""
+        self.unresolved = worse(self.unresolved, "variable")
+        self.variables.append(Variable(len(self.text), name, quoted))
+        self.text.append(written)
 
 
 class WordLexer(ABC):
@@ -57,8 +69,6 @@ class WordLexer(ABC):
         self.deep = False
         self._scans = 0
         self._folds: list[int] = []
-        # A text that sets HOME makes the value of $HOME unknown.
-        self._home = "HOME=" not in text
 
     @abstractmethod
     def tokens(self, *, nested: bool = False) -> list[Token]:
@@ -68,14 +78,12 @@ class WordLexer(ABC):
     def inner(self, text: str) -> "WordLexer":
         """Return a lexer for `text`, nested one deeper."""
 
-    def word(self, *, head: bool = True) -> Word:
-        """Read the word that begins here; `head` is False for the rest of one."""
+    def word(self) -> Word:
+        """Read the word that begins here; it is empty if none does."""
         if simple := _SIMPLE_WORD.match(self.text, self.at):
             self.at = simple.end()
             return Word(simple[0], simple[0])
         text, start, fold, parts = self.text, self.at, len(self._folds), _Parts()
-        if head and self._home and (home := _HOME.match(text, start + text.startswith('"', start))):
-            return self._in_home(home)
         tilde = text.startswith("~", start)
         while self.at < len(text):
             if plain := _PLAIN.match(text, self.at):
@@ -87,13 +95,16 @@ class WordLexer(ABC):
             else:
                 self._special(parts, text[self.at])
         self.at = min(self.at, len(text))
-        return Word(
+        word = Word(
             "".join(parts.text),
             self._raw(start, fold),
             parts.unresolved,
             tilde,
             tuple(parts.scripts),
         )
+        if parts.variables and parts.known:
+            word.pieces, word.variables = tuple(parts.text), tuple(parts.variables)
+        return word
 
     def _inner_list(self, parts: _Parts, start: int) -> bool:
         """Read the elements of an array or a process substitution, if one begins here."""
@@ -152,25 +163,6 @@ class WordLexer(ABC):
         after = self.text[self.at + 1 : self.at + 2]
         return char != "[" or after not in ("", " ", "\t", "\n", "]", "[")
 
-    def _in_home(self, home: re.Match[str]) -> Word:
-        """Read a word that begins with $HOME, which is the same as `~`."""
-        start, fold, quoted = self.at, len(self._folds), self.text[self.at] == '"'
-        self.at = home.end()
-        if quoted:
-            parts = _Parts()
-            self._quoted(parts, '"')
-            head = Word("".join(parts.text), "", parts.unresolved, scripts=tuple(parts.scripts))
-        else:
-            head = Word("", "")
-        rest = self.word(head=False)
-        return Word(
-            "~" + head.text + rest.text,
-            self._raw(start, fold),
-            worse(head.unresolved, rest.unresolved),
-            True,
-            head.scripts + rest.scripts,
-        )
-
     def _find(self, what: str, start: int) -> int:
         end = self.text.find(what, start)
         return end if end >= 0 else len(self.text)
@@ -195,7 +187,7 @@ class WordLexer(ABC):
                 self.at += 1
                 self._deeper(parts, '"')
             else:
-                self._expansion(parts)
+                self._expansion(parts, quoted=True)
 
     def _deeper(self, parts: _Parts, until: str) -> None:
         if self._too_deep(parts):
@@ -214,18 +206,24 @@ class WordLexer(ABC):
         self.at = len(self.text)
         return True
 
-    def _expansion(self, parts: _Parts) -> None:
+    def _expansion(self, parts: _Parts, *, quoted: bool = False) -> None:
         """Read a `$…` or a backtick: its text is left as written, the commands in it are read."""
         text, start = self.text, self.at
+        plain = _VARIABLE.match(text, start) or _BRACED.match(text, start)
+        if plain and "$" not in plain[0][1:] and "`" not in plain[0]:
+            self.at = plain.end()
+            parts.add_variable(plain[1] if plain[0][1] == "{" else plain[0][1:], plain[0], quoted)
+            return
         if text[start] == "`":
-            self._backtick(parts)
-        elif text.startswith("$((", start) and self._arithmetic_end(start + 3) > 0:
+            self._backtick(parts, quoted)
+            return
+        if text.startswith("$((", start) and self._arithmetic_end(start + 3) > 0:
             self.at += 1
             word = self._arithmetic()
             parts.mark("variable")
             parts.scripts += word.scripts
         elif text.startswith("$(", start):
-            self._substitution(parts, 2)
+            self._substitution(parts, 2, quoted=quoted)
             return
         elif text.startswith("${", start):
             inner = _Parts()
@@ -233,14 +231,11 @@ class WordLexer(ABC):
             self._deeper(inner, "}")
             parts.mark(worse("variable", inner.unresolved))
             parts.scripts += inner.scripts
-        elif variable := _VARIABLE.match(text, start):
-            self.at = variable.end()
-            parts.mark("variable")
         else:
             self.at += 1
         parts.text.append(text[start : self.at])
 
-    def _substitution(self, parts: _Parts, opening: int) -> None:
+    def _substitution(self, parts: _Parts, opening: int, *, quoted: bool = False) -> None:
         """Read `$(…)`, `<(…)`, `>(…)` or the elements of an array, after `opening` characters."""
         start = self.at
         if self._too_deep(parts):
@@ -249,6 +244,10 @@ class WordLexer(ABC):
         self.depth += 1
         inner = self.tokens(nested=True)
         self.depth -= 1
+        written = self.text[start : self.at]
+        if written[0] == "$" and (name := _known_output(inner)):
+            parts.add_variable(name, written, quoted)
+            return
         if opening == 1:
             parts.scripts += [
                 script for token in inner if isinstance(token, Word) for script in token.scripts
@@ -257,9 +256,9 @@ class WordLexer(ABC):
         else:
             parts.scripts.append(inner)
             parts.mark("substitution")
-        parts.text.append(self.text[start : self.at])
+        parts.text.append(written)
 
-    def _backtick(self, parts: _Parts) -> None:
+    def _backtick(self, parts: _Parts, quoted: bool) -> None:
         if self._too_deep(parts):
             return
         match = _BACKTICKED.match(self.text, self.at + 1)
@@ -270,9 +269,14 @@ class WordLexer(ABC):
                 lambda escaped: escaped[1] if escaped[1] in "`$\\" else escaped[0], content
             )
         )
-        parts.scripts.append(inner.tokens())
-        parts.mark("deep" if inner.deep else "substitution")
+        tokens = inner.tokens()
         self.deep = self.deep or inner.deep
+        if name := _known_output(tokens):
+            parts.add_variable(name, f"`{content}`", quoted)
+            return
+        parts.scripts.append(tokens)
+        parts.mark("deep" if inner.deep else "substitution")
+        parts.text.append(f"`{content}`")
 
     def _ansi(self, parts: _Parts) -> None:
         match = _ANSI_QUOTED.match(self.text, self.at + 2)
@@ -309,6 +313,18 @@ class WordLexer(ABC):
         inner._deeper(parts, "")
         self.deep = self.deep or inner.deep
         return tuple(parts.scripts)
+
+
+def _known_output(tokens: list[Token]) -> str:
+    """Return the name under which the output of `pwd` or `echo WORDS` is a variable, or ""."""
+    words = [token for token in tokens if isinstance(token, Word)]
+    if len(words) != len(tokens) or not words or any(word.unresolved for word in words):
+        return ""
+    if words[0].raw == "pwd":
+        return "PWD"
+    if words[0].raw == "echo" and len(words) > 1 and not words[1].text.startswith("-"):
+        return LITERAL + " ".join(word.text for word in words[1:])
+    return ""
 
 
 def _ansi_char(match: re.Match[str]) -> str:

@@ -1,5 +1,15 @@
 """Tokens of a shell command: words, operators, redirections."""
 
+from typing import NamedTuple
+
+
+class Variable(NamedTuple):
+    """An expansion in a word: the index of its piece, its name, and True if it is in quotes."""
+
+    piece: int
+    name: str
+    quoted: bool
+
 
 class Word:
     """One word.
@@ -11,9 +21,10 @@ class Word:
     "input", "deep".
     tilde:      it begins with an unquoted `~`, a home directory.
     scripts:    the tokens of the command substitutions in it.
+    pieces:     the pieces of `text`, if some of them are the `variables`, and all else is known.
     """
 
-    __slots__ = ("raw", "scripts", "text", "tilde", "unresolved")
+    __slots__ = ("pieces", "raw", "scripts", "text", "tilde", "unresolved", "variables")
 
     def __init__(
         self,
@@ -28,6 +39,8 @@ class Word:
         self.unresolved = unresolved
         self.tilde = tilde
         self.scripts = scripts
+        self.pieces: tuple[str, ...] = ()
+        self.variables: tuple[Variable, ...] = ()
 
     @property
     def path(self) -> str:

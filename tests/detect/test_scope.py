@@ -71,11 +71,11 @@ def judged(directory, *calls, args=(), policy=None) -> list[dict]:
     if policy is not None:
         write(directory, policy)
     events = [event.from_fields(fields) for fields in stream(directory, *calls).events]
-    return found_in(events, strict="--strict" in args)
+    return found_in(events, unjudged="deny" if "deny" in args else None)
 
 
-def found_in(events, *, strict=False) -> list[dict]:
-    options = {"policy": Path(".agent-scope.json"), "strict": strict}
+def found_in(events, *, unjudged=None) -> list[dict]:
+    options = {"policy": Path(".agent-scope.json"), "unjudged": unjudged}
     found = list(detect_scope.generator(iter(events), **options))
     assert [each.raw for each in found if each.type != "violation"] == [each.raw for each in events]
     return [each.data for each in found if each.type == "violation"]
@@ -391,9 +391,7 @@ def test_writes_of_shell_commands(project, command):
     policy = {"files": {"write": {"deny": ["deploy/**"]}}}
     found = bash(project, command.replace("{proj}", str(project)), policy=policy)
     assert found, command
-    assert found[0]["kind"] == (
-        "policy" if "rm -r ." in command or ("{proj}" in command and "rm" in command) else "write"
-    )
+    assert found[0]["kind"] == "write"
 
 
 @pytest.mark.parametrize(
@@ -475,10 +473,9 @@ def test_what_could_not_be_judged_is_said(project, command, kind, capfd):
     assert bash(project, command, policy={"files": {"write": {"deny": ["deploy/**"]}}}) == []
     said = capfd.readouterr().err
     assert f"not judged: {KINDS[kind]}" in said
-    (warning,) = bash(project, command, args=("--strict",))
-    assert warning["level"] == "warning" and any(
-        gap.startswith(KINDS[kind]) for gap in warning["unjudged"]
-    )
+    (found,) = bash(project, command, args=("deny",))
+    assert found["rule"] == "unjudged"
+    assert any(gap.startswith(KINDS[kind]) for gap in found["unjudged"])
 
 
 def test_it_is_said_once_a_session_for_each_kind(project):
@@ -564,10 +561,7 @@ def test_an_agent_may_not_change_what_it_is_watched_by(project, name, command):
     (violation,) = bash(
         project, command.replace("NAME", name).replace("{proj}", str(project)), policy=everything
     )
-    assert (
-        violation["kind"] == "policy"
-        and "no agent may change what it is watched by" in violation["message"]
-    )
+    assert (violation["kind"], violation["rule"]) == ("policy", "self-protection")
 
 
 @pytest.mark.parametrize("tool", ["Write", "Edit", "write_file", "mcp__fs__delete_file"])
@@ -700,16 +694,39 @@ def test_calls_without_an_id_are_told_apart(project):
     ] == ["deploy/a", "deploy/b"]
 
 
-def test_what_was_violated_before_we_came_is_not_acted_on(project):
+def test_what_was_violated_before_we_came_is_warned_of_and_not_acted_on(project):
     made = Stream()
     made.add("history_start")
     made.add("session_start", {"cwd": str(project)})
     made.call("Write", {"file_path": "deploy/past"})
     made.add("history_end")
     made.call("Write", {"file_path": "deploy/now"})
-    assert [
-        each["target"] for each in violations(run("trace-detect-scope", input=made.bytes).stdout)
-    ] == ["deploy/now"]
+    found = violations(run("trace-detect-scope", input=made.bytes).stdout)
+    assert [(each["level"], each["target"]) for each in found] == [
+        ("warning", "deploy/past"),
+        ("critical", "deploy/now"),
+    ]
+
+
+def test_calls_that_cannot_change_the_files_of_the_watch_are_left_alone(project):
+    for command in (
+        "find . -name '*.pyc' -delete",
+        "git restore --staged .",
+        "git restore .",
+        "git rm -r --cached .",
+        "git clean -nd",
+        "chmod -R u+w src",
+        "chmod -R u+w .",
+        "rm -rf *",
+        "cp -r . /tmp/copy",
+        "cat .agent-scope.json",
+    ):
+        assert bash(project, command, policy={"commands": {"deny": ["git push"]}}) == []
+
+
+def test_the_users_rule_is_named_before_the_protection_of_the_watch(project):
+    (found,) = bash(project, "rm -rf .", policy={"commands": {"deny": ["rm -rf *"]}})
+    assert (found["rule"], found["count"]) == ('denied by commands.deny "rm -rf *"', 2)
 
 
 def test_alert_binds_it_to_sinks(project):
@@ -724,10 +741,29 @@ def test_alert_binds_it_to_sinks(project):
     assert violations(done.stdout)[0]["actions"] == ["kill", "file"]
 
 
-def test_warnings_of_strict_are_no_violations_for_the_exit_status(project):
-    given = stream(project, ("Bash", {"command": "make"})).bytes
-    done = run("trace-detect-scope", "-e", "--strict", input=given)
-    assert done.returncode == 0 and violations(done.stdout)[0]["level"] == "warning"
+def test_unjudged_calls_are_ignored_warned_of_or_denied(project):
+    write(project, {"commands": {"deny": ["git push"]}})
+    calls = [("Bash", {"command": "make"}), ("Bash", {"command": "python -c 'run(\"git push\")'"})]
+    given = stream(project, *calls).bytes
+    done = run("trace-detect-scope", "-e", "--unjudged", "warn", input=given)
+    (warning,) = violations(done.stdout)
+    assert done.returncode == 0 and warning["level"] == "warning"
+    assert warning["rule"] == 'commands.deny "git push"' and "git push" in warning["message"]
+    assert b"not judged: what a script does (make)" in done.stderr
+    done = run("trace-detect-scope", "-e", "--unjudged", "ignore", input=given)
+    assert (done.returncode, violations(done.stdout), done.stderr) == (0, [], b"")
+    done = run("trace-detect-scope", "-e", "--unjudged", "deny", input=given)
+    assert done.returncode == 1 and len(violations(done.stdout)) == 2
+    write(project, {"commands": {"deny": ["git push"]}, "unjudged": "deny"})
+    assert run("trace-detect-scope", "-e", input=given).returncode == 1
+
+
+def test_a_denied_command_in_an_unread_script_is_warned_of_each_time(project):
+    write(project, {"commands": {"deny": ["git push"]}})
+    script = "python3 - <<'EOF'\nrun(['git', 'push'])\nEOF"
+    calls = [("Bash", {"command": command}) for command in ("python x.py", script, script)]
+    found = violations(run("trace-detect-scope", input=stream(project, *calls).bytes).stdout)
+    assert [each["level"] for each in found] == ["warning", "warning"]
 
 
 def test_the_same_input_gives_the_same_output(project):
@@ -797,7 +833,7 @@ def test_any_call_is_judged(tmp_path_factory, tool, arguments):
     path = tmp_path_factory.getbasetemp() / "fuzz.json"
     if not path.exists():
         write(path.parent, BASELINE, path.name)
-    scope = ScopeDetector(load_policy(path), True)
+    scope = ScopeDetector(load_policy(path))
     for finding in scope.see(
         event.make("tool_call", 1.0, "s", {"tool_name": tool, "arguments": arguments}), None, 1.0
     ):

@@ -81,7 +81,7 @@ def test_quotes_and_escapes(command, argv):
     ("word", "doubt"),
     [
         ("$X", "variable"), ("${X}", "variable"), ('"$X"', "variable"), ("a$X", "variable"), ("$1", "variable"), ("$((1 + 2))", "variable"),
-        ("${X:-$(pwd)}", "substitution"), ("$(pwd)", "substitution"), ("`pwd`", "substitution"), ('"a $(pwd) b"', "substitution"),
+        ("${X:-$(ls)}", "substitution"), ("$(ls)", "substitution"), ("`ls`", "substitution"), ('"a $(ls) b"', "substitution"), ("$(pwd)", ""), ("$(echo x)", ""),
         ("*.py", "glob"), ("a?", "glob"), ("[ab]c", "glob"), ("{a,b}", "glob"), ("{1..9}", "glob"), ("<(pwd)", "substitution"),
         ("'$X'", ""), ("'*'", ""), ('"*"', ""), ("\\$X", ""), ("\\*", ""), ("$", ""), ("a{b}c", ""), ("~/x", ""), ("'`pwd`'", ""),
     ],
@@ -99,8 +99,15 @@ def test_home(word, path):
     assert (found.path, found.unresolved) == (path, "")
 
 
-def test_home_that_the_command_sets_is_not_known():
-    assert parse("HOME=/x; cat $HOME/y")[-1].words[1].unresolved == "variable"
+def test_variables_that_the_command_sets_are_known():
+    assert parse("HOME=/x; cat $HOME/y")[-1].words[1].path == "/x/y"
+    assert parse("g=git; $g push")[-1].name == "git"
+    assert parse("for d in a b; do rm $d/x; done")[-1].argv == ["rm", "a/x", "b/x"]
+    assert parse("d=a; if x; then d=b; fi; rm $d")[-1].argv == ["rm", "a", "b"]
+    assert parse("read d; rm $d")[-1].words[1].unresolved == "variable"
+    assert parse("A='x y'; rm $A \"$A\"")[-1].argv == ["rm", "x", "y", "x y"]
+    assert parse('gp() { git "$@"; }; gp push')[-1].argv == ["git", "push"]
+    assert parse("cd a; cd b; cat $OLDPWD/x")[-1].words[1].path == "../x"
 
 
 QUOTED = [
@@ -310,8 +317,8 @@ def test_what_xargs_adds_is_not_known():
 def test_what_find_runs_is_run_below_where_it_starts():
     found = parse("find deploy -name '*.yml' -exec rm -f {} \\; -exec chmod +x {} +")
     assert [each.argv for each in found[1:]] == [
-        ["rm", "-f", "deploy/*"],
-        ["chmod", "+x", "deploy/*"],
+        ["rm", "-f", "deploy/**/*.yml"],
+        ["chmod", "+x", "deploy/**/*.yml"],
     ]
     assert found[1].words[2].unresolved == "glob"
 
@@ -339,7 +346,7 @@ def test_what_could_not_be_told(command, kinds):
         ("(cd a && ls); rm x", ""), ("(cd a && rm x)", "a"), ("{ cd a; }; rm x", "a"), ("cd a | ls; rm x", ""), ("cd a & rm x", ""), ("cd a || exit 1; rm x", "a"),
         ("ls || cd a; rm x", None), ("if ls; then cd a; fi; rm x", None), ("if cd a; then rm x; fi", "a"), ("for i in a; do ls; done; rm x", ""),
         ("bash -c 'cd a; rm x'", "a"), ("bash -c 'cd a'; rm x", ""), ("cd a; bash -c 'rm x'", "a"), ("env -C a rm x", "a"), ("pushd a; rm x", "a"),
-        ("pushd a; popd; rm x", None), ("cd a; echo $(rm x)", "a"), ("cd 'a b'; rm x", "a b"), ("ls | { cd a; rm x; }", "a"),
+        ("pushd a; popd; rm x", ""), ("cd a; echo $(rm x)", "a"), ("cd 'a b'; rm x", "a b"), ("ls | { cd a; rm x; }", "a"),
         ("{ cd a; } | cat; rm x", ""), ("ls | { cd a; }; rm x", ""), ("ls | while read f; do cd a; done; rm x", ""), ("{ cd a; } && rm x", "a"), ("cd -P a; rm x", "a"), ("eval 'cd a; rm x'", "a"),
     ],
 )  # fmt: skip

@@ -1,0 +1,249 @@
+"""Programs whose arguments no table describes: cp, mv, ln, sed, awk, perl, dd, find, tar, patch."""
+
+import re
+from collections.abc import Callable
+from itertools import takewhile
+from posixpath import join, normpath
+
+from agent_pipes.core.lazy_regex import pattern
+from agent_pipes.core.tables import names
+from agent_pipes.scope.access import ALL, AccessSet
+from agent_pipes.scope.arguments import arguments
+from agent_pipes.shell import Command, Word, patched_files
+from agent_pipes.shell.commands import subdirectory
+
+_DEVICE = pattern(r"/dev/(?:null|zero|full|u?random|tty|std(?:in|out|err)|fd/\d+)")
+_COPY_VALUES = names("-t -S --target-directory --suffix")
+_INSTALL_VALUES = _COPY_VALUES | names("-m -o -g --mode --owner --group")
+_RECURSIVE = names("-r -R -a --recursive --archive")
+_SED_WRITES = pattern(r"(?:^|[\d$/;{}])\s*[wW] +\S")
+_AWK_OPENS = pattern(r"[|>]|system\s*\(|getline")
+_TAR_VALUES = names(
+    "-C -f -T -X -g -H -I -b -K -N -V --directory --file --files-from --exclude-from --exclude"
+    " --transform --strip-components --owner --group --mode --format --use-compress-program"
+)
+
+
+def _copy(command: Command, found: AccessSet) -> None:
+    """Add sources, and one destination or the directory of `-t`."""
+    name, where = command.name, command.directory
+    given = arguments(command, _INSTALL_VALUES if name == "install" else _COPY_VALUES)
+    into = given.value("-t", "--target-directory")
+    if name == "install" and given.has(names("-d --directory")):
+        found.add_paths("write", given.operands, where, "in")
+        return
+    sources, target = given.operands, into
+    if not into:
+        sources, target = given.operands[:-1], given.operands[-1] if given.operands else None
+    deep = name == "mv" or given.has(_RECURSIVE)
+    if name == "mv":
+        found.add_paths("delete", sources, where, "in")
+    found.add_paths("read", sources, where, "all" if deep else "")
+    if target is not None:
+        _add_destination(command, found, sources, target, is_directory=into is not None)
+
+
+def _link(command: Command, found: AccessSet) -> None:
+    """Add a link; what it points to is accessed by whoever uses it."""
+    given = arguments(command, _COPY_VALUES)
+    into = given.value("-t", "--target-directory")
+    operands, where = given.operands, command.directory
+    if len(operands) == 1 and not into:
+        name = operands[0].text.rpartition("/")[2]
+        found.add_path("write", Word(name, operands[0].raw, operands[0].unresolved), where)
+    elif into:
+        _add_destination(command, found, operands, into, is_directory=True)
+    elif operands:
+        _add_destination(command, found, operands[:-1], operands[-1], is_directory=False)
+        if len(operands) == 2:
+            _add_link(operands[0], operands[1], where, found)
+
+
+def _add_link(target: Word, link: Word, where: str | None, found: AccessSet) -> None:
+    """Keep a link, for what is accessed through it later in the same call."""
+    if where is None or link.unresolved or target.unresolved:
+        return
+    path = normpath(join(where, link.path))
+    found.links[path] = (target, where)
+    found.links[join(path, target.text.rstrip("/").rpartition("/")[2])] = (target, where)
+
+
+def _add_destination(
+    command: Command, found: AccessSet, sources: list[Word], target: Word, *, is_directory: bool
+) -> None:
+    where = command.directory
+    named = target.text.endswith(("/", "/.", "/..")) or target.text in (".", "..")
+    if not (is_directory or len(sources) > 1 or named):
+        found.add_path("write", target, where, "in")
+        return
+    deep = command.name == "mv" or any(
+        word.text in _RECURSIVE or re.match(r"-\w*[rRa]", word.text) for word in command.words[1:]
+    )
+    if any(source.unresolved not in ("", "glob") for source in sources):
+        found.add_path("write", target, where, "in")
+        return
+    for source in sources:
+        last = source.text.rstrip("/").rpartition("/")[2]
+        if last not in ("", ".", ".."):
+            unresolved = target.unresolved or source.unresolved
+            word = Word(join(target.text, last), target.raw, unresolved, target.tilde)
+            found.add_path("write", word, where, "all" if deep else "")
+
+
+def _sed(command: Command, found: AccessSet) -> None:
+    values = names("-e -f -l --expression --file --line-length")
+    given = arguments(command, values, optional="i")
+    scripts = [word.text for word in given.values(names("-e --expression"))]
+    operands, where = given.operands, command.directory
+    found.add_paths("read", given.values(names("-f --file")), where)
+    if operands and not operands[0].text and given.has(["-i"]):
+        operands = operands[1:]  # BSD's sed takes the suffix of -i as a word of its own.
+    if not given.has(names("-e --expression -f --file")) and operands:
+        scripts.append(operands[0].text)
+        operands = operands[1:]
+    if any(_SED_WRITES.search(script) for script in scripts):
+        found.add_unjudged("script", str(command), "write")
+    found.add_paths("read", operands, where)
+    if given.has(names("-i --in-place")):
+        found.add_paths("write", operands, where)
+
+
+def _awk(command: Command, found: AccessSet) -> None:
+    given = arguments(command, names("-F -v -f -i --file --assign --field-separator --include"))
+    operands, where = given.operands, command.directory
+    if files := given.values(names("-f --file")):
+        found.add_paths("read", files, where)
+        found.add_unjudged("script", str(command), *ALL)
+    elif operands:
+        if _AWK_OPENS.search(operands[0].text) or operands[0].unresolved:
+            found.add_unjudged("script", str(command), *ALL)
+            found.scripts.append(operands[0].text)
+        operands = operands[1:]
+    operands = [word for word in operands if not re.match(r"[A-Za-z_]\w*=", word.text)]
+    found.add_paths("read", operands, where)
+    if given.has(["-i"]):
+        found.add_paths("write", operands, where)
+
+
+def _perl(command: Command, found: AccessSet) -> None:
+    """Add the files that `perl -pi -e` edits, and the script, which is not read."""
+    options, operands = [], list(command.words[1:])
+    while operands and operands[0].text.startswith("-") and operands[0].text != "-":
+        word = operands.pop(0)
+        options.append(word.text)
+        if word.text == "--":
+            break
+        if re.fullmatch(r"-\w*[eEIM]", word.text) and operands:
+            found.scripts.append(operands.pop(0).text)
+    if not any(re.match(r"-\w*[eE]", option) for option in options):
+        found.add_paths("read", operands[:1], command.directory)
+        operands = operands[1:]
+    in_place = any(re.match(r"-[a-zA-Z0-9]*i", option) for option in options)
+    edits = in_place or any(re.match(r"-\w*[pn]", option) for option in options)
+    if edits:
+        found.add_paths("read", operands, command.directory)
+    if in_place:
+        found.add_paths("write", operands, command.directory)
+    if options[:1] not in (["-v"], ["--version"], ["-V"]):
+        found.add_unjudged("script", str(command), *ALL)
+        found.scripts.append(str(command))
+
+
+def _first_in_rest_out(command: Command, found: AccessSet) -> None:
+    """Add the input of uniq or xxd, and the output after it."""
+    values = names("-f -s -w") if command.name == "uniq" else names("-c -l -o -s -g -R")
+    given = arguments(command, values)
+    found.add_paths("read", given.operands[:1], command.directory)
+    found.add_paths("write", given.operands[1:], command.directory)
+
+
+def _sort(command: Command, found: AccessSet) -> None:
+    values = names("-k -o -t -S -T --key --output --field-separator --buffer-size --files0-from")
+    given = arguments(command, values)
+    found.add_paths("read", given.operands, command.directory)
+    found.add_paths("write", given.values(names("-o --output")), command.directory)
+
+
+def _dd(command: Command, found: AccessSet) -> None:
+    for word in command.words[1:]:
+        key, _, value = word.text.partition("=")
+        if key in ("if", "of") and not _DEVICE.fullmatch(value):
+            path = Word(value, word.raw, word.unresolved, value.startswith("~"))
+            found.add_path("read" if key == "if" else "write", path, command.directory)
+
+
+def _find(command: Command, found: AccessSet) -> None:
+    words = [word for word in command.words[1:] if word.text not in ("-L", "-H", "-P")]
+    starts = list(takewhile(lambda word: not word.text.startswith(("-", "(", "!")), words))
+    starts = starts or [Word(".", ".")]
+    patterns = [
+        words[at + 1].text
+        for at, word in enumerate(words[:-1])
+        if word.text in ("-name", "-iname") and words[at - 1].text not in ("!", "-not")
+    ]
+    if any(word.text == "-delete" for word in words):
+        for start in starts:
+            for name in patterns:
+                text = join(start.text, "**", name)
+                below = Word(text, start.raw, start.unresolved or "glob", start.tilde)
+                found.add_path("delete", below, command.directory)
+            if not patterns:
+                found.add_path("delete", start, command.directory, "all")
+    for at, word in enumerate(words[:-1]):
+        if word.text in ("-fprint", "-fprintf", "-fls", "-fprint0"):
+            found.add_path("write", words[at + 1], command.directory)
+
+
+def _tar(command: Command, found: AccessSet) -> None:
+    words = command.words
+    if len(words) > 1 and not words[1].text.startswith("-"):
+        first = Word("-" + words[1].text, words[1].raw, words[1].unresolved)
+        command = Command((words[0], first, *words[2:]), (), command.directory)
+    given = arguments(command, _TAR_VALUES)
+    where = command.directory
+    archive = given.value("-f", "--file")
+    creates = given.has(names("-c -r -u --create --append --update --delete"))
+    if archive is not None and archive.text != "-":
+        found.add_path("write" if creates else "read", archive, where)
+    inside = where
+    if directory := given.value("-C", "--directory"):
+        inside = subdirectory(where, directory)
+    if creates:
+        found.add_paths("read", given.operands, inside, "all")
+        if given.has(["--remove-files"]):
+            found.add_paths("delete", given.operands, inside, "all")
+    elif given.has(names("-x --extract --get")) and not given.has(names("-O --to-stdout")):
+        target = directory or Word(".", ".")
+        found.add_path("write", target, where, "in")
+    elif not given.has(names("-t --list -d --diff --compare")):
+        found.add_unjudged("program", str(command), "read", "write", "delete")
+
+
+def add_patch(command: Command, found: AccessSet) -> None:
+    """Add the files that a patch names, if it is part of the command."""
+    documents = [
+        redirect.target.text if redirect.op == "<<<" else redirect.body
+        for redirect in command.redirects
+        if redirect.op.startswith("<<")
+    ]
+    texts = [*documents, *(word.text for word in command.words[1:] if "\n" in word.text)]
+    paths = [path for text in texts for path in patched_files(text)]
+    for path in paths:
+        found.add_path("write", Word(path, path, tilde=path.startswith("~")), command.directory)
+    if not paths:
+        found.add_unjudged("script", str(command), "write")
+
+
+SPECIAL: dict[str, Callable[[Command, AccessSet], None]] = {
+    **dict.fromkeys(("cp", "mv", "install", "gcp", "gmv"), _copy),
+    "ln": _link,
+    **dict.fromkeys(("sed", "gsed"), _sed),
+    **dict.fromkeys(("awk", "gawk", "mawk", "nawk"), _awk),
+    "perl": _perl,
+    **dict.fromkeys(("uniq", "xxd"), _first_in_rest_out),
+    "sort": _sort,
+    "dd": _dd,
+    "find": _find,
+    **dict.fromkeys(("tar", "bsdtar", "gtar"), _tar),
+    **dict.fromkeys(("patch", "apply_patch", "applypatch"), add_patch),
+}

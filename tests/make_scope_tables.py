@@ -1,0 +1,143 @@
+#!/usr/bin/env python3
+"""Write the tables of trace-detect-scope(1) from the data that the code uses.
+
+    make_scope_tables.py [--check]
+
+With --check nothing is written, and the status is 1 if the page is not current.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "man" / "trace-detect-scope.1"
+DATA = ROOT / "agent_pipes" / "data"
+
+
+def read(name: str) -> dict:
+    return json.loads((DATA / f"{name}.json").read_text())
+
+
+def escaped(text: str) -> str:
+    return text.replace("\\", "\\e").replace("-", "\\-")
+
+
+def listed(rows: list[tuple[str, str]]) -> list[str]:
+    """Return an mdoc list: a tag, and sentences."""
+    lines = [".Bl -tag -width Ds"]
+    for tag, text in rows:
+        lines += [f".It Li {escaped(tag)}", *(f"{escaped(each)}." for each in text.split(". "))]
+    return [*lines, ".El"]
+
+
+def wrapper_text(row: dict, rows: dict) -> str:
+    """Describe a row of wrappers.json in sentences; the last one says what is not seen."""
+    if "like" in row:
+        return f"As {row['like']}"
+    parts = []
+    if row.get("values"):
+        parts.append(f"Options with values: {row['values']}")
+    if row.get("script"):
+        parts.append(f"A command line is the value of {row['script']}")
+    if row.get("module"):
+        parts.append(f"The command begins with the value of {row['module']}")
+    if row.get("operands"):
+        parts.append(f"Operands before the command: {row['operands']}")
+    if row.get("subcommands"):
+        parts.append(f"Subcommands: {', '.join(subcommands(row, rows))}")
+    if row.get("fallthrough"):
+        parts.append("An unknown subcommand is a command")
+    if row.get("elsewhere") or any(
+        each.get("elsewhere") for each in nested(row, rows) if each is not row
+    ):
+        parts.append("Not seen: files there")
+    return ". ".join(parts) or "Options without values"
+
+
+def nested(row: dict, rows: dict) -> list[dict]:
+    while "like" in row:
+        row = rows[row["like"]]
+    return [row, *(x for each in row.get("subcommands", {}).values() for x in nested(each, rows))]
+
+
+def subcommands(row: dict, rows: dict, before: str = "") -> list[str]:
+    found = []
+    for name, each in row["subcommands"].items():
+        while "like" in each:
+            each = rows[each["like"]]
+        if "subcommands" in each:
+            found += subcommands(each, rows, f"{before}{name} ")
+        else:
+            found.append(f"{before}{name}")
+    return found
+
+
+def wrappers() -> list[str]:
+    rows = read("wrappers")
+    return listed(
+        [(name, wrapper_text(row, rows)) for name, row in rows.items() if " " not in name]
+    )
+
+
+def options() -> list[str]:
+    rows = []
+    for name, row in read("options").items():
+        if "like" in row:
+            rows.append((name, f"As {row['like']}"))
+            continue
+        parts = [f"Options with values: {row['values']}" if row["values"] else ""]
+        if row.get("harmless"):
+            parts.append(f"Left out of account where commands are allowed: {row['harmless']}")
+        same = " ".join(dict.fromkeys(" ".join(row.get("same", {}).values()).split()))
+        if same:
+            parts.append(f"The same: {same}")
+        rows.append((name, ". ".join(filter(None, parts)) or "Options without values"))
+    return listed(rows)
+
+
+def files() -> list[str]:
+    table, rows = read("programs"), []
+    for name, row in table["files"].items():
+        operands = {"read": "read", "write": "written", "delete": "deleted", "none": "no files"}
+        parts = [f"Operands are {operands[row['operands']]}"]
+        for key, word in (("read", "Read"), ("write", "Written"), ("into", "Written into")):
+            if row.get(key):
+                parts.append(f"{word}: {row[key]}")
+        if row.get("recursive") and row["recursive"] != "*":
+            parts.append(f"With the content of directories: {row['recursive']}")
+        if row.get("include"):
+            parts.append(f"Only what matches: {row['include']}")
+        if row.get("operands_max"):
+            parts.append("Not seen: names in it" if row.get("into") else "Not seen: more operands")
+        rows.append((name, ". ".join(parts)))
+    for name, (text, unseen) in table["special"].items():
+        rows.append(
+            (name, text[0].upper() + text[1:] + (f". Not seen: {unseen}" if unseen else ""))
+        )
+    return listed(rows)
+
+
+TABLES = {"WRAPPERS": wrappers, "OPTIONS": options, "FILES": files}
+
+
+def page() -> str:
+    text = PAGE.read_text()
+    for name, make in TABLES.items():
+        begin, end = f'.\\" {name}: made by tests/make_scope_tables.py\n', f'.\\" {name}: end\n'
+        before, _, rest = text.partition(begin)
+        _, _, after = rest.partition(end)
+        text = before + begin + "\n".join(make()) + "\n" + end + after
+    return text
+
+
+def main() -> int:
+    made = page()
+    if "--check" in sys.argv:
+        return int(made != PAGE.read_text())
+    PAGE.write_text(made)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
