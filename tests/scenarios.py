@@ -45,21 +45,10 @@ def not_ours(scenario: Scenario) -> str:
 def pipeline(scenario: Scenario) -> Pipeline:
     """The commands, with the scenario's thresholds as their options."""
     config = scenario["config"]
+    if not config:
+        return (("trace-detect-loop",), ("trace-detect-retry",))
     if "content_stream" in scenario["tags"]:
-        return (
-            (
-                "trace-detect-loop",
-                "--text",
-                "--max",
-                "off",
-                "--repeat",
-                "off",
-                "--ceiling",
-                "off",
-                "--warn",
-                "off",
-            ),
-        )
+        return (("trace-detect-loop", "--max", "off", *_off(LOOP_LIMITS - {"--max-chant"})),)
     by_turn = config.get("batch_by") == "turn"
     # Where a turn is judged before its calls have a result, the limit counts the call that has none yet.
     fewer = 1 if by_turn else 0
@@ -68,38 +57,62 @@ def pipeline(scenario: Scenario) -> Pipeline:
         "--key": "call" if config.get("args_only") else "result",
         "--length": 2,
         "--max": 0,
-        "--repeat": max(0, repeat - fewer),
-        "--ceiling": config.get("absolute", 0),
+        "--max-same-result": _two_or_more(max(0, repeat - fewer)),
+        "--max-same-call": config.get("absolute", 0),
+        "--max-same-message": _two_or_more(config.get("monologue", 0)),
         "--warn": 0,
     }
     if config.get("cycle_period_max") != 1:
-        limits["--max"] = config.get("cycle_repeat") or config.get("cycle_calls", 0) // 2
+        limits["--max"] = _two_or_more(
+            config.get("cycle_repeat") or config.get("cycle_calls", 0) // 2
+        )
         limits["--length"] = config.get("cycle_period_min", 2)
         limits["--warn"] = config.get("cycle_calls_warn", 0) // 2
     elif "soft" in config and not by_turn:
         limits |= {"--length": 1, "--warn": config["soft"]}
-    text = ["--text"] if config.get("monologue") else []
-    stages = [
-        ("trace-detect-loop", *(str(word) for pair in limits.items() for word in pair), *text)
-    ]
+    stages = [_loop(limits)]
     if config.get("result_aware") and "warn" in config:
         # It also warns of a call that is merely made again, whatever it gives.
-        called = {
-            "--key": "call",
-            "--max": 0,
-            "--repeat": 0,
-            "--ceiling": 0,
-            "--length": 2,
-            "--warn": config["warn"] // 2,
-        }
         stages.append(
-            ("trace-detect-loop", *(str(word) for pair in called.items() for word in pair))
+            _loop({"--key": "call", "--max": 0, "--length": 2, "--warn": config["warn"] // 2})
         )
     failures = config.get("error_repeat", repeat)
     if not config.get("args_only") and failures > fewer:
         warn = config.get("error_nudge", config.get("warn", 0))
-        stages.append(("trace-detect-retry", "--max", str(failures - fewer), "--warn", str(warn)))
+        limits = {"--max": failures - fewer, "--warn": warn, "--max-errors": 0}
+        stages.append(("trace-detect-retry", *_words(limits)))
     return tuple(stages)
+
+
+LOOP_LIMITS = {
+    "--max-same-result",
+    "--max-same-call",
+    "--max-same-message",
+    "--max-unfinished",
+    "--max-talk",
+    "--max-compactions",
+    "--max-stagnant",
+    "--max-chant",
+    "--warn",
+}
+"""Limits that a scenario states or that are off."""
+
+
+def _loop(limits: dict[str, Any]) -> tuple[str, ...]:
+    return ("trace-detect-loop", *_words(limits), *_off(LOOP_LIMITS - limits.keys()))
+
+
+def _words(limits: dict[str, Any]) -> list[str]:
+    return [str(word) for pair in limits.items() for word in pair]
+
+
+def _off(names: Iterable[str]) -> list[str]:
+    return [word for name in sorted(names) for word in (name, "off")]
+
+
+def _two_or_more(limit: int) -> int:
+    """Return a limit that the commands take: what comes once does not repeat itself."""
+    return max(2, limit) if limit else 0
 
 
 def stream(scenario: Scenario) -> Iterator[dict[str, Any]]:
@@ -153,7 +166,7 @@ def stream(scenario: Scenario) -> Iterator[dict[str, Any]]:
             if at_end:
                 yield say("history_start", number, {})
         if "message" in event:
-            resets = event["role"] == "user" and scenario["config"].get("user_resets")
+            resets = event["role"] == "user" and scenario["config"].get("user_resets", True)
             if event["role"] == "agent":
                 yield say(
                     "assistant_response",

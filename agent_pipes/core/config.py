@@ -73,9 +73,15 @@ def _section(
         for key, option in known.items()
         if key.startswith(f"{prefix}.")
     }
-    file.known_keys(where, section, keys)
+    former = {
+        option.old_key.removeprefix(f"{prefix}."): option
+        for option in keys.values()
+        if option.old_key.startswith(f"{prefix}.")
+    }
+    file.known_keys(where, [key for key in section if key not in former], keys)
+    options = former | keys
     return {
-        f"{prefix}.{key}": _value(file, f"{where}.{key}", keys[key], value)
+        options[key].key: _value(file, f"{where}.{key}", options[key], value)
         for key, value in section.items()
     }
 

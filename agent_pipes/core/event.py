@@ -165,6 +165,11 @@ def tick(timestamp: float, session: str = "") -> Event:
     return Event(b"", {"event_type": "tick", "timestamp": timestamp, "session_id": session})
 
 
+def is_person(event: Event) -> bool:
+    """Return True for a prompt of a person; a hook, an autopilot or a notification is none."""
+    return event.type == "user_prompt" and event.text("origin") in ("", "person")
+
+
 Level = Literal["warning", "critical"]
 
 

@@ -29,7 +29,7 @@ class Option(click.Option):
     flag: its name in `agent-strace watch`, "" if it has none there.
     key:  its place in the config file (`retry.max`), "" if it has none there.
     unit: factor from the config file's unit to the option's (60: minutes to seconds).
-    old:  former names, accepted and hidden from the help.
+    old:  former names, accepted and hidden from the help; `old_key` is that in the config file.
     """
 
     def __init__(
@@ -39,10 +39,12 @@ class Option(click.Option):
         key: str = "",
         unit: float = 1,
         old: tuple[str, ...] = (),
+        old_key: str = "",
         **extra: Any,
     ) -> None:
         super().__init__(*args, **extra)
         self.old = old
+        self.old_key = old_key
         self.flag = flag
         self.key = key
         self.unit = unit

@@ -71,6 +71,7 @@ _MARKED = pattern(
     r"\b(?:req|msg|toolu|call|chatcmpl|resp|run|sess|evt|thread|trace|span)[_-](?=[A-Za-z]{0,20}[0-9])[A-Za-z0-9]{6,80}"
 )
 _UNDERSCORED = pattern(r"[_-](?=[A-Za-z]{0,20}[0-9])[A-Za-z0-9]{6,}")
+_BACKGROUND = pattern(r"(in background with ID: )[\w-]{1,80}")
 _TIMED = pattern(r"(Wall time: |[dD]uration(?:_?[mM]s|_?[sS]econds)?[\"']?[:=] ?)[0-9.]+")
 
 
@@ -94,6 +95,8 @@ def mask_volatile(text: str, *, failed: bool) -> str:
         text = _SESSION.sub(_named, text)
     if _UNDERSCORED.search(text):
         text = _MARKED.sub("<>", text)
+    if "in background with ID" in text:
+        text = _BACKGROUND.sub(_named, text)
     if "Wall time" in text or "uration" in text:
         text = _TIMED.sub(_named, text)
     if _DASHED.search(text):

@@ -9,17 +9,20 @@ from agent_pipes.agents.tools import kind_of
 from agent_pipes.core.event import Event
 from agent_pipes.core.jsonl import Fields, canonical
 from agent_pipes.detect import tool_kinds
-from agent_pipes.detect.outcomes import Outcome, outcome
+from agent_pipes.detect.outcomes import Outcome, is_cut, outcome, result_text
 from agent_pipes.detect.results import Result
 from agent_pipes.shell import (
     command_kind,
     command_line,
+    is_known_to_change,
     is_polling,
     may_change,
     normalize,
+    only_sleeps,
     patched_files,
     subject,
 )
+from agent_pipes.shell.summaries import Tool, failure_count, tool_of
 
 BOOKKEEPING = frozenset(
     {
@@ -79,7 +82,9 @@ class Call:
     @cached_property
     def outcome(self) -> Outcome:
         """What became of it; RUNNING while it is not answered."""
-        return outcome(self.answer) if self.answer else Outcome.RUNNING
+        if self.answer is None:
+            return Outcome.RUNNING
+        return outcome(self.answer, self.command, self.tool)
 
     @property
     def failed(self) -> bool:
@@ -92,6 +97,18 @@ class Call:
         if self.answer is None:
             raise ValueError("the call is not answered")
         return Result(self.answer, failed=self.failed)
+
+    @property
+    def test_tool(self) -> Tool:
+        """The test, build, lint or type-check tool that it runs; NO_TOOL for none."""
+        return tool_of(self.command)
+
+    @cached_property
+    def failure_count(self) -> int | None:
+        """Number of failures that a test, build or lint command reports; None if it tells none."""
+        if self.answer is None or not self.test_tool.name or is_cut(self.answer):
+            return None
+        return failure_count(self.test_tool, result_text(self.answer))
 
     @cached_property
     def _command_and_path(self) -> tuple[str, str]:
@@ -110,6 +127,8 @@ class Call:
     @cached_property
     def key(self) -> int:
         """Hash of tool and arguments, bookkeeping aside: equal for the same call."""
+        if self.only_sleeps:
+            return hash((self.tool, "sleep"))
         return hash((self.tool, _canonical(self.arguments)))
 
     @cached_property
@@ -131,6 +150,18 @@ class Call:
             return is_polling(self.command)
         return kind_of(self.tool) == "wait" or self.arguments.get("action") in ("poll", "wait")
 
+    @cached_property
+    def only_sleeps(self) -> bool:
+        """True if it does nothing but sleep; the seconds are left out of comparison."""
+        return "sleep" in self.command and only_sleeps(self.command)
+
+    @cached_property
+    def looks(self) -> bool:
+        """True if nothing tells that it changes anything: more calls look than do not `change`."""
+        if self.command:
+            return not is_known_to_change(self.command)
+        return not tool_kinds.is_known_to_change(self.tool)
+
     @property
     def changes(self) -> bool:
         """True if it may change something: false only for what is known to look."""
@@ -144,6 +175,12 @@ class Call:
         if self.command:
             return command_kind(self.command)
         return tool_kinds.of_tool(self.tool)
+
+    @property
+    def program(self) -> str:
+        """The program of a shell command, else the tool."""
+        words = normalize(self.command).split(None, 1) if self.command else []
+        return basename(words[0]) if words else self.tool
 
     @property
     def label(self) -> str:

@@ -48,3 +48,14 @@ class Detector(Protocol):
 
 Rules = Sequence[Callable[[], Detector]]
 """Constructors of a detector's rules. Each makes the state for one session or agent."""
+
+
+def seen(count: int, limit: int, option: str, **more: object) -> dict[str, object]:
+    """Return the fields of a violation about a number: `count`, `limit` and the `hint`.
+
+    option: raises the limit, in the command alone and in `agent-strace watch`.
+    """
+    fields: dict[str, object] = {"count": count, **more}
+    if limit:
+        fields |= {"limit": limit, "hint": f"raise the limit with {option}"}
+    return fields

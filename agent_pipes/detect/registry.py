@@ -6,7 +6,7 @@ from agent_pipes.detect.detector import DetectorFilter
 from agent_pipes.detect.duration import detect_duration
 from agent_pipes.detect.loop.command import detect_loop
 from agent_pipes.detect.quota import detect_quota
-from agent_pipes.detect.retry import detect_retry
+from agent_pipes.detect.retry.command import detect_retry
 from agent_pipes.detect.scope import detect_scope
 from agent_pipes.detect.spawn import detect_spawn
 from agent_pipes.detect.stall import detect_stall

@@ -2,6 +2,7 @@
 
 from agent_pipes.core.bounded import BoundedDict
 from agent_pipes.core.event import Event
+from agent_pipes.core.lazy_regex import pattern
 from agent_pipes.core.text import mask_volatile
 from agent_pipes.detect.outcomes import result_text
 
@@ -10,6 +11,8 @@ MAX_SIZE_DIFFERENCE_BYTES = 32
 
 MAX_TARGETS = 16
 """Targets of one agent whose ways of failing are remembered."""
+
+_DIGITS = pattern(r"\d+")
 
 MAX_WAYS = 4
 """Ways of failing that are remembered of one target."""
@@ -28,7 +31,7 @@ class Result:
     symbol: equal for results that are the same.
     """
 
-    __slots__ = ("_digest", "_failed", "_head", "_masked", "_size", "_text", "symbol")
+    __slots__ = ("_digest", "_failed", "_head", "_masked", "_size", "_text", "_words", "symbol")
 
     def __init__(self, event: Event, *, failed: bool) -> None:
         data = event.data
@@ -39,12 +42,13 @@ class Result:
         self._digest = self.symbol = hash((failed, digest if type(digest) is str else text))
         self._size = self._head = 0
         self._masked: int | None = None
+        self._words = self._digest
         self._text = ""
         if type(masked) is str:
             self._masked = hash(masked)
         elif type(size) is int and size > len(text) and size > len(text.encode(errors="replace")):
             self._size, self._head = size, hash(text)
-            self._masked = hash(_before_cut(mask_volatile(text, failed=failed), len(text)))
+            self._mask(_before_cut(mask_volatile(text, failed=failed), len(text)))
         else:
             # Masking takes a hundred times as long as hashing, and most results are compared
             # with none.
@@ -66,9 +70,18 @@ class Result:
     def masked(self) -> int:
         """Hash of the result without what changes by itself."""
         if self._masked is None:
-            self._masked = hash(mask_volatile(self._text, failed=self._failed))
+            self._mask(mask_volatile(self._text, failed=self._failed))
             self._text = ""
-        return self._masked
+        return self._masked or 0
+
+    @property
+    def words(self) -> int:
+        """Hash of the result without numbers, too."""
+        return self._words if self.masked else 0
+
+    def _mask(self, masked: str) -> None:
+        self._masked = hash(masked)
+        self._words = hash(_DIGITS.sub("", masked))
 
 
 def _before_cut(text: str, size: int) -> str:

@@ -15,6 +15,13 @@ _LOOKING = pattern(
 """How the names of tools begin that only look."""
 
 
+_CHANGING = pattern(
+    r"(?:^|_)(?:write|edit|create|update|delete|remove|insert|replace|commit|push|send|post|put|set"
+    r"|apply|run|exec|execute|start|stop|deploy|click|type|fill|navigate)(?:_|$)"
+)
+"""Words in the names of tools that change something."""
+
+
 @lru_cache(maxsize=256)
 def of_tool(tool: str) -> str:
     """`Read` → `read`, `MultiEdit` → `edit`, `mcp__github__get_issue` → `get_issue`."""
@@ -23,6 +30,13 @@ def of_tool(tool: str) -> str:
         return kind
     name = tool.rpartition("__")[2] if tool.startswith("mcp__") else tool
     return name.lower()[:MAX_NAME_CHARS] or "call"
+
+
+def is_known_to_change(tool: str) -> bool:
+    """Return True if the tool's kind or name says that it changes something."""
+    if kind_of(tool) in ("write", "edit", "script", "subagent", "stdin"):
+        return True
+    return bool(_CHANGING.search(of_tool(tool)))
 
 
 def tool_changes(tool: str) -> bool:

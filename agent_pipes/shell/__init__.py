@@ -13,7 +13,14 @@ import shlex
 from posixpath import basename
 
 from agent_pipes.shell.commands import SHELLS, Command, Unresolved
-from agent_pipes.shell.kinds import command_kind, is_polling, may_change, subject
+from agent_pipes.shell.kinds import (
+    command_kind,
+    is_known_to_change,
+    is_polling,
+    may_change,
+    only_sleeps,
+    subject,
+)
 from agent_pipes.shell.normalize import normalize
 from agent_pipes.shell.parser import parse
 from agent_pipes.shell.patch import patched_files
@@ -26,9 +33,11 @@ __all__ = [
     "Word",
     "command_kind",
     "command_line",
+    "is_known_to_change",
     "is_polling",
     "may_change",
     "normalize",
+    "only_sleeps",
     "parse",
     "patched_files",
     "subject",

@@ -10,6 +10,7 @@ from agent_pipes.shell.commands import Command
 from agent_pipes.shell.normalize import MAX_CACHED_CHARS, normalize
 from agent_pipes.shell.parser import parse
 from agent_pipes.shell.patch import patched_files
+from agent_pipes.shell.words import Redirect
 
 MAX_KIND_CHARS = 30
 """Characters of a kind: a program's name may be of any length."""
@@ -40,6 +41,17 @@ _READ_ONLY = names(
 _READ_ONLY_GIT = names(
     "status log diff show blame ls-files rev-parse describe grep shortlog cat-file reflog"
 )
+_LOOKING_GIT = names("fetch ls-remote branch remote tag config diff-tree rev-list for-each-ref")
+_CHANGING = names(
+    "rm mv cp mkdir rmdir touch chmod chown ln dd truncate install rsync patch tar unzip make cmake"
+    " ninja cargo go npm pnpm yarn bun pip pip3 poetry bundle gem composer apt apt-get brew dnf yum"
+    " apk mvn gradle gradlew dotnet python python3 node ruby perl php kill pkill killall"
+)
+"""Programs that usually change something."""
+
+_IDLE = names("sleep echo printf true : date cd")
+"""Programs that a command may run that only sleeps."""
+
 _SEPARATOR = pattern(r"&&|\|\||[;|\n]")
 _NOT_SIMPLE = pattern(r"[;&|\n>`]|\$\(")
 MAX_READ_ONLY_CHARS = 500
@@ -125,6 +137,34 @@ def _edited_in_place(argv: list[str]) -> list[str]:
 def is_polling(command: str) -> bool:
     """Return True if a command only waits for something, or asks how far it has come."""
     return bool(_POLLING.search(command, 0, 400))
+
+
+@lru_cache(maxsize=256)
+def only_sleeps(command: str) -> bool:
+    """Return True if a command sleeps, and does nothing else but print."""
+    programs = [each.name for each in parse(command) if not each.is_wrapper]
+    return "sleep" in programs and all(program in _IDLE for program in programs)
+
+
+@lru_cache(maxsize=256)
+def is_known_to_change(command: str) -> bool:
+    """Return True if a command is known to change something, or runs tests or builds."""
+    if command_kind(command) in ("test", "edit") or subject(command).startswith("edit "):
+        return True
+    for each in parse(command):
+        if any(redirect.writes for redirect in each.redirects if not _discards(redirect)):
+            return True
+        if each.name == "git":
+            operands = [word for word in each.argv[1:] if not word.startswith("-")]
+            if operands and operands[0] not in _READ_ONLY_GIT | _LOOKING_GIT:
+                return True
+        elif each.name in _CHANGING and not each.is_wrapper:
+            return True
+    return False
+
+
+def _discards(redirect: Redirect) -> bool:
+    return redirect.target.text == "/dev/null"
 
 
 def may_change(command: str) -> bool:

@@ -83,7 +83,11 @@ def test_a_loop_of_long_results_is_found_by_what_stands_behind_the_cut(end, foun
             parent=call,
         )
     assert (
-        bool(violations(run("trace-detect-loop", "--ceiling", "off", input=stream.bytes).stdout))
+        bool(
+            violations(
+                run("trace-detect-loop", "--max-same-call", "off", input=stream.bytes).stdout
+            )
+        )
         is found
     )
 

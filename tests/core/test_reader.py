@@ -16,7 +16,7 @@ from agent_pipes.core.stream import Lines, Reader, Waiter
 from agent_pipes.detect.cost import detect_cost
 from agent_pipes.detect.duration import detect_duration
 from agent_pipes.detect.loop.command import detect_loop
-from agent_pipes.detect.retry import detect_retry
+from agent_pipes.detect.retry.command import detect_retry
 from agent_pipes.detect.stall import detect_stall
 from tests.helpers.support import run
 from tests.helpers.synthetic_events import events as trace

@@ -25,7 +25,7 @@ from agent_pipes.detect.calls import Call
 from agent_pipes.detect.duration import detect_duration
 from agent_pipes.detect.loop.command import detect_loop
 from agent_pipes.detect.outcomes import Outcome, outcome
-from agent_pipes.detect.retry import detect_retry
+from agent_pipes.detect.retry.command import detect_retry
 from agent_pipes.detect.spawn import detect_spawn
 from agent_pipes.detect.stall import detect_stall
 from agent_pipes.detect.turns import TurnTracker

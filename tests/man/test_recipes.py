@@ -266,7 +266,7 @@ def test_a_notification_is_sent_for_each_alert(here, name, times):
                 "critical",
                 "--",
                 "An agent",
-                "&quot;python -m pytest -q&quot; failed 3 times; raise the limit with --max-retries",
+                "&quot;python -m pytest -q&quot; failed 3 times",
             ]
         ]
         * times

@@ -1,13 +1,17 @@
-"""trace-detect-loop: the same sequence of calls again and again."""
+"""trace-detect-loop: an agent repeats itself, or only talks."""
 
 import click
 
 from agent_pipes.core.options import COUNT, Option, limit
 from agent_pipes.detect.detector import detector
 from agent_pipes.detect.finding import Rules
+from agent_pipes.detect.loop.compactions import Compactions
 from agent_pipes.detect.loop.repeats import RepeatedCalls
+from agent_pipes.detect.loop.stagnation import Stagnation
 from agent_pipes.detect.loop.state import Limits
+from agent_pipes.detect.loop.talk import OnlyTalk
 from agent_pipes.detect.loop.text_loop import TextLoop
+from agent_pipes.detect.loop.unfinished import UnfinishedCalls
 
 
 @detector("loop", per_agent=True, guards=True, thresholds=(2, 3, 4, 5))
@@ -17,7 +21,7 @@ from agent_pipes.detect.loop.text_loop import TextLoop
     flag="--max-repeats",
     key="loop.max_repeats",
     default=3,
-    help="Times a sequence of calls may come in a row.",
+    help="Rounds of one sequence of calls.",
 )
 @limit(
     "--length",
@@ -28,18 +32,72 @@ from agent_pipes.detect.loop.text_loop import TextLoop
     help="Calls of the shortest sequence that counts.",
 )
 @limit(
-    "--repeat",
+    "--max-same-result",
     type=COUNT,
-    key="loop.repeat",
+    flag="--max-same-result",
+    key="loop.max_same_result",
+    old=("--repeat",),
+    old_key="loop.repeat",
     default=5,
-    help="Times one call may give the same result.",
+    help="Identical calls with identical results.",
 )
 @limit(
-    "--ceiling",
+    "--max-same-call",
     type=COUNT,
-    key="loop.ceiling",
+    flag="--max-same-call",
+    key="loop.max_same_call",
+    old=("--ceiling",),
+    old_key="loop.ceiling",
     default=20,
-    help="Times one call may be made, whatever it gives.",
+    help="Identical calls, whatever their results.",
+)
+@limit(
+    "--max-unfinished",
+    type=COUNT,
+    flag="--max-unfinished",
+    key="loop.max_unfinished",
+    default=5,
+    help="Commands in a row that do not come back.",
+)
+@limit(
+    "--max-talk",
+    type=COUNT,
+    flag="--max-talk",
+    key="loop.max_talk",
+    default=8,
+    help="Messages in a row without a call.",
+)
+@limit(
+    "--max-compactions",
+    type=COUNT,
+    flag="--max-compactions",
+    key="loop.max_compactions",
+    default=5,
+    help="Compactions without new work between.",
+)
+@limit(
+    "--max-stagnant",
+    type=COUNT,
+    flag="--max-stagnant",
+    key="loop.max_stagnant",
+    default=20,
+    help="Calls of one tool with the same answer; a warning only.",
+)
+@limit(
+    "--max-same-message",
+    type=COUNT,
+    flag="--max-same-message",
+    key="loop.max_same_message",
+    default=5,
+    help="Identical messages in a row.",
+)
+@limit(
+    "--max-chant",
+    type=COUNT,
+    flag="--max-chant",
+    key="loop.max_chant",
+    default=10,
+    help="Rounds of a text within a message.",
 )
 @limit(
     "--warn",
@@ -57,36 +115,41 @@ from agent_pipes.detect.loop.text_loop import TextLoop
     show_default=True,
     help="What must be the same for a call to be the same.",
 )
-@click.option(
-    "--text",
-    cls=Option,
-    key="loop.text",
-    is_flag=True,
-    help="Look for messages that repeat themselves, too.",
-)
+@click.option("--text", is_flag=True, hidden=True, expose_value=False)
 def detect_loop(
     max: int,
     length: int,
-    repeat: int,
-    ceiling: int,
+    max_same_result: int,
+    max_same_call: int,
+    max_unfinished: int,
+    max_talk: int,
+    max_compactions: int,
+    max_stagnant: int,
+    max_same_message: int,
+    max_chant: int,
     warn: int,
     key: str,
-    text: bool,
 ) -> Rules:
-    """Raise a violation when an agent repeats itself.
+    """Raise a violation when an agent repeats itself, or only talks.
 
     A sequence of calls is a loop when every call in it gives the same result as the round before,
     or when it fails in the same way, whatever was edited in between. Same call, new result is
-    progress.
+    progress. Slow looks that change nothing are waiting: a warning, never more.
     """
-    if max == 1 or repeat == 1:
-        raise click.UsageError(
-            f"--{'max' if max == 1 else 'repeat'} 1: what comes once does not repeat itself; "
-            "2 or more is expected, or 'off'"
-        )
-    limits = Limits(max, length or 1, repeat, ceiling, warn, key)
-    rules: Rules = [lambda: RepeatedCalls(limits)]
-    return [*rules, lambda: TextLoop(max)] if text else rules
+    for name, value in (("--max", max), ("--max-same-result", max_same_result)):
+        if value == 1:
+            raise click.UsageError(
+                f"{name} 1: what comes once does not repeat itself; 2 or more is expected, or 'off'"
+            )
+    limits = Limits(max, length or 1, max_same_result, max_same_call, warn, key)
+    return [
+        lambda: RepeatedCalls(limits),
+        lambda: TextLoop(max_same_message, max_chant),
+        lambda: UnfinishedCalls(max_unfinished),
+        lambda: OnlyTalk(max_talk),
+        lambda: Compactions(max_compactions),
+        lambda: Stagnation(max_stagnant),
+    ]
 
 
 main = detect_loop.main

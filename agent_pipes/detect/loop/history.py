@@ -25,6 +25,7 @@ class PastCall:
     key: int
     exact: int
     time: float
+    looks: bool
     results: tuple[Result, ...]
 
 
@@ -107,6 +108,15 @@ class CallHistory:
         """Return the ids of the last calls, oldest first."""
         return [past.id for past in islice(reversed(self.calls), calls) if past.id][::-1]
 
+    def looks(self, calls: int) -> bool:
+        """Return True if the last calls have changed nothing, and none has failed."""
+        return all(past.looks for past in islice(reversed(self.calls), calls))
+
+    def all_new(self, distances: Sequence[int]) -> bool:
+        """Return True if the calls at these distances all had other results, numbers aside."""
+        results = [self.calls[-at].results for at in distances]
+        return len({result[-1].words for result in results if result}) == len(distances)
+
     def ids_at(self, distances: Sequence[int]) -> list[str]:
         """Return the ids of the calls at these distances, which are nearest first."""
         return [past.id for at in reversed(distances) if (past := self.calls[-at]).id]
@@ -135,7 +145,7 @@ class CallHistory:
             if made.progress is not None:
                 self._note_progress(made.call.key, made.progress)
             results = (*made.others, made.result) if made.result else made.others
-            past = PastCall(made.call.id, made.call.key, made.exact, clock, results)
+            past = PastCall(made.call.id, made.call.key, made.exact, clock, made.looks, results)
             self.calls.append(past)
         done = len(calls)
         self._number += done

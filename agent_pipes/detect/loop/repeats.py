@@ -2,16 +2,17 @@
 
 from collections.abc import Iterable
 
-from agent_pipes.core.event import Event
+from agent_pipes.core.event import Event, is_person
 from agent_pipes.core.text import progress
 from agent_pipes.detect.calls import Call
-from agent_pipes.detect.finding import Finding
+from agent_pipes.detect.finding import Finding, seen
 from agent_pipes.detect.loop import rules
 from agent_pipes.detect.loop.history import MAX_TURNS
 from agent_pipes.detect.loop.rules import Runs
 from agent_pipes.detect.loop.state import AgentState, Found, Limits
 from agent_pipes.detect.loop.turn import CallOutcome
-from agent_pipes.detect.outcomes import Outcome, result_text
+from agent_pipes.detect.outcomes import Outcome, complains, result_text
+from agent_pipes.detect.progress import TestProgress
 from agent_pipes.detect.results import FailureModes
 
 EPISODE_TURNS = 3
@@ -42,22 +43,38 @@ class RepeatedCalls:
         self.agent = AgentState(self.limits)
         self.modes = FailureModes()
         self.failing: set[int] = set()
+        self.progress = TestProgress()
         self.mended = 0
+        self.sleeps, self.slept = 0, False
         self.standing: tuple[Finding, ...] = ()
         self.runs: TurnRuns | None = None
         self.over: Found | None = None
 
     def see(self, event: Event, call: Call | None, now: float) -> Iterable[Finding]:
         """Return the loop that `event` continues, if any."""
-        if event.type == "user_prompt" and event.text("origin") in ("", "person"):
+        if is_person(event):
             self._reset()
         if call is None:
             return ()
+        if call.only_sleeps and not self._is_look(event, call):
+            return ()
+        if not call.only_sleeps:
+            self.slept = False
         self._advance(now)
         if event.type != "tool_call":
             return self._answered(call)
         found = self._called(call)
         return self._answered(call) if call.answer else found
+
+    def _is_look(self, event: Event, call: Call) -> bool:
+        """Return True for a sleep that no other call separates from the sleep before it.
+
+        Any other sleep is the time between two looks, and no call of its own.
+        """
+        if event.type == "tool_call":
+            self.sleeps = self.sleeps + 1 if self.slept else 1
+            self.slept = True
+        return self.sleeps > 1
 
     def holding(self, now: float) -> Iterable[Finding]:
         """Return the loop that the latest turn was part of."""
@@ -74,6 +91,8 @@ class RepeatedCalls:
 
     def _called(self, call: Call) -> Iterable[Finding]:
         agent = self.agent
+        if call.step:
+            agent.turn.drop(call.step)
         if not agent.turn.takes(call):
             self._commit()
             agent.begin(call.step)
@@ -103,7 +122,9 @@ class RepeatedCalls:
         else:
             self._compare(made, call.answer)
             if self.limits.key == "result":
-                made.exact = hash((call.key, call.result.symbol))
+                # What a sleep prints is the word of its echo.
+                symbol = 0 if call.only_sleeps and not call.failed else call.result.symbol
+                made.exact = hash((call.key, symbol))
                 turn.done.append(made)
         self.runs = None
         return self._judge() if turn.done and not turn.open else ()
@@ -112,15 +133,20 @@ class RepeatedCalls:
         """Set what a call's result is compared by."""
         call = made.call
         made.failed = call.failed
+        made.complains = not call.failed and complains(result_text(answer))
         turn = self.agent.turn
         turn.failed = turn.failed or call.failed
         made.result = call.result
         if made.before:
             self.agent.history.recognise(made, call.result)
             made.progress = progress(result_text(answer))
-        if call.outcome is Outcome.RUNNING:
-            # Whether an earlier failure is mended is not known yet.
-            made.stuck = hash((call.target, Outcome.RUNNING.value))
+        if self.progress.made_by(call):
+            # Progress anywhere in the round is progress: no two such turns are alike.
+            self.mended += 1
+            made.stuck = hash((call.target, 1, self.mended))
+        elif call.outcome in (Outcome.RUNNING, Outcome.UNKNOWN):
+            # Whether an earlier failure is mended is not known.
+            made.stuck = hash((call.target, call.outcome.value))
         elif call.failed:
             made.stuck = hash((call.target, self.modes.mode(call.target, call.result)))
             if call.command and len(self.failing) < MAX_TURNS:
@@ -168,21 +194,14 @@ class RepeatedCalls:
             if self.latest < self.number - EPISODE_TURNS:
                 self.episode = (worst.ids or [""])[-1] or self.number
             self.latest = self.number
-            critical = worst.level == "critical"
-            advice = f"; raise the limit with {worst.option}" if critical else ""
-            seen = {
-                "count": worst.times,
-                **({"limit": worst.limit} if worst.limit else {}),
-                "steps": worst.steps,
-            }
             self.standing = (
                 Finding(
                     self.episode,
-                    worst.message + advice,
+                    worst.message,
                     worst.size,
                     worst.level,
                     tuple(worst.ids),
-                    seen,
+                    seen(worst.times, worst.limit, worst.option, steps=worst.steps),
                 ),
             )
         return self.standing

@@ -1,4 +1,4 @@
-"""The rules of trace-detect-loop: each returns what it finds in an agent's latest turn, or None."""
+"""The rules for repeated calls: each returns what it finds in an agent's latest turn, or None."""
 
 from collections.abc import Iterator
 
@@ -7,8 +7,11 @@ from agent_pipes.detect.loop.history import MAX_TURNS
 from agent_pipes.detect.loop.state import NEVER, AgentState, Found
 from agent_pipes.detect.loop.turn import CallOutcome
 
-WAITING_PACE_S = 5.0
-"""Seconds per round from which polling is waiting: a warning, never more."""
+POLLING_PACE_S = 5.0
+"""Seconds per round from which calls that are known to poll are waiting."""
+
+LOOKING_PACE_S = 20.0
+"""Seconds per call from which any calls that change nothing are waiting."""
 
 WAITING_FACTOR = 4
 """Limit for waiting, as a multiple of the limit for a loop."""
@@ -53,12 +56,12 @@ def sequence(agent: AgentState, runs: Runs, how: str = "") -> Found | None:
         filled = past_calls + len(agent.turn.done) if period < limits.length else NEVER
         count = min(rounds, filled // limits.length)
         level = level_of(count, limits.max, limits.warn)
-        if level and agent.waits(period):
-            if limits.key != "result":
-                # Without results, waiting for something to change cannot be told from a loop.
-                continue
-            if history.pace(past_calls, agent.clock, back / period) >= WAITING_PACE_S:
-                level = level_of(count, 0, limits.max * WAITING_FACTOR)
+        if level and agent.polls(period) and limits.key != "result":
+            # Without results, waiting for something to change cannot be told from a loop.
+            continue
+        polls = agent.polls(period)
+        if level and waits(agent, past_calls, polls=polls, rounds=back / period):
+            level = level_of_waiting(agent, count, limits.max)
         if level == "critical" or (level and warning is None):
             steps = agent.verbs(period)
             first = -total % period
@@ -81,25 +84,26 @@ def sequence(agent: AgentState, runs: Runs, how: str = "") -> Found | None:
 def same_result(agent: AgentState, made: CallOutcome, running: int) -> Found | None:
     """Find one call with one result again and again, `running` times without another between."""
     limits, call = agent.limits, made.call
-    if not limits.repeat or (limits.key != "result" and call.polls):
+    limit = limits.same_result
+    if not limit or (limits.key != "result" and call.polls):
         return None
     before = agent.history.same(made)
     count = max(len(before) + 1, running)
     # The warning comes at the same share of this limit as of that for sequences.
-    warn = -(-limits.repeat * limits.warn // limits.max) if limits.max else 0
-    level = level_of(count, limits.repeat, warn)
-    if level and call.polls and paced(agent, before):
-        level = level_of(count, 0, limits.repeat * WAITING_FACTOR)
+    warn = -(-limit * limits.warn // limits.max) if limits.max else 0
+    level = level_of(count, limit, warn)
+    if level and before and waits(agent, before[-1], polls=call.polls, rounds=len(before)):
+        level = level_of_waiting(agent, count, limit)
     if level is None:
         return None
     what = "result" if limits.key == "result" else limits.key
     return Found(
         level,
-        size_of(level, count, limits.repeat),
-        f"detected loop ({call.verb}) × {count}, the same {what} each time",
+        size_of(level, count, limit),
+        f"detected loop: {call.label} × {count}, same {what} each time",
         count,
-        limits.repeat,
-        "--repeat, or loop.repeat in the config file",
+        limit,
+        "--max-same-result",
         [*agent.history.ids_at(before), call.id],
         [call.verb],
     )
@@ -112,47 +116,66 @@ def two_calls(agent: AgentState, made: CallOutcome) -> Found | None:
     count = agent.history.two_of(last, made) if limit else 0
     if not limit or count < limit:
         return None
-    pace = agent.history.pace(last - 1, agent.clock, last / 2)
-    if agent.waits(4) and pace >= WAITING_PACE_S:
+    distance = max(agent.history.same(made), default=0)
+    if waits(agent, distance, polls=agent.polls(4), rounds=distance / 2):
         return None
-    verb = made.call.verb
     return Found(
         "critical",
         2,
-        f"detected loop ({verb}) in {count} of the last {last} calls: "
-        "two calls with the same results",
+        f"detected loop: {made.call.label} and another call, with the same results, "
+        f"are {count} of the last {last} calls",
         count,
         limit,
         "--max-repeats",
         [*agent.history.ids(last - 1), made.call.id],
-        [verb],
+        [made.call.verb],
     )
 
 
 def same_call(agent: AgentState, made: CallOutcome) -> Found | None:
-    """Find one call made very often, whatever its results, without change or progress between."""
-    limit, call = agent.limits.ceiling, made.call
+    """Find one call made very often, whatever its results, without change or progress between.
+
+    While each of its results is new, it may be a reader that pages: a warning.
+    """
+    limit, call = agent.limits.same_call, made.call
     before = agent.history.made(made) if 0 < limit <= len(made.before) + 1 else []
     count = len(before) + 1
-    if not before or count < limit or (call.polls and paced(agent, before)):
+    if not before or count < limit:
         return None
+    if waits(agent, before[-1], polls=call.polls, rounds=len(before)):
+        return None
+    level: Level = "warning" if agent.history.all_new(before) else "critical"
+    what = "a new result each time" if level == "warning" else "whatever it gives"
     return Found(
-        "critical",
-        size_of("critical", count, limit),
-        f"detected loop ({call.verb}) × {count}, the same call whatever it gives",
+        level,
+        size_of(level, count, limit),
+        f"detected loop: {call.label} × {count}, {what}",
         count,
         limit,
-        "--ceiling, or loop.ceiling in the config file",
+        "--max-same-call",
         [*agent.history.ids_at(before), call.id],
         [call.verb],
     )
 
 
-def paced(agent: AgentState, before: list[int]) -> bool:
-    """Return True if the calls at these distances were made at the pace of waiting."""
-    return bool(before) and (
-        agent.history.pace(before[-1], agent.clock, len(before)) >= WAITING_PACE_S
-    )
+def waits(agent: AgentState, distance: int, *, polls: bool, rounds: float) -> bool:
+    """Return True if the calls since `distance` calls ago, in `rounds`, wait for something.
+
+    They do if they are known to poll, or if they change nothing, and are made slowly.
+    """
+    if not distance:
+        return False
+    pace = agent.history.pace(distance, agent.clock, rounds)
+    if polls and pace >= POLLING_PACE_S:
+        return True
+    per_call = agent.history.pace(distance, agent.clock, distance)
+    return per_call >= LOOKING_PACE_S and agent.turn.looks and agent.history.looks(distance)
+
+
+def level_of_waiting(agent: AgentState, count: int, limit: int) -> Level | None:
+    """Return the level of waiting: a warning, which comes early if the answer is an error."""
+    complains = any(made.complains for made in agent.turn.done)
+    return level_of(count, 0, limit if complains else limit * WAITING_FACTOR)
 
 
 def primitive(runs: Runs) -> Runs:

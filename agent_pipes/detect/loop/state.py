@@ -15,12 +15,12 @@ NEVER = 1 << 60
 
 
 class Limits(NamedTuple):
-    """The options of trace-detect-loop; 0 is no limit."""
+    """The limits for sequences of calls; 0 is no limit."""
 
     max: int = 3
     length: int = 3
-    repeat: int = 5
-    ceiling: int = 20
+    same_result: int = 5
+    same_call: int = 20
     warn: int = 2
     key: str = "result"
 
@@ -55,9 +55,12 @@ class AgentState:
 
     def __init__(self, limits: Limits) -> None:
         size = max(
-            MIN_HISTORY_CALLS, 3 * limits.repeat, 3 * limits.ceiling, 2 * limits.max * limits.length
+            MIN_HISTORY_CALLS,
+            3 * limits.same_result,
+            3 * limits.same_call,
+            2 * limits.max * limits.length,
         )
-        most = max(limits.repeat, limits.ceiling, 8)
+        most = max(limits.same_result, limits.same_call, 8)
         self.limits = limits
         self.history = CallHistory(min(MAX_HISTORY_CALLS, size), most)
         self.exact = RepeatFinder(MAX_TURNS)
@@ -74,7 +77,7 @@ class AgentState:
         """Return one word for each of the last `turns`, the present one included."""
         return [*(turn.verb for turn in self.history.last_turns(turns - 1)), self.turn.verb]
 
-    def waits(self, turns: int) -> bool:
-        """Return True if at least half of the last `turns`, the present one included, waited."""
+    def polls(self, turns: int) -> bool:
+        """Return True if at least half of the last `turns`, the present one included, polled."""
         polls = sum(turn.polls for turn in self.history.last_turns(turns - 1)) + self.turn.polls
         return 2 * polls >= turns

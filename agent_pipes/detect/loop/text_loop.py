@@ -2,15 +2,15 @@
 
 from collections.abc import Iterable
 
-from agent_pipes.core.event import Event
+from agent_pipes.core.event import Event, is_person
 from agent_pipes.detect.calls import Call
-from agent_pipes.detect.finding import Finding
+from agent_pipes.detect.finding import Finding, seen
 
 CHUNK_CHARS = 50
 """Characters that must recur."""
 
-MIN_ROUNDS = 10
-"""Rounds of a period after which a text repeats itself."""
+MIN_PLAIN_CHARS = 400
+"""Characters that a period without two different letters (`0, 0, 0`) must fill."""
 
 MAX_PERIOD_CHARS = 250
 """Characters of the longest period."""
@@ -20,15 +20,19 @@ STRIDE_CHARS = 25
 
 
 class TextLoop:
-    """The messages of one agent since its last call; `limit` is the number of equal ones allowed.
+    """The messages of one agent since its last call.
 
-    A text repeats itself if its end has one period of at most MAX_PERIOD_CHARS for MIN_ROUNDS, and
-    a round has two letters: a ruler of dashes and a frame have not. Fenced code is left out. A
-    message may come in pieces (`delta`: true).
+    limit:  equal messages in a row that are allowed; 0 is no limit.
+    rounds: rounds of a text within a message that are allowed; 0 is no limit.
+
+    A text repeats itself if its end has one period of at most MAX_PERIOD_CHARS for so many rounds,
+    and the period has a letter or a digit: a ruler of dashes and a frame have none. Fenced code is
+    left out. A message may come in pieces (`delta`: true).
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, rounds: int) -> None:
         self.limit = limit
+        self.rounds = rounds
         self.number = self.since = 0
         self.begun: str | int = ""
         self._start_over()
@@ -45,15 +49,16 @@ class TextLoop:
         self.fenced = False
 
     def see(self, event: Event, call: Call | None, now: float) -> Iterable[Finding]:
+        """Return the text or the message that has been repeated."""
         kind = event.type
         if kind == "assistant_response":
             return self._says(event)
-        typed = kind == "user_prompt" and event.text("origin") in ("", "person")
-        if typed or kind in ("tool_call", "tool_result", "error"):
+        if kind in ("tool_call", "tool_result", "error") or is_person(event):
             self._start_over()
         return ()
 
     def holding(self, now: float) -> Iterable[Finding]:
+        """Return what the latest message has repeated."""
         return self.standing
 
     def _says(self, event: Event) -> Iterable[Finding]:
@@ -66,15 +71,12 @@ class TextLoop:
         self.standing = ()
         chant = self._chants(text)
         if chant:
-            message = (
-                f'detected loop ("{_short(chant)}") × {MIN_ROUNDS}, a message that repeats itself'
-                "; without --text messages are not looked at"
-            )
+            message = f'detected loop: "{_short(chant)}" × {self.rounds} within one message'
             found = Finding(
                 ("chant", self.begun),
                 message,
                 evidence=(event.id,) if event.id else (),
-                seen={"count": MIN_ROUNDS, "limit": MIN_ROUNDS},
+                seen=seen(self.rounds, self.rounds, "--max-chant"),
             )
             self.standing = (found,)
         elif not piece:
@@ -87,26 +89,24 @@ class TextLoop:
             self.since, self.first = self.number, event.id or self.number
         self.said = [*self.said, event.id][-50:]
         count = self.number - self.since + 1
-        if not message or not self.limit or count < self.limit:
+        if not message or not self.limit or count < max(2, self.limit - 2):
             return ()
-        text = (
-            f'detected loop ("{_short(message)}") × {count}, the same message each time'
-            "; raise the limit with --max-repeats"
+        text = f'detected loop: "{_short(message)}" × {count}, the same message each time'
+        critical = count >= self.limit
+        found = Finding(
+            ("message", self.first),
+            text,
+            1 + critical,
+            "critical" if critical else "warning",
+            tuple(filter(None, self.said)),
+            seen(count, self.limit, "--max-same-message"),
         )
-        evidence = tuple(filter(None, self.said))
-        return (
-            Finding(
-                ("message", self.first),
-                text,
-                (count // self.limit).bit_length(),
-                "critical",
-                evidence,
-                {"count": count, "limit": self.limit},
-            ),
-        )
+        return (found,)
 
     def _chants(self, text: str) -> str:
         """Return the period that the message has with `text` appended; "" for none."""
+        if not self.rounds:
+            return ""
         for number, part in enumerate(text.split("```")):
             if number:
                 self.fenced = not self.fenced
@@ -115,15 +115,15 @@ class TextLoop:
                 before = len(self.tail)
                 whole = self.tail + part
                 for end in (*range(before + STRIDE_CHARS, len(whole), STRIDE_CHARS), len(whole)):
-                    if period := _period(whole, end):
+                    if period := _period(whole, end, self.rounds):
                         self.tail = ""
                         return whole[end - period : end]
-                self.tail = whole[-(CHUNK_CHARS + MAX_PERIOD_CHARS * (MIN_ROUNDS - 1)) :]
+                self.tail = whole[-(CHUNK_CHARS + MAX_PERIOD_CHARS * (self.rounds - 1)) :]
         return ""
 
 
-def _period(text: str, end: int) -> int:
-    """Return the length of the period of the MIN_ROUNDS before `end`; 0 for none."""
+def _period(text: str, end: int, rounds: int) -> int:
+    """Return the length of the period of the `rounds` before `end`; 0 for none."""
     newest = text[max(0, end - CHUNK_CHARS) : end]
     if len(newest) < CHUNK_CHARS:
         return 0
@@ -131,10 +131,15 @@ def _period(text: str, end: int) -> int:
     if before < 0:
         return 0
     period = end - CHUNK_CHARS - before
-    start = end - CHUNK_CHARS - period * (MIN_ROUNDS - 1)
+    block = text[end - period : end]
+    if not any(char.isalnum() for char in block):
+        return 0
+    if len({char for char in block if char.isalpha()}) < 2:
+        rounds = max(rounds, -(-MIN_PLAIN_CHARS // period))
+    start = end - CHUNK_CHARS - period * (rounds - 1)
     if start < 0 or text[start : end - period] != text[start + period : end]:
         return 0
-    return period if len({char for char in text[end - period : end] if char.isalpha()}) > 1 else 0
+    return period
 
 
 def _short(text: str) -> str:

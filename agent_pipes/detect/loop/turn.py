@@ -17,6 +17,7 @@ class CallOutcome:
     stuck:    symbol of its target and of the way it ended: well, or failed in the same words.
     others:   results of the same call made again in the same turn.
     progress: how far something has come, by the result's own account; None if it has none.
+    complains: it succeeded, and its result is an error.
     """
 
     call: Call
@@ -28,6 +29,12 @@ class CallOutcome:
     others: tuple[Result, ...] = ()
     failed: bool = False
     progress: float | None = None
+    complains: bool = False
+
+    @property
+    def looks(self) -> bool:
+        """True if it has changed nothing and has not failed."""
+        return not self.failed and self.call.looks
 
 
 class Turn:
@@ -85,6 +92,18 @@ class Turn:
     def polls(self) -> bool:
         """True if one of its calls only waits."""
         return any(made.call.polls for made in self.done)
+
+    @property
+    def looks(self) -> bool:
+        """True if none of its calls has changed anything or failed."""
+        return all(made.looks for made in self.done)
+
+    def drop(self, id: str) -> None:
+        """Drop the call `id`: a script of which a new call of this turn is a part."""
+        for call in self.open:
+            if call.id == id:
+                del self.open[call]
+                return
 
     @property
     def verb(self) -> str:

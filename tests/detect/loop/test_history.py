@@ -41,7 +41,7 @@ def moving(dice: random.Random) -> Stream:
 @pytest.mark.parametrize("seed", range(20))
 def test_whether_a_text_is_read_at_once_or_when_it_is_compared_does_not_matter(seed, monkeypatch):
     stream = moving(random.Random(seed))
-    late = raised(detect_loop, stream, repeat=3, length=1, ceiling=6)
+    late = raised(detect_loop, stream, max_same_result=3, length=1, max_same_call=6)
     begin = Result.__init__
 
     def masked_at_once(self: Result, event: Event, *, failed: bool) -> None:
@@ -49,4 +49,6 @@ def test_whether_a_text_is_read_at_once_or_when_it_is_compared_does_not_matter(s
         assert isinstance(self.masked, int)
 
     monkeypatch.setattr(Result, "__init__", masked_at_once)
-    assert late and raised(detect_loop, stream, repeat=3, length=1, ceiling=6) == late
+    assert (
+        late and raised(detect_loop, stream, max_same_result=3, length=1, max_same_call=6) == late
+    )

@@ -1,16 +1,13 @@
-"""trace-detect-retry: the same command fails again and again."""
+"""The same command fails again and again."""
 
 from collections.abc import Iterable
 
-import click
-
 from agent_pipes.core.bounded import BoundedDict
-from agent_pipes.core.event import Event
-from agent_pipes.core.options import COUNT, limit
+from agent_pipes.core.event import Event, is_person
 from agent_pipes.detect.calls import Call
-from agent_pipes.detect.detector import detector
-from agent_pipes.detect.finding import Finding, Rules
+from agent_pipes.detect.finding import Finding, seen
 from agent_pipes.detect.outcomes import Outcome
+from agent_pipes.detect.progress import TestProgress
 from agent_pipes.detect.results import Result
 
 MAX_COMMANDS = 48
@@ -60,15 +57,18 @@ class RepeatedFailure:
         self.streaks: BoundedDict[int, Streak] = BoundedDict(MAX_COMMANDS)
         self.failures = self.changes = 0
         self.unchanged = True
+        self.progress = TestProgress()
 
     def see(self, event: Event, call: Call | None, now: float) -> Iterable[Finding]:
         """Return the streak that `event` has lengthened, if it is long enough."""
-        if event.type == "user_prompt" and event.text("origin") in ("", "person"):
+        if is_person(event):
             self.streaks.clear()
         elif call and call.answer:
+            if self.progress.made_by(call.started_by or call):
+                self.streaks.clear()
             if call.outcome is Outcome.FAILED:
                 return self._failed(call.started_by or call, call.answer, call.result)
-            if call.outcome is Outcome.OK and self.streaks:
+            if call.outcome in (Outcome.OK, Outcome.ANSWER) and self.streaks:
                 self._succeeded(call.started_by or call)
         return ()
 
@@ -112,43 +112,12 @@ class RepeatedFailure:
         if not critical and not 0 < self.warn <= count:
             return ()
         times = "once" if count == 1 else f"{count} times"
-        advice = "; raise the limit with --max-retries" if critical else ""
         found = Finding(
             streak.key,
-            f"{streak.label} failed {times}{advice}",
+            f"{streak.label} failed {times}",
             2 if critical else 1,
             "critical" if critical else "warning",
             streak.evidence,
-            {"count": count, **({"limit": self.limit} if self.limit else {})},
+            seen(count, self.limit, "--max-retries"),
         )
         return (found,)
-
-
-@detector("retry", per_agent=True, guards=True, thresholds=(2, 3, 4, 5, 7, 10))
-@limit(
-    "--max",
-    type=COUNT,
-    flag="--max-retries",
-    key="retry.max",
-    default=5,
-    help="Failures of one command to allow.",
-)
-@limit(
-    "--warn",
-    type=COUNT,
-    key="retry.warn",
-    default=0,
-    help="Warn when one command has failed this often.",
-)
-def detect_retry(max: int, warn: int) -> Rules:
-    """Raise a violation when the same command has failed N times, with no success of it in between.
-
-    Commands are compared without what is around them (cd, variables, 2>&1, tail), failing edits by
-    their file. A call that its user refused, or that failed with a parallel one, has not failed.
-    """
-    if 0 < max <= warn:
-        raise click.UsageError(f"--warn {warn}: a warning is expected before --max {max}, or 'off'")
-    return [lambda: RepeatedFailure(max, warn)]
-
-
-main = detect_retry.main

@@ -1,0 +1,1 @@
+"""Failures: of one command, and of any with the same error."""

@@ -1,0 +1,49 @@
+"""trace-detect-retry: the same command fails again and again, or the same error comes."""
+
+import click
+
+from agent_pipes.core.options import COUNT, limit
+from agent_pipes.detect.detector import detector
+from agent_pipes.detect.finding import Rules
+from agent_pipes.detect.retry.errors import RepeatedError
+from agent_pipes.detect.retry.failures import RepeatedFailure
+
+
+@detector("retry", per_agent=True, guards=True, thresholds=(2, 3, 4, 5, 7, 10))
+@limit(
+    "--max",
+    type=COUNT,
+    flag="--max-retries",
+    key="retry.max",
+    default=5,
+    help="Failures of one command to allow.",
+)
+@limit(
+    "--max-errors",
+    type=COUNT,
+    flag="--max-errors",
+    key="retry.max_errors",
+    default=6,
+    help="Times the same error may come, whatever the command.",
+)
+@limit(
+    "--warn",
+    type=COUNT,
+    key="retry.warn",
+    default=0,
+    help="Warn when one command has failed this often.",
+)
+def detect_retry(max: int, max_errors: int, warn: int) -> Rules:
+    """Raise a violation when a command fails N times, or an error comes N times.
+
+    Commands are compared without what is around them (cd, variables, timeout, 2>&1, tail), failing
+    edits by their file. A call that its user refused, or that failed with a parallel one, has not
+    failed, and neither has a search that found nothing. Where a pipe hides a test's status, its
+    summary is read.
+    """
+    if 0 < max <= warn:
+        raise click.UsageError(f"--warn {warn}: a warning is expected before --max {max}, or 'off'")
+    return [lambda: RepeatedFailure(max, warn), lambda: RepeatedError(max_errors)]
+
+
+main = detect_retry.main
