@@ -38,7 +38,7 @@ from agent_pipes.scope.policy_file import load_policy
 from agent_pipes.sessions import discovery
 from agent_pipes.shell import command_line, normalize, parse
 
-FIXTURES = Path(__file__).resolve().parent / "fixtures"
+FIXTURES = Path(__file__).resolve().parent.parent / "agent_pipes" / "data" / "examples"
 
 SCALAR = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=12)
 VALUE = st.recursive(

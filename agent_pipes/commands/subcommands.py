@@ -24,6 +24,10 @@ SUBCOMMANDS = {
         "agent_pipes.commands.doctor",
         "Say what was found here, and whether a breaker would work.",
     ),
+    "examples": (
+        "agent_pipes.commands.examples",
+        "Copy the example sessions of the man pages into a directory.",
+    ),
     "hook": (
         "agent_pipes.commands.hook",
         "Write down what an agent says through its hooks, in the .agent-traces store.",
@@ -35,6 +39,10 @@ SUBCOMMANDS = {
     "report": (
         "agent_pipes.commands.report_session",
         "Print what happened in a session: an HTML page, or a summary.",
+    ),
+    "man": (
+        "agent_pipes.commands.man",
+        "Show a man page, also where man(1) does not find it.",
     ),
     "setup": (
         "agent_pipes.commands.setup",
@@ -105,6 +113,7 @@ strace = Subcommands(
     callback=click.pass_context(_show_help),
     invoke_without_command=True,
     help="Circuit breakers for AI coding agents.",
+    epilog="Man pages: agent-strace man [PAGE]; start with agent-strace man agent-pipes.",
     params=[version_option()],
     context_settings={"help_option_names": ["-h", "--help"]},
 )

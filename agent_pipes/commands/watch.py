@@ -3,6 +3,8 @@
 import os
 import shlex
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from agent_pipes.commands.tail import tail
 from agent_pipes.commands.watch_summary import summarize
 from agent_pipes.core.config_monitor import ConfigMonitor, monitor_config
 from agent_pipes.core.filter import Command, run_pipeline, version_option
-from agent_pipes.core.stderr import set_prefix
+from agent_pipes.core.stderr import set_log, set_prefix
 from agent_pipes.core.steps import OnViolation
 from agent_pipes.core.stream import Waiter
 from agent_pipes.core.usage import message_of
@@ -32,7 +34,7 @@ GROUPS = ("Limits", "Actions", "Which session", "Prices", "Output", "Other")
 
 SESSION_OPTIONS = ("--all", "--no-follow", "--pid")
 ACTION_OPTIONS = ("--on-violation", "--strict")
-OUTPUT_OPTIONS = ("--output", "-e", "--explain", "--every")
+OUTPUT_OPTIONS = ("--output", "--log", "-e", "--explain", "--every")
 
 
 def group_of(param: click.Parameter) -> str:
@@ -124,6 +126,11 @@ class Watch(Command):
     type=click.Path(dir_okay=False, path_type=Path),
     help="Append events to this file. [default: stdout, unless it is a terminal or COMMAND's]",
 )
+@click.option(
+    "--log",
+    type=click.Path(dir_okay=False),
+    help="Append the messages to this file as well, at once.",
+)
 @click.option("--strict", is_flag=True, help="Kill the agent also when a watcher fails.")
 @click.option(
     "-e", "--exit-status", "exit_status", is_flag=True, help="Exit with 1 if a violation was seen."
@@ -140,6 +147,7 @@ def watch(
     no_follow: bool,
     pid: int | None,
     output: Path | None,
+    log: str | None,
     strict: bool,
     exit_status: bool,
     **flags: Any,
@@ -150,6 +158,9 @@ def watch(
     started and watched; its exit status is returned, or 124 if it was killed.
     """
     set_prefix("[watch] ")
+    if log:
+        with readable_error("--log", log):
+            set_log(log)
     monitor = ConfigMonitor()
     values, off = read_config(config_file, monitor)
     preset = Preset(flags, values, off, steps=on_violation, strict=strict)
@@ -190,6 +201,15 @@ def watch(
     return _run(parts, waiter, output, not os.isatty(1), strict, exit_status)
 
 
+@contextmanager
+def readable_error(option: str, path: object) -> Iterator[None]:
+    """Make a file that cannot be opened a usage error, which names the option."""
+    try:
+        yield
+    except OSError as error:
+        raise click.UsageError(f"{option} {path}: {error.strerror}") from None
+
+
 def _run(
     parts: list[Part],
     waiter: Waiter,
@@ -201,7 +221,8 @@ def _run(
     """Run the filters; events are appended to `output`, else go to stdout if they may."""
     fd = 1 if to_stdout else None
     if output:
-        fd = os.open(output, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        with readable_error("--output", output):
+            fd = os.open(output, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     stages = [*in_one_stage(parts, strict=strict), (summarize, {})]
     return run_pipeline(stages, exit_status=exit_status, fd=fd, waiter=waiter)
 

@@ -5,10 +5,11 @@ any other line.
 """
 
 import os
+import re
 import select
 import stat
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 
 from agent_pipes.core.display import escape
@@ -21,6 +22,12 @@ WRITE_BYTES = 4096
 
 MAX_SUSPENDED_LINES = 1000
 
+ALERT_MARKS = ("⚠", "❌")
+"""Marks of lines for which the bell rings where they cannot be shown."""
+
+_SAVE_TITLE, _RESTORE_TITLE = "\x1b[22;2t", "\x1b[23;2t"
+_ANSI = re.compile(r"\x1b\[[0-9;]*m")
+
 
 class _Writer:
     """State of stderr in this process.
@@ -30,6 +37,8 @@ class _Writer:
     suspended: the lines that wait.
     deferred:  collects lines, if it is not None; see `defer`.
     live:      lines of the live display on the terminal.
+    log:       file descriptor that each line is appended to, -1 if there is none.
+    titled:    the terminal has a title of ours.
     """
 
     def __init__(self) -> None:
@@ -38,6 +47,8 @@ class _Writer:
         self.suspended: list[str] = []
         self.deferred: list[str] | None = None
         self.live = 0
+        self.log = -1
+        self.titled = False
         self._fd = -1
         self._dropped = 0
 
@@ -45,14 +56,36 @@ class _Writer:
         if self.deferred is not None:
             self.deferred.extend(texts)
             return
+        if self.log >= 0:
+            self._append(texts)
         if self.busy and (self.busy() or self.suspended):
             self.suspended.extend(texts)
             del self.suspended[:-MAX_SUSPENDED_LINES]
             if self.busy():
+                alert = any(mark in text for text in texts for mark in ALERT_MARKS)
+                self.title(texts[-1], bell=alert)
                 return
             texts, self.suspended = tuple(self.suspended), []
         self.clear()
         self.write("".join(f"{escape(text)}\n" for text in texts).encode(errors="replace"))
+
+    def _append(self, texts: Iterable[str]) -> None:
+        from datetime import datetime  # seldom needed
+
+        now = datetime.now().astimezone().isoformat(timespec="milliseconds")
+        text = "".join(f"{now} {escape(text)}\n" for text in texts)
+        try:
+            os.write(self.log, text.encode(errors="replace"))
+        except OSError as error:
+            self.log = -1
+            self.lines(f"{prefix()}cannot write to the log: {error.strerror}")
+
+    def title(self, text: str, *, bell: bool = False) -> None:
+        """Set the terminal's title, the only place that a full-screen program leaves to others."""
+        saved = "" if self.titled else _SAVE_TITLE
+        self.titled = True
+        sound = "\a" if bell else ""
+        self.write(f"{saved}\x1b]2;{escape(text)}\x1b\\{sound}".encode(errors="replace"))
 
     def clear(self) -> None:
         if self.live:
@@ -112,6 +145,7 @@ def show_live(*lines: str) -> None:
     The caller escapes them and fits them to the width.
     """
     if _stderr.busy and _stderr.busy():
+        _stderr.title(_ANSI.sub("", lines[-1]))
         return
     up = f"\x1b[{_stderr.live - 1}A" if _stderr.live > 1 else ""
     below = "\x1b[J" if _stderr.live > len(lines) else ""
@@ -139,7 +173,15 @@ def suspend(busy: Callable[[], bool] | None) -> list[str]:
     """
     waiting, _stderr.suspended = _stderr.suspended, []
     _stderr.busy = busy
+    if _stderr.titled:
+        _stderr.titled = False
+        _stderr.write(_RESTORE_TITLE.encode())
     return waiting
+
+
+def set_log(path: str) -> None:
+    """Append each line, with its time, to the file at `path` as well. Raises OSError."""
+    _stderr.log = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
 def prefix() -> str:

@@ -15,6 +15,7 @@ from agent_pipes.core.filter import Filter
 from tests.helpers.support import (
     BIN,
     ENVIRONMENT,
+    FIXTURES,
     ROOT,
     SCRIPTS,
     Stream,
@@ -301,7 +302,7 @@ def test_what_an_agent_wrote_never_reaches_the_terminal_raw(name):
 
 @pytest.mark.parametrize("name", FILTERS)
 def test_any_cut_of_the_input_gives_the_same_output(name):
-    data = (ROOT / "tests" / "fixtures" / "spiral.ndjson").read_bytes()
+    data = (FIXTURES / "spiral.ndjson").read_bytes()
     whole = run(name, *arguments(name), input=data)
     process = start(name, *arguments(name), stderr=subprocess.DEVNULL)
     for at in range(0, len(data), 700):

@@ -125,8 +125,8 @@ def test_the_wheel_holds_what_is_ours_and_nothing_else(wheel):
     modules = {str(path.relative_to(ROOT)) for path in (ROOT / "agent_pipes").rglob("*.py")}
     data = {
         str(path.relative_to(ROOT))
-        for path in (ROOT / "agent_pipes" / "data").iterdir()
-        if path.suffix not in (".py", "") and "__pycache__" not in path.parts
+        for path in (ROOT / "agent_pipes" / "data").rglob("*")
+        if path.is_file() and path.suffix not in (".py", ".pyc")
     }
     assert {name for name in names if name.startswith("agent_pipes/")} == modules | data | {
         "agent_pipes/py.typed"

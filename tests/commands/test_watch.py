@@ -330,7 +330,7 @@ def test_history_raises_only_what_still_holds(home):
 
 
 def with_broken(*methods: str, options: tuple[str, ...] = ()) -> subprocess.CompletedProcess:
-    """The preset over the spiral, where each of these methods throws: `detect_retry.Retries.see`."""
+    """The preset over the spiral, where each of these methods throws: `detect.retry.RepeatedFailure.see`."""
     code = """
 import importlib, sys
 broken = sys.argv[1].split()
@@ -360,7 +360,7 @@ SPIRAL = (FIXTURES / "spiral.ndjson").read_bytes()
 
 
 def test_a_detector_that_throws_is_left_out_and_said_and_the_others_go_on():
-    done = with_broken("detect.loop.rules.Loop.see")
+    done = with_broken("detect.loop.repeats.RepeatedCalls.see")
     assert (
         done.stderr.count(
             b"trace-detect-loop failed (RuntimeError: oops) and watches nothing from here on"
@@ -377,8 +377,8 @@ def test_a_detector_that_throws_is_left_out_and_said_and_the_others_go_on():
 def test_several_detectors_that_throw_are_each_left_out():
     done = with_broken(
         "detect.stall.Silence.see",
-        "detect.loop.rules.Loop.see",
-        "detect.cost_detector.CostDetector.see",
+        "detect.loop.repeats.RepeatedCalls.see",
+        "detect.cost.CostDetector.see",
     )
     for name in (b"stall", b"loop", b"cost"):
         assert done.stderr.count(b"trace-detect-" + name + b" failed (RuntimeError: oops)") == 1
@@ -388,10 +388,10 @@ def test_several_detectors_that_throw_are_each_left_out():
 @pytest.mark.parametrize(
     "method",
     [
-        "detect.retry.Retries.see",
-        "detect.loop.rules.Loop.see",
-        "detect.cost_detector.CostDetector.see",
-        "detect.duration.Age.see",
+        "detect.retry.RepeatedFailure.see",
+        "detect.loop.repeats.RepeatedCalls.see",
+        "detect.cost.CostDetector.see",
+        "detect.duration.Worked.see",
     ],
 )
 def test_strict_says_a_violation_where_a_detector_throws_wherever_it_stands(method):
@@ -476,7 +476,10 @@ runpy.run_path({str(STANDIN)!r}, run_name="__main__")
 """
     sent = screen(
         [
-            *command("agent-strace", "watch", "--max-retries", "3", "--on-violation", "kill", "--"),
+            *command("agent-strace", "watch", "--max-retries", "3", "--on-violation", "kill"),
+            "--log",
+            "watch.log",
+            "--",
             sys.executable,
             "-c",
             drawing,
@@ -484,7 +487,12 @@ runpy.run_path({str(STANDIN)!r}, run_name="__main__")
         home,
     )
     inside = sent[sent.index("<screen>") : sent.index("</screen>")]
-    assert inside == "<screen>", repr(inside)
+    assert "Monitoring" in inside
+    # Only the title is set, and the bell rings.
+    bare = re.sub(r"\x1b\[22;2t|\x1b\]2;[^\x1b]*\x1b\\|\x07", "", inside)
+    assert bare == "<screen>", repr(inside)
+    logged = Path("watch.log").read_text()
+    assert re.search(r"^\d{4}-\d\d-\d\dT\S+ \[watch\] \S+  ❌ RetryWatcher", logged, re.M)
     assert "RetryWatcher" in sent[sent.index("</screen>") :]
     clean(home)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = ROOT / "bin"
-FIXTURES = ROOT / "tests" / "fixtures"
+FIXTURES = ROOT / "agent_pipes" / "data" / "examples"
 STANDINS = ROOT / "tests" / "standin"
 SHARED = Path(os.environ.get("AGENT_PIPES_SHARED") or ROOT.parent / "shared")
 """Recorded sessions beside the project: a test that needs them is skipped by name where they are not."""

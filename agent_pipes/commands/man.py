@@ -1,0 +1,57 @@
+"""agent-strace man: show a man page, also where man(1) does not find it."""
+
+import os
+import shutil
+import site
+import sys
+from pathlib import Path
+
+import click
+
+from agent_pipes.core.filter import Command, version_option
+from agent_pipes.core.strict_json import did_you_mean
+
+VIEWERS = ("man", "mandoc")
+
+
+def folders() -> list[Path]:
+    """Return the folders that may contain the pages: a checkout's, then those of an installation."""
+    places = [Path(__file__).resolve().parents[2] / "man"]
+    for prefix in (sys.prefix, site.getuserbase()):
+        places += [Path(prefix) / "share" / "man" / section for section in ("man1", "man7")]
+    return places
+
+
+def pages() -> dict[str, Path]:
+    """Return the suite's man pages by name; the first folder that has a page is used."""
+    found: dict[str, Path] = {}
+    for folder in folders():
+        for path in sorted(folder.glob("*.[17]")):
+            if path.stem.startswith(("agent-", "trace-")):
+                found.setdefault(path.stem, path)
+    return found
+
+
+@click.command("man", cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("page", required=False)
+def man(page: str | None) -> None:
+    """Show the man page PAGE; without PAGE, list the pages."""
+    found = pages()
+    if not found:
+        raise click.UsageError("the man pages are not installed with this program")
+    if page is None:
+        for name in found:
+            click.echo(name)
+        return
+    if page not in found:
+        raise click.UsageError(f"no page {page!r}{did_you_mean(page, found)}")
+    sys.stdout.flush()
+    for viewer in VIEWERS:
+        if shutil.which(viewer):
+            os.execvp(viewer, [viewer, str(found[page])])
+    raise click.UsageError(
+        f"neither {' nor '.join(VIEWERS)} is installed; the page is {found[page]}"
+    )
+
+
+man.params.append(version_option())
