@@ -172,6 +172,10 @@ class Agent:
         """Return False if a line is certain to give no llm_response and no session_start."""
         return self.may_matter(line)
 
+    def may_be_prompt(self, line: bytes) -> bool:
+        """Return False if a line is certain to give no user_prompt and no session event."""
+        return self.may_matter(line)
+
     def is_document(self, path: "Path") -> bool:
         """Return True if `path` is one JSON document instead of a line for each event."""
         return bool(self.document_suffix) and path.suffix == self.document_suffix

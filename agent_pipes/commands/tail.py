@@ -13,15 +13,17 @@ from agent_pipes.agents.registry import NAMES
 from agent_pipes.agents.registry import agent as agent_named
 from agent_pipes.commands.completion import complete_session
 from agent_pipes.core.display import format_duration
-from agent_pipes.core.event import tick
+from agent_pipes.core.event import KNOWN, tick
 from agent_pipes.core.exit_status import ExitStatus
 from agent_pipes.core.filter import Events, filter_command
 from agent_pipes.core.options import DURATION, SIZE
 from agent_pipes.core.resumption import with_resumptions
 from agent_pipes.core.stderr import warn
-from agent_pipes.core.stream import Lines, Waiter
+from agent_pipes.core.stream import Waiter
+from agent_pipes.core.strict_json import did_you_mean
 from agent_pipes.sessions import discovery
 from agent_pipes.sessions.command_session import CommandSession
+from agent_pipes.sessions.files.followed_file import CHUNK_BYTES, LineSplitter
 from agent_pipes.sessions.selection import (
     NO_SESSION_OF_COMMAND,
     EveryLive,
@@ -37,9 +39,41 @@ if TYPE_CHECKING:
     from agent_pipes.process.table import Identity
 
 
+def _refuse_lines(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
+    """Refuse `-n N`: a detector needs a session from its start."""
+    if value is not None:
+        raise click.UsageError(
+            "-n: events come from the session's start, as detectors need them; for the last ones: "
+            f"trace-tail --no-follow | tail -n {value}",
+            ctx,
+        )
+
+
+class EventTypes(click.ParamType):  # type: ignore[type-arg]
+    """Types of events, separated by commas."""
+
+    name = "TYPE,..."
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        """Return the types; unknown ones are refused, with the nearest known one."""
+        if isinstance(value, tuple):
+            return value
+        types = tuple(each.strip() for each in value.split(",") if each.strip())
+        for each in types:
+            if each not in KNOWN:
+                self.fail(f"no event has the type {each!r}{did_you_mean(each, KNOWN)}", param, ctx)
+        return types
+
+
 @filter_command("trace-tail", reads=False)
 @click.argument(
     "session", required=False, metavar="[SESSION|FILE|-]", shell_complete=complete_session
+)
+@click.option("-f", "--follow", is_flag=True, hidden=True, help="The default, as of tail -f.")
+@click.option(
+    "-n", "lines", hidden=True, callback=_refuse_lines, expose_value=False, help="See tail -n."
 )
 @click.option("--no-follow", is_flag=True, help="End where the session's files end now.")
 @click.option(
@@ -81,6 +115,11 @@ if TYPE_CHECKING:
     help="Leave recorded token counts as they are, also where they are placeholders.",
 )
 @click.option(
+    "--only",
+    type=EventTypes(),
+    help="Only events of these types (TYPE,...), beside those that delimit sessions and turns.",
+)
+@click.option(
     "--poll",
     is_flag=True,
     help="Look at the files twenty times a second instead of being told of changes.",
@@ -88,6 +127,7 @@ if TYPE_CHECKING:
 def tail(
     waiter: Waiter,
     session: str | None = None,
+    follow: bool = False,
     no_follow: bool = False,
     every: bool = False,
     wait: bool = False,
@@ -97,6 +137,7 @@ def tail(
     max_result: int = 4096,
     max_line: int = 64 << 20,
     recorded: bool = False,
+    only: tuple[str, ...] | None = None,
     poll: bool = False,
     child: "Identity | None" = None,
 ) -> Events:
@@ -110,11 +151,13 @@ def tail(
         raise click.UsageError(
             "--since chooses among recorded sessions: it needs --no-follow --all"
         )
+    if follow and no_follow:
+        raise click.UsageError("-f and --no-follow exclude each other")
     given = Given(child, "child") if child else _given(pid)
-    options: dict[str, Any] = {"max_result": max_result, "recorded": recorded}
+    options: dict[str, Any] = {"max_result": max_result, "recorded": recorded, "only": only}
     agent = agent_named(form) if form else None
     if session == "-" or (session is None and not every and not child and _is_redirected()):
-        return (yield from _read_pipe(waiter, agent, options))
+        return (yield from _read_pipe(waiter, agent, max_line, options))
     if no_follow:
         chosen = _recorded(since) if every else [_chosen(session, agent)]
         status = yield from _read_stored(chosen, agent, max_line, options)
@@ -167,27 +210,34 @@ def _read_stored(
     return ExitStatus.UNREADABLE if bad else ExitStatus.OK
 
 
-def _read_pipe(waiter: Waiter, agent: Agent | None, options: dict[str, Any]) -> Events:
+def _read_pipe(
+    waiter: Waiter, agent: Agent | None, max_line: int, options: dict[str, Any]
+) -> Events:
     """Yield the events of an agent's JSON on standard input, in the format of its first lines."""
     clock = Clock()
     reader: SessionReader | None = None
+    splitter = LineSplitter("standard input", max_line, warn)
     held: list[bytes] = []
-    number = 1
-    for lines in Lines(waiter):
-        if lines is None:
+    at_end = False
+    while not at_end and not waiter.signal:
+        if not waiter.wait(0):
             yield tick(clock.now())
             continue
+        data = os.read(0, CHUNK_BYTES)
+        at_end = not data
+        number = splitter.number
+        lines = splitter.feed(data) if data else [splitter.rest()]
         if reader is None:
             held += lines
             agent = agent or discovery.format_of_lines(held)
-            if agent is None and len(held) < discovery.SNIFFED_LINES:
+            if agent is None and len(held) < discovery.SNIFFED_LINES and not at_end:
                 continue
-            lines, reader = held, _pipe_reader(agent or _unknown_format(), clock, options)
+            if agent is None and not any(line.strip() for line in held):
+                return ExitStatus.OK
+            number, lines = 1, held
+            reader = _pipe_reader(agent or _unknown_format(), clock, options)
         yield from reader.events("standard input", number, lines)
-        number += len(lines)
     if reader is None:
-        if any(line.strip() for line in held):
-            _unknown_format()
         return ExitStatus.OK
     yield from reader.rest()
     return ExitStatus.UNREADABLE if reader.bad else ExitStatus.OK

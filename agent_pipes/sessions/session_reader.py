@@ -1,7 +1,7 @@
 """Reading one session: the lines of its files become events, and forged events are not believed."""
 
 import time
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Collection, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,19 @@ PASSED_TYPES = frozenset(KNOWN) - OURS - {"session_start", "session_end"}
 """Types of a native event that passes unchanged once its session has started."""
 
 
+ALWAYS_EMITTED = frozenset(
+    {
+        "session_start",
+        "session_end",
+        "user_prompt",
+        "process",
+        "history_start",
+        "history_end",
+    }
+)
+"""Types that are emitted whatever `only` says: what delimits sessions and runs."""
+
+
 class Clock:
     """Seconds since the epoch that never go back: the wall clock at the start, then monotonic."""
 
@@ -49,6 +62,7 @@ class SessionReader:
     """Turns the lines of one session into events.
 
     live:  emit `history_start` and `history_end` around what exists already.
+    only:  types of events to emit, beside ALWAYS_EMITTED; None for all.
     usage_only: skip lines that record no usage before they are parsed. The events have no bytes.
 
     history: True until `history_end`.
@@ -67,12 +81,17 @@ class SessionReader:
         max_result: int = MAX_RESULT_BYTES,
         recorded: bool = False,
         usage_only: bool = False,
+        only: Collection[str] | None = None,
     ) -> None:
         self.session = session
-        self._may_matter = agent.may_record_usage if usage_only else agent.may_matter
         self._new_event = _without_bytes if usage_only else from_fields
         self.agent = agent
         self.clock = clock
+        self._only = None if only is None else ALWAYS_EMITTED | set(only)
+        self._may_matter = agent.may_record_usage if usage_only else agent.may_matter
+        if self._only and self._only <= ALWAYS_EMITTED | {"llm_response"}:
+            # Other lines, results first of all, are skipped before they are parsed.
+            self._may_matter = self._may_be_paid
         self.history = live
         self.ended = False
         self.bad = 0
@@ -180,7 +199,8 @@ class SessionReader:
                 and not self._is_repeated(event)
             ):
                 self.ended = False
-                yield event
+                if self._only is None or event.type in self._only:
+                    yield event
             else:
                 yield from self._emitted(self._believed(event))
 
@@ -203,7 +223,11 @@ class SessionReader:
                 f"session {event.session}: this format of {self.agent.name} does not record "
                 f"{', '.join(map(str, missing))}; see agent-pipes(7)"
             )
-        yield event
+        if self._only is None or event.type in self._only or event.type in OURS:
+            yield event
+
+    def _may_be_paid(self, line: bytes) -> bool:
+        return self.agent.may_record_usage(line) or self.agent.may_be_prompt(line)
 
     def _is_repeated(self, event: Event) -> bool:
         """Return True if files are read again and the event was emitted before."""
@@ -260,6 +284,7 @@ def read_session(
     recorded: bool = False,
     usage_only: bool = False,
     max_line: int = MAX_LINE_BYTES,
+    only: Collection[str] | None = None,
 ) -> Generator[Event, None, int]:
     """Yield the events of a stored session: each of its files once, in order, without following.
 
@@ -276,6 +301,7 @@ def read_session(
         max_result=max_result,
         recorded=recorded,
         usage_only=usage_only,
+        only=only,
     )
     follower = FileFollower(poll=True, max_line=max_line, warn=warn)
     try:

@@ -17,6 +17,7 @@ from agent_pipes.agents.registry import agent as agent_named
 from agent_pipes.core.stream import Waiter
 from agent_pipes.sessions import discovery, session_follower
 from agent_pipes.sessions.selection import EveryLive, OneSession
+from agent_pipes.sessions.session_reader import ALWAYS_EMITTED
 from tests.helpers.support import (
     BIN,
     FIXTURES,
@@ -610,3 +611,71 @@ def test_a_session_that_is_not_live_is_checked_again_only_when_it_changes(
         assert not selection.is_live(session, now)
     assert len(checked) == 1
     assert not selection.is_live(session._replace(modified=now), now) and len(checked) == 2
+
+
+@pytest.mark.parametrize("types", ["llm_response", "llm_response,tool_call", "error"])
+def test_only_these_types_are_emitted_beside_what_delimits_sessions_and_turns(types):
+    for path in (FIXTURES / "claude", FIXTURES / "codex"):
+        for file in sorted(path.glob("*.jsonl")):
+            every = events_of(run("trace-tail", "--no-follow", file).stdout)
+            only = events_of(run("trace-tail", "--no-follow", "--only", types, file).stdout)
+            for event in every + only:
+                del event["timestamp"]  # The time of reading, in formats that record none.
+            wanted = ALWAYS_EMITTED | set(types.split(","))
+            assert only == [event for event in every if event["event_type"] in wanted]
+
+
+def test_an_unknown_type_is_refused_with_the_nearest():
+    done = run("trace-tail", "--only", "llm_respons")
+    assert done.returncode == 2 and b"did you mean 'llm_response'?" in done.stderr
+
+
+def test_options_of_tail_are_accepted_or_answered(home):
+    path = store(Path.cwd(), Stream().bash("ls"), active=False)
+    assert run("trace-tail", "-f", "--no-follow", path).returncode == 2
+    done = run("trace-tail", "-n", "100", path)
+    assert done.returncode == 2 and b"trace-tail --no-follow | tail -n 100" in done.stderr
+    tail = start("trace-tail", "-f", path, env=home)
+    lines_until(tail, "tool_result")
+    tail.kill()
+    tail.wait()
+
+
+PROMPT = {"type": "user", "uuid": "u1", "timestamp": "2026-11-20T10:00:00Z", "sessionId": SESSION}
+
+
+@pytest.mark.parametrize("shape", ["line", "sparse", "cut"])
+@pytest.mark.parametrize("on_stdin", [False, True])
+def test_max_line_bounds_memory(tmp_path, shape, on_stdin):
+    """A line of 150 MB, a hole, and a last line without its end take no more than a short one."""
+    prompts = [
+        json.dumps(PROMPT | {"uuid": text, "message": {"role": "user", "content": text}}).encode()
+        + b"\n"
+        for text in ("first", "last")
+    ]
+    path = tmp_path / "a.jsonl"
+    with path.open("wb") as file:
+        file.write(prompts[0])
+        if shape == "sparse":
+            file.seek(150 << 20)
+        else:
+            file.write(b'{"type":"user","x":"')
+            for _ in range(150):
+                file.write(b"x" * (1 << 20))
+        if shape != "cut":
+            file.write((b'"}\n' if shape == "line" else b"") + prompts[1])
+    with path.open("rb") as file:
+        command = [BIN / "trace-tail", "--no-follow", "--max-line", "1M"]
+        process = subprocess.Popen(
+            [*command, "-" if on_stdin else path],
+            stdin=file,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+    found = [event["data"].get("prompt") for event in events_of(process.stdout.read())]
+    message = process.stderr.read()
+    _, _, usage = os.wait4(process.pid, 0)
+    process.returncode = 0
+    assert [each for each in found if each] == ["first", "last"][: 1 if shape == "cut" else 2]
+    assert (b"NUL bytes" if shape == "sparse" else b"longer than 1048576") in message
+    assert usage.ru_maxrss < 64 << 10

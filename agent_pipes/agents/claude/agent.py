@@ -71,6 +71,14 @@ class ClaudeCode(Agent):
         """Return False for a line without a usage and without the client's bill."""
         return b'"usage"' in line or b'"cost-state"' in line
 
+    def may_be_prompt(self, line: bytes) -> bool:
+        """Return False for an answer, and for the result of a tool without words of the user's."""
+        return (
+            (b'"tool_result"' not in line or b'{"type":"text"' in line)
+            and b'"type":"assistant"' not in line
+            and lines.may_matter(line)
+        )
+
     def translator(self, max_result: int = 4096, recorded: bool = False) -> translate.Translator:
         """Return a translator for a transcript and those of its subagents, or for stream-json."""
         return translate.Translator(max_result, recorded)

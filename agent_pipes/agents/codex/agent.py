@@ -73,6 +73,10 @@ class Codex(Agent):
         """Return False for lines of types that name no usage, model or thread."""
         return translate.may_record_usage(line)
 
+    def may_be_prompt(self, line: bytes) -> bool:
+        """Return False for a line that is no message of a user."""
+        return b'"role":"user"' in line or b"UserMessage" in line or b'"user_message"' in line
+
     def translator(self, max_result: int = 4096, recorded: bool = False) -> translate.Translator:
         """Return a translator for rollouts or for `codex exec --json`; counts are always exact."""
         return translate.Translator(max_result)

@@ -49,6 +49,9 @@ class LineSplitter:
     def feed(self, data: bytes) -> list[bytes]:
         """Return the lines that `data` completes."""
         found: list[bytes] = []
+        if is_hole(data):
+            self.skip_nuls(len(data))
+            return found
         start = 0
         if self._partial or self._discarded or self._nuls:
             start = data.find(b"\n") + 1
@@ -128,6 +131,11 @@ class LineSplitter:
         )
 
 
+def is_hole(data: bytes) -> bool:
+    """Return True if `data` has nothing but NUL bytes."""
+    return data[:1] == data[-1:] == b"\0" and not data.strip(b"\0")
+
+
 class FollowedFile:
     """A file held open and read from its start.
 
@@ -175,7 +183,7 @@ class FollowedFile:
             if data[:edge] != self._edge or len(data) == edge:
                 return
             data = data[edge:]
-            if data[0] == data[-1] == 0 and not data.strip(b"\0"):
+            if is_hole(data):
                 self._skip_hole(size)
                 continue
             if len(self._head) < EDGE_BYTES:
