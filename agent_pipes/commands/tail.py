@@ -16,7 +16,7 @@ from agent_pipes.core.display import format_duration
 from agent_pipes.core.event import KNOWN, tick
 from agent_pipes.core.exit_status import ExitStatus
 from agent_pipes.core.filter import Events, filter_command
-from agent_pipes.core.options import DURATION, SIZE
+from agent_pipes.core.options import POINT_IN_TIME, SIZE
 from agent_pipes.core.resumption import with_resumptions
 from agent_pipes.core.stderr import warn
 from agent_pipes.core.stream import Waiter
@@ -85,8 +85,8 @@ class EventTypes(click.ParamType):  # type: ignore[type-arg]
 @click.option("--wait", is_flag=True, help="Wait for a session of this directory if none is live.")
 @click.option(
     "--since",
-    type=DURATION,
-    help="With --no-follow --all: only sessions that changed within this time.",
+    type=POINT_IN_TIME,
+    help="With --no-follow --all: only sessions that changed since (7d, yesterday, 2026-11-20).",
 )
 @click.option("--pid", type=click.IntRange(min=2), help="The agent's process; end when it does.")
 @click.option(
@@ -274,9 +274,8 @@ def _given(pid: int | None) -> Given | None:
 
 
 def _recorded(since: float | None) -> list[Session]:
-    """Return the sessions that changed in the last `since` seconds, the oldest first."""
-    oldest = time.time() - since if since else 0.0
-    return [each for each in reversed(discovery.sessions()) if each.modified >= oldest]
+    """Return the sessions that changed after `since` (seconds since the epoch), oldest first."""
+    return [each for each in reversed(discovery.sessions()) if each.modified >= (since or 0.0)]
 
 
 def _chosen(text: str | None, agent: Agent | None) -> Session:

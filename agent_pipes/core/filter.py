@@ -68,7 +68,10 @@ def exit_status(run: Callable[[], object]) -> int:
         return ExitStatus.UNREADABLE
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
-        warn(message_of(error))
+        first, *more = message_of(error).split("\n")
+        warn(first)
+        for line in more:
+            write_line(line)
         if context is not None:
             write_line(f"Try '{context.command_path} --help'.")
         return ExitStatus.UNREADABLE

@@ -13,6 +13,7 @@ from agent_pipes.agents import registry
 from agent_pipes.agents.base import Agent, Session, SessionFolder, stored_as
 from agent_pipes.agents.registry import NAMES, STORE, every_agent
 from agent_pipes.agents.registry import agent as agent_named
+from agent_pipes.core.display import escape
 from agent_pipes.core.jsonl import Fields, objects
 from agent_pipes.core.stderr import warn
 
@@ -302,4 +303,4 @@ def no_session_here() -> click.UsageError:
 
 def describe(session: Session) -> str:
     """Return agent, id and directory of a session, for messages."""
-    return f"{session.agent} {session.id} in {session.cwd or 'an unknown directory'}"
+    return f"{session.agent} {session.id} in {escape(session.cwd) or 'an unknown directory'}"

@@ -307,7 +307,8 @@ def test_all_and_since_read_every_recorded_session(home):
         for event in events_of(run("trace-tail", "--no-follow", "--all", *args, env=home).stdout)
     }
     assert sessions() == {"aaaa1111", "bbbb2222"}
-    assert sessions("--since", "1d") == {"aaaa1111"}
+    for since in ("1d", "yesterday", "today", time.strftime("%Y-%m-%d")):
+        assert sessions("--since", since) == {"aaaa1111"}
     assert run("trace-tail", "--since", "1d", env=home).returncode == 2
 
 

@@ -41,7 +41,7 @@ def sessions(since: float = 0.0) -> Iterator[Session]:
 
     since: leave out transcripts that last changed before, in seconds since the epoch.
     """
-    known = set()
+    live = {each.session: each for each in registry_entries()}
     for root in roots():
         for project in entries_of(root / "projects"):
             for entry in entries_of(Path(project.path)):
@@ -50,11 +50,11 @@ def sessions(since: float = 0.0) -> Iterator[Session]:
                         about = entry.stat()
                         if about.st_mtime >= since:
                             session = _session(Path(entry.path), about)
-                            known.add(session.id)
-                            yield session
-    for live in registry_entries():
-        if live.session not in known:
-            yield _of_entry(live)
+                            known = live.pop(session.id, None)
+                            # A transcript does not tell its directory before its first lines.
+                            yield _with_directory(session, known) if known else session
+    for unwritten in live.values():
+        yield _of_entry(unwritten)
 
 
 def session_folders() -> list[SessionFolder]:
@@ -91,8 +91,12 @@ def _of_entry(live: LiveSession) -> Session:
     """Return the session that a registry entry names, which may have no transcript yet."""
     path = live.root / "projects" / slug(live.cwd) / f"{live.session}.jsonl"
     with suppress(OSError):
-        return _session(path, path.stat())
+        return _with_directory(_session(path, path.stat()), live)
     return Session("claude", live.session, live.cwd, path, live.started, live.modified)
+
+
+def _with_directory(session: Session, live: LiveSession) -> Session:
+    return session if session.cwd else session._replace(cwd=live.cwd, started=live.started)
 
 
 def files(session: Session) -> list[Path]:
