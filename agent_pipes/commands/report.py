@@ -44,9 +44,8 @@ def report(
         builders[name].add(event)
     found = [name for name in builders if name.startswith(session or "")]
     if not found and session:
-        warn(
-            f"standard input: no session {session}; found: {', '.join(list(builders)[:5]) or 'none'}"
-        )
+        known = ", ".join(list(builders)[:5]) or "none"
+        warn(f"standard input: no session {session}; found: {known}")
         return 2
     if not found:
         warn("standard input: no events, so there is nothing to report")

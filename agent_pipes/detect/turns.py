@@ -48,7 +48,7 @@ class TurnTracker:
         return self._ended or self._waiting
 
     def waits_at(self, now: float) -> bool:
-        """True if the agent waits for its user at `now`, seconds since the epoch.
+        """Return True if the agent waits for its user at `now`, seconds since the epoch.
 
         A quick tool that is open for long waits for permission, unless the run is headless.
         """
@@ -122,10 +122,10 @@ class TurnTracker:
 
 
 def is_rejected(event: Event) -> bool:
-    """True for the answer by which a user refuses a call: the user was asked until then."""
+    """Return True for the answer by which a user refuses a call: until then the user was asked."""
     return event.type == "error" and event.data.get("reason") == "rejected"
 
 
 def is_persons(event: Event) -> bool:
-    """True for a prompt that a person has given, not a hook, a schedule or another agent."""
+    """Return True for a prompt that a person has given, not a hook, a schedule or another agent."""
     return event.type == "user_prompt" and event.text("origin") in ("", "person")

@@ -339,7 +339,8 @@ const boxes = [...document.querySelectorAll(
 const out = [];
 for (const [a, p] of boxes) for (const [b, q] of boxes)
   if (a !== b && !a.contains(b) && !b.contains(a)
-      && p.left < q.right - 1 && q.left < p.right - 1 && p.top < q.bottom - 1 && q.top < p.bottom - 1)
+      && p.left < q.right - 1 && q.left < p.right - 1
+      && p.top < q.bottom - 1 && q.top < p.bottom - 1)
     out.push(a.textContent.slice(0, 40) + ' / ' + b.textContent.slice(0, 40));
 return out;
 """

@@ -30,7 +30,7 @@ class Change:
     whole: bool = False
 
     def replaced_by(self, later: "Change") -> bool:
-        """True if `later` replaces exactly the text that this change has added."""
+        """Return True if `later` replaces exactly the text that this change has added."""
         if self.path != later.path:
             return False
         if later.whole:
@@ -38,7 +38,7 @@ class Change:
         return bool(self.added.strip()) and self.added.strip() == later.removed.strip()
 
     def lines(self) -> Iterator[tuple[str, str]]:
-        """Yield (sign, line) of the difference: `-`, `+`, a blank for context, `@` between parts."""
+        """Yield (sign, line) of the difference; the sign is `-`, `+`, a blank, or `@` for a gap."""
         before = self.removed[:MAX_DIFF_CHARS].splitlines()
         after = self.added[:MAX_DIFF_CHARS].splitlines()
         if len(before) * len(after) > MAX_COMPARED:

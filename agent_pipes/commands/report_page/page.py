@@ -13,7 +13,7 @@ from agent_pipes.commands.report_page.tables import (
     rounds_section,
 )
 from agent_pipes.commands.report_page.verdict import Piece, figures, stop_command, verdict
-from agent_pipes.commands.report_page.words import count, day, escape, place
+from agent_pipes.commands.report_page.words import agent_title, count, day, escape, place
 
 DATA = Path(__file__).parents[2] / "data"
 CSP = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
@@ -66,7 +66,7 @@ def _data(name: str) -> str:
 
 
 def _eyebrow(story: Story) -> str:
-    parts = [f"Session {story.session[:8]}", story.agent, place(story)]
+    parts = [f"Session {story.session[:8]}", agent_title(story.agent), place(story)]
     if story.start:
         parts.append(day(story.start))
     return " ".join(f"<span>{escape(part)}</span>" for part in parts if part)
@@ -83,7 +83,8 @@ def _unbroken(text: str) -> str:
 
 def _stop(words: list[str]) -> str:
     parts = " ".join(f"<span>{escape(word)}</span>" for word in words)
-    return f'<p class="stop"><span>What would have stopped it</span><code tabindex="0">{parts}</code></p>'
+    label = "<span>What would have stopped it</span>"
+    return f'<p class="stop">{label}<code tabindex="0">{parts}</code></p>'
 
 
 def _figures(story: Story, loop: Loop | None, limits: Mapping[str, float]) -> Iterator[str]:
@@ -103,17 +104,20 @@ def _picture(story: Story, loop: Loop | None) -> str:
         if state in states
     ]
     if story.gaps:
-        box = '<svg width="22" height="14" aria-hidden="true"><rect class="fold" width="22" height="14"/></svg>'
-        marks.append(f"<span>{box}no event, folded</span>")
+        marks.append(f"<span>{_box('fold', 22, 14)}no event, folded</span>")
     if story.trip and story.usd_after_trip > 0:
-        box = '<svg width="18" height="12" aria-hidden="true"><rect class="aft2" width="18" height="12"/></svg>'
-        marks.append(f"<span>{box}spent after the trip</span>")
+        marks.append(f"<span>{_box('aft2', 18, 12)}spent after the trip</span>")
     head = "Dollars and calls over time" if story.curve else "Calls over time"
     picture = Picture(story, loop).html()
     return (
         f'<section class="wide"><h2>{head}</h2><p class="legend">{"".join(marks)}</p>'
         f"{picture}{key_of_marks(story)}</section>"
     )
+
+
+def _box(kind: str, width: int, height: int) -> str:
+    size = f'width="{width}" height="{height}"'
+    return f'<svg {size} aria-hidden="true"><rect class="{kind}" {size}/></svg>'
 
 
 def _notes(story: Story) -> str:

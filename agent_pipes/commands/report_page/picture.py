@@ -110,7 +110,8 @@ class Picture:
             yield f'<span class="ll lane" style="top:{self._user_y - 23}px">you</span>'
         if self.loop:
             text = f"{len(self.loop.rounds)} rounds"
-            yield f'<span class="ll lane rounds-name" style="top:{self.brackets - 6}px">{text}</span>'
+            style = f"top:{self.brackets - 6}px"
+            yield f'<span class="ll lane rounds-name" style="{style}">{text}</span>'
 
     @property
     def _user_y(self) -> int:
@@ -280,13 +281,15 @@ class Picture:
             minutes = (each.end - each.start) / 60
             text = f"{minutes:.0f} m" if minutes < 90 else f"{minutes / 60:.0f} h"
             text = text if minutes < 2880 else f"{minutes / 1440:.0f} d"
-            yield f'<text class="fl x" x="{center:.3f}%" y="{y + 18}" text-anchor="middle">{text}</text>'
+            place = f'x="{center:.3f}%" y="{y + 18}" text-anchor="middle"'
+            yield f'<text class="fl x" {place}>{text}</text>'
         for mark in self.scale.labels():
-            anchor = "start" if mark.x < 1 else "middle"
             x = f"{mark.x:.3f}%"
+            anchor = "start" if mark.x < 1 else "middle"
+            place = f'x="{x}" y="{y + 18}" text-anchor="{anchor}"'
             yield (
                 f"<g{' class=w' if mark.minor else ''}>{_line('axis', x, x, y, y + 4)}"
-                f'<text class="xl" x="{x}" y="{y + 18}" text-anchor="{anchor}">{mark.text}</text></g>'
+                f'<text class="xl" {place}>{mark.text}</text></g>'
             )
 
     def _marks(self) -> Iterator[str]:

@@ -109,7 +109,7 @@ class Prompt:
 
 @dataclass(slots=True)
 class Subagent:
-    """A subagent: its short name and type, when it worked (seconds after the start), its dollars."""
+    """A subagent: its short name and type, when it worked, its dollars and calls."""
 
     id: str
     name: str = ""

@@ -13,6 +13,7 @@ from agent_pipes.commands.report_page.verdict import (
     verdict,
 )
 from agent_pipes.commands.report_page.words import (
+    agent_title,
     clip,
     clock,
     day,
@@ -58,7 +59,7 @@ def _head(
     flags: tuple[str, ...],
     width: int,
 ) -> Iterator[str]:
-    parts = [f"Session {story.session[:8]}", story.agent, place(story)]
+    parts = [f"Session {story.session[:8]}", agent_title(story.agent), place(story)]
     parts += [day(story.start)] * bool(story.start)
     yield " · ".join(filter(None, parts))
     yield from textwrap.wrap(

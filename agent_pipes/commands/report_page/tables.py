@@ -78,9 +78,8 @@ def rounds_section(story: Story, loop: Loop) -> str:
             cut = True
             rows.append(_cut_row(story, loop))
         if before and each.number != before.number + 1:
-            rows.append(
-                f'<tr><td colspan="6" class="mut">{each.number - before.number - 1} more rounds</td>'
-            )
+            more = each.number - before.number - 1
+            rows.append(f'<tr><td colspan="6" class="mut">{more} more rounds</td></tr>')
         rows.append(_round_row(story, each))
     heads = (
         ("Round", ""),
@@ -213,8 +212,8 @@ class CallsTable:
             '<section class="wide" id="calls"><h2>Calls</h2>'
             '<form class="flt" role="search"><label for="q">Filter</label>'
             '<input id="q" type="search" placeholder="tool, file, error …" autocomplete="off" '
-            'aria-describedby="keys"><span class="vh" id="keys">Keys: slash filters, Escape clears, '
-            "j and k move between rows, Enter opens one</span>"
+            'aria-describedby="keys"><span class="vh" id="keys">Keys: slash filters, '
+            "Escape clears, j and k move between rows, Enter opens one</span>"
             f'<span class="chips">{buttons}</span>'
             f'<output id="cnt" for="q" aria-live="polite">{total}</output>'
             '<button type="button" class="lnk" id="all">open all</button></form>'

@@ -49,7 +49,9 @@ def finding(mark: Mark) -> tuple[str, str]:
     if mark.watcher == "cost" and isinstance(limit, (int, float)):
         return f"{money_limit(limit)} spent", ""
     if mark.watcher == "duration" and isinstance(limit, (int, float)):
-        return f"{span(limit)} passed", ""
+        how = "without a prompt" if "without a prompt" in message else ""
+        worked = "of work" if message.startswith("worked") else "passed"
+        return f"{span(limit)} {worked}", how
     message = re.sub(r"^detected |\s*\(threshold: [^)]*\)", "", message)
     return clip(message, 90), ""
 

@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import Iterator
 
+from agent_pipes.agents.registry import agent
 from agent_pipes.commands.report_page.story import CallRow, Story
 from agent_pipes.core.jsonl import Fields, dumps
 from agent_pipes.detect.calls import PATHS
@@ -57,7 +58,7 @@ def dollars(usd: float, estimated: bool = False) -> str:
 
 
 def clock(at: float, length: float) -> str:
-    """Return seconds as a time within a session of `length` seconds: `0:02.6`, `4:05`, `1:02:03`."""
+    """Return seconds within a session of `length` seconds: `0:02.6`, `4:05`, `1:02:03`."""
     if length < 60:
         return f"{int(at // 60)}:{at % 60:04.1f}"
     whole = int(at)
@@ -94,6 +95,14 @@ def day(epoch: float) -> str:
 def count(number: int, one: str, many: str = "") -> str:
     """Return `1 call`, `21 calls`."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def agent_title(name: str) -> str:
+    """Return the name of an agent for users; `name` itself if it is unknown."""
+    try:
+        return agent(name).title or name
+    except KeyError:
+        return name
 
 
 def place(story: Story) -> str:
