@@ -117,7 +117,6 @@ def kill(
     """
     from agent_pipes.process.handle import self_test
     from agent_pipes.process.killer import Killer
-    from agent_pipes.process.local_killer import LocalKiller
 
     if local and pid is not None:
         raise click.UsageError("--pid names a process, and --local looks for one: use one of them")
@@ -130,11 +129,12 @@ def kill(
         "dry_run": dry_run,
         "interrupt": _interrupt,
     }
-    killer = (
-        LocalKiller(waiter, lookup=_local_process, stale_s=stale, **options)
-        if local
-        else Killer(waiter, **options)
-    )
+    if local:
+        from agent_pipes.process.local_killer import LocalKiller
+
+        killer: Killer = LocalKiller(waiter, lookup=_local_process, stale_s=stale, **options)
+    else:
+        killer = Killer(waiter, **options)
     aftermath = Aftermath(then)
     is_empty = True
     try:

@@ -1,15 +1,18 @@
 """A session with the process that is killed when it passes a limit."""
 
 import signal as signals
+from typing import TYPE_CHECKING
 
 from agent_pipes.core.event import Event
 from agent_pipes.core.stderr import warn
 from agent_pipes.process.handle import NotPermitted, ProcessHandle
 from agent_pipes.process.machine import machine_id
-from agent_pipes.process.pause_record import PauseRecord
 from agent_pipes.process.pauser import Pauser
 from agent_pipes.process.table import Identity, process_at
 from agent_pipes.process.terminator import Terminator
+
+if TYPE_CHECKING:
+    from agent_pipes.process.pause_record import PauseRecord
 
 RESTART_SIGNALS = ("SIGINT", "SIGHUP", "SIGQUIT")
 """Signals that a `process` event may name as the one that ends a session for good."""

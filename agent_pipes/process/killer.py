@@ -17,7 +17,6 @@ from agent_pipes.process.comebacks import RETURN_WINDOW_S, Comebacks
 from agent_pipes.process.handle import NotPermitted, ProcessHandle, reap_adopted
 from agent_pipes.process.kill_target import KillTarget
 from agent_pipes.process.outcome import Outcome
-from agent_pipes.process.pause_record import record
 from agent_pipes.process.pauser import PAUSE_SIGNALS, Pauser
 from agent_pipes.process.table import Identity, identify
 from agent_pipes.process.terminator import Terminator
@@ -302,6 +301,8 @@ class Killer:
 
     def _paused(self, target: KillTarget) -> None:
         """Record a pause for `agent-strace resume`."""
+        from agent_pipes.process.pause_record import record
+
         assert target.handle and target.trigger
         target.is_paused = True
         session = target.trigger.session

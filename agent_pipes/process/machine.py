@@ -1,8 +1,6 @@
 """Name of the machine on which a PID is valid."""
 
 import os
-import platform
-import subprocess
 import sys
 from contextlib import suppress
 from functools import cache
@@ -19,6 +17,8 @@ def machine_id() -> str:
         with suppress(OSError), open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
             return f"{file.read().strip()}:{os.stat('/proc/self/ns/pid').st_ino}"
     elif sys.platform == "darwin":
+        import subprocess
+
         with suppress(OSError, subprocess.SubprocessError):
             done = subprocess.run(
                 ["/usr/sbin/sysctl", "-n", "kern.bootsessionuuid"],
@@ -27,4 +27,4 @@ def machine_id() -> str:
                 check=True,
             )
             return done.stdout.decode().strip()
-    return platform.node()
+    return os.uname().nodename

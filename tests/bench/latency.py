@@ -91,7 +91,7 @@ def _line(at: int, kind: str) -> bytes:
     )
     event = {
         "event_type": kind,
-        "timestamp": time.time() - 60 + at,
+        "timestamp": time.time() + at / 1000,
         "event_id": f"{kind}{at}",
         "session_id": "bench",
         "parent_id": f"tool_call{at}",
