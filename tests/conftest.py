@@ -1,7 +1,10 @@
+import atexit
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -10,8 +13,12 @@ from hypothesis import HealthCheck, settings
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 # The commands run with the Python that runs the tests, whatever PATH has first.
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+# Messages that are shown once per directory are remembered there.
+os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="agent-pipes-tests-")
 
 from tests.helpers.planting import planting, subreaping
+
+atexit.register(shutil.rmtree, os.environ["XDG_STATE_HOME"], ignore_errors=True)
 
 # A shell that starts the tests in the background has SIGINT ignored, nohup SIGHUP; the commands would inherit that.
 for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM):

@@ -1,6 +1,8 @@
 """The pipeline of watch, which backtest tries on the past: flags over config file over defaults."""
 
+import os
 import shlex
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -228,16 +230,28 @@ def read_config(path: Path | None, monitor: ConfigMonitor) -> tuple[dict[str, An
     found = load_config(path)
     warn(f"Limits from {path}")
     if writable_by_others(path):
-        warn(
-            f"warning: {path} can be written by other users than its owner, "
-            "and so can what it allows"
-        )
+        warn(f"warning: other users can write {path}, and so change the limits; chmod go-w {path}")
     if "webhook.url" in found[0] and readable_by_others(path):
         warn(
             f"warning: {path} contains the webhook's URL and can be read by other users; "
             f"chmod 600 {path}, or set $AGENT_PIPES_WEBHOOK instead"
         )
     return found
+
+
+def note_once(text: str) -> None:
+    """Write a message once for this directory: a mark in the user's state directory remembers it."""
+    state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+    name = blake2b(f"{os.getcwd()}\0{text}".encode(errors="replace"), digest_size=16).hexdigest()
+    mark = Path(state) / "agent-pipes" / "noted" / name
+    try:
+        mark.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(mark, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    except FileExistsError:
+        return
+    except OSError:
+        pass  # A message too many does no harm.
+    warn(text)
 
 
 def find_policy(preset: Preset, monitor: ConfigMonitor) -> None:
@@ -249,4 +263,4 @@ def find_policy(preset: Preset, monitor: ConfigMonitor) -> None:
         monitor.add(Path(policy or DEFAULT_POLICY))
     else:
         preset.off.add("scope")
-        warn(f"No {DEFAULT_POLICY} here: scope is not watched")
+        note_once(f"no {DEFAULT_POLICY} here: scope is not watched; see trace-detect-scope(1)")

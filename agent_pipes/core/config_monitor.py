@@ -48,9 +48,10 @@ class ConfigMonitor:
     def warn_of_writable(self) -> None:
         """Warn of files that the agent can change."""
         if mine := [str(path) for path in self._states if writable_by_agent(path)]:
+            verb, them = ("is", "it") if len(mine) == 1 else ("are", "them")
             warn(
-                f"{' and '.join(mine)}: where the agent works, which may write there: "
-                "better kept elsewhere (agent-strace doctor says more)"
+                f"warning: the agent can edit {' and '.join(mine)}, which {verb} in its directory; "
+                f"move {them} and pass --config or --policy"
             )
 
     def warn_of_changes(self) -> None:
@@ -58,7 +59,7 @@ class ConfigMonitor:
         for path, before in list(self._states.items()):
             if _state(path) != before:
                 del self._states[path]
-                warn(f"{path} has changed: what it says now counts from the next start on")
+                warn(f"{path} has changed; the change takes effect at the next start")
 
 
 def _state(path: Path) -> tuple[int, ...]:

@@ -49,9 +49,7 @@ def test_a_config_that_other_users_may_write_is_warned_of():
     Path(".agent-watch.json").write_text(CONFIG)
     for mode, warned in ((0o600, False), (0o644, False), (0o664, True), (0o646, True)):
         os.chmod(".agent-watch.json", mode)
-        assert (
-            "warning: .agent-watch.json can be written by other users" in said_at_start()
-        ) is warned
+        assert ("warning: other users can write .agent-watch.json" in said_at_start()) is warned
 
 
 def test_a_policy_that_other_users_may_write_is_warned_of():
@@ -64,12 +62,15 @@ def test_a_policy_that_other_users_may_write_is_warned_of():
 
 
 def test_orders_that_lie_where_the_agent_may_write_are_warned_of(project):
-    here = "where the agent works, which may write there"
+    here = "warning: the agent can edit"
     Path(".agent-watch.json").write_text(CONFIG)
     Path(".agent-scope.json").write_text(POLICY)
-    assert f".agent-watch.json and .agent-scope.json: {here}" in said_at_start()
+    assert (
+        f"{here} .agent-watch.json and .agent-scope.json, which are in its directory"
+        in said_at_start()
+    )
     Path(".agent-watch.json").rename(project / "limits.json")
-    assert f"[watch] .agent-scope.json: {here}" in said_at_start(
+    assert f"[watch] {here} .agent-scope.json, which is in" in said_at_start(
         "--config", project / "limits.json"
     )
     Path(".agent-scope.json").rename(project / "policy.json")
@@ -82,7 +83,7 @@ def test_orders_that_lie_where_the_agent_may_write_are_warned_of(project):
     )
     Path("sub").mkdir()
     (project / "limits.json").rename("sub/limits.json")
-    assert f"sub/limits.json: {here}" in said_at_start(
+    assert f"{here} sub/limits.json" in said_at_start(
         "--config", "sub/limits.json", "--policy", project / "policy.json"
     )
 
@@ -104,7 +105,7 @@ def test_orders_that_change_while_it_runs_are_said_and_change_nothing(victim, na
         os.replace("new", name)
     else:
         Path(name).unlink()
-    while f"{name} has changed: what it says now counts from the next start on" not in (
+    while f"{name} has changed; the change takes effect at the next start" not in (
         line := watch.stderr.readline().decode()
     ):
         assert line, "the breaker has ended"

@@ -1,0 +1,49 @@
+"""Pages and messages in plain words: phrases that readers had to read twice do not come back."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.support import ROOT
+
+PHRASES = (
+    r"\bturns? in circles\b",
+    r"\bwhat became of\b",
+    r"\bwhat becomes of\b",
+    r"\bis told of\b",
+    r"\bare told of\b",
+    r"\bit is said\b",
+    r"\bis said at\b",
+    r"\bready to be taken\b",
+    r"\bwrite where they must not\b",
+    r"\bin the words of\b",
+    r"\bmay be given again\b",
+    r"\bstands? (?:in|behind|before|there|still)\b",
+    r"\bstandard error is none\b",
+    r"\bis no (?:terminal|process|file)\b",
+    r"\bby itself where it is\b",
+)
+"""Phrases of facts/plain-words: each has a usual word (report, contain, follow, print, if)."""
+
+PAGES = ("README.md", "SECURITY.md", "CONTRIBUTING.md", "man/trace-alert.1", "man/trace-status.1")
+"""Pages that were rewritten as a whole; a page is added when it has been."""
+
+SOURCES = ("alert", "core/stderr.py", "core/config.py", "core/config_monitor.py", "core/options.py")
+"""Modules whose messages and help were rewritten."""
+
+
+def found(text: str) -> list[str]:
+    return [match[0] for phrase in PHRASES for match in re.finditer(phrase, text, re.I)]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_has_no_phrase_that_must_be_read_twice(page):
+    assert found((ROOT / page).read_text()) == []
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_messages_and_comments_have_none_either(source):
+    path = ROOT / "agent_pipes" / source
+    files: list[Path] = sorted(path.rglob("*.py")) if path.is_dir() else [path]
+    assert {file.name: words for file in files if (words := found(file.read_text()))} == {}
