@@ -366,12 +366,14 @@ def test_judgement_that_makes_no_sense_is_made_anew(project, judged):
     assert "tripped" in guarded(call(project, "Bash", 10, command="ls"))
 
 
-def test_session_that_was_taken_up_again_is_judged_as_one(project):
+def test_resumed_session_is_judged_from_its_resumption(project):
     spiral(project, 3)
     record(claude("SessionEnd", project, reason="exit"))
     record(claude("SessionStart", project, source="resume"))
     spiral(project, 2)
-    assert "failed 5 times" in guarded(call(project, "Bash", 10, command="ls"))
+    assert "tripped" not in guarded(call(project, "Bash", 10, command="ls"))
+    spiral(project, 3)
+    assert "failed 5 times" in guarded(call(project, "Bash", 20, command="ls"))
 
 
 def test_broken_lines_in_the_store_are_passed_over(project):
