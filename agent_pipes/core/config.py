@@ -42,7 +42,7 @@ def load(
     document = file.mapping(
         "",
         file.load(),
-        ("watchers", "webhook", "on_violation"),
+        ("watchers", "webhook", "on_violation", "$schema"),
         expected=f"an object such as {EXAMPLE}",
     )
     sections = file.mapping("watchers", document.get("watchers", {}), names)

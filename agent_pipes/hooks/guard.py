@@ -77,11 +77,7 @@ def _out_of_scope(payload: Payload) -> str:
     from agent_pipes.scope.policy_file import load_policy
 
     try:
-        policy = (
-            load_policy(path)
-            if path
-            else Policy(POLICY, {"files": {"write": {"deny": [CONFIG, POLICY]}}})
-        )
+        policy = load_policy(path) if path else Policy(POLICY, {}, may_be_empty=True)
     except PolicyError as error:
         return f"the policy cannot be read: {error}"
     data = {"tool_name": payload.tool, "arguments": payload.arguments, "cwd": payload.cwd}

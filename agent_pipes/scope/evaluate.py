@@ -70,7 +70,9 @@ class Evaluation(NamedTuple):
         kind, target, rule = self.breaches[0]
         target = truncate(target, MAX_TARGET_CHARS)
         quoted = f'"{target}"' if kind == "command" else target
-        where = "" if kind == "policy" else f" in {self.policy}"
+        where = f" in {self.policy}"
+        if kind == "policy":
+            where = ": no agent may change the files that watch it"
         return f"{_VERBS[kind]} {quoted} ({rule}{where}){others(len(self.breaches))}"
 
 

@@ -83,7 +83,7 @@ def _add_files(
         add_patch(Command(lead.rest, command.redirects, where), found)
         found.add_paths("read", given.operands, where)
     elif verb == "rm" and not given.has(["--cached"]):
-        found.add_paths("delete", given.operands, where, "all" if given.has(["-r"]) else "")
+        found.add_paths("delete", given.operands, where, "in" if given.has(["-r"]) else "")
     elif verb == "restore" and not _only_index(given):
         found.add_paths("write", given.operands, where, "all")
     elif verb == "mv":

@@ -78,9 +78,14 @@ class _Lists(NamedTuple):
 
 
 class Policy:
-    """The rules of a policy, loaded from `path`. Raises PolicyError for a bad pattern."""
+    """The rules of a policy, loaded from `path`.
 
-    def __init__(self, path: "str | Path", content: dict[str, Any]) -> None:
+    Raises PolicyError for a bad pattern, and unless it `may_be_empty` if there is no rule.
+    """
+
+    def __init__(
+        self, path: "str | Path", content: dict[str, Any], *, may_be_empty: bool = False
+    ) -> None:
         self.path = path
         self.name = str(path)
         files, commands, network = (
@@ -108,7 +113,7 @@ class Policy:
             "network": self.deny_all,
         }
         self._covered = frozenset(about for about, is_covered in covered.items() if is_covered)
-        if not self._covered:
+        if not self._covered and not may_be_empty:
             StrictJSON(path, PolicyError).fail(
                 "",
                 "nothing to enforce: expected a list under files.read, files.write or commands,"

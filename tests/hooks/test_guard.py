@@ -142,7 +142,7 @@ def test_what_an_agent_is_watched_by_is_guarded_without_a_policy(project):
     for number, arguments in enumerate(
         ({"file_path": ".agent-watch.json"}, {"file_path": f"{project}/.agent-scope.json"})
     ):
-        assert "no agent may change what it is watched by" in guarded(
+        assert "no agent may change the files that watch it" in guarded(
             call(project, "Write", number, **arguments)
         )
     assert "watched by" in guarded(call(project, "Bash", 3, command="rm .agent-wat*"))
