@@ -21,6 +21,9 @@ from agent_pipes.sessions.selection import NO_SESSION_OF_COMMAND
 NOT_EXECUTABLE, NOT_FOUND = 126, 127
 """Exit statuses of env(1), timeout(1) and the shell for a command that cannot be started."""
 
+ENTER_SCREEN, LEAVE_SCREEN = b"\x1b[?1049h", b"\x1b[?1049l\x1b[?25h"
+"""Escape sequences: the alternate screen; the normal one, with the cursor."""
+
 BREAKER_STATUSES = (ExitStatus.KILLED, ExitStatus.NOT_KILLED, ExitStatus.VIOLATION)
 """Statuses of the breaker that replace the command's own exit status."""
 
@@ -36,6 +39,7 @@ def run_command(command: tuple[str, ...], waiter: Waiter, watch: Callable[[Ident
     relay = SignalRelay(terminal)
     # Signals are caught before the command starts, so that it is never left without its breaker.
     waiter.divert = relay.receive
+    waiter.on_pause = relay.set_paused
     waiter.listen()
     environment = {
         name: value for name, value in os.environ.items() if name not in SECRET_VARIABLES
@@ -78,6 +82,7 @@ class SignalRelay:
     def __init__(self, terminal: "Terminal") -> None:
         self.sent: list[int] = []
         self._terminal = terminal
+        self._is_paused = False
         self._child: subprocess.Popen[bytes] | None = None
         self._early: list[int] = []
 
@@ -97,7 +102,21 @@ class SignalRelay:
             with suppress(OSError):
                 self._child.send_signal(number)
         self.sent.append(number)
+        if self._is_paused:
+            # A stopped command receives the signal only once it is continued.
+            with suppress(OSError):
+                self._child.send_signal(signal.SIGCONT)
         return True
+
+    def set_paused(self, paused: bool) -> None:
+        """Note that the command was paused, or runs again, and give the terminal to who needs it."""
+        self._is_paused = paused
+        if paused:
+            self._terminal.take_back()
+        elif self._terminal.lend_again() and self._child:
+            # The command draws its screen anew.
+            with suppress(OSError):
+                self._child.send_signal(signal.SIGWINCH)
 
 
 class Terminal:
@@ -105,6 +124,7 @@ class Terminal:
 
     def __init__(self) -> None:
         self.saved: list[Any] | None = None
+        self._commands: list[Any] | None = None
         with suppress(termios.error, OSError, ValueError):
             self.saved = termios.tcgetattr(2)
 
@@ -119,12 +139,31 @@ class Terminal:
         except (termios.error, OSError):
             return False
 
+    def take_back(self) -> None:
+        """Leave the screen of a command that was paused, so that people can read and type."""
+        if self.saved is None or not self.in_use():
+            return
+        with suppress(termios.error, OSError):
+            self._commands = termios.tcgetattr(2)
+            os.write(2, LEAVE_SCREEN)
+            termios.tcsetattr(2, termios.TCSADRAIN, self.saved)
+
+    def lend_again(self) -> bool:
+        """Restore the command's screen; return False if it had none."""
+        if self._commands is None:
+            return False
+        with suppress(termios.error, OSError):
+            termios.tcsetattr(2, termios.TCSADRAIN, self._commands)
+            os.write(2, ENTER_SCREEN)
+        self._commands = None
+        return True
+
     def __exit__(self, *error: object) -> None:
         if self.saved is not None:
             if self.in_use():
                 # A command that was killed has not left the alternate screen nor shown the cursor.
                 with suppress(OSError):
-                    os.write(2, b"\x1b[?1049l\x1b[?25h")
+                    os.write(2, LEAVE_SCREEN)
             with suppress(termios.error, OSError):
                 termios.tcsetattr(2, termios.TCSADRAIN, self.saved)
         for line in suspend(None):

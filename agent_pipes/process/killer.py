@@ -305,6 +305,7 @@ class Killer:
 
         assert target.handle and target.trigger
         target.is_paused = True
+        self.waiter.on_pause(True)
         session = target.trigger.session
         target.record = record(session, target.handle.identity, target.marker, target.trigger.data)
         try:
@@ -317,6 +318,7 @@ class Killer:
     def _resumed(self, target: KillTarget, how: str) -> None:
         """Count violations again: the agent runs again."""
         if target.is_paused:
+            self.waiter.on_pause(False)
             warn(f"process {target.pid} was {how}: it is watched again")
             if target.record:
                 target.record.remove()

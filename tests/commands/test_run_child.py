@@ -1,0 +1,80 @@
+"""The terminal of a command that we have started: the command's while it runs, people's while it is paused."""
+
+import json
+import os
+import pty
+import select
+import subprocess
+import sys
+
+from agent_pipes.commands.run_child import ENTER_SCREEN, LEAVE_SCREEN
+from tests.helpers.support import ROOT
+
+PAUSED = """
+import json, os, sys, termios, tty
+sys.path.insert(0, ROOT)
+from agent_pipes.commands.run_child import SignalRelay, Terminal
+from agent_pipes.core.stderr import warn
+
+class Child:
+    def __init__(self):
+        self.signals = []
+    def send_signal(self, number):
+        self.signals.append(int(number))
+
+def is_raw():
+    return not termios.tcgetattr(2)[3] & termios.ICANON
+
+terminal, child, seen = Terminal(), Child(), []
+relay = SignalRelay(terminal)
+relay.start(child)
+with terminal:
+    tty.setraw(2)
+    warn("held back")
+    seen.append(is_raw())
+    relay.set_paused(True)
+    warn("readable")
+    seen.append(is_raw())
+    relay.receive(15)
+    relay.set_paused(False)
+    seen.append(is_raw())
+    relay.receive(15)
+seen.append(is_raw())
+print(json.dumps([seen, child.signals]), flush=True)
+"""
+
+
+def in_terminal(code: str) -> tuple[bytes, bytes]:
+    """What a program writes to the terminal that its stderr is, and to stdout."""
+    master, slave = pty.openpty()
+    child = subprocess.Popen(
+        [sys.executable, "-c", code.replace("ROOT", repr(str(ROOT)))],
+        stdin=slave,
+        stdout=subprocess.PIPE,
+        stderr=slave,
+        start_new_session=True,
+    )
+    os.close(slave)
+    out = child.communicate(timeout=30)[0]
+    shown = b""
+    while select.select([master], [], [], 0.2)[0]:
+        try:
+            part = os.read(master, 65536)
+        except OSError:
+            break
+        if not part:
+            break
+        shown += part
+    os.close(master)
+    return shown, out
+
+
+def test_the_terminal_is_peoples_while_the_command_is_paused():
+    shown, out = in_terminal(PAUSED)
+    seen, signals = json.loads(out)
+    assert seen == [True, False, True, False], "raw, paused, resumed, over"
+    left, again = shown.index(LEAVE_SCREEN), shown.index(ENTER_SCREEN)
+    assert left < shown.index(b"readable") < again
+    assert shown.index(b"held back\r\n") > left, "nothing is written into the command's screen"
+    # TERM and CONT while it is paused, WINCH so that it draws its screen anew, then TERM alone.
+    assert signals == [15, 18, 28, 15]
