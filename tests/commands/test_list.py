@@ -1,10 +1,14 @@
 """trace-list: what can be read here, and what of it is live."""
 
+import fcntl
 import json
 import os
 import pty
+import struct
 import subprocess
 import sys
+import termios
+import time
 from pathlib import Path
 
 import pytest
@@ -85,19 +89,62 @@ def test_other_directories_only_when_asked(home, tmp_path):
         agent.wait()
 
 
-def test_a_line_for_people_on_a_terminal(home):
-    recorded("aaaa1111", 1_795_000_000.0)
+def on_terminal(home: dict, *args: str, columns: int = 80, **environment: str) -> list[str]:
+    """Return the lines that trace-list writes to a terminal."""
     ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     subprocess.run(
-        command("trace-list"), stdout=theirs, env=ENVIRONMENT | home, stdin=subprocess.DEVNULL
+        command("trace-list", *args),
+        stdout=theirs,
+        env=ENVIRONMENT
+        | {"LC_ALL": "C.UTF-8", "TERM": "xterm", "COLUMNS": str(columns)}
+        | home
+        | environment,
+        stdin=subprocess.DEVNULL,
     )
     os.close(theirs)
-    line = os.read(ours, 4096).decode()
+    written = b""
+    try:
+        while data := os.read(ours, 65536):
+            written += data
+    except OSError:
+        pass
     os.close(ours)
-    assert line.startswith("store    aaaa1111") and "ago" in line and "{" not in line
+    return written.decode().replace("\r\n", "\n").splitlines()
 
 
-def transcript(home: dict, session: str, at: float) -> None:
+@pytest.mark.parametrize("columns", [40, 80, 200])
+def test_16_11_a_table_on_a_terminal_newest_last(home, columns):
+    for number in range(14):
+        recorded(f"{number:08x}-0000-4000", time.time() - 86_400 * (20 - number))
+    transcript(home, "5b1d3c7a-2f4e-4c1b-9a6d-8e7f00c2d134", time.time() - 90)
+    header, *rows, rule, footer = on_terminal(home, columns=columns)
+    assert header.split()[:1] == ["ID"] and len(rows) == 12 and set(rule) == {"─"}
+    assert rows[-1].split()[:2] == ["·", "5b1d3c7a"]
+    assert [line for line in (header, *rows, rule) if len(line) >= columns] == []
+    assert "1m 3" in rows[-1] and (columns == 40 or "hello" in rows[-1])
+    assert "12 of 15 sessions" in footer
+    assert len(on_terminal(home, "--all", columns=columns)) == 18
+    assert on_terminal(home, "--reverse", columns=columns)[1].split()[1] == "5b1d3c7a"
+
+
+def test_16_11_without_a_session_here_the_others_are_counted(home, tmp_path):
+    recorded("aaaa1111", 1_795_000_000.0)
+    transcript(home, "5b1d3c7a-2f4e-4c1b-9a6d-8e7f00c2d134", 1_795_090_000.0)
+    os.chdir(tmp_path / "other")
+    assert on_terminal(home) == [
+        "no session in this directory · 1 elsewhere: trace-list --all-dirs"
+    ]
+
+
+def test_16_15_what_an_agent_wrote_reaches_a_terminal_escaped(home):
+    path = transcript(home, "5b1d3c7a-2f4e-4c1b-9a6d-8e7f00c2d134", 1_795_090_000.0)
+    path.write_text(path.read_text().replace("hello", "\\u001b]52;c;AAAA\\u0007 \\u202e x"))
+    (_, row, *_) = on_terminal(home, columns=200)
+    assert "\x1b]" not in row and "\u202e" not in row and "x1b]52" in row
+
+
+def transcript(home: dict, session: str, at: float) -> Path:
     """A session as Claude Code has written it."""
     path = Path(home["CLAUDE_CONFIG_DIR"]) / "projects" / "-proj" / f"{session}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -112,6 +159,7 @@ def transcript(home: dict, session: str, at: float) -> None:
     }
     path.write_text(json.dumps(line) + "\n")
     os.utime(path, (at, at))
+    return path
 
 
 def test_a_session_that_its_hooks_have_written_too_is_listed_once(home):
