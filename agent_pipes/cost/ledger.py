@@ -9,6 +9,8 @@ from agent_pipes.core.bounded import BoundedDict
 from agent_pipes.cost.estimate import Estimator
 from agent_pipes.cost.prices import Usage
 
+MAX_UNPRICED_MODELS = 100
+
 QUARTER_S = 900
 """A quarter of an hour: every offset from UTC is a multiple of it."""
 
@@ -112,6 +114,16 @@ class Ledger:
             if old is not NO_CHARGE:
                 self._totals(self.totals, old).add(old, -1)
 
+    def add_reported(self, model: str, usd: int, time: float) -> None:
+        """Add what the client itself reports for a model without a price, in picodollars."""
+        self.total += usd
+        if self.totals is not None:
+            charge = NO_CHARGE._replace(model=model, time=time)
+            self._totals(self.totals, charge).usd += usd
+            for (other, _), totals in self.totals.items():
+                if other == model:
+                    totals.unpriced = 0
+
     def _totals(self, totals: dict[tuple[str, int], ModelTotals], charge: Charge) -> ModelTotals:
         key = charge.model, local_day(charge.time)
         found = totals.get(key)
@@ -139,6 +151,7 @@ class SessionAccount:
     model:     the model that the session, or its latest request, named.
     latest:    time of its latest cost, seconds since the epoch.
     requests:  prompt tokens of the requests that have no response yet.
+    unpriced:  models without a price, and picodollars that the client has reported for them.
     announced: the sum that was returned last.
     epoch:     how often the session was read again from its start.
     """
@@ -156,6 +169,7 @@ class SessionAccount:
         self.recorded: Ledger | None = None
         self.estimated = Ledger(self.detailed)
         self.estimator = Estimator() if self.estimates else None
+        self.unpriced: BoundedDict[str, int] = BoundedDict(MAX_UNPRICED_MODELS)
         self.model = ""
         self.latest = 0.0
         self.requests: BoundedDict[str, int] = BoundedDict(MAX_OPEN_REQUESTS)

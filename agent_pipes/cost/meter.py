@@ -10,7 +10,7 @@ from agent_pipes.core.event import RECORDING, Event, digest
 from agent_pipes.cost.estimate import ESTIMATE_INPUTS, EstimatedResponse
 from agent_pipes.cost.ledger import NO_CHARGE, Charge, Cost, Ledger, SessionAccount
 from agent_pipes.cost.price_table import PriceTable, built_in
-from agent_pipes.cost.prices import Usage
+from agent_pipes.cost.prices import DOLLAR, Usage
 from agent_pipes.cost.usage import may_have_usage, modes_of, usage_of
 
 MAX_STREAM_RESPONSES, MAX_REPORT_RESPONSES = 50_000, 500_000
@@ -23,6 +23,9 @@ MAX_SESSIONS = 10_000
 
 MAX_TIMES = 64
 """Lines of one response whose times are kept."""
+
+MAX_REPORTED = 10**9 * DOLLAR
+"""Picodollars above which a client's own bill is cut."""
 
 ESTIMATE_ID_PREFIX = "guess:"
 """Prefix of the `response_id` of an estimated response."""
@@ -97,7 +100,25 @@ class Meter:
             self.account(event.session).model = event.text("model")
         elif event.type == "history_start":
             self.account(event.session).restart()
+        elif event.type == "reported_cost" and (cost := self.take_report(event)):
+            return [(None, cost)]
         return []
+
+    def take_report(self, event: Event) -> Cost | None:
+        """Count what the client's own bill has for models without a price; None if nothing."""
+        account, models = self.account(event.session), event.data.get("models")
+        added = 0
+        for name, usd in models.items() if isinstance(models, dict) else ():
+            model = str(name).partition("[")[0]
+            if model not in account.unpriced or type(usd) not in (int, float):
+                continue
+            new = min(round(usd * DOLLAR), MAX_REPORTED) - account.unpriced[model]
+            if new > 0:
+                account.unpriced[model] += new
+                account.ledger.add_reported(model, new, event.time)
+                added += new
+        charge = NO_CHARGE._replace(usd=added, time=event.time)
+        return account.cost(charge) if added else None
 
     def charge(self, event: Event) -> Cost | None:
         """Count `event`, of a type in RECORDING; None if it records no usage."""
@@ -131,6 +152,8 @@ class Meter:
         if counted and counted.epoch == account.epoch:
             charge = _count_again(ledger, counted, time, charge)
         elif self._is_new(session, account.epoch, identity):
+            if charge.unpriced:
+                account.unpriced.setdefault(charge.model, 0)
             if identity:
                 self._counted[identity] = _Counted(session, account.epoch, charge, [time])
             ledger.replace(NO_CHARGE, charge)

@@ -17,7 +17,7 @@ MAX_COST_USD = 1e9
 MAX_BLIND_SPOTS = 100
 
 MAX_ASSUMED_RESPONSES = 1_000
-"""Responses at assumed prices that a later line may correct."""
+"""Responses of a model at assumed prices that a later line may correct."""
 
 NO_USAGE = "cannot see the cost: no usage is recorded, and --recorded estimates none"
 
@@ -42,7 +42,7 @@ class SessionCost:
         self.unrecorded_calls = 0
         self.assumes = assumes
         self.priced = self.assumed = 0
-        self._assumed_responses: BoundedDict[str, int] = BoundedDict(MAX_ASSUMED_RESPONSES)
+        self._assumed: BoundedDict[str, BoundedDict[str, int]] = BoundedDict(MAX_BLIND_SPOTS)
         self.estimated = False
         self.blind_spots: dict[str, tuple[str, str]] = {}
 
@@ -62,6 +62,8 @@ class SessionCost:
                 self._estimate(event)
             if kind == "session_end":
                 self.meter.accounts.pop(event.session, None)
+        elif kind == "reported_cost":
+            self._take_report(event)
         elif kind in ("session_start", "history_start"):
             self.meter.see(event)
         else:
@@ -89,7 +91,7 @@ class SessionCost:
 
     def _compute(self, event: Event) -> None:
         if cost := self.meter.charge(event):
-            self._take(cost, event.id)
+            self._take(cost)
             if cost.charge.unpriced and not cost.counted_in:
                 self._assume(event, cost.charge.model)
         elif event.type in ESTIMATE_INPUTS:
@@ -100,7 +102,7 @@ class SessionCost:
             self._count_unrecorded_call(event)
             return
         for response, cost in self.meter.estimate(event):
-            self._take(cost, response.trigger)
+            self._take(cost)
             if not self.meter.names_model(event.session):
                 why = (
                     "no usage and no model are recorded: the cost is guessed at the prices of "
@@ -114,7 +116,17 @@ class SessionCost:
         if self.unrecorded_calls == MIN_UNRECORDED_RESPONSES:
             self.blind_spots.setdefault("", (NO_USAGE, event.id))
 
-    def _take(self, cost: Cost, event_id: str) -> None:
+    def _take_report(self, event: Event) -> None:
+        """Replace assumed prices of models by the client's own bill."""
+        if not self._believe(event) and not self.believed:
+            cost = self.meter.take_report(event)
+            if cost:
+                self._take(cost)
+        models = event.data.get("models")
+        for name in models if isinstance(models, dict) else ():
+            self.assumed -= sum(self._assumed.pop(str(name).partition("[")[0], {}).values())
+
+    def _take(self, cost: Cost) -> None:
         self._add_up(cost.session, 0 if cost.counted_in else cost.charge.usd)
         self.estimated = cost.estimated > 0
 
@@ -134,8 +146,9 @@ class SessionCost:
         if assumed and usage:
             picodollars = assumed.price.at(event.time, usage.prompt).cost(usage)
             identity = event.text("response_id") or event.id
-            old = self._assumed_responses.get(identity, 0)
-            self._assumed_responses[identity] = max(picodollars, old)
+            responses = self._assumed.setdefault(model, BoundedDict(MAX_ASSUMED_RESPONSES))
+            old = responses.get(identity, 0)
+            responses[identity] = max(picodollars, old)
             self.assumed += max(0, picodollars - old)
         if model not in self.blind_spots and len(self.blind_spots) < MAX_BLIND_SPOTS:
             stand_in = assumed.model if assumed else ""

@@ -420,3 +420,28 @@ def test_events_pass_through_byte_for_byte():
         == data
     )
     assert len(events_of(out, "violation")) == 1
+
+
+# The client's own bill
+
+
+def test_the_clients_own_bill_replaces_an_assumed_price():
+    stream = response(Stream(), "claude-newton-1", id="a")
+    stream.add("reported_cost", {"usd": 3.5, "models": {"claude-newton-1[1m]": 3.0, "other": 1.0}})
+    response(stream, id="b", input=200_000)
+    for events in (stream, costed(stream)):
+        found = detected(events, max=1)
+        assert [each["level"] for each in found] == ["warning", "critical"]
+        assert found[1]["value"] == 8.0 and found[1]["assumed"] is True
+        (critical,) = [each for each in detected(events, max=3.5) if each["level"] == "critical"]
+        assert critical["value"] == 8.0
+    events = costed(stream)
+    assert [event.data["cost"]["session_usd"] for event in events] == [0.0, 3.0, 4.0]
+    (late,) = detected(events[1:], max=3.5)
+    assert late["value"] == 4.0 and "assumed" not in late
+
+
+def test_the_clients_bill_of_a_model_with_a_price_changes_nothing():
+    stream = response(Stream(), id="a")
+    stream.add("reported_cost", {"usd": 99.0, "models": {"claude-opus-4-8": 99.0}})
+    assert [event.data.get("cost", {}).get("session_usd") for event in costed(stream)] == [5, None]
