@@ -1,27 +1,42 @@
 """agent-strace backtest: what limits would have done to the recorded sessions."""
 
+import json
 import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack, suppress
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
 import click
 
+from agent_pipes.agents.base import Session
+from agent_pipes.commands.backtest_table import backtest_table
 from agent_pipes.commands.preset import Preset, find_policy, preset_options, read_config
 from agent_pipes.core.config_monitor import ConfigMonitor
-from agent_pipes.core.display import escape, format_duration
 from agent_pipes.core.event import Event, make
+from agent_pipes.core.exit_status import ExitStatus
 from agent_pipes.core.filter import Command
 from agent_pipes.core.options import DURATION
 from agent_pipes.core.stderr import set_prefix
-from agent_pipes.detect.backtest import Judgement, Limits, judge_session
+from agent_pipes.core.stream import Reader, Waiter
+from agent_pipes.core.table import terminal_style
+from agent_pipes.cost.recorded import session_at
+from agent_pipes.detect.backtest import Judgement, Limits, judge_events, judge_session
 from agent_pipes.detect.registry import DETECTORS
+from agent_pipes.detect.suggest import suggested_config
 from agent_pipes.sessions import discovery
 
-MAX_MESSAGE_CHARS = 90
+DEFAULT_SINCE_S = 30 * 86_400.0
+
+CHUNK_SESSIONS = 4
+"""Sessions that a process is given at once."""
+
+SESSION_SUFFIXES = (".jsonl", ".ndjson", ".json")
+"""Suffixes of the files in a folder that may hold sessions."""
 
 
 def result_events(judgements: Iterable[Judgement]) -> Iterator[Event]:
@@ -40,74 +55,25 @@ def result_events(judgements: Iterable[Judgement]) -> Iterator[Event]:
             "violations": len(judgement.violations),
             "alarms": judgement.alarms,
             "runs_known": judgement.runs_known,
+            "ended_well": judgement.ended_well,
         }
         if judgement.problem:
             data["problem"] = judgement.problem
         yield make("backtest", session.modified, session.id, data)
 
 
-def table(judgements: list[Judgement]) -> Iterator[str]:
-    """Yield the lines of the result for a terminal."""
-    for judgement in judgements:
-        for violation in judgement.critical:
-            session = judgement.session
-            yield (
-                f"{session.agent:8} {session.id[:8]}  {_minute(violation['at'])}  "
-                f"{violation['watcher']:8} ${violation['usd_later']:9.2f} later  "
-                f"{str(violation['message'])[:MAX_MESSAGE_CHARS]}"
-            )
-    stopped = [each for each in judgements if each.critical]
-    later = sum(max(each["usd_later"] for each in judgement.critical) for judgement in stopped)
-    total = sum(each.usd for each in judgements)
-    yield (
-        f"{len(stopped)} of {len(judgements)} sessions would have been stopped; "
-        f"they went on to spend ${later:.2f} of ${total:.2f}"
-    )
-    yield ""
-    yield "sessions stopped, by threshold:"
-    for watcher, part in DETECTORS.items():
-        if part.thresholds:
-            cells = [
-                f"{_threshold(watcher, most)}: "
-                f"{sum(most in each.alarms.get(watcher, ()) for each in judgements)}"
-                for most in part.thresholds
-            ]
-            yield f"  {watcher:9}" + "".join(f"{cell:>12}" for cell in cells)
-    whole = sum(not each.runs_known for each in judgements)
-    if whole:
-        yield (
-            f"{whole} of {len(judgements)} sessions record neither processes nor resumptions: "
-            "each counts as one run"
-        )
-    for judgement in judgements:
-        if judgement.problem:
-            yield f"could not be tried: {judgement.session.path}: {judgement.problem}"
-
-
-def _threshold(watcher: str, most: float) -> str:
-    option = next(each for each in DETECTORS[watcher].options if each.name == "max")
-    if option.type is DURATION:
-        return format_duration(most)
-    return f"${most:g}" if watcher == "cost" else f"{most:g}"
-
-
-def _minute(at: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(at))
-
-
 @click.command("backtest", cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("paths", nargs=-1, metavar="[PATH]... | -")
 @click.option(
     "--since",
     type=DURATION,
-    default="30d",
-    show_default=True,
-    help="Only sessions that changed within this time; 'off' for all.",
+    help="Only sessions that changed within this time; 'off' for all.  [default: 30d; with PATH: off]",
 )
 @click.option(
     "--jobs",
     type=click.IntRange(min=1),
     default=lambda: os.cpu_count() or 1,
-    help="Sessions that are tried at once.  [default: one a core]",
+    help="Processes that judge sessions.  [default: one per core]",
 )
 @click.option(
     "--config",
@@ -115,31 +81,89 @@ def _minute(at: float) -> str:
     type=click.Path(path_type=Path),
     help="The config file.  [default: .agent-watch.json, if it is there]",
 )
-def backtest(since: float, jobs: int, config_file: Path | None, **flags: Any) -> int:
-    """Try limits on the sessions recorded on this machine, and show what they would have raised.
+@click.option(
+    "--suggest",
+    is_flag=True,
+    help="Print a config file whose limits stop at most 5 % of the sessions that ended well.",
+)
+def backtest(
+    paths: tuple[str, ...],
+    since: float | None,
+    jobs: int,
+    config_file: Path | None,
+    suggest: bool,
+    **flags: Any,
+) -> int:
+    """Try limits on recorded sessions, and show what they would have raised.
 
-    On a terminal a table of what would have been stopped, what the sessions went on to spend, and
-    of thresholds against alarms; elsewhere events.
+    The sessions are those of this machine, those in files and folders, or the events on standard
+    input (-). On a terminal the result is a table: the sessions that would have been stopped, what
+    they went on to spend, and how many each threshold stops. Elsewhere it is events.
     """
     set_prefix("[backtest] ")
     limits = _limits(config_file, flags)
-    oldest = time.time() - since if since else 0.0
-    sessions = [each for each in discovery.sessions() if each.modified >= oldest]
-    judgements: list[Judgement] = []
-    with (
-        ProcessPoolExecutor(jobs) as pool,
-        click.progressbar(length=len(sessions), label="sessions", file=sys.stderr) as bar,
-    ):
-        for judgement in pool.map(judge_session, sessions, [limits] * len(sessions)):
-            judgements.append(judgement)
-            bar.update(1)
-    if os.isatty(1):
-        for line in table(judgements):
-            click.echo(escape(line))
+    if paths == ("-",):
+        judgements = [judge_events(*each, limits) for each in _sessions_of_stdin()]
+    else:
+        within = since if since is not None else (0.0 if paths else DEFAULT_SINCE_S)
+        oldest = time.time() - within if within else 0.0
+        sessions = _sessions_in(paths) if paths else discovery.sessions()
+        judgements = _judge([each for each in sessions if each.modified >= oldest], limits, jobs)
+    if suggest:
+        click.echo(json.dumps(suggested_config(judgements), indent=2))
+    elif os.isatty(1):
+        for line in backtest_table(judgements, terminal_style()):
+            click.echo(line)
     else:
         for event in result_events(judgements):
             sys.stdout.buffer.write(event.raw)
-    return 0
+    problem = any(each.problem for each in judgements)
+    return ExitStatus.UNREADABLE if problem else ExitStatus.OK
+
+
+def _judge(sessions: list[Session], limits: Limits, jobs: int) -> list[Judgement]:
+    """Judge sessions in several processes, with the time left on stderr."""
+    progress = click.progressbar(length=len(sessions), label="sessions", file=sys.stderr)
+    judgements: list[Judgement] = []
+    with ExitStack() as stack:
+        bar = stack.enter_context(progress)
+        found: Iterable[Judgement] = map(judge_session, sessions, repeat(limits))
+        if jobs > 1:
+            pool = stack.enter_context(ProcessPoolExecutor(jobs))
+            found = pool.map(judge_session, sessions, repeat(limits), chunksize=CHUNK_SESSIONS)
+        for judgement in found:
+            judgements.append(judgement)
+            bar.update(1)
+    return judgements
+
+
+def _sessions_in(paths: Iterable[str]) -> list[Session]:
+    """Return the sessions in files and folders. Files in a folder that hold none are left out.
+
+    Raises click.UsageError for a file that is named and holds no session.
+    """
+    found = []
+    for path in map(Path, paths):
+        if not path.is_dir():
+            found.append(session_at(path))
+            continue
+        for file in sorted(each for each in path.rglob("*") if each.suffix in SESSION_SUFFIXES):
+            with suppress(click.UsageError):
+                found.append(session_at(file))
+    if not found:
+        raise click.UsageError(f"{', '.join(paths)}: no session in a known format")
+    return found
+
+
+def _sessions_of_stdin() -> Iterator[tuple[Session, list[Event]]]:
+    """Yield the sessions in the stream of events on stdin."""
+    sessions: dict[str, list[Event]] = {}
+    for event in Reader(Waiter()):
+        if event.type and event.type != "tick":
+            sessions.setdefault(event.session, []).append(event)
+    for name, events in sessions.items():
+        latest = max(event.time for event in events)
+        yield Session("stdin", name, "", Path("-"), 0.0, latest), events
 
 
 def _limits(config_file: Path | None, flags: dict[str, Any]) -> Limits:

@@ -1,7 +1,7 @@
 """Meter of what sessions cost: each response counts once, however often it is repeated."""
 
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
 
 import click
 
@@ -69,9 +69,7 @@ class Meter:
         self.unpriced_as = unpriced_as
         self.recorded = recorded
         self.detailed = detailed
-        built_in_prices = built_in()
-        self.price_date = str(built_in_prices["date"])
-        self.table = PriceTable(built_in_prices, *([_price_file(prices)] if prices else []))
+        self.table = _price_table(prices)
         self.accounts: dict[str, SessionAccount] = {} if detailed else BoundedDict(MAX_SESSIONS)
         self._counted: BoundedDict[str, _Counted] = BoundedDict(
             MAX_REPORT_RESPONSES if detailed else MAX_STREAM_RESPONSES
@@ -240,10 +238,14 @@ def _identity(event: Event) -> str:
     return f"event:{event.session}:{event.id}" if event.id else ""
 
 
-def _price_file(path: str) -> dict[str, Any]:
+@lru_cache(maxsize=4)
+def _price_table(path: str) -> PriceTable:
+    """Return the built-in prices, replaced by those in the file at `path`, "" for none."""
+    if not path:
+        return PriceTable(built_in())
     from agent_pipes.cost.price_file import load
 
-    return load(path)
+    return PriceTable(built_in(), load(path))
 
 
 def _count_again(ledger: Ledger, counted: _Counted, time: float, charge: Charge) -> Charge:

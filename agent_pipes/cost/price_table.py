@@ -33,6 +33,7 @@ class PriceTable:
     def __init__(self, *tables: Mapping[str, Any]) -> None:
         self.indexes = [_Index(table["models"]) for table in reversed(tables)]
         self.source = "; ".join(_source(table) for table in reversed(tables))
+        self.date = str(tables[0].get("date", "")) if tables else ""
         self.defaults: dict[str, Any] = {}
         for table in tables:
             self.defaults |= table.get("defaults", {})

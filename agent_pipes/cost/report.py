@@ -123,7 +123,7 @@ class Report:
     @property
     def price_date(self) -> str:
         """Date of the built-in prices."""
-        return self.meter.price_date
+        return self.meter.table.date
 
 
 def _sums(totals: ModelTotals) -> dict[str, Any]:

@@ -12,10 +12,13 @@ from agent_pipes.core.event import Event
 from agent_pipes.core.jsonl import Fields
 from agent_pipes.cost.annotate import with_costs
 from agent_pipes.cost.meter import Meter
+from agent_pipes.cost.recorded import FixedClock
 from agent_pipes.detect.registry import DETECTORS
 from agent_pipes.detect.runner import DetectorRunner, DetectorSpec
 from agent_pipes.detect.runs import divides_runs
 from agent_pipes.sessions.session_reader import read_session
+
+_TURN_TYPES = frozenset({"user_prompt", "assistant_response", "tool_call"})
 
 Limits = dict[str, dict[str, Any]]
 """Options of each detector, by watcher name."""
@@ -30,6 +33,9 @@ class Judgement:
                 `usd_later` (dollars spent after it).
     alarms:     by watcher, the thresholds at which a critical violation is raised.
     runs_known: its record tells where a run of the agent begins; else it counts as one run.
+    estimated:  a part of the dollars is an estimate.
+    began:      time of the first event, seconds since the epoch, 0.0 if unknown.
+    ended_well: the last prompt was answered, and the last test has passed.
     problem:    why the session could not be read, or "".
     """
 
@@ -38,6 +44,9 @@ class Judgement:
     violations: list[Fields] = field(default_factory=list)
     alarms: dict[str, list[float]] = field(default_factory=dict)
     runs_known: bool = False
+    estimated: bool = False
+    began: float = 0.0
+    ended_well: bool = False
     problem: str = ""
 
     @property
@@ -48,17 +57,32 @@ class Judgement:
 
 def judge_session(session: Session, limits: Limits) -> Judgement:
     """Return what detectors with `limits` raise in a session, and at which thresholds."""
+    clock = FixedClock(session.modified)
+    return judge_events(session, read_session(session, clock=clock), limits)
+
+
+def judge_events(session: Session, stream: Iterable[Event], limits: Limits) -> Judgement:
+    """Return what detectors with `limits` raise in the events of a session."""
     judgement = Judgement(session)
     try:
-        _judge(judgement, limits)
+        _judge(judgement, stream, limits)
     except Exception as error:
         # One session that cannot be read must not cost the results of the others.
         judgement.problem = f"{type(error).__name__}: {error}"
     return judgement
 
 
-def _judge(judgement: Judgement, limits: Limits) -> None:
-    events = list(with_costs(read_session(judgement.session), Meter(), raw=False))
+def _judge(judgement: Judgement, stream: Iterable[Event], limits: Limits) -> None:
+    pricing = {name: limits.get("cost", {}).get(name) for name in ("prices", "model")}
+    meter = Meter(**{name: value for name, value in pricing.items() if value})
+    events = list(with_costs(stream, meter, raw=False))
+    judgement.began = next((event.time for event in events if event.time), 0.0)
+    judgement.ended_well = ended_well(events)
+    judgement.estimated = any(
+        "session_estimated_usd" in event.data["cost"]
+        for event in events
+        if type(event.data.get("cost")) is dict
+    )
     costs = [usd for event in events if (usd := _session_usd(event)) is not None]
     judgement.runs_known = any(map(divides_runs, events))
     judgement.usd = costs[-1] if costs else 0.0
@@ -147,6 +171,19 @@ class _ThresholdSearch:
         else:
             lower = sum(threshold < limit for threshold in self.thresholds)
             self.lowest_silent = min(self.lowest_silent, max(lower, self.lowest_unknown))
+
+
+def ended_well(events: Iterable[Event]) -> bool:
+    """Return True if the last prompt was answered, and the last test that was run has passed.
+
+    The main agent's last word is then an answer, not a call or a prompt.
+    """
+    last, outcome = "", ""
+    for event in events:
+        if event.type in _TURN_TYPES and not event.agent:
+            last = event.type
+        outcome = event.text("outcome") or outcome
+    return last == "assistant_response" and outcome != "failed"
 
 
 def _add_violation(judgement: Judgement, event: Event, usd: float) -> None:

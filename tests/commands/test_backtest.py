@@ -6,10 +6,13 @@ import pty
 import select
 import shutil
 import subprocess
+import termios
 from pathlib import Path
 
 import pytest
 
+from agent_pipes.core.event import from_fields
+from agent_pipes.detect.backtest import ended_well
 from tests.helpers.support import ENVIRONMENT, FIXTURES, Stream, command, events_of, run
 
 
@@ -91,14 +94,15 @@ def test_a_session_that_cannot_be_read_does_not_cost_the_others(home):
     )
 
 
-def test_a_table_on_a_terminal(home):
+def on_a_terminal(home: dict, *args: str, width: int = 80) -> list[str]:
     ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, width))
     process = subprocess.Popen(
-        command("agent-strace", "backtest", "--since", "off"),
+        command("agent-strace", "backtest", *args),
         stdout=theirs,
         stderr=subprocess.DEVNULL,
         stdin=subprocess.DEVNULL,
-        env=ENVIRONMENT | home,
+        env=ENVIRONMENT | home | {"NO_COLOR": "1", "COLUMNS": ""},
     )
     os.close(theirs)
     shown = b""
@@ -107,13 +111,102 @@ def test_a_table_on_a_terminal(home):
             shown += os.read(ours, 65536)
         except OSError:
             break
+    os.close(ours)
     assert process.wait(20) == 0
-    text = shown.decode()
-    assert (
-        "1 of 2 sessions would have been stopped" in text
-        and "sessions stopped, by threshold:" in text
-        and "RetryWatcher" not in text
+    return shown.decode().splitlines()
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_a_table_that_fits_the_terminal(home, width):
+    lines = on_a_terminal(home, "--since", "off", width=width)
+    assert max(map(len, lines)) < width
+    assert lines[0].split()[0] == "ID" and lines[1].split()[0] == "3f6e2c1a"
+    assert any("1 of 2 sessions would have been stopped" in line for line in lines)
+    assert any(line.startswith("retry") for line in lines) and "5*" in "".join(lines)
+
+
+def test_files_and_folders_are_judged_instead_of_this_home(home, tmp_path):
+    folder = tmp_path / "elsewhere" / "deep"
+    folder.mkdir(parents=True)
+    (folder / "spiral.ndjson").write_bytes((FIXTURES / "spiral.ndjson").read_bytes())
+    (folder / "notes.json").write_text("{}")
+    for path in (folder / "spiral.ndjson", tmp_path / "elsewhere"):
+        found = [each for each in tried(home, str(path)) if each["event_type"] == "backtest"]
+        assert [each["data"]["path"] for each in found] == [str(folder / "spiral.ndjson")]
+    for path in (tmp_path / "none", folder / "notes.json"):
+        done = run("agent-strace", "backtest", path, env=home)
+        assert done.returncode == 2 and path.name.encode() in done.stderr
+
+
+def test_a_stream_is_judged_by_session(home):
+    spiral, healthy = (FIXTURES / "spiral.ndjson").read_bytes(), Stream("h").bash("ls").bytes
+    mixed = b"".join(
+        map(b"".join, zip(spiral.splitlines(True), healthy.splitlines(True), strict=False))
     )
+    rest = spiral.splitlines(True)[len(healthy.splitlines()) :]
+    done = run("agent-strace", "backtest", "-", input=mixed + b"".join(rest), env=home)
+    found = {
+        each["session_id"]: each["data"]["alarms"]["retry"]
+        for each in events_of(done.stdout)
+        if each["event_type"] == "backtest"
+    }
+    assert found == {"3f6e2c1a-9b7d-4e10-8a52-6d1c0f9be771": tried_alarms(home), "h": []}
+
+
+def tried_alarms(home: dict) -> list[int]:
+    (found,) = [
+        each["data"]["alarms"]["retry"]
+        for each in tried(home, "--since", "off")
+        if each["event_type"] == "backtest" and each["session_id"].startswith("3f6e")
+    ]
+    return found
+
+
+def test_several_jobs_find_what_one_does(home):
+    one = tried(home, "--since", "off", "--jobs", "1")
+    assert tried(home, "--since", "off", "--jobs", "3") == one
+
+
+def test_suggested_limits_stop_few_of_the_sessions_that_ended_well(home, tmp_path):
+    folder = tmp_path / "well"
+    folder.mkdir()
+    for number in range(20):
+        stream = Stream(f"s{number}")
+        stream.add("user_prompt", {"prompt": "fix it"})
+        for _ in range(3 if number == 0 else 1):
+            stream.bash("make", exit_code=2)
+        stream.add("assistant_response", {"text": "done"})
+        (folder / f"s{number}.ndjson").write_bytes(stream.bytes)
+    done = run("agent-strace", "backtest", "--suggest", folder, env=home)
+    config = json.loads(done.stdout)
+    assert config["watchers"]["retry"] == {"max": 2}
+    for number in range(1, 3):
+        stream = Stream(f"s{number}")
+        stream.add("user_prompt", {"prompt": "fix it"})
+        for _ in range(3):
+            stream.bash("make", exit_code=2)
+        stream.add("assistant_response", {"text": "done"})
+        (folder / f"s{number}.ndjson").write_bytes(stream.bytes)
+    config = json.loads(run("agent-strace", "backtest", "--suggest", folder, env=home).stdout)
+    assert config["watchers"]["retry"] == {"max": 4}
+    Path(".agent-watch.json").write_text(json.dumps(config))
+    assert run("agent-strace", "watch", "--explain", env=home).returncode == 0
+
+
+def test_what_ended_well():
+    def well(*kinds: str) -> bool:
+        events = []
+        for kind in kinds:
+            name, _, outcome = kind.partition(":")
+            fields = {"event_type": name, "session_id": "s", "data": {"outcome": outcome}}
+            events.append(from_fields(fields))
+        return ended_well(events)
+
+    assert well("user_prompt", "tool_call", "tool_result:passed", "assistant_response")
+    assert well("user_prompt", "tool_result:failed", "tool_result:passed", "assistant_response")
+    assert not well("user_prompt", "tool_call", "tool_result:failed", "assistant_response")
+    assert not well("user_prompt", "assistant_response", "tool_call")
+    assert not well("user_prompt", "assistant_response", "user_prompt")
 
 
 def test_a_bad_limit_stops_the_start(home):

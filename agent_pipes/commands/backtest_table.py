@@ -1,0 +1,117 @@
+"""Table of a backtest for a terminal."""
+
+from collections.abc import Iterator
+from operator import itemgetter
+from typing import Any
+
+from agent_pipes.core.display import escape, fit, format_duration, two_units
+from agent_pipes.core.options import DURATION
+from agent_pipes.core.table import Column, Style, format_table
+from agent_pipes.cost.report_table import short_ids
+from agent_pipes.detect.backtest import Judgement
+from agent_pipes.detect.registry import DETECTORS
+
+COLUMNS = (
+    Column("ID"),
+    Column("CAME AFTER", "right", drop=2),
+    Column("OF", "right", drop=3),
+    Column("AT", "right", drop=1),
+    Column("LIMIT"),
+    Column("WHAT", cut="right"),
+)
+
+CELL_WIDTH = 10
+"""Width of a threshold with its count."""
+
+
+def backtest_table(judgements: list[Judgement], style: Style) -> Iterator[str]:
+    """Yield a row for each session that would have been stopped, and the thresholds' counts."""
+    stopped = sorted((each for each in judgements if each.critical), key=_came_after)
+    if stopped:
+        ids = short_ids([each.session.id for each in stopped])
+        rows = [_row(name, each) for name, each in zip(ids, stopped, strict=True)]
+        header, *lines = format_table(COLUMNS, rows, style)
+        yield from [style.dim(header), *lines, style.rule()]
+    later, total = sum(map(_came_after, stopped)), sum(each.usd for each in judgements)
+    yield from _wrapped(
+        [
+            f"{len(stopped)} of {len(judgements)} sessions would have been stopped",
+            f"${later:.2f} of ${total:.2f} came after",
+        ],
+        style,
+    )
+    yield ""
+    yield style.dim(fit("SESSIONS STOPPED, BY THRESHOLD    * is the default", style.width - 1))
+    for watcher, part in DETECTORS.items():
+        if part.thresholds:
+            yield from _counts(watcher, judgements, style)
+    whole = sum(not each.runs_known for each in judgements)
+    if whole:
+        yield from _wrapped(
+            [
+                f"{whole} of {len(judgements)} sessions record no process and no resumption",
+                "each counts as one run",
+            ],
+            style,
+        )
+    for judgement in judgements:
+        if judgement.problem:
+            path, problem = str(judgement.session.path), judgement.problem
+            yield f"could not be tried: {escape(path)}: {escape(problem)}"
+
+
+def _came_after(judgement: Judgement) -> float:
+    return max((each["usd_later"] for each in judgement.critical), default=0.0)
+
+
+def _row(name: str, judgement: Judgement) -> list[str]:
+    first = min(judgement.critical, key=itemgetter("at"))
+    more = f" +{len(judgement.critical) - 1}" if len(judgement.critical) > 1 else ""
+    mark = "~" if judgement.estimated else ""
+    return [
+        name,
+        f"{mark}{_came_after(judgement):,.2f}",
+        f"{mark}{judgement.usd:,.2f}",
+        two_units(max(0.0, first["at"] - judgement.began)) if judgement.began else "",
+        f"{first['watcher']} {_limit(first)}",
+        f"{escape(str(first['message']))}{more}",
+    ]
+
+
+def _limit(violation: dict[str, Any]) -> str:
+    limit = violation.get("limit")
+    if not isinstance(limit, (int, float)):
+        return ""
+    return _threshold(str(violation["watcher"]), limit)
+
+
+def _threshold(watcher: str, most: float) -> str:
+    part = DETECTORS.get(watcher)
+    option = next((each for each in part.options if each.name == "max"), None) if part else None
+    if option and option.type is DURATION:
+        return format_duration(most)
+    return f"${most:g}" if watcher == "cost" else f"{most:g}"
+
+
+def _counts(watcher: str, judgements: list[Judgement], style: Style) -> Iterator[str]:
+    """Yield the number of sessions that each threshold stops, in as many lines as needed."""
+    part = DETECTORS[watcher]
+    option = next(each for each in part.options if each.name == "max")
+    cells = [
+        f"{_threshold(watcher, most)}{'*' if option.fallback() == most else ''} "
+        f"{sum(most in each.alarms.get(watcher, ()) for each in judgements)}"
+        for most in part.thresholds
+    ]
+    line = f"{watcher:<10}"
+    for cell in cells:
+        if len(line) + CELL_WIDTH >= style.width and line.strip():
+            yield line.rstrip()
+            line = " " * 10
+        line += f"{cell:>{CELL_WIDTH}}"
+    yield line.rstrip()
+
+
+def _wrapped(parts: list[str], style: Style) -> Iterator[str]:
+    joined = style.separator.join(parts)
+    fitting = [joined] if len(joined) < style.width else parts
+    yield from (fit(part, style.width - 1, style.ellipsis) for part in fitting)
