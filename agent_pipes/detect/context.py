@@ -52,7 +52,11 @@ class Fill:
                 f"context window {self.used:.0%} full (threshold: {self.limit:.0%})",
                 level="warning",
                 evidence=(self.evidence,) if self.evidence else (),
-                seen={"value": round(self.used, 4), "limit": self.limit},
+                seen={
+                    "value": round(self.used, 4),
+                    "limit": self.limit,
+                    "hint": "raise the limit with --max-context",
+                },
             )
 
     def _measure(self, event: Event) -> None:

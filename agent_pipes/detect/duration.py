@@ -65,12 +65,17 @@ class Worked:
     def _finding(self, level: Level, allowed: float, value: float, passed: float) -> Finding:
         what = "running" if self.wall else "worked"
         since = "" if self.per_run else " without a prompt"
+        option = "--max-duration" if level == "critical" else "--warn"
         return Finding(
             self.since,
             f"{what} for {rounded(value)}{since} (threshold: {format_duration(allowed)})",
             2 if level == "critical" else 1,
             level,
-            seen={"value": round(value, 3), "limit": allowed},
+            seen={
+                "value": round(value, 3),
+                "limit": allowed,
+                "hint": f"raise the limit with {option}",
+            },
             time=passed,
         )
 

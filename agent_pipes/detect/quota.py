@@ -48,7 +48,12 @@ class Quota:
                     f"{used:.0f}% of {_title(window)} used (threshold: {self.limit:g}%)"
                     f"{self._forecast(name, used, resets)}",
                     level="warning",
-                    seen={"value": used, "limit": self.limit, "resets_at": resets or None},
+                    seen={
+                        "value": used,
+                        "limit": self.limit,
+                        "resets_at": resets or None,
+                        "hint": "raise the limit with --max-quota",
+                    },
                 )
 
     def _read(self, window: dict[str, Any], now: float) -> None:

@@ -74,7 +74,11 @@ class Refusals:
             2 if level == "critical" else 1,
             level,
             self.evidence,
-            {"count": count, "limit": allowed},
+            {
+                "count": count,
+                "limit": allowed,
+                "hint": "raise the limit with --max-refused, or turn it off",
+            },
         )
 
 

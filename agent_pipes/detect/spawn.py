@@ -68,7 +68,11 @@ class Spawned:
                 2 if level == "critical" else 1,
                 level,
                 evidence,
-                {"count": alive, "limit": allowed},
+                {
+                    "count": alive,
+                    "limit": allowed,
+                    "hint": "raise the limit with --max-spawn",
+                },
             )
 
     def _deep(self, depth: int, evidence: tuple[str, ...]) -> Iterable[Finding]:
@@ -81,7 +85,12 @@ class Spawned:
                 2 if level == "critical" else 1,
                 level,
                 evidence,
-                {"count": depth, "limit": allowed, "rule": "depth"},
+                {
+                    "count": depth,
+                    "limit": allowed,
+                    "rule": "depth",
+                    "hint": "raise the limit with --max-depth",
+                },
             )
 
 

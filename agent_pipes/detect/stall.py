@@ -52,11 +52,16 @@ class Silence:
         turns, allowed = self.turns, self._allowed
         level: Level = "warning" if turns.in_flight and not turns.headless else "critical"
         what = "while a tool runs" if turns.in_flight else "with nothing in flight"
+        option = "--in-flight" if turns.in_flight else "--max-stall"
         return Finding(
             turns.latest,
             f"silent for {rounded(value)} {what} (threshold: {format_duration(allowed)})",
             level=level,
-            seen={"value": round(value, 3), "limit": allowed},
+            seen={
+                "value": round(value, 3),
+                "limit": allowed,
+                "hint": f"raise the limit with {option}",
+            },
             time=turns.latest + value,
         )
 
