@@ -90,8 +90,8 @@ class Hints:
 
 def text_of(event: Event) -> str:
     """Return what the model is told about a violation."""
-    # How to raise the limit is for people, not for the agent.
-    message = event.text("message").partition("; raise ")[0][:MAX_MESSAGE_CHARS]
+    # How to raise the limit, the violation's `hint`, is for people, not for the agent.
+    message = event.text("message")[:MAX_MESSAGE_CHARS]
     return f"{message}. {ADVICE.get(event.text('watcher'), OTHER_ADVICE)}"
 
 

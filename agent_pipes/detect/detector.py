@@ -118,7 +118,7 @@ def _steps_option(watcher: str) -> Callable[[Any], Any]:
         key=f"{watcher}.on_violation",
         multiple=True,
         type=StepList(),
-        help="What the first, second, ... violation does to the agent: nudge, pause, kill.",
+        help="What each further violation does to the agent: nudge, pause, kill.",
     )
 
 

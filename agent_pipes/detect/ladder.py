@@ -2,7 +2,7 @@
 
 from collections.abc import Hashable, Sequence
 
-from agent_pipes.core.event import Event
+from agent_pipes.core.event import Event, is_person
 from agent_pipes.core.resumption import Resumption
 from agent_pipes.detect.finding import Finding
 
@@ -44,7 +44,7 @@ class Ladder:
             self._resume(Resumption.from_data(event.data))
         elif event.type == "process":
             self._without_nudge = event.data.get("hooked") is False
-        elif event.type == "user_prompt" and event.text("origin") in ("", "person"):
+        elif is_person(event):
             for watcher in self._taken.keys() - KEPT_WATCHERS:
                 del self._taken[watcher]
         if event.type != "tick":

@@ -42,8 +42,8 @@ _EXIT_CODE = pattern(
     r"""|(?:Chunk ID|Wall time).{0,200}?Process exited with code (-?\d+)""",
     re.S,
 )
-OUR_DENIAL = "agent-strace denies this call"
-"""Words in every denial by our own hook: such a call did not fail by the agent's doing."""
+OUR_DENIAL = "agent-strace denies this call once"
+"""Words in a denial that delivers a hint: such a call did not fail by the agent's doing."""
 
 _NO_MATCH = pattern(r"(?:Error: )?No (?:matches|files|results) found", re.I)
 _TIMED_OUT = pattern(

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from agent_pipes.core.event import Event, make
+from agent_pipes.core.event import Event, is_person, make
 from agent_pipes.core.exit_status import ExitStatus, worst
 from agent_pipes.core.stderr import warn
 from agent_pipes.core.stream import Waiter
@@ -133,9 +133,8 @@ class Killer:
             target = self.target(event.session)
             target.describe(event)
             self.comebacks.started(target, event.session, event.time)
-        elif event.type == "user_prompt":
-            if event.text("origin") in ("", "person"):
-                self.comebacks.forget(event.session)
+        elif is_person(event):
+            self.comebacks.forget(event.session)
         elif event.type == "history_start":
             self.target(event.session).in_history = True
         elif event.type == "history_end":

@@ -59,7 +59,7 @@ COPILOT_CALL = {"toolName": "bash", "toolArgs": '{"command": "x"}', "sessionId":
 
 
 def test_a_hint_reaches_the_model_as_context_with_its_next_call_once(place):
-    said = nudged(place, violated(message='"pytest" failed 3 times; raise the limit with --max'))
+    said = nudged(place, violated(message='"pytest" failed 3 times', hint="--max-retries 5"))
     assert b"left a hint for the agent" in said
     answer = hook(place, CLAUDE_CALL)
     assert answer["hookSpecificOutput"]["hookEventName"] == "PreToolUse"
