@@ -70,6 +70,16 @@ class Translator(Protocol):
         """Yield what is still held back at the end of the input."""
 
 
+class RowReader(Protocol):
+    """Reads a session that is no file of its own, but rows of a database."""
+
+    def read(self) -> list[bytes]:
+        """Return the lines that are new since the last call; does not wait."""
+
+    def close(self) -> None:
+        """Release the database."""
+
+
 class InterruptError(Exception):
     """A session could not be interrupted over its control socket; the message is for users."""
 
@@ -180,6 +190,10 @@ class Agent:
         """Return True if `path` is one JSON document instead of a line for each event."""
         return bool(self.document_suffix) and path.suffix == self.document_suffix
 
+    def row_reader(self, path: "Path") -> RowReader | None:
+        """Return a reader of the session at `path`; None if it is a file."""
+        return None
+
     def translator(self, max_result: int = 4096, recorded: bool = False) -> Translator:
         """Return a translator for one session.
 
@@ -201,6 +215,14 @@ class Agent:
         arguments:  command line, not empty.
         """
         return False
+
+    def marker(self, session: str, pid: int) -> str:
+        """Return the `NAME=VALUE` that a session's tools have in their environment, "" for none.
+
+        session: the session's id.
+        pid:     the agent's process.
+        """
+        return f"{self.env_marker}={session}" if self.env_marker else ""
 
     def control_socket(self, session: Session) -> "Path | None":
         """Return the socket that ends the session, if its process serves other sessions too."""

@@ -29,13 +29,14 @@ class DirectoryProcesses:
         try:
             directory = os.path.realpath(session.cwd)
             found = self._scan(self._agent.name).get(directory, [])
-            if len(found) != 1 or session.modified < began(found[0]) - START_TOLERANCE_S:
+            if len(found) != 1:
                 return None
+            here = [each for each in sessions if os.path.realpath(each.cwd or "/") == directory]
+            last = max(here, key=lambda each: each.modified, default=session)
+            written_since = last.modified >= began(found[0]) - START_TOLERANCE_S
         except OSError:
             return None
-        here = [each for each in sessions if os.path.realpath(each.cwd or "/") == directory]
-        last = max(here, key=lambda each: each.modified, default=session)
-        return found[0] if last.id == session.id else None
+        return found[0] if written_since and last.id == session.id else None
 
     def _processes(self) -> dict[str, list[Identity]]:
         found = {

@@ -30,6 +30,7 @@ AGENTS = {
     "codex": Parts(sessions=True, hooks=True),
     "copilot": Parts(sessions=True, hooks=True),
     "gemini": Parts(sessions=True, hooks=True),
+    "opencode": Parts(sessions=True, hooks=False),
     "pi": Parts(sessions=True, hooks=False),
     "cursor": Parts(sessions=False, hooks=True),
 }

@@ -395,7 +395,8 @@ class SessionFollower:
             if path not in self._owners:
                 self._owners[path] = followed
                 followed.files.add(path)
-                self._files.add(path, document=followed.agent.is_document(path))
+                agent = followed.agent
+                self._files.add(path, document=agent.is_document(path), rows=agent.row_reader(path))
 
     def _watch_folders(self, followed: FollowedSession) -> None:
         """Have new files of the session reported in the folders in which they may appear."""

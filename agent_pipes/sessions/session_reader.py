@@ -172,8 +172,8 @@ class SessionReader:
 
     def _process_event(self) -> Event:
         data, self._process = self._process, {}
-        if self.agent.env_marker:
-            data["marker"] = f"{self.agent.env_marker}={self.id}"
+        if marker := self.agent.marker(self.id, data["pid"]):
+            data["marker"] = marker
         return make("process", self.clock.now(), self.id, data)
 
     def end(self, reason: str) -> Iterator[Event]:
@@ -306,7 +306,7 @@ def read_session(
     follower = FileFollower(poll=True, max_line=max_line, warn=warn)
     try:
         for path in agent.files(session) or [session.path]:
-            follower.add(path, document=agent.is_document(path))
+            follower.add(path, document=agent.is_document(path), rows=agent.row_reader(path))
         for chunk in follower.rest():
             yield from reader.events(chunk.path, chunk.number, chunk.lines)
         yield from reader.rest()

@@ -18,6 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from agent_pipes.agents.base import RowReader
 from agent_pipes.sessions.files.followed_file import (
     OPEN_FLAGS,
     FollowedFile,
@@ -25,11 +26,14 @@ from agent_pipes.sessions.files.followed_file import (
     LineSplitter,
 )
 from agent_pipes.sessions.files.path_watcher import PathWatcher
+from agent_pipes.sessions.files.row_follower import RowFollower
 
 ROTATED_S = 5.0
 """Seconds for which a replaced file is still read after its last change."""
 
 MAX_OPEN_FILES = 4096
+
+ROWS_INTERVAL_S = 0.05
 
 _KINDS = {
     stat.S_IFDIR: "a directory",
@@ -116,6 +120,7 @@ class FileFollower:
         self._followed: dict[str, _Followed] = {}
         self._watcher = PathWatcher(poll, warn)
         self._open_files: dict[FollowedFile, None] = {}
+        self._rows = RowFollower()
         self._max_open = _max_open_files()
 
     def fileno(self) -> int:
@@ -125,14 +130,16 @@ class FileFollower:
     @property
     def interval(self) -> float:
         """Seconds until the next call of `read` at most."""
-        return self._watcher.interval
+        return min(self._watcher.interval, ROWS_INTERVAL_S if self._rows else 60.0)
 
-    def add(self, path: Path, *, document: bool = False) -> None:
-        """Follow the file at `path` from its start; neither it nor its directory need exist.
+    def add(self, path: Path, *, document: bool = False, rows: RowReader | None = None) -> None:
+        """Follow the file at `path` from its start; it need not exist. `rows` replace a file.
 
         A document is given whole, as one line, whenever it changes.
         """
-        if str(path) in self._followed:
+        if rows:
+            self._rows.add(path, rows)
+        if rows or str(path) in self._followed:
             return
         followed = self._followed[str(path)] = _Followed(path, document)
         self._watcher.add(str(path))
@@ -150,6 +157,7 @@ class FileFollower:
 
     def remove(self, path: Path) -> None:
         """Stop following `path`; a partial last line is reported."""
+        self._rows.remove(path)
         followed = self._followed.pop(str(path), None)
         if followed:
             for file in (followed.old, followed.file):
@@ -166,6 +174,8 @@ class FileFollower:
 
     def read(self) -> Iterator[Chunk]:
         """Yield the complete lines that have not been read yet. Does not wait."""
+        for place, lines, number in self._rows.read():
+            yield Chunk(place, lines, number, False)
         now = self._clock()
         due = self._watcher.due(now)
         self.directories_changed |= self._watcher.changed
@@ -192,6 +202,7 @@ class FileFollower:
 
     def close(self) -> None:
         """Follow nothing any more."""
+        self._rows.close()
         for file in list(self._open_files):
             self._close(file)
         self._followed.clear()
