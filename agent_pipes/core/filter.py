@@ -25,7 +25,7 @@ from agent_pipes.core.event import Event
 from agent_pipes.core.exit_status import ExitStatus, worst
 from agent_pipes.core.options import Option
 from agent_pipes.core.stderr import warn, write_line
-from agent_pipes.core.stream import Output, Reader, ReaderGone, Waiter, die_of
+from agent_pipes.core.stream import Output, Reader, ReaderGone, UnreadableInputError, Waiter, die_of
 from agent_pipes.core.usage import message_of, unexpected_argument
 
 Events = Generator[Event, None, int | None]
@@ -240,6 +240,9 @@ def run_pipeline(
     except ReaderGone:
         close(stream)
         die_of(signal.SIGPIPE)
+    except UnreadableInputError as error:
+        warn(str(error))
+        return ExitStatus.UNREADABLE
     except OSError as error:
         close(stream)
         warn(f"standard output: {error.strerror}")

@@ -11,6 +11,7 @@ from io import BytesIO
 
 from agent_pipes.core.bounded import BoundedDict
 from agent_pipes.core.event import Event, tick
+from agent_pipes.core.foreign import described
 from agent_pipes.core.jsonl import Fields, objects, parse_line
 from agent_pipes.core.stderr import open_nonblocking, warn
 
@@ -265,10 +266,15 @@ class Lines:
             yield [bytes(carry)]
 
 
+class UnreadableInputError(Exception):
+    """Standard input is no stream of events; the message says what it is and what to do."""
+
+
 class Reader:
     """The events on a file descriptor, as they come; silence becomes ticks.
 
-    A line that is no event is reported once with its number, flows on as it came, and is counted
+    The first JSON value decides: raises UnreadableInputError if it is no event. Later a line that
+    is no event is reported once with its number, flows on as it came, and is counted
     in `bad`. While input flows, each session that is live, from its `history_end` to its
     `session_end`, has a tick of its own every second.
     """
@@ -278,6 +284,7 @@ class Reader:
         self.name = name
         self.number = 0
         self.bad = 0
+        self._is_stream = False
         self._latest = 0.0
         self._since = time.monotonic()
         self._next_ticks: BoundedDict[str, float] = BoundedDict(MAX_TICKING_SESSIONS)
@@ -308,6 +315,8 @@ class Reader:
     def _event(self, line: bytes) -> Event:
         self.number += 1
         fields = parse_line(line) if len(line) <= MAX_LINE_BYTES else None
+        if not self._is_stream and line.strip():
+            self._decide(line, fields)
         event = Event(line, self._lenient(line) if fields is None else fields)
         if event.time > self._latest:
             self._latest = event.time
@@ -316,6 +325,20 @@ class Reader:
         elif event.type == "session_end":
             self._next_ticks.pop(event.session, None)
         return event
+
+    def _decide(self, line: bytes, fields: Fields | None) -> None:
+        """Raise UnreadableInputError unless the first line is an event."""
+        if len(line) <= MAX_LINE_BYTES:
+            try:
+                fields = fields or next(objects(line), {})
+            except ValueError as error:
+                advice = "; use jq -c" if line.strip() in (b"{", b"[") else ""
+                message = f"{self.name} is no stream of events: {error}{advice}"
+                raise UnreadableInputError(message) from None
+        if fields is not None and type(fields.get("event_type")) is not str:
+            what = described(fields) or 'no stream of events: an object without "event_type"'
+            raise UnreadableInputError(f"{self.name} is {what}; put trace-tail before it")
+        self._is_stream = True
 
     def _lenient(self, line: bytes) -> Fields:
         """Return the first object on a line that is not one object of strict JSON."""

@@ -18,6 +18,14 @@ MAX_SESSIONS = 10_000
 MAX_SUBAGENT_STATES = 1_000
 """States of subagents, of all detectors together, that are kept of one session."""
 
+MAX_COUNTED = 512
+"""Events of one session that are remembered as counted."""
+
+COUNTED_ONCE = frozenset(
+    {"user_prompt", "assistant_response", "tool_call", "tool_result", "error", "compaction"}
+)
+"""Types of events that count once; responses with usage are told apart by their response_id."""
+
 MAX_RAISED = 1_000
 """Conditions of one session that are remembered as raised."""
 
@@ -57,6 +65,7 @@ class DetectorSpec:
 class _Session:
     """State of one session.
 
+    counted:  events that were counted lately.
     history:  the events are history: they are seen, and nothing is raised.
     now:      latest time of its events and ticks, seconds since the epoch.
     raised:   rank at which each condition was last raised.
@@ -68,6 +77,7 @@ class _Session:
 
     __slots__ = (
         "calls",
+        "counted",
         "history",
         "ladder",
         "main",
@@ -87,6 +97,7 @@ class _Session:
         self.raised: BoundedDict[Hashable, Rank] = BoundedDict(MAX_RAISED)
         self.ladder = Ladder()
         self.reported = 0
+        self.counted: BoundedDict[int, None] = BoundedDict(MAX_COUNTED)
         self.calls = CallTracker()
         self.runs = RunTracker()
         self.start: Event | None = None
@@ -119,6 +130,17 @@ class _Session:
         self.main.clear()
         self.subagents.clear()
         self.calls = CallTracker()
+        self.counted.clear()
+
+    def is_double(self, event: Event) -> bool:
+        """Return True for an event that was counted lately: what comes twice counts once."""
+        if not event.id or event.type not in COUNTED_ONCE or event.data.get("delta") is True:
+            return False
+        key = hash((event.type, event.id))
+        if key in self.counted:
+            return True
+        self.counted[key] = None
+        return False
 
     def states(self, spec: DetectorSpec) -> Iterator[tuple[str, list[Detector]]]:
         """Yield each agent that was seen, and the rules of `spec` for it."""
@@ -203,6 +225,8 @@ class DetectorRunner:
             session.history = False
             yield from self._caught_up(event, session)
         else:
+            if session.is_double(event):
+                return
             call = session.calls.see(event)
             agent = call.agent if call else event.agent
             for spec in tuple(self.specs):

@@ -13,7 +13,7 @@ MAX_COMMAND_CHARS = 4000
 
 _ANSWERS = {
     1: pattern(
-        r"(?:rg|ag|ack|[efz]?grep|test|\[\[?|pgrep|pidof|diff|cmp|which|type|hash|lsof|expr|getent"
+        r"\[\[? |(?:rg|ag|ack|[efz]?grep|test|pgrep|pidof|diff|cmp|which|type|hash|lsof|expr|getent"
         r"|mountpoint|ps|nc)\b"
         r"|git (?:-\S+ (?:\S+ )?)*(?:grep|diff|config|merge-base|show-ref|rev-parse|check-ignore"
         r"|ls-files|cat-file)\b"

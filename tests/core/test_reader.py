@@ -84,7 +84,7 @@ def read(content: bytes) -> tuple[list[Event], Reader]:
 
 @given(st.lists(LINES, max_size=12))
 def test_every_line_flows_on_as_it_came(content):
-    whole = b"".join(content)
+    whole = line("session_start") + b"".join(content)
     events, _ = read(whole)
     assert b"".join(each.raw for each in events) == whole
 
@@ -192,3 +192,31 @@ def test_13_7_a_silent_session_has_its_ticks_while_another_is_busy():
     assert len(ticks) >= 3
     assert all(1_795_359_000.0 <= each.time <= 1_795_359_030.0 for each in ticks)
     assert not [each for each in seen[ended:] if each.type == "tick" and each.session]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b'{"type":"user","sessionId":"s","uuid":"u"}\n', "is a Claude Code transcript; put"),
+        (b"root:x:0:0:root:/root:/bin/bash\n" * 40, "is no stream of events: not JSON"),
+        (b'{\n "event_type": "x"\n}\n', "use jq -c"),
+        (b'{"hello": 1}\n', 'an object without "event_type"; put trace-tail before it'),
+        (b"\n\n[1]\n", "found an array"),
+    ],
+)
+@pytest.mark.parametrize("name", ["trace-detect-retry", "trace-kill", "trace-cost"])
+def test_what_is_no_stream_of_events_ends_a_filter_before_anything_is_written(name, content, said):
+    done = run(name, input=content)
+    assert done.returncode == 2 and done.stdout.strip() == b""
+    assert said in done.stderr.decode() and done.stderr.count(b"\n") == 1
+
+
+def test_after_the_first_event_such_lines_are_bad_lines():
+    content = line("session_start") + b'{"type":"user","sessionId":"s"}\nnot JSON\n'
+    done = run("trace-detect-retry", input=content)
+    assert done.returncode == 2 and done.stdout == content
+
+
+def test_an_empty_standard_input_is_the_end_of_the_input():
+    assert run("trace-detect-retry", input=b"").returncode == 0
+    assert run("trace-detect-retry", input=b"\n").returncode == 0

@@ -162,3 +162,13 @@ def test_strict_raises_the_failure_once_in_each_session():
     runner = DetectorRunner(events, [spec("a", "tool_call")], isolated=True, strict=True)
     raised = [each for each in runner if each.text("watcher") == "internal"]
     assert sorted(each.session for each in raised) == ["s", "t"]
+
+
+def test_events_that_come_twice_count_once():
+    events = [said("tool_call", 1), said("tool_call", 2), said("odd", 3)]
+    found = told(DetectorRunner(events * 2, [spec("a")]))
+    assert [each for each in found if each.startswith("a tool_call")] == [
+        "a tool_call 1",
+        "a tool_call 2",
+    ]
+    assert found.count("tool_call") == 4, "they flow on"

@@ -83,7 +83,8 @@ class Stream:
     def __init__(self, session: str = SESSION, at: float = START) -> None:
         self.session = session
         self.time = at
-        self.number = 0
+        # Streams that begin at different times have different ids: what comes twice counts once.
+        self.number = 0 if at == START else round(at) % 10**8 * 10
         self.events: list[dict] = []
 
     def add(
