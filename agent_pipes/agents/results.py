@@ -4,6 +4,7 @@ from typing import Any
 
 from agent_pipes.agents.tools import kind_of
 from agent_pipes.core.event import digest
+from agent_pipes.core.jsonl import Fields
 
 
 def result_data(
@@ -28,3 +29,13 @@ def result_data(
         masked = mask_volatile(text if same is None else same, failed=key == "error")
         data["result_like"] = digest(masked.encode(errors="surrogatepass"))
     return data
+
+
+def hidden_outcome(command: str, text: str) -> Fields:
+    """Return `outcome`, if a command hides its exit status and its whole output tells it."""
+    if not command:
+        return {}
+    from agent_pipes.shell.summaries import summary_outcome
+
+    found = summary_outcome(command, text)
+    return {"outcome": found} if found else {}

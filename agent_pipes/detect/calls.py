@@ -1,5 +1,7 @@
 """Tool calls as detectors compare them: what is the same call, and its name for people."""
 
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
 from functools import cached_property
 from posixpath import basename, normpath
 
@@ -175,6 +177,11 @@ class Call:
         if self.command:
             return command_kind(self.command)
         return tool_kinds.of_tool(self.tool)
+
+    def matches(self, patterns: Iterable[str]) -> bool:
+        """Return True if its tool or its command matches one of the shell `patterns`."""
+        names = [self.tool, normalize(self.command)] if self.command else [self.tool]
+        return any(fnmatchcase(name, each) for each in patterns for name in names)
 
     @property
     def program(self) -> str:

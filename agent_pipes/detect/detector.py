@@ -34,7 +34,12 @@ class DetectorFilter(Filter):
     thresholds: tuple[float, ...]
 
     def spec(
-        self, *, alert: tuple[str, ...] = (), steps: tuple[str, ...] = (), **options: Any
+        self,
+        *,
+        alert: tuple[str, ...] = (),
+        steps: tuple[str, ...] = (),
+        ignored: tuple[str, ...] = (),
+        **options: Any,
     ) -> DetectorSpec:
         """Return the detector, configured. Raises click.UsageError for options that contradict."""
         return DetectorSpec(
@@ -44,6 +49,7 @@ class DetectorFilter(Filter):
             self.per_agent,
             flatten_steps(steps),
             self.timed,
+            tuple(ignored),
         )
 
     def configured(self, options: dict[str, Any]) -> DetectorSpec:
@@ -59,11 +65,13 @@ def detector(
     guards: bool = False,
     timed: bool = False,
     on_request: bool = False,
+    exceptions: bool = False,
     thresholds: tuple[float, ...] = (),
 ) -> Callable[[Callable[..., Rules]], DetectorFilter]:
     """Make `trace-detect-WATCHER` of a function that returns a detector's rules for its options.
 
-    Its docstring is the help. `--alert` is added. See DetectorFilter for the arguments.
+    Its docstring is the help. `--alert` is added, and `--except` if it has `exceptions`. See
+    DetectorFilter for the other arguments.
     """
 
     def decorate(rules: Callable[..., Rules]) -> DetectorFilter:
@@ -72,6 +80,8 @@ def detector(
 
         run.__doc__ = rules.__doc__
         run = _alert_option(watcher)(_steps_option(watcher)(run))
+        if exceptions:
+            run = _except_option(watcher)(run)
         # click reads the list from its end: --steps and --alert come last.
         run.__dict__["__click_params__"] += rules.__dict__.pop("__click_params__", [])
         part = make_filter(DetectorFilter, f"trace-detect-{watcher}", run)
@@ -119,6 +129,19 @@ def _steps_option(watcher: str) -> Callable[[Any], Any]:
         multiple=True,
         type=StepList(),
         help="What each further violation does to the agent: nudge, pause, kill.",
+    )
+
+
+def _except_option(watcher: str) -> Callable[[Any], Any]:
+    """Declare `--except PATTERN`: tools and commands that a detector leaves alone."""
+    return click.option(
+        "--except",
+        "ignored",
+        cls=Option,
+        key=f"{watcher}.except",
+        multiple=True,
+        metavar="PATTERN",
+        help="Tool or command to leave alone, such as 'gdb*' or 'mcp__browser__*'; repeatable.",
     )
 
 

@@ -48,6 +48,7 @@ class DetectorSpec:
     per_agent: each subagent has a state of its own.
     steps:     what its first, second, … violation in a session does to the agent, see Ladder.
     timed:     it raises while nothing happens: it is shown the time before each event.
+    ignored:   patterns of the tools and commands that it leaves alone.
     """
 
     watcher: str
@@ -56,6 +57,7 @@ class DetectorSpec:
     per_agent: bool = False
     steps: tuple[str, ...] = ()
     timed: bool = False
+    ignored: tuple[str, ...] = ()
 
     def new_state(self) -> list[Detector]:
         """Return the state of all rules for a new session or agent."""
@@ -230,6 +232,8 @@ class DetectorRunner:
             call = session.calls.see(event)
             agent = call.agent if call else event.agent
             for spec in tuple(self.specs):
+                if call and spec.ignored and call.matches(spec.ignored):
+                    continue
                 try:
                     owner = agent if spec.per_agent else ""
                     for number, rule in enumerate(session.state(spec, owner)):

@@ -7,7 +7,11 @@ import pytest
 from agent_pipes.core.event import Event, from_fields, tick
 from agent_pipes.detect.calls import Call
 from agent_pipes.detect.finding import Finding
+from agent_pipes.detect.loop.command import detect_loop
+from agent_pipes.detect.retry.command import detect_retry
 from agent_pipes.detect.runner import DetectorRunner, DetectorSpec
+from tests.helpers.detecting import raised
+from tests.helpers.support import Stream, run
 
 START = 1_790_000_000.0
 
@@ -172,3 +176,18 @@ def test_events_that_come_twice_count_once():
         "a tool_call 2",
     ]
     assert found.count("tool_call") == 4, "they flow on"
+
+
+def test_a_detector_leaves_alone_what_it_is_told_to(tmp_path):
+    stream = Stream()
+    for _ in range(6):
+        stream.bash("cd app && gdb -batch x", "Exit code 1\nno symbol", failed=True)
+        stream.call("mcp__browser__click", {"at": 1}, "same")
+    names = [part.watcher for part in (detect_retry, detect_loop)]
+    assert names == ["retry", "loop"]
+    assert raised(detect_retry, stream) and raised(detect_loop, stream)
+    ignored = ("gdb*", "mcp__browser__*")
+    assert not raised(detect_retry, stream, ignored=ignored)
+    assert not raised(detect_loop, stream, ignored=ignored)
+    done = run("trace-detect-retry", "--except", "gdb*", input=stream.bytes)
+    assert done.returncode == 0 and done.stdout == stream.bytes

@@ -1,7 +1,7 @@
 """Outcome of a call of Claude Code's, by the text of its result and the details beside it."""
 
 from agent_pipes.agents.fields import string, text_of
-from agent_pipes.agents.results import result_data
+from agent_pipes.agents.results import hidden_outcome, result_data
 from agent_pipes.core.jsonl import Fields
 from agent_pipes.core.lazy_regex import pattern
 
@@ -57,12 +57,15 @@ def details_of(record: Fields) -> Fields:
     return details if type(details) is dict else {}
 
 
-def outcome(record: Fields, block: Fields, tool: str, limit: int) -> tuple[str, Fields]:
+def outcome(
+    record: Fields, block: Fields, tool: str, limit: int, command: str = ""
+) -> tuple[str, Fields]:
     """Return the type and the data of the event for a call's result.
 
     record: its line.
     block:  the result's block in the line's content.
     limit:  bytes of the result's head.
+    command: the command line of a shell tool.
     """
     content = block.get("content")
     text = text_of(content)
@@ -73,6 +76,7 @@ def outcome(record: Fields, block: Fields, tool: str, limit: int) -> tuple[str, 
     )
     if not failed and not stopped:
         data = {"tool_name": tool, **result_data(text, limit, tool=tool)}
+        data |= hidden_outcome(command, text)
         return "tool_result", data | ({"running": True} if goes_on(text, details) else {})
     why, code = ("interrupted", None) if stopped else reason(text, string(record, "toolDenialKind"))
     data = {"tool_name": tool, **result_data(text, limit, "error"), "reason": why}

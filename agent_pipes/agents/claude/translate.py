@@ -30,12 +30,13 @@ OPEN = 10_000
 
 
 class _Call:
-    __slots__ = ("name", "time", "kind")
+    __slots__ = ("command", "kind", "name", "time")
 
-    def __init__(self, name: str, time: float, kind: str) -> None:
+    def __init__(self, name: str, time: float, arguments: Fields) -> None:
         self.name = name
         self.time = time
-        self.kind = kind
+        self.kind = string(arguments, "subagent_type")
+        self.command = string(arguments, "command") if name == "Bash" else ""
 
 
 class Translator:
@@ -211,8 +212,7 @@ class Translator:
             # Its shell has gone elsewhere, and stays there; a subagent may work in a tree of its
             # own.
             data["cwd"] = where
-        kind = string(data["arguments"], "subagent_type")
-        self._calls[call] = _Call(data["tool_name"], line.time, kind)
+        self._calls[call] = _Call(data["tool_name"], line.time, data["arguments"])
         yield self._event("tool_call", line.time, call, _of(line, data))
 
     def _user(self, line: Line, path: str) -> Iterator[Fields]:
@@ -269,7 +269,9 @@ class Translator:
         if answers and not (self._seen.new("result", answers) or call):
             return
         tool = call.name if call else string(block, "name")
-        kind, data = outcome(line.record, block, tool, self._max_result)
+        kind, data = outcome(
+            line.record, block, tool, self._max_result, call.command if call else ""
+        )
         since = call.time if call else None
         yield self._event(
             kind, line.time, f"{answers or line.id}:{place}:result", _of(line, data), answers, since

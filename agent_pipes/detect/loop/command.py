@@ -14,7 +14,7 @@ from agent_pipes.detect.loop.text_loop import TextLoop
 from agent_pipes.detect.loop.unfinished import UnfinishedCalls
 
 
-@detector("loop", per_agent=True, guards=True, thresholds=(2, 3, 4, 5))
+@detector("loop", per_agent=True, guards=True, exceptions=True, thresholds=(2, 3, 4, 5))
 @limit(
     "--max",
     type=COUNT,

@@ -9,7 +9,7 @@ from agent_pipes.detect.retry.errors import RepeatedError
 from agent_pipes.detect.retry.failures import RepeatedFailure
 
 
-@detector("retry", per_agent=True, guards=True, thresholds=(2, 3, 4, 5, 7, 10))
+@detector("retry", per_agent=True, guards=True, exceptions=True, thresholds=(2, 3, 4, 5, 7, 10))
 @limit(
     "--max",
     type=COUNT,
