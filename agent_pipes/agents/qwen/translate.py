@@ -26,7 +26,7 @@ def recognises(record: Fields) -> bool:
     """Return True for a line of a chat file, and for the first line of stream-json."""
     if record.get("type") == "system" and record.get("subtype") == "init":
         return "qwen_code_version" in record
-    if not string(record, "sessionId") or record.get("type") not in _CALL_LINES:
+    if not string(record, "sessionId") or string(record, "type") not in _CALL_LINES:
         return False
     return "systemPayload" in record or type(within(record, "message").get("parts")) is list
 
