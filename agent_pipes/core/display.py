@@ -3,6 +3,9 @@
 import os
 import unicodedata
 
+HARMLESS = "\u200d\ufe0f"
+"""Format characters that are part of emoji: a joiner and a variation selector."""
+
 
 def escape(text: str) -> str:
     """Return `text` with control characters and direction marks written out (`\\x1b`)."""
@@ -10,13 +13,24 @@ def escape(text: str) -> str:
 
 
 def _escape(char: str) -> str:
-    # Joiners and variation selectors are format characters, but harmless, and part of emoji.
-    if char.isprintable() or char in "\u200d\ufe0f":
+    if char.isprintable() or char in HARMLESS:
         return char
     code = ord(char)
     if code < 0x100:
         return f"\\x{code:02x}"
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def escape_line(line: bytes) -> bytes:
+    """Return a line of JSON as a terminal may show it: what it would obey is written as `\\u202e`."""
+    text = line.decode(errors="replace")
+    body = text.rstrip("\n")
+    if body.isascii() and body.isprintable():
+        return line
+    shown = (
+        char if char.isprintable() or char in HARMLESS else f"\\u{ord(char):04x}" for char in body
+    )
+    return ("".join(shown) + text[len(body) :]).encode(errors="replace")
 
 
 def truncate(text: str, limit: int) -> str:

@@ -21,6 +21,7 @@ from typing import Any, NoReturn, TypeVar
 import click
 
 from agent_pipes import __version__
+from agent_pipes.core.display import escape_line
 from agent_pipes.core.event import Event
 from agent_pipes.core.exit_status import ExitStatus, worst
 from agent_pipes.core.options import Option
@@ -222,6 +223,7 @@ def run_pipeline(
     for part, options in parts:
         events = part.stage(waiter, **options)(events)
         stages.append(events)
+    to_terminal = fd is not None and os.isatty(fd)
     seen = torn = False
     stream = iter(events)
     try:
@@ -234,7 +236,7 @@ def run_pipeline(
                 if torn and event.type:
                     output.write(b"\n")
                 torn = line[-1] != 10
-                output.write(line)
+                output.write(escape_line(line) if to_terminal else line)
         if output:
             output.drain()
     except ReaderGone:

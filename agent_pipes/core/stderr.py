@@ -25,6 +25,7 @@ MAX_SUSPENDED_LINES = 1000
 ALERT_MARKS = ("⚠", "❌")
 """Marks of lines for which the bell rings where they cannot be shown."""
 
+_CLEAR_LINE = "\r\x1b[K"
 _SAVE_TITLE, _RESTORE_TITLE = "\x1b[22;2t", "\x1b[23;2t"
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -51,6 +52,7 @@ class _Writer:
         self.titled = False
         self._fd = -1
         self._dropped = 0
+        self._terminal: bool | None = None
 
     def lines(self, *texts: str) -> None:
         if self.deferred is not None:
@@ -67,7 +69,16 @@ class _Writer:
                 return
             texts, self.suspended = tuple(self.suspended), []
         self.clear()
-        self.write("".join(f"{escape(text)}\n" for text in texts).encode(errors="replace"))
+        # The live line of another program in the pipeline may be on the terminal's current line.
+        start = _CLEAR_LINE if self._is_terminal() else ""
+        self.write(
+            (start + "".join(f"{escape(text)}\n" for text in texts)).encode(errors="replace")
+        )
+
+    def _is_terminal(self) -> bool:
+        if self._terminal is None:
+            self._terminal = os.isatty(2)
+        return self._terminal
 
     def _append(self, texts: Iterable[str]) -> None:
         from datetime import datetime  # seldom needed

@@ -182,3 +182,29 @@ def test_an_interrupt_leaves_the_line_and_a_terminal_that_can_be_used(tmp_path):
         pane.tmux("send-keys", "C-c")
         screen = pane.shows("DONE")
     assert "4 retries" in screen and screen.endswith("DONE")
+
+
+@needs_tmux
+def test_messages_of_other_programs_do_not_run_into_the_live_line(tmp_path):
+    (tmp_path / "events").write_bytes(Stream().spiral(4).bytes)
+    script = (
+        "(cat events; sleep 1) | trace-status --limit retry=9 | trace-detect-retry --max 3"
+        " | trace-alert >/dev/null"
+    )
+    with terminal(tmp_path, 100, 12, script) as pane:
+        lines = pane.shows("DONE").splitlines()
+    alerts = [text for text in lines if "RetryWatcher" in text]
+    assert alerts and all(text.startswith("trace-alert: +0:") for text in alerts)
+    assert all("retries" not in text or text.startswith("trace-status:") for text in lines)
+
+
+@needs_tmux
+def test_a_terminal_on_stdout_obeys_nothing_in_an_event(tmp_path):
+    stream = Stream()
+    stream.add("assistant_response", {"text": "a\u202eb\x9b31m"})
+    (tmp_path / "events").write_bytes(
+        stream.bytes.replace(b"\\u202e", "\u202e".encode()).replace(b"\\u009b", "\x9b".encode())
+    )
+    with terminal(tmp_path, 200, 12, "trace-detect-retry <events") as pane:
+        screen = pane.shows("DONE")
+    assert "a\\u202eb\\u009b31m" in screen
