@@ -8,17 +8,33 @@ from functools import lru_cache
 from posixpath import basename
 
 from agent_pipes.core.lazy_regex import pattern
+from agent_pipes.core.tables import names
 from agent_pipes.shell.commands import ASSIGNMENT, SHELLS
 from agent_pipes.shell.lexer import Lexer
 from agent_pipes.shell.parser import MAX_COMMAND_CHARS, RESERVED_WORDS
 from agent_pipes.shell.reader import MAX_NESTING
 from agent_pipes.shell.words import Operator, Redirect, Token, Word
+from agent_pipes.shell.wrappers import (
+    inner_words,
+    leading_options,
+    runs_nothing,
+    without_version,
+    wrapper_of,
+)
 
 MAX_CACHED_CHARS = 1000
 """Characters of the longest command whose form is cached."""
 
 _DISCARDING = ("2>&1", "2> /dev/null", "2>> /dev/null")
 _CUTTING_ARGUMENT = pattern(r"-\d+|-[nc][+-]?\d+|[+-]?\d+|-[nc]|-u")
+_TRANSPARENT = names(
+    "env timeout gtimeout nice ionice stdbuf nohup setsid xvfb-run unbuffer caffeinate command exec"
+    " retry chronic npx pnpx bunx pnpm yarn bun uv uvx pipx poetry pipenv pdm rye hatch pixi conda"
+    " mamba micromamba mise asdf rbenv direnv bundle dotenvx cross-env env-cmd doppler op docker"
+    " podman docker-compose kubectl oc ssh"
+)
+"""Wrappers that make no other command of the one that they run."""
+
 _CONTINUING = ("&&", "||", "|", "|&", ";", "&", "(", ";;")
 """Operators after which a newline is no separator."""
 
@@ -26,12 +42,14 @@ _CONTINUING = ("&&", "||", "|", "|&", ";", "&", "(", ";;")
 def normalize(command: str) -> str:
     """Return `command` without what does not make another command of it.
 
-    Taken off are `cd X &&` before it, `VAR=x`, `env VAR=x` and `time` before a simple command,
-    `2>&1` and
-    `2>/dev/null`, `| tail`, `| head` and `| cat` of standard input at its end, comments, and white
-    space between
-    words. `bash -c 'X'` is X. Quotes, arguments, other redirections and here-documents stay as they
-    were written.
+    Taken off are, besides comments and white space between words:
+
+    - `cd X &&` before it;
+    - `VAR=x`, `time` and wrappers (`timeout 60`, `npx`, `docker exec X`) before a simple command;
+    - `2>&1` and `2>/dev/null`;
+    - `| tail`, `| head` and `| cat`, `|| true` and `; echo $?` at its end.
+
+    `bash -c 'X'` is X. Quotes, arguments, other redirections and here-documents stay as written.
     """
     return _cached(command) if len(command) <= MAX_CACHED_CHARS else _normalize(command)
 
@@ -50,7 +68,8 @@ def _normalize(command: str) -> str:
     kept = [
         token for token in tokens if not isinstance(token, Redirect) or token.raw not in _DISCARDING
     ]
-    kept = _without_tail(_without_prefixes(_without_cd(kept)))
+    kept = _without_wrappers(_without_prefixes(_without_cd(kept)))
+    kept = _without_tail(kept)
     return _written(kept) or _written(tokens) or command.strip()
 
 
@@ -122,6 +141,61 @@ def _is_prefix(tokens: list[Token], at: int) -> bool:
     )
 
 
+def _without_wrappers(tokens: list[Token], depth: int = 0) -> list[Token]:
+    """Return the tokens with each `timeout 60 CMD`, `npx CMD`, `ssh HOST CMD` replaced by CMD."""
+    kept: list[Token] = []
+    at = 0
+    while at < len(tokens):
+        begins = not kept or isinstance(kept[-1], Operator) or _raw(kept[-1]) in RESERVED_WORDS
+        length = _words_at(tokens, at)
+        if not length or not begins:
+            kept.append(tokens[at])
+            at += 1
+            continue
+        words = [token for token in tokens[at : at + length] if isinstance(token, Word)]
+        kept += _unwrapped(words, depth)
+        at += length
+    return kept
+
+
+def _unwrapped(words: list[Word], depth: int) -> list[Token]:
+    name = words[0].text.rpartition("/")[2]
+    if name not in _TRANSPARENT or words[0].unresolved or depth >= MAX_NESTING:
+        return list(words)
+    wrapper, given = wrapper_of(name), None
+    path: tuple[str, ...] = (name,)
+    rest = tuple(words[1:])
+    while given is None:
+        found = leading_options(rest, wrapper.values | wrapper.script, wrapper.module)
+        first = found.rest[0].text if found.rest else ""
+        if first in wrapper.subcommands:
+            path, rest = (*path, first), found.rest[1:]
+            wrapper = wrapper_of(*path)
+        else:
+            given = found
+    if runs_nothing(wrapper, given, first) or wrapper.fallthrough:
+        return list(words)
+    inner, script = inner_words(wrapper, given)
+    if script or (wrapper.join and len(inner) == 1):
+        text = script or inner[0]
+        if text.unresolved:
+            return list(words)
+        tokens = _without_cd(Lexer(text.text).tokens())
+        return _without_wrappers(_without_prefixes(tokens), depth + 1) or list(words)
+    if not inner:
+        return list(words)
+    if wrapper.package:
+        inner = (without_version(inner[0]), *inner[1:])
+    return _without_wrappers(_without_prefixes(list(inner)), depth + 1)
+
+
+def _is_report(words: list[str], sign: str) -> bool:
+    """Return True for what only hides or prints the status: `|| true`, `; echo $?`."""
+    if sign == "||":
+        return words in (["true"], [":"])
+    return words[:1] == ["echo"] and sign in (";", "\n") and "$?" in " ".join(words)
+
+
 def _without_tail(tokens: list[Token]) -> list[Token]:
     """Return the tokens without `| tail -20` and the like, and separators, at the end."""
     end = len(tokens)
@@ -133,10 +207,10 @@ def _without_tail(tokens: list[Token]) -> list[Token]:
         start = end
         while start and isinstance(tokens[start - 1], Word):
             start -= 1
-        pipe = tokens[start - 1] if start else None
-        if start < 2 or not isinstance(pipe, Operator) or pipe.text not in ("|", "|&"):
-            break
-        if not _only_cuts([_raw(word) for word in tokens[start:end]]):
+        sign = _operator(tokens, start - 1) if start else ""
+        words = [_raw(word) for word in tokens[start:end]]
+        cuts = sign in ("|", "|&") and _only_cuts(words)
+        if start < 2 or not (cuts or _is_report(words, sign)):
             break
         end = start - 1
     return tokens[:end]

@@ -145,7 +145,7 @@ def test_what_an_agent_is_watched_by_is_guarded_without_a_policy(project):
         assert "no agent may change the files that watch it" in guarded(
             call(project, "Write", number, **arguments)
         )
-    assert "watched by" in guarded(call(project, "Bash", 3, command="rm .agent-wat*"))
+    assert "self-protection" in guarded(call(project, "Bash", 3, command="rm .agent-wat*"))
     assert guarded(call(project, "Bash", 4, command="cat .agent-watch.json")) == ""
     assert guarded(call(project, "Write", 5, file_path="a.py")) == ""
 

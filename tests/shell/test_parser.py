@@ -477,6 +477,9 @@ def test_quoted_commands_are_parted_where_they_are(commands, operator):
         "CI=1 npm test", "A=1 B='2 3' npm test", "time npm test", "time -p npm test", "CI=1 time npm test", "env CI=1 npm test", "cd app && CI=1 time npm test 2>&1 | tail -20",
         "npm test;", "npm test\n", "# run the tests\nnpm test", "npm test # again", "npm \\\n  test", "bash -lc 'npm test'", "bash -c 'cd app && npm test'", "cd 'a b' && npm test",
         "\tnpm\ttest", "npm test | head -c 100", "npm test | tail -n +5", "cd app &&\nnpm test",
+        "timeout 60 npm test", "timeout -k 5 60s npm test 2>&1 | tail", "nice -n 5 npm test", "stdbuf -oL npm test", "env -u X npm test", "xvfb-run -a npm test", "CI=1 timeout 9 npm test",
+        "npx npm test", "uv run npm test", "poetry run npm test", "pnpm exec npm test", "docker compose exec -T web npm test", "docker exec -it web npm test", "ssh host npm test",
+        "ssh -p 22 host 'cd app && npm test'", "nohup npm test", "npm test || true", "npm test; echo $?", "npm test 2>&1 | tail -5; echo \"exit: $?\"", "cd a && timeout 5 npm test || :",
     ],
 )  # fmt: skip
 def test_is_the_same_command(command):
@@ -492,6 +495,7 @@ def test_is_the_same_command(command):
         ("cd a", "cd b"), ("cd a && b", "cd a && c"), ("echo \\$x", "echo $x"), ("echo '$x'", "echo $x"), ("bash -c 'echo \"$x\"'", "bash -c \"echo \\\"$x\\\"\""),
         ("export A=1; b", "export A=2; b"), ("a | grep x", "a | grep y"), ("a |tail -f x", "a"), ("time", "ls"), ("(a)", "(b)"), ("a 2>&1 >x", "a 2>&1 >y"),
         ("echo 'a\\\nb'", "echo 'ab'"), ("tail -5", "head"), ("a | tee x", "a"), ("echo $(a  b)", "echo $(a c)"), ("a; tail -5", "a"), ("bash -c x y", "bash -c x z"),
+        ("timeout 5 a", "timeout 5 b"), ("ssh h a", "ssh h b"), ("npx a", "npx b"), ("a || b", "a"), ("a; echo x", "a"), ("watch a", "a"), ("sudo a", "a"), ("docker exec", "docker ps"),
     ],
 )  # fmt: skip
 def test_is_another_command(command, other):
