@@ -286,7 +286,8 @@ class FileFollower:
             if error.errno not in (errno.ENOENT, errno.ENOTDIR):
                 self._report(followed, f"cannot stat ({error.strerror}); retrying every second")
             elif followed.file is None:
-                self._report(followed, "does not exist yet; waiting for it")
+                # An agent registers a session before it writes the first line.
+                pass
             elif followed.missing_since is None:
                 followed.missing_since = now
             elif now - followed.missing_since >= ROTATED_S:
