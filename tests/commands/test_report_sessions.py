@@ -1,0 +1,81 @@
+"""The page of every recorded session: it renders, and agrees with backtest and with the bill."""
+
+from html.parser import HTMLParser
+from pathlib import Path
+
+import click
+import pytest
+
+from agent_pipes.commands.report_page.page import page
+from agent_pipes.commands.report_page.story import Story, StoryBuilder
+from agent_pipes.commands.report_page.summary import summary
+from agent_pipes.cost.annotate import with_costs
+from agent_pipes.cost.meter import Meter
+from agent_pipes.detect.backtest import Judgement, judge_events
+from agent_pipes.detect.registry import DETECTORS
+from agent_pipes.detect.runner import DetectorRunner
+from agent_pipes.sessions.discovery import named
+from agent_pipes.sessions.session_reader import read_session
+from tests.helpers.support import SHARED, shared_files
+
+FILES = [
+    path
+    for path in shared_files("sessions/[a-d]*/**/*.json*", "cases/reports/*.jsonl")
+    if not any(mark in str(path) for mark in (".stream.", "subagents", "payloads", "meta.json"))
+]
+UNLIMITED = {watcher: {} for watcher in DETECTORS if watcher not in ("scope", "context", "quota")}
+
+pytestmark = pytest.mark.skipif(not FILES, reason=f"no recorded sessions in {SHARED}")
+
+
+class Balance(HTMLParser):
+    """Counts the sections, rows and bodies that are opened and closed."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: dict[str, int] = {}
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.open[tag] = self.open.get(tag, 0) + 1
+
+    def handle_endtag(self, tag):
+        self.open[tag] = self.open.get(tag, 0) - 1
+
+
+def story_of(path: Path) -> tuple[Story, Judgement]:
+    try:
+        session = named(str(path))
+    except click.ClickException:
+        pytest.skip("no session that can be read")
+    events = list(with_costs(read_session(session), Meter(), raw=False))
+    builders: dict[str, StoryBuilder] = {}
+    specs = [DETECTORS[watcher].configured({}) for watcher in UNLIMITED]
+    for event in DetectorRunner(events, specs):
+        if event.type:
+            builders.setdefault(event.session, StoryBuilder(event.session)).add(event)
+    judged = judge_events(session, read_session(session), UNLIMITED)
+    if not builders:
+        pytest.skip("the session is empty")
+    return next(iter(builders.values())).story(), judged
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_a_page_agrees_with_backtest_and_with_the_bill(path):
+    story, judged = story_of(path)
+    html = page(story, tuple(UNLIMITED), {"cost": 10.0})
+    left_open = Balance(html).open
+    assert [left_open[tag] for tag in ("main", "section", "table", "svg", "div", "a")] == [0] * 6
+    raised = [
+        (each["watcher"], each["level"], each["message"])
+        for each in judged.violations
+        if each["session"] == story.session
+    ]
+    shown = [(mark.watcher, mark.level, mark.message) for mark in story.marks]
+    assert sorted(shown) == sorted(raised)
+    assert ("Tripped" in html) == any(level == "critical" for _, level, _ in raised)
+    if len({each["session"] for each in judged.violations} | {story.session}) == 1:
+        assert story.usd == pytest.approx(judged.usd)
+    assert story.usd_of_calls <= story.usd + 1e-9 or story.estimated
+    assert len(html.encode()) < 60_000 + 1_700 * max(1, len(story.calls))
+    assert len(summary(story).splitlines()) <= 40
