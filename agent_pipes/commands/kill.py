@@ -54,7 +54,7 @@ class SignalName(click.ParamType):  # type: ignore[type-arg]
     "--pid",
     cls=Option,
     type=int,
-    help="The agent's process, where the stream cannot tell, or should not be asked.",
+    help="PID of the agent, if the stream does not name it.",
 )
 @click.option(
     "--signal",
@@ -77,7 +77,7 @@ class SignalName(click.ParamType):  # type: ignore[type-arg]
     cls=Option,
     is_flag=True,
     flag="--dry-run",
-    help="Say what would be ended, and end nothing.",
+    help="Print what would be killed, and kill nothing.",
 )
 @click.option(
     "--then",
@@ -110,10 +110,11 @@ def kill(
     local: bool = False,
     stale: float = 300.0,
 ) -> Events:
-    """End the agent's process, and every process it has started, when a violation comes.
+    """Kill the agent and every process that it has started when a violation comes.
 
-    The process is the one that the stream names in `process` events, or --pid. It is asked to end, then killed, and
-    it is confirmed that it is gone. Exit status 124: the agent was ended. 125: it should have been, and was not.
+    The process is the one that the stream names in `process` events, or --pid. It is asked to exit,
+    then killed, and it is confirmed that it is gone. Exit status 124: the agent was killed. 125: it
+    should have been, and was not.
     """
     from agent_pipes.process.handle import self_test
     from agent_pipes.process.killer import Killer

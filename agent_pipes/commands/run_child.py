@@ -109,7 +109,7 @@ class SignalRelay:
         return True
 
     def set_paused(self, paused: bool) -> None:
-        """Note that the command was paused, or runs again, and give the terminal to who needs it."""
+        """Note that the command was paused or runs again, and switch the terminal."""
         self._is_paused = paused
         if paused:
             self._terminal.take_back()

@@ -1,4 +1,4 @@
-"""Killed sessions that come back: they are killed again, and said to have come back (issue 13, 9)."""
+"""Killed sessions that come back are killed again, and reported (issue 13, 9)."""
 
 import signal
 import subprocess

@@ -1,4 +1,4 @@
-"""Holding a process: what is signalled by it is that process or nothing; what must not be signalled is refused, with why."""
+"""Handles reach their process or none, and refuse what must not be signalled, with the reason."""
 
 import ctypes
 import errno
@@ -195,7 +195,10 @@ def test_a_zombie_is_refused(way):
         ProcessHandle(grown.hear("zombie"))
 
 
-THREADS = "import threading, time; threading.Thread(target=time.sleep, args=(60,)).start(); print(flush=True)"
+THREADS = (
+    "import threading, time; "
+    "threading.Thread(target=time.sleep, args=(60,)).start(); print(flush=True)"
+)
 
 
 @linux
@@ -205,7 +208,8 @@ def test_a_threads_number_is_refused(way):
         threads = sorted(map(int, os.listdir(f"/proc/{child.pid}/task")))
         with pytest.raises(
             NotPermitted,
-            match=f"^{threads[1]} is the number of a thread, not of a process: it belongs to process {child.pid}",
+            match=f"^{threads[1]} is the number of a thread, not of a process: "
+            f"it belongs to process {child.pid}",
         ):
             ProcessHandle(threads[1])
         child.kill()
@@ -261,7 +265,7 @@ def test_a_user_without_a_name_has_a_number():
 
 
 def namespaced(*command: str) -> list[str]:
-    """`command` as the first process of a PID namespace of its own; the test is skipped where there can be none."""
+    """`command` as the first process of a new PID namespace; skips where there can be none."""
     unshare = ["unshare", "--fork", "--pid", "--kill-child"]
     if os.geteuid() != 0:
         unshare += ["--user", "--map-root-user"]
@@ -427,7 +431,10 @@ def test_a_process_stays_held_when_it_executes_another_program(way):
     reason="the number of exit(2) is not known for this machine",
 )
 def test_a_process_has_not_ended_with_its_first_thread(way):
-    leave = "; import ctypes, platform; ctypes.CDLL(None).syscall({'x86_64': 60, 'aarch64': 93}[platform.machine()], 0)"
+    leave = (
+        "; import ctypes, platform; "
+        "ctypes.CDLL(None).syscall({'x86_64': 60, 'aarch64': 93}[platform.machine()], 0)"
+    )
     with subprocess.Popen([sys.executable, "-c", THREADS + leave], stdout=subprocess.PIPE) as child:
         child.stdout.readline()
         until(lambda: process_at(child.pid).state == "Z", what="the end of its first thread")
@@ -459,7 +466,7 @@ def test_a_sandbox_that_forbids_only_the_sending_is_noticed_when_it_is_held(monk
 
 @linux
 def test_with_few_descriptors_left_no_pidfd_is_taken(monkeypatch):
-    """/proc cannot be read without a descriptor: a thousand processes that are held must leave some."""
+    """/proc cannot be read without a descriptor: a thousand handles must leave some."""
     with tree({"name": "agent"}) as grown:
         monkeypatch.setattr(resource, "getrlimit", lambda what: (8, 8))
         with holding(grown.pids["agent"]) as agent:
@@ -491,8 +498,8 @@ def test_a_process_table_that_cannot_be_read_is_missed(monkeypatch):
 
     monkeypatch.setattr(handle, "all_processes", unreadable)
     assert (
-        self_test()
-        == "the process table cannot be read ([Errno 24] Too many open files): no process can be told from another"
+        self_test() == "the process table cannot be read ([Errno 24] Too many open files): "
+        "no process can be told from another"
     )
 
 
@@ -513,7 +520,11 @@ def test_signals_that_cannot_be_sent_are_missed(monkeypatch):
 @linux
 @pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed")
 def test_a_kernel_without_pidfds_is_no_obstacle():
-    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from agent_pipes.process.handle import *; print(self_test(), ProcessHandle(int(sys.argv[1])).fd)"
+    code = (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r}); "
+        "from agent_pipes.process.handle import *; "
+        "print(self_test(), ProcessHandle(int(sys.argv[1])).fd)"
+    )
     with tree({"name": "agent"}) as grown:
         command = [
             "strace",
@@ -575,9 +586,11 @@ SUBREAPER = f"""if True:
     from agent_pipes.process.handle import *
     from agent_pipes.process.table import *
     become_subreaper()
-    grown = Tree({{"name": "command", "children": [{{"name": "daemon", "session": True, "orphan": True}}]}})
+    orphan = {{"name": "daemon", "session": True, "orphan": True}}
+    grown = Tree({{"name": "command", "children": [orphan]}})
     daemon, command = grown.pids["daemon"], grown.pids["command"]
-    said = {{"adopted": process_at(daemon).parent == os.getpid(), "living": reap_adopted({{command}})}}
+    said = {{"adopted": process_at(daemon).parent == os.getpid()}}
+    said["living"] = reap_adopted({{command}})
     os.kill(daemon, signal.SIGKILL)
     os.kill(command, signal.SIGTERM)
     until(lambda: process_at(daemon).dead and process_at(command).dead)

@@ -142,7 +142,10 @@ def test_a_process_whose_first_thread_has_ended_lives():
 @linux
 def test_a_name_with_brackets_and_blanks_hides_nothing(plant):
     name = ") Z 1 1 (x"
-    code = f"open('/proc/self/comm', 'w').write({name!r}); print('ready', flush=True); import signal; signal.pause()"
+    code = (
+        f"open('/proc/self/comm', 'w').write({name!r}); "
+        "print('ready', flush=True); import signal; signal.pause()"
+    )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as child:
         child.stdout.readline()
         row = process_at(child.pid)

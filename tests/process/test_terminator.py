@@ -1,4 +1,4 @@
-"""Terminator an agent: real process trees, shaped as the real agents' are, are ended as they should be, and it is told how."""
+"""Terminating an agent: process trees shaped as those of real agents end, and it is said how."""
 
 import errno
 import math
@@ -91,13 +91,13 @@ def test_the_tools_are_let_be_until_the_agent_is_gone(plant):
     outcome = until(terminator.step, what="the end, the grace being over")
     assert outcome.outcome == "killed" and gone(tree, *tree.pids)
     assert (
-        outcome.reason
-        == f"killed process {tree.pids['agent']} and its 6 child processes (SIGKILL; SIGTERM had no effect in 10 s)"
+        outcome.reason == f"killed process {tree.pids['agent']} and its 6 child processes "
+        "(SIGKILL; SIGTERM had no effect in 10 s)"
     )
 
 
 def test_the_grace_begins_with_the_signal(plant, monkeypatch):
-    """Looking for the tools takes its time on a busy machine; the agent has not heard anything yet."""
+    """A scan takes long on a busy machine, and the agent has not been signalled yet."""
     tree = plant({"name": "agent", "swallow": ["SIGTERM"]})
     clock = Clock()
     terminator = Terminator(tree.hold(), kill_after=10, clock=clock)
@@ -177,7 +177,11 @@ def test_an_agent_that_becomes_a_zombie_has_ended(plant):
 
 
 def test_an_agent_that_executes_itself_again_is_still_the_same(plant):
-    again = "import os, signal, sys; signal.signal(15, lambda *_: os.execvp('sleep', ['sleep', '60'])); os.write({fd}, b'set null\\n'); signal.pause()"
+    again = (
+        "import os, signal, sys; "
+        "signal.signal(15, lambda *_: os.execvp('sleep', ['sleep', '60'])); "
+        "os.write({fd}, b'set null\\n'); signal.pause()"
+    )
     tree = plant({"name": "agent", "exec": [sys.executable, "-c", again]})
     tree.hear("set")
     terminator = Terminator(tree.hold(), kill_after=0.5)
@@ -297,7 +301,12 @@ def test_what_a_tool_starts_in_its_grace_is_asked_to_end_too(plant):
 
 
 def test_what_the_agent_starts_during_its_grace_is_ended_too(plant):
-    later = "import os, signal, subprocess, sys; signal.signal(15, lambda *_: (subprocess.Popen(['sleep', '60'], start_new_session=True), os.write({fd}, b'started null\\n'))); os.write({fd}, b'set null\\n')\nwhile 1: signal.pause()"
+    later = (
+        "import os, signal, subprocess, sys; signal.signal(15, lambda *_: ("
+        "subprocess.Popen(['sleep', '60'], start_new_session=True), "
+        "os.write({fd}, b'started null\\n'))); "
+        "os.write({fd}, b'set null\\n')\nwhile 1: signal.pause()"
+    )
     tree = plant({"name": "agent", "exec": [sys.executable, "-c", later]})
     tree.hear("set")
     terminator = Terminator(tree.hold(), kill_after=0.3)
@@ -341,7 +350,7 @@ def test_a_command_that_wraps_its_agent_is_ended_with_it(plant):
 
 
 def test_a_wrapper_alone_would_have_left_its_agent_running(plant):
-    """What `whole_tree` is for: this wrapper swallows the signal, and its agent never hears of it."""
+    """Without `whole_tree` a wrapper swallows the signal, and its agent never hears of it."""
     tree = plant(WRAPPED)
     terminator = Terminator(tree.hold("wrapper"), clock=Clock())
     terminator.start()
@@ -365,7 +374,10 @@ def test_a_loader_that_dies_at_once_leaves_no_agent_going_on(plant):
 
 
 def test_a_wrapper_that_would_start_its_agent_again_is_killed_with_it(plant):
-    again = "import subprocess, signal; signal.signal(15, lambda *_: None); signal.alarm(60); import os; os.write({fd}, b'set null\\n')\nwhile 1: subprocess.run(['sleep', '60'])"
+    again = (
+        "import os, subprocess, signal; signal.signal(15, lambda *_: None); signal.alarm(60); "
+        "os.write({fd}, b'set null\\n')\nwhile 1: subprocess.run(['sleep', '60'])"
+    )
     tree = plant({"name": "wrapper", "exec": [sys.executable, "-c", again]})
     tree.hear("set")
     outcome = Terminator(tree.hold("wrapper"), whole_tree=True, kill_after=0.3).finish()

@@ -1,4 +1,4 @@
-"""What an agent has started is found, whatever it does to get away, and what stands beside it is let be."""
+"""The agent's tree is found, whatever it does to get away, and what is beside it is let be."""
 
 import errno
 import os
@@ -54,7 +54,7 @@ def test_a_tool_that_could_not_be_looked_at_is_looked_at_again(plant, monkeypatc
 
 
 def test_a_number_that_was_a_tools_leads_to_nobody_when_it_is_anothers(plant, monkeypatch):
-    """The children of a process, and the members of a session, that have the number of an ended tool are others."""
+    """A reused PID does not make its children, nor its session, the agent's."""
     tree = plant(
         {"name": "agent", "swallow": ["SIGTERM"], "children": [{"name": "tool", "session": True}]}
     )
@@ -133,7 +133,7 @@ def test_daemons_that_run_from_their_parents_are_found_by_their_mark(plant, atte
 
 
 def test_what_has_ended_before_it_could_be_held_is_looked_for_again(plant, monkeypatch):
-    """A daemon that runs from its children is gone when it is found: that pass has found something all the same."""
+    """A daemon that forks and exits is gone when it is found: the scan has found something."""
     tree = plant({"name": "agent", "children": [{"name": "tool", "session": True}]})
     looks: list[int] = []
 
@@ -264,7 +264,7 @@ def test_our_own_ancestors_below_the_agent_are_spared_and_its_parents(plant):
 
 @pytest.fixture
 def named(tmp_path):
-    """A script that is run with programs of telling names, and the numbers of those that run in a tree."""
+    """A script that is run by programs of telling names, and the PIDs of those in a tree."""
     for name, program in (("upstream", "sleep"), ("downstream", "cat"), ("beside", "sleep")):
         (tmp_path / name).symlink_to(shutil.which(program))
 
@@ -311,7 +311,7 @@ def test_our_own_pipeline_is_spared_where_the_agent_has_started_it(plant, named,
 
 @linux
 def test_our_own_pipeline_is_spared_where_its_shell_has_ended(plant, named):
-    """A hook has to return: what it starts goes on in the background, and is the agent's only by its mark."""
+    """What a hook starts goes on in the background, and is the agent's only by its marker."""
     script, running = named
     mark = uuid.uuid4().hex
     hook = script(f"@upstream 60 | BREAKER SESSION_ID={mark} | @downstream & true") | {
@@ -384,7 +384,7 @@ def test_two_breakers_that_the_agents_hooks_have_started_do_not_end_each_other(p
 
 
 def test_the_agents_neighbours_are_let_be(plant):
-    """A process group or a session is shared with others: the terminal's shell, the rest of its pipeline."""
+    """A process group or session is shared with the terminal's shell and its pipeline."""
     tree = plant(
         {
             "name": "shell",
@@ -430,7 +430,10 @@ def test_a_mark_on_another_users_process_proves_nothing(plant):
         "children": [{"name": "child", "environment": {"SESSION_ID": mark}}],
     }
     tree = plant({"name": "beside", "children": [{"name": "agent"}, other]})
-    become = f"import os, signal; os.setresuid({NOBODY}, {NOBODY}, {NOBODY}); os.write({{fd}}, b'ready null\\n'); signal.pause()"
+    become = (
+        f"import os, signal; os.setresuid({NOBODY}, {NOBODY}, {NOBODY}); "
+        "os.write({fd}, b'ready null\\n'); signal.pause()"
+    )
     faker = plant(
         {
             "name": "faker",
@@ -446,7 +449,10 @@ def test_a_mark_on_another_users_process_proves_nothing(plant):
 
 @linux
 def test_what_the_agent_has_started_in_a_container_is_ended_too(plant):
-    inside = "import os, signal, subprocess; signal.signal(15, signal.SIG_IGN); os.write({fd}, b'ready null\\n'); subprocess.run(['sleep', '60'])"
+    inside = (
+        "import os, signal, subprocess; signal.signal(15, signal.SIG_IGN); "
+        "os.write({fd}, b'ready null\\n'); subprocess.run(['sleep', '60'])"
+    )
     command = [word for word in namespaced(sys.executable, "-c", inside) if word != "--kill-child"]
     tree = plant(
         {"name": "agent", "children": [{"name": "sandbox", "session": True, "exec": command}]}
