@@ -445,3 +445,30 @@ def test_the_clients_bill_of_a_model_with_a_price_changes_nothing():
     stream = response(Stream(), id="a")
     stream.add("reported_cost", {"usd": 99.0, "models": {"claude-opus-4-8": 99.0}})
     assert [event.data.get("cost", {}).get("session_usd") for event in costed(stream)] == [5, None]
+
+
+# The run
+
+
+def test_dollars_of_an_earlier_run_do_not_count():
+    stream = spend(8)
+    later = {"pid": 5, "started": 7, "began": stream.time + 3600, "how": "given"}
+    stream.add("process", later, after=3600.0)
+    response(stream, id="new", input=800_000)
+    for events in (stream, costed(stream)):
+        assert detected(events, max=10) == []
+    response(stream, id="newer", input=2_000_000)
+    for events in (stream, costed(stream)):
+        (found,) = detected(events, max=10)
+        assert found["value"] == 14.0
+
+
+def test_a_session_that_is_read_again_counts_once():
+    stream = Stream()
+    stream.add("history_start", {})
+    response(stream, id="a", input=1_200_000)
+    stream.add("history_end", {})
+    twice = stream.events + stream.events
+    for events in ([from_fields(each) for each in twice], costed(twice)):
+        assert detected(events, max=10) == []
+        assert [each["value"] for each in detected(events, max=5)] == [6.0]
