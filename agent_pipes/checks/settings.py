@@ -28,7 +28,7 @@ from agent_pipes.cost.price_table import built_in
 from agent_pipes.cost.recorded import SessionCosts, session_at
 from agent_pipes.cost.report import Report
 from agent_pipes.detect.configuration import DEFAULT_POLICY, load_config
-from agent_pipes.hooks.settings_file import hook_commands
+from agent_pipes.hooks.settings_file import are_disabled, hook_commands
 from agent_pipes.scope.policy import PolicyError
 from agent_pipes.scope.policy_file import load_policy
 
@@ -215,6 +215,9 @@ def _hook(agent: str, path: Path, commands: list[str], whole: bool) -> Check:
                 "nothing is recorded, nothing denied",
                 more,
             )
+    if are_disabled(path):
+        why = "disableAllHooks is true there, so no hook will run; nothing is recorded or denied"
+        return Check("hooks", "problem", f"{agent}: {path}: {why}", more)
     again = f"agent-strace setup --agent {agent}{' --guard' if guard else ''} --write"
     if not whole:
         return Check(

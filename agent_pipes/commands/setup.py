@@ -13,7 +13,7 @@ from agent_pipes.agents.registry import HOOKED, hooks
 from agent_pipes.core.filter import Command, version_option
 from agent_pipes.core.stderr import warn
 from agent_pipes.detect.configuration import DEFAULT_POLICY
-from agent_pipes.hooks.settings_file import merge
+from agent_pipes.hooks.settings_file import are_disabled, merge
 from agent_pipes.scope.standard import write_standard_policy
 
 
@@ -64,6 +64,8 @@ def setup(agent: str | None, guard: bool, project: bool, write: bool, policy: st
             click.echo(json.dumps(wanted, indent=2))
         if settings.note:
             warn(settings.note)
+        if are_disabled(path):
+            warn(f"{path}: disableAllHooks is true, so no hook will run; remove it there")
     return 0
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,41 @@ from agent_pipes.core.strict_json import StrictJSON
 
 MAX_BACKUPS = 1000
 
-_OURS = re.compile(r"(^|[\s/'\"])agent-strace['\"]?\s+hook(\s|$)")
+_OPERATORS = re.compile(r"[|&;<>`$()]")
+_ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=.*", re.DOTALL)
+
+
+class _Number(float):
+    """A number that is written as it was read: `1e400` is infinite as a float."""
+
+    text: str
+
+    def __new__(cls, text: str) -> "_Number":
+        number = super().__new__(cls, text)
+        number.text = text
+        return number
+
+
+def is_ours(command: object) -> bool:
+    """Return True if a command line is nothing but a call of our hook."""
+    if not isinstance(command, str) or _OPERATORS.search(command):
+        return False
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        return False
+    while words and _ASSIGNMENT.fullmatch(words[0]):
+        words.pop(0)
+    return len(words) > 1 and os.path.basename(words[0]) == "agent-strace" and words[1] == "hook"
+
+
+def are_disabled(path: Path) -> bool:
+    """Return True if the settings at `path` disable all hooks."""
+    try:
+        content = _content(path, path)
+        return content is not None and _parsed(path, content).get("disableAllHooks") is True
+    except click.UsageError:
+        return False
 
 
 def hook_commands(hooks: Hooks, path: Path) -> tuple[list[str], bool]:
@@ -41,8 +76,8 @@ def _commands(value: Any) -> Iterator[str]:
         for each in value.values():
             yield from _commands(each)
         for key in ("command", "bash"):
-            if isinstance(command := value.get(key), str) and _OURS.search(command):
-                yield command
+            if is_ours(command := value.get(key)):
+                yield str(command)
 
 
 def merge(path: Path, wanted: Fields) -> None:
@@ -98,7 +133,7 @@ def _parsed(path: Path, content: bytes) -> Fields:
         text = content.decode("utf-8-sig")
     except ValueError as error:
         reader.fail("", str(error))
-    document = reader.parse(text) if text.strip() else {}
+    document = reader.parse(text, parse_float=_Number) if text.strip() else {}
     return reader.mapping("the settings", document)
 
 
@@ -146,8 +181,7 @@ def _without_ours(entry: Any) -> Any:
         if len(others) == len(inner):
             return entry
         return {**entry, "hooks": others} if others else None
-    commands = (entry.get(key) for key in ("command", "bash"))
-    return None if any(isinstance(each, str) and _OURS.search(each) for each in commands) else entry
+    return None if any(is_ours(entry.get(key)) for key in ("command", "bash")) else entry
 
 
 def _serialized(document: Fields, before: bytes | None) -> bytes:
@@ -156,7 +190,20 @@ def _serialized(document: Fields, before: bytes | None) -> bytes:
     indented = re.search(r"^([ \t]+)\S", text, re.MULTILINE)
     indent = indented[1] if indented else 2
     end = "\n" if before is None or text.endswith("\n") else ""
-    return (json.dumps(document, indent=indent, ensure_ascii=False) + end).encode()
+    pad = indent if isinstance(indent, str) else " " * indent
+    return (_dumped(document, pad, "\n") + end).encode()
+
+
+def _dumped(value: Any, pad: str, line: str) -> str:
+    """Return `value` as indented JSON; `line` is a newline with the current indentation."""
+    inner = line + pad
+    if isinstance(value, dict) and value:
+        items = [f"{_dumped(key, pad, '')}: {_dumped(value[key], pad, inner)}" for key in value]
+        return "{" + inner + f",{inner}".join(items) + line + "}"
+    if isinstance(value, list) and value:
+        items = [_dumped(each, pad, inner) for each in value]
+        return "[" + inner + f",{inner}".join(items) + line + "]"
+    return value.text if isinstance(value, _Number) else json.dumps(value, ensure_ascii=False)
 
 
 def _back_up(real: Path, content: bytes) -> Path:

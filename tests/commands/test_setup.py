@@ -254,3 +254,29 @@ def test_command_is_a_word_of_the_shell(tmp_path, home):
         str(folder / "bin" / "agent-strace"),
         "hook",
     ]
+
+
+def test_hook_that_also_pipes_into_ours_is_left_alone(home):
+    settings = home / ".claude" / "settings.json"
+    settings.parent.mkdir()
+    theirs = {"matcher": "", "hooks": [{"command": "tee ~/audit.log | agent-strace hook"}]}
+    settings.write_text(json.dumps({"hooks": {"PreToolUse": [theirs]}}))
+    setup(home, "--agent", "claude", "--write")
+    assert json.loads(settings.read_text())["hooks"]["PreToolUse"][0] == theirs
+
+
+def test_numbers_stay_as_they_were(home):
+    settings = home / ".claude" / "settings.json"
+    settings.parent.mkdir()
+    settings.write_text('{"a": 1e400, "b": 1.10, "c": 12345678901234567890}')
+    setup(home, "--agent", "claude", "--write")
+    written = settings.read_text()
+    assert '"a": 1e400' in written and '"b": 1.10' in written
+    assert '"c": 12345678901234567890' in written
+
+
+def test_disabled_hooks_are_reported(home):
+    settings = home / ".claude" / "settings.json"
+    settings.parent.mkdir()
+    settings.write_text('{"disableAllHooks": true}')
+    assert b"no hook will run" in setup(home, "--agent", "claude", "--write").stderr
