@@ -241,35 +241,46 @@ class DeniedCommands:
     def __init__(self, patterns: Sequence[str]) -> None:
         self.patterns = [CommandPattern(text) for text in patterns]
         self._named: dict[str, list[CommandPattern]] = {}
-        self._other: list[CommandPattern] = []
+        self._other: list[tuple[CommandPattern, str]] = []
         for pattern in self.patterns:
             last = pattern.text.rpartition("|")[2].split()[0]
             if _WILD.search(last) or "/" in last:
-                self._other.append(pattern)
+                self._other.append((pattern, _WILD.split(last)[0]))
             else:
                 self._named.setdefault(last, []).append(pattern)
 
     def match(self, command: Command) -> str:
         """Return the pattern that covers the command, or ""."""
-        named = self._named.get(_program(command), [])
-        if not named and not self._other:
+        patterns = self._candidates(command)
+        if not patterns:
             return ""
         given = CommandLine(command)
         if given.line.options.keys() & options_of(given.line.program).help:
             return ""
-        for pattern in (*named, *self._other):
+        for pattern in patterns:
             if pattern.matches(given):
                 return pattern.text
         return ""
+
+    def _candidates(self, command: Command) -> list[CommandPattern]:
+        """Return the patterns whose program may be that of the command."""
+        program = _program(command)
+        path = command.words[0].text
+        others = [
+            pattern
+            for pattern, start in self._other
+            if program.startswith(start) or path.startswith(start)
+        ]
+        return [*self._named.get(program, ()), *others]
 
     def may_match(self, command: Command) -> str:
         """Return a pattern that covers the command for some value of its unknown words, or ""."""
         if not any(word.unresolved not in ("", "glob") for word in command.words):
             return ""
         known = not command.words[0].unresolved
-        named = self._named.get(_program(command), []) if known else self.patterns
+        patterns = self._candidates(command) if known else self.patterns
         given = CommandLine(command)
-        for pattern in (*named, *self._other):
+        for pattern in patterns:
             if pattern.matches(given, maybe=True):
                 return pattern.text
         return ""
