@@ -62,6 +62,15 @@ class KillTarget:
         self.is_attended: bool | None = None
         self.place: tuple[str, str] | None = None
 
+    def named(self, text: str) -> str:
+        """Return a message with the agent's name for its process, if it is known."""
+        if self.place is None or not self.pid:
+            return text
+        process = f"process {self.pid}"
+        agent = f"{self.place[0]} (pid {self.pid})"
+        text = text.replace(f"{process} (", f"{agent[:-1]}, ")
+        return text.replace(f"{process} and its ", f"{agent} and ").replace(process, agent)
+
     @property
     def is_unattended(self) -> bool:
         """True if the session is known to run without a person: headless, or in the background."""

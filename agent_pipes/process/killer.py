@@ -360,7 +360,7 @@ class Killer:
             warn(f"would kill {process}: {why}")
         else:
             head = "" if outcome in SUCCESSES else f"could NOT kill {process}: "
-            warn(f"{head}{reason} ({why})")
+            warn(f"{target.named(head + reason)} ({why})")
         data: dict[str, Any] = {
             "pid": pid,
             "signal": signals.Signals(target.signal).name.removeprefix("SIG"),

@@ -153,3 +153,20 @@ def test_a_million_sessions_take_no_more_room_than_ten_thousand(victim):
     kills = [*breaker.trip(violation(1, "armed")), *breaker.finish()]
     assert [kill.data["outcome"] for kill in kills] == ["terminated"]
     breaker.target("armed").handle.close()
+
+
+def test_the_agent_is_named_if_it_is_known(victim, capfd):
+    breaker = killer()
+    see(
+        breaker,
+        event("session_start", 0, agent="claude", cwd="/work"),
+        event("process", 0, **process_of(victim.pid)),
+    )
+    assert len([*breaker.trip(violation(1)), *breaker.finish()]) == 1
+    expected = f"killed claude (pid {victim.pid}, SIGTERM) (retry: failed 3 times)"
+    assert expected in capfd.readouterr().err
+    target = breaker.targets()[0]
+    assert target.named(f"killed process {target.pid} and its 2 child processes (SIGTERM)") == (
+        f"killed claude (pid {target.pid}) and 2 child processes (SIGTERM)"
+    )
+    target.handle.close()
