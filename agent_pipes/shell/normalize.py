@@ -11,6 +11,7 @@ from agent_pipes.core.lazy_regex import pattern
 from agent_pipes.core.tables import names
 from agent_pipes.shell.commands import ASSIGNMENT, SHELLS
 from agent_pipes.shell.lexer import Lexer
+from agent_pipes.shell.log_file import without_log_file
 from agent_pipes.shell.parser import MAX_COMMAND_CHARS, RESERVED_WORDS
 from agent_pipes.shell.reader import MAX_NESTING
 from agent_pipes.shell.words import Operator, Redirect, Token, Word
@@ -69,7 +70,7 @@ def _normalize(command: str) -> str:
         token for token in tokens if not isinstance(token, Redirect) or token.raw not in _DISCARDING
     ]
     kept = _without_wrappers(_without_prefixes(_without_cd(kept)))
-    kept = _without_tail(kept)
+    kept = _without_tail(without_log_file(kept))
     return _written(kept) or _written(tokens) or command.strip()
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from agent_pipes.shell import normalize
 from agent_pipes.shell.answers import is_answer
 from agent_pipes.shell.summaries import failure_count, summary_outcome, tool_of
 
@@ -70,3 +71,17 @@ def test_the_largest_number_of_failures_counts():
 )
 def test_an_answer_is_no_failure(command, status, text, answer):
     assert is_answer(command, status, text) is answer
+
+
+@pytest.mark.parametrize(
+    ("command", "compared"),
+    [
+        ("npm test > /tmp/out_0.log 2>&1; tail -5 /tmp/out_0.log", "npm test"),
+        ("make all &> build-7.log && cat build-7.log", "make all"),
+        ("make > a.log; ls", "make > a.log ; ls"),
+        ("cat a; cat b", "cat a ; cat b"),
+        ("sort x > y", "sort x > y"),
+    ],
+)
+def test_a_log_file_that_is_shown_at_once_is_left_out_of_comparison(command, compared):
+    assert normalize(command) == compared
