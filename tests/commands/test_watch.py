@@ -330,7 +330,7 @@ def test_history_raises_only_what_still_holds(home):
 
 
 def with_broken(*methods: str, options: tuple[str, ...] = ()) -> subprocess.CompletedProcess:
-    """The preset over the spiral, where each of these methods throws: `detect.retry.RepeatedFailure.see`."""
+    """The preset over the spiral, where each of these methods throws: `detect.retry.failures.RepeatedFailure.see`."""
     code = """
 import importlib, sys
 broken = sys.argv[1].split()
@@ -388,7 +388,7 @@ def test_several_detectors_that_throw_are_each_left_out():
 @pytest.mark.parametrize(
     "method",
     [
-        "detect.retry.RepeatedFailure.see",
+        "detect.retry.failures.RepeatedFailure.see",
         "detect.loop.repeats.RepeatedCalls.see",
         "detect.cost.CostDetector.see",
         "detect.duration.Worked.see",
