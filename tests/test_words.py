@@ -26,7 +26,14 @@ PHRASES = (
 )
 """Phrases of facts/plain-words: each has a usual word (report, contain, follow, print, if)."""
 
-PAGES = ("README.md", "SECURITY.md", "CONTRIBUTING.md", "man/trace-alert.1", "man/trace-status.1")
+PAGES = (
+    "README.md",
+    "SECURITY.md",
+    "CONTRIBUTING.md",
+    "man/trace-alert.1",
+    "man/trace-status.1",
+    "man/agent-strace.1",
+)
 """Pages that were rewritten as a whole; a page is added when it has been."""
 
 SOURCES = ("alert", "core/stderr.py", "core/config.py", "core/config_monitor.py", "core/options.py")

@@ -11,6 +11,7 @@ import click
 import pytest
 
 from agent_pipes.commands.subcommands import SUBCOMMANDS
+from agent_pipes.commands.watch import watch
 from tests.helpers.support import ENVIRONMENT, ROOT, run, until
 
 LOADED_LATE = {
@@ -134,3 +135,18 @@ def test_the_page_of_each_documents_every_option(name):
         assert re.search(rf"^\.It .*Fl {option}\b", page, re.M) or f", {option}\n" in page, (
             f"man/agent-strace-{name}.1 says nothing of -{option}"
         )
+
+
+def test_the_page_and_watch_have_the_same_options():
+    page = (ROOT / "man" / "agent-strace.1").read_text()
+    described = {f"--{name}" for name in re.findall(r"\.(?:It )?Fl -([a-z][a-z-]*)", page)}
+    described |= {f"--{name}" for name in re.findall(r" , (?:Fl )?-([a-z][a-z-]*)", page)}
+    accepted = {
+        name
+        for param in watch.params
+        if isinstance(param, click.Option) and not param.hidden
+        for name in param.opts
+        if name.startswith("--") and name not in getattr(param, "old", ())
+    }
+    assert described - {"--help"} <= accepted
+    assert accepted <= described
