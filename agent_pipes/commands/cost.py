@@ -13,16 +13,12 @@ from agent_pipes.core.exit_status import ExitStatus
 from agent_pipes.core.filter import Events, filter_command, run_pipeline
 from agent_pipes.core.options import POINT_IN_TIME
 from agent_pipes.core.stderr import warn
-from agent_pipes.core.table import terminal_style
 from agent_pipes.cost.annotate import with_costs
 from agent_pipes.cost.estimate import EstimatedResponse
 from agent_pipes.cost.ledger import Cost
 from agent_pipes.cost.meter import DEFAULT_MODEL, Meter
 from agent_pipes.cost.options import NO_STAND_IN, pricing_options
-from agent_pipes.cost.recorded import SessionCosts, session_at
 from agent_pipes.cost.report import GROUPINGS, MAX_DAY, Grouping, Report, ordinal_of
-from agent_pipes.cost.report_table import report_table
-from agent_pipes.sessions import discovery
 
 MAX_NOTED_MODELS = 1000
 """Models without a price that are reported; further ones are not."""
@@ -80,6 +76,10 @@ def cost(
     output = _Output(Report(meter, *days), by or "session", reverse)
     if not reads_sessions:
         return _filter(events, meter, output)
+    # Only a report of sessions needs what reads them: a filter starts without it.
+    from agent_pipes.cost.recorded import session_at
+    from agent_pipes.sessions import discovery
+
     sessions = [session_at(Path(file)) for file in files]
     if every:
         sessions += [each for each in discovery.sessions() if each.modified >= (since or 0.0)]
@@ -98,6 +98,9 @@ class _Output:
     def events(self) -> Iterator[Event]:
         """Yield the report."""
         if self.is_table:
+            from agent_pipes.core.table import terminal_style
+            from agent_pipes.cost.report_table import report_table
+
             text = report_table(self.report, self.by, terminal_style(), self.reverse)
             yield Event(text.encode(errors="replace"), {"event_type": "cost_summary"})
         else:
@@ -120,6 +123,8 @@ def _filter(events: Iterable[Event], meter: Meter, output: _Output | None) -> Ev
 
 
 def _report_sessions(sessions: list[Session], meter: Meter, output: _Output) -> Events:
+    from agent_pipes.cost.recorded import SessionCosts
+
     notes = _Notes(meter)
     unreadable = False
     for session in sessions:

@@ -74,6 +74,27 @@ def in_turns(commands: Sequence[tuple[str, Place]], rounds: int) -> list[Taken]:
     ]
 
 
+def first_line_s(command: str, place: Place) -> float:
+    """Return the seconds from the start of a command to its first line on stderr."""
+    began = time.perf_counter()
+    process = subprocess.Popen(
+        ["bash", "-c", f"exec {command}"],
+        env=place.environment,
+        cwd=place.cwd,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stderr
+    try:
+        process.stderr.readline()
+        return time.perf_counter() - began
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()
+
+
 def share_of_a_core(command: str, place: Place, settle_s: float, during_s: float) -> float:
     """Return the part of a core that a command takes, from `settle_s` after its start on."""
     process = subprocess.Popen(
