@@ -96,13 +96,14 @@ class _Output:
         self.is_table = os.isatty(1)
 
     def events(self) -> Iterator[Event]:
-        """Yield the report."""
+        """Yield the report's events, or print its table."""
         if self.is_table:
             from agent_pipes.core.table import terminal_style
             from agent_pipes.cost.report_table import report_table
 
             text = report_table(self.report, self.by, terminal_style(), self.reverse)
-            yield Event(text.encode(errors="replace"), {"event_type": "cost_summary"})
+            # No event: a line of an event is escaped on a terminal, which a table does itself.
+            click.echo(text, nl=False)
         else:
             yield from self.report.events(self.by)
 
