@@ -48,6 +48,9 @@ class SessionWatcher:
         self.changed: set[str] = set()
         self._watches = None if poll else _watches()
         self._folders: dict[str, Agent] = {}
+        # Folders of sessions; other watched ones are ancestors of folders that do not exist yet.
+        self._own: set[str] = set()
+        self._awaited: dict[str, set[str]] = {}
         self._is_complete = False
         self._recent: dict[Path, tuple[Session, float]] = {}
         self._next_listing = 0.0
@@ -112,6 +115,7 @@ class SessionWatcher:
         if self._watches is None:
             return
         for each, below in [(folder, depth), *_folders_in(folder, depth)]:
+            self._own.add(str(each))
             if len(self._folders) >= MAX_WATCHED_FOLDERS and str(each) not in self._folders:
                 self._is_complete = False
                 return
@@ -127,9 +131,11 @@ class SessionWatcher:
             self._watches.put(name, name, inotify.OF_SESSIONS)
             self._folders[name] = agent
         except (FileNotFoundError, NotADirectoryError):
-            # The nearest ancestor reports that it appears.
-            if folder.parent != folder and str(folder.parent) not in self._folders:
-                self._put(agent, folder.parent, depth + 1)
+            # The nearest ancestor reports that it appears, and nothing else.
+            if folder.parent != folder:
+                self._awaited.setdefault(str(folder.parent), set()).add(folder.name)
+                if str(folder.parent) not in self._folders:
+                    self._put(agent, folder.parent, depth + 1)
         except OSError:
             self._is_complete = False
 
@@ -141,6 +147,10 @@ class SessionWatcher:
                 self._next_listing = 0.0
                 continue
             agent = self._folders[owner]
+            if entry and owner in self._awaited and owner not in self._own:
+                if entry in self._awaited[owner]:
+                    self._next_listing = 0.0
+                continue
             if mask & (inotify.IGNORED | inotify.DELETE_SELF | inotify.MOVE_SELF):
                 del self._folders[owner]
                 self._next_listing = 0.0
