@@ -88,7 +88,7 @@ from agent_pipes.detect.loop.unfinished import UnfinishedCalls
     type=COUNT,
     flag="--max-same-message",
     key="loop.max_same_message",
-    default=5,
+    default=6,
     help="Identical messages in a row.",
 )
 @limit(

@@ -90,6 +90,11 @@ class CallHistory:
         mine = counts.pop(made.exact, 0)
         return 1 + mine + max(counts.values(), default=0) if mine else 0
 
+    def oldest(self, made: CallOutcome, calls: int) -> int:
+        """Return how long ago the same call first gave the same result within the last `calls`."""
+        recent = islice(self._backwards(), calls)
+        return max((at for at, past in recent if past.exact == made.exact), default=0)
+
     def pace(self, distance: int, clock: float, rounds: float) -> float:
         """Return the seconds per round of the `rounds` that began `distance` calls ago."""
         if not distance:

@@ -116,7 +116,7 @@ def two_calls(agent: AgentState, made: CallOutcome) -> Found | None:
     count = agent.history.two_of(last, made) if limit else 0
     if not limit or count < limit:
         return None
-    distance = max(agent.history.same(made), default=0)
+    distance = agent.history.oldest(made, last - 1)
     if waits(agent, distance, polls=agent.polls(4), rounds=distance / 2):
         return None
     return Found(

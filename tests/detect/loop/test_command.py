@@ -598,12 +598,12 @@ def test_rulers_frames_code_and_figures_are_no_chant(text):
 
 def test_the_same_message_again_and_again_until_something_is_done():
     stream = Stream()
-    for _ in range(5):
+    for _ in range(6):
         stream.add("assistant_response", {"text": "I am done."})
     warned, found = raised(detect_loop, stream, max_talk=0)
-    assert found["message"] == 'detected loop: "I am done." × 5, the same message each time'
-    assert (found["count"], found["level"]) == (5, "critical")
-    assert (warned["count"], warned["level"]) == (3, "warning")
+    assert found["message"] == 'detected loop: "I am done." × 6, the same message each time'
+    assert (found["count"], found["level"]) == (6, "critical")
+    assert (warned["count"], warned["level"]) == (4, "warning")
     busy = Stream()
     for _ in range(5):
         busy.add("assistant_response", {"text": "Next."})

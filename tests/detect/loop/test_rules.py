@@ -212,3 +212,13 @@ def test_a_script_whose_calls_are_recorded_is_no_step_of_its_own():
         stream.add("tool_result", {"tool_name": "exec", "result": f"{number}"}, parent=wrapper)
     [found] = raised(detect_loop, stream, length=1)[-1:]
     assert found["count"] == 3 and found["steps"] == ["make"]
+
+
+def test_two_calls_that_poll_in_turn_are_waiting():
+    stream = Stream()
+    for number in range(9):
+        stream.call("write_stdin", {"session_id": 1, "chars": ""}, "", step=f"a{number}")
+        stream.time += 33
+        stream.call("write_stdin", {"session_id": 2, "chars": ""}, "", step=f"b{number}")
+        stream.time += 33
+    assert not critical(detect_loop, stream)
