@@ -67,7 +67,7 @@ def result_events(judgements: Iterable[Judgement]) -> Iterator[Event]:
 @click.option(
     "--since",
     type=DURATION,
-    help="Only sessions that changed within this time; 'off' for all.  [default: 30d; with PATH: off]",
+    help="Only sessions changed within this time; 'off' for all.  [default: 30d; with PATH: off]",
 )
 @click.option(
     "--jobs",

@@ -15,7 +15,7 @@ VIEWERS = ("man", "mandoc")
 
 
 def folders() -> list[Path]:
-    """Return the folders that may contain the pages: a checkout's, then those of an installation."""
+    """Return the folders that may contain the pages: a checkout's, then an installation's."""
     places = [Path(__file__).resolve().parents[2] / "man"]
     for prefix in (sys.prefix, site.getuserbase()):
         places += [Path(prefix) / "share" / "man" / section for section in ("man1", "man7")]

@@ -211,7 +211,7 @@ class Preset:
 
 
 def explain(parts: list[Part], command: tuple[str, ...]) -> str:
-    """Return the pipeline as a shell command. The webhook's URL, a secret, stays in its variable."""
+    """Return the pipeline as a shell command, without the webhook's URL, which is a secret."""
     lines = []
     for part, values in parts:
         shown = {name: value for name, value in values.items() if name != "webhook"}
@@ -222,7 +222,7 @@ def explain(parts: list[Part], command: tuple[str, ...]) -> str:
 
 
 def read_config(path: Path | None, monitor: ConfigMonitor) -> tuple[dict[str, Any], set[str]]:
-    """Return the values of the config file at `path`, else of this directory's, and the watchers off."""
+    """Return the values of the config file, by default this directory's, and the watchers off."""
     if path is None and not DEFAULT_CONFIG.exists():
         return {}, set()
     path = path or DEFAULT_CONFIG
@@ -240,7 +240,7 @@ def read_config(path: Path | None, monitor: ConfigMonitor) -> tuple[dict[str, An
 
 
 def note_once(text: str) -> None:
-    """Write a message once for this directory: a mark in the user's state directory remembers it."""
+    """Write a message once for this directory; a file in the user's state directory marks it."""
     state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
     name = blake2b(f"{os.getcwd()}\0{text}".encode(errors="replace"), digest_size=16).hexdigest()
     mark = Path(state) / "agent-pipes" / "noted" / name

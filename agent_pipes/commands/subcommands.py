@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 SUBCOMMANDS = {
     "backtest": (
         "agent_pipes.commands.backtest",
-        "Try limits on the past: what would have been raised in every session recorded on this machine.",
+        "Try limits on the sessions recorded on this machine.",
     ),
     "completion": (
         "agent_pipes.commands.completion",
@@ -50,7 +50,7 @@ SUBCOMMANDS = {
     ),
     "watch": (
         "agent_pipes.commands.watch",
-        "Watch an agent's session, tell of every limit that is passed, and end the agent if asked to.",
+        "Watch an agent's session: report exceeded limits, and kill the agent if told to.",
     ),
 }
 """Module and summary by name, so that the listing loads none of them."""

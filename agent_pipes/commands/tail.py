@@ -80,7 +80,7 @@ class EventTypes(click.ParamType):  # type: ignore[type-arg]
     "--all",
     "every",
     is_flag=True,
-    help="All live sessions of this machine, and each that starts; with --no-follow, all there are.",
+    help="All live sessions of this machine, and new ones; with --no-follow, all there are.",
 )
 @click.option("--wait", is_flag=True, help="Wait for a session of this directory if none is live.")
 @click.option(
@@ -287,7 +287,8 @@ def _chosen(text: str | None, agent: Agent | None) -> Session:
         raise discovery.no_session_here()
     age = format_duration(max(0.0, round(time.time() - mine[0].modified)))
     warn(
-        f"{discovery.describe(mine[0])}: the newest session of this directory, not known to be live, "
+        f"{discovery.describe(mine[0])}: the newest session of this directory, "
+        "not known to be live, "
         f"changed {age} ago"
     )
     return mine[0]

@@ -1,4 +1,4 @@
-"""Last stage of watch: one closing line per session that was killed, or a note that nothing watches."""
+"""Last stage of watch: one closing line per session that was killed."""
 
 import signal
 from collections.abc import Iterable

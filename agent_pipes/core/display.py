@@ -22,7 +22,7 @@ def _escape(char: str) -> str:
 
 
 def escape_line(line: bytes) -> bytes:
-    """Return a line of JSON as a terminal may show it: what it would obey is written as `\\u202e`."""
+    """Return a line of JSON as a terminal may show it: control characters as `\\u202e`."""
     text = line.decode(errors="replace")
     body = text.rstrip("\n")
     if body.isascii() and body.isprintable():
