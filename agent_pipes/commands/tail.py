@@ -24,6 +24,7 @@ from agent_pipes.core.strict_json import did_you_mean
 from agent_pipes.sessions import discovery
 from agent_pipes.sessions.command_session import CommandSession
 from agent_pipes.sessions.files.followed_file import CHUNK_BYTES, LineSplitter
+from agent_pipes.sessions.followed_session import Given
 from agent_pipes.sessions.selection import (
     NO_SESSION_OF_COMMAND,
     EveryLive,
@@ -32,7 +33,7 @@ from agent_pipes.sessions.selection import (
     OneSession,
     Selection,
 )
-from agent_pipes.sessions.session_follower import Given, SessionFollower
+from agent_pipes.sessions.session_follower import SessionFollower
 from agent_pipes.sessions.session_reader import Clock, SessionReader, read_session
 
 if TYPE_CHECKING:

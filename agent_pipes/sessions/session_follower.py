@@ -5,7 +5,6 @@
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from agent_pipes.core.stderr import warn
 from agent_pipes.core.stream import Waiter
 from agent_pipes.sessions import discovery
 from agent_pipes.sessions.files.file_follower import FileFollower
+from agent_pipes.sessions.followed_session import EndedSession, FollowedSession, Given
 from agent_pipes.sessions.selection import Selection
 from agent_pipes.sessions.session_reader import MAX_LINE_BYTES, Clock, SessionReader
 from agent_pipes.sessions.session_watcher import SessionWatcher
@@ -45,52 +45,6 @@ TICK_INTERVAL_S = 1.0
 
 CHILD_CLOCK_SLACK_S = 0.5
 """Seconds by which a child's session may have begun before we read the clock."""
-
-
-@dataclass(slots=True)
-class Given:
-    """The agent's process, if the user has named it (`how` is "given") or we have started it."""
-
-    process: "Identity"
-    how: str
-
-
-@dataclass(slots=True)
-class EndedSession:
-    """A session that was followed: its process and its last change (seconds since the epoch)."""
-
-    process: "Identity | None"
-    modified: float
-
-
-@dataclass(slots=True, eq=False)
-class FollowedSession:
-    """A session that is followed.
-
-    is_new:       True if it began after us, so that it is live from its first event.
-    is_named:     True if the user chose this very recording of the session.
-    process:      its process, None while unknown.
-    unused_since: monotonic seconds since when no process has had it open, None if one may.
-    next_tick:    monotonic seconds.
-    """
-
-    reader: SessionReader
-    is_new: bool
-    is_named: bool
-    process: "Identity | None" = None
-    files: set[Path] = field(default_factory=set)
-    unused_since: float | None = None
-    next_tick: float = 0.0
-
-    @property
-    def session(self) -> Session:
-        """The session as discovered."""
-        return self.reader.session
-
-    @property
-    def agent(self) -> Agent:
-        """The agent whose format the session has."""
-        return self.reader.agent
 
 
 class SessionFollower:
