@@ -37,11 +37,3 @@ class BoundedDict(dict[Key, Value]):
         if key not in self:
             self[key] = default
         return self[key]
-
-
-def remember(memory: dict[Key, Value], key: Key, value: Value, most: int) -> None:
-    """Set `key`, and evict the oldest eighth of more than `most` entries; use BoundedDict."""
-    memory[key] = value
-    if len(memory) > most:
-        for oldest in list(islice(memory, 1 + most // 8)):
-            del memory[oldest]

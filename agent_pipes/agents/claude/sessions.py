@@ -19,7 +19,7 @@ from agent_pipes.agents.claude.registry import (
 from agent_pipes.agents.fields import string, time_of
 from agent_pipes.agents.processes import executable
 from agent_pipes.agents.ttl_cache import Look, lately
-from agent_pipes.core.bounded import remember
+from agent_pipes.core.bounded import BoundedDict
 from agent_pipes.core.jsonl import objects
 from agent_pipes.process.table import (
     Identity,
@@ -137,12 +137,12 @@ def process(session: Session) -> Identity | None:
         }
         identity = found.pop() if len(found) == 1 else None if found else _unregistered(session)
         if identity:
-            remember(_ran, session.id, identity, REMEMBERED)
+            _ran[session.id] = identity
         return identity
     return None
 
 
-_ran: dict[str, Identity] = {}
+_ran: BoundedDict[str, Identity] = BoundedDict(REMEMBERED)
 """The process that was last seen to run a session.
 
 What tells, later, that it runs another one now.
@@ -245,7 +245,7 @@ class _Head:
     started: float
 
 
-_heads: dict[tuple[str, int], _Head] = {}
+_heads: BoundedDict[tuple[str, int], _Head] = BoundedDict(REMEMBERED)
 
 
 def _head(path: Path, about: os.stat_result) -> _Head:
@@ -258,7 +258,7 @@ def _head(path: Path, about: os.stat_result) -> _Head:
     if head is None:
         head = _read_head(path)
         if head.cwd:
-            remember(_heads, key, head, REMEMBERED)
+            _heads[key] = head
     return head
 
 

@@ -9,7 +9,7 @@ from agent_pipes.agents.codex import lines
 from agent_pipes.agents.codex.outcomes import Ended, Outcome, ended_of, outcome
 from agent_pipes.agents.codex.thread import ThreadBase
 from agent_pipes.agents.fields import number, string, text_of, within
-from agent_pipes.core.bounded import remember
+from agent_pipes.core.bounded import BoundedDict
 from agent_pipes.core.jsonl import Fields
 
 REMEMBERED = 20_000
@@ -47,10 +47,10 @@ class Thread(ThreadBase):
         super().__init__(max_result, path, session)
         self._turn = ""
         self._step = ""
-        self._seen: dict[str, None] = {}
+        self._seen: BoundedDict[str, None] = BoundedDict(REMEMBERED)
         self._open: OrderedDict[str, _Call] = OrderedDict()
-        self._ended: dict[str, Ended] = {}
-        self._running: dict[str, str] = {}
+        self._ended: BoundedDict[str, Ended] = BoundedDict(OPEN)
+        self._running: BoundedDict[str, str] = BoundedDict(OPEN)
         self._quiet = False
         self._failure = ""
 
@@ -119,7 +119,7 @@ class Thread(ThreadBase):
     def _new(self, key: str) -> bool:
         if key in self._seen:
             return False
-        remember(self._seen, key, None, REMEMBERED)
+        self._seen[key] = None
         self._quiet = False
         return True
 
@@ -147,7 +147,7 @@ class Thread(ThreadBase):
             # failure is the first's.
             data["started_by"] = started_by
         if what.running:
-            remember(self._running, what.running, started_by or key, OPEN)
+            self._running[what.running] = started_by or key
         event = self._event(event_type, time, f"{key}:result", data, key)
         if what.took is not None:
             event["duration_ms"] = what.took
@@ -219,7 +219,7 @@ class Thread(ThreadBase):
         """
         ended = ended_of(item)
         if key in self._seen:
-            remember(self._ended, key, ended, OPEN)
+            self._ended[key] = ended
         elif string(item, "source") not in ("user_shell", "unified_exec_interaction"):
             name, arguments, output = lines.call_of(item)
             yield from self._whole(key, began, time, name, arguments, output, ended)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from agent_pipes.agents.base import Session, SessionFolder
 from agent_pipes.agents.fields import string, time_of
-from agent_pipes.core.bounded import remember
+from agent_pipes.core.bounded import BoundedDict
 from agent_pipes.core.jsonl import Fields, objects
 from agent_pipes.process.table import Identity, began, command_line, identify, user
 
@@ -142,7 +142,7 @@ def _also_held(session: Session, pid: int) -> Iterator[tuple[Path, float]]:
                 yield log, about.st_mtime
 
 
-_heads: dict[tuple[str, int, int], tuple[str, float]] = {}
+_heads: BoundedDict[tuple[str, int, int], tuple[str, float]] = BoundedDict(REMEMBERED)
 
 
 def _head(log: Path, stat: os.stat_result) -> tuple[str, float]:
@@ -162,7 +162,7 @@ def _head(log: Path, stat: os.stat_result) -> tuple[str, float]:
         head = (changed and _cwd_of(workspace)) or cwd, time_of(first, 0.0)
         if not head[1]:
             return head
-        remember(_heads, key, head, REMEMBERED)
+        _heads[key] = head
     return _heads[key]
 
 

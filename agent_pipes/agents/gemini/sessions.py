@@ -13,7 +13,7 @@ import orjson
 
 from agent_pipes.agents.base import Session, SessionFolder
 from agent_pipes.agents.fields import string, time_of
-from agent_pipes.core.bounded import remember
+from agent_pipes.core.bounded import BoundedDict
 from agent_pipes.core.digests import sha256
 from agent_pipes.core.jsonl import Fields
 from agent_pipes.core.lazy_regex import pattern
@@ -94,12 +94,12 @@ def process(session: Session) -> Identity | None:
     with suppress(OSError):
         fit = [agent.identity for agent, path in _look().within(session) if path == session.path]
         if len(fit) == 1:
-            remember(_ran, session.id, fit[0], REMEMBERED)
+            _ran[session.id] = fit[0]
             return fit[0]
     return None
 
 
-_ran: dict[str, Identity] = {}
+_ran: BoundedDict[str, Identity] = BoundedDict(REMEMBERED)
 """Process that last ran a session: shows later that it runs another one."""
 
 
@@ -274,7 +274,7 @@ def _root_of(project: Path, names: dict[str, str]) -> str:
     return names.get(project.name, "")
 
 
-_heads: dict[tuple[str, int], tuple[str, float]] = {}
+_heads: BoundedDict[tuple[str, int], tuple[str, float]] = BoundedDict(REMEMBERED)
 _FIELD = pattern(rb'"(sessionId|startTime)": ?"([^"\\]{1,200})"')
 
 
@@ -290,5 +290,5 @@ def _head(path: Path, stat: os.stat_result) -> tuple[str, float]:
         head = string(said, "sessionId"), time_of({"timestamp": said.get("startTime")}, 0.0)
         if not all(head):
             return head
-        remember(_heads, key, head, REMEMBERED)
+        _heads[key] = head
     return _heads[key]

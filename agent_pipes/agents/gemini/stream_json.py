@@ -8,7 +8,7 @@ from typing import Any
 
 from agent_pipes.agents.fields import string
 from agent_pipes.agents.results import result_data
-from agent_pipes.core.bounded import remember
+from agent_pipes.core.bounded import BoundedDict
 from agent_pipes.core.jsonl import Fields
 from agent_pipes.core.lazy_regex import pattern
 
@@ -51,7 +51,7 @@ class Stream:
         self._max_result = max_result
         self._number = 0
         self._step = ""
-        self._calls: dict[str, tuple[str, float]] = {}
+        self._calls: BoundedDict[str, tuple[str, float]] = BoundedDict(OPEN)
         self._saying: list[str] = []
         self._since = 0.0
 
@@ -113,7 +113,7 @@ class Stream:
         self._step = self._step or name
         arguments = record.get("parameters")
         tool = string(record, "tool_name")
-        remember(self._calls, name, (tool, time), OPEN)
+        self._calls[name] = (tool, time)
         data = {
             "tool_name": tool,
             "arguments": arguments if type(arguments) is dict else {},

@@ -12,7 +12,7 @@ from pathlib import PurePath
 from agent_pipes.agents.fields import string, text_of, time_of
 from agent_pipes.agents.gemini.stream_json import STREAM, Stream, count, is_stream
 from agent_pipes.agents.results import result_data
-from agent_pipes.core.bounded import remember
+from agent_pipes.core.bounded import BoundedDict
 from agent_pipes.core.jsonl import Fields
 from agent_pipes.core.lazy_regex import pattern
 
@@ -63,7 +63,7 @@ class Translator:
         self._max_result = max_result
         self._stream = Stream("gemini", max_result)
         self._agents: dict[str, str] = {}
-        self._said: dict[int, int] = {}
+        self._said: BoundedDict[int, int] = BoundedDict(REMEMBERED)
         self._start: Fields | None = None
 
     def translate(self, record: Fields, arrival: float, path: str = "") -> Iterator[Fields]:
@@ -232,7 +232,7 @@ class Translator:
         hashed = hash(key)
         if self._said.get(hashed) == value:
             return False
-        remember(self._said, hashed, value, REMEMBERED)
+        self._said[hashed] = value
         return True
 
 

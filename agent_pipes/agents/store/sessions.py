@@ -14,7 +14,7 @@ from agent_pipes.agents.base import Session, SessionFolder
 from agent_pipes.agents.fields import string, within
 from agent_pipes.agents.native.translate import is_event
 from agent_pipes.agents.ttl_cache import lately
-from agent_pipes.core.bounded import remember
+from agent_pipes.core.bounded import BoundedDict
 from agent_pipes.core.event import OURS
 from agent_pipes.core.jsonl import Fields, objects
 from agent_pipes.core.lazy_regex import pattern
@@ -168,7 +168,7 @@ def provider(session: Session) -> str:
     )
 
 
-_heads: dict[tuple[str, int], tuple[str, float]] = {}
+_heads: BoundedDict[tuple[str, int], tuple[str, float]] = BoundedDict(REMEMBERED)
 
 
 def _begun(path: Path, inode: int) -> tuple[str, float]:
@@ -182,7 +182,7 @@ def _begun(path: Path, inode: int) -> tuple[str, float]:
         )
         if not all(head):
             return head
-        remember(_heads, key, head, REMEMBERED)
+        _heads[key] = head
     return _heads[key]
 
 
