@@ -11,20 +11,16 @@ if TYPE_CHECKING:
     from agent_pipes.process.table import Identity
 
 
+CHILD_CLOCK_SLACK_S = 0.5
+"""Seconds by which a child's session may have begun before we read the clock."""
+
+
 @dataclass(slots=True)
 class Given:
     """The agent's process, if the user has named it (`how` is "given") or we have started it."""
 
     process: "Identity"
     how: str
-
-
-@dataclass(slots=True)
-class EndedSession:
-    """A session that was followed: its process and its last change (seconds since the epoch)."""
-
-    process: "Identity | None"
-    modified: float
 
 
 @dataclass(slots=True, eq=False)
@@ -55,3 +51,20 @@ class FollowedSession:
     def agent(self) -> Agent:
         """The agent whose format the session has."""
         return self.reader.agent
+
+
+@dataclass(slots=True)
+class EndedSession:
+    """A session that was followed: its process and its last change (seconds since the epoch)."""
+
+    process: "Identity | None"
+    modified: float
+
+    @staticmethod
+    def of(followed: FollowedSession) -> "EndedSession":
+        """Return what is remembered of a session that is not followed any more."""
+        try:
+            modified = followed.session.path.stat().st_mtime
+        except OSError:
+            modified = 0.0
+        return EndedSession(followed.process, modified)

@@ -16,7 +16,12 @@ from agent_pipes.core.stderr import warn
 from agent_pipes.core.stream import Waiter
 from agent_pipes.sessions import discovery
 from agent_pipes.sessions.files.file_follower import FileFollower
-from agent_pipes.sessions.followed_session import EndedSession, FollowedSession, Given
+from agent_pipes.sessions.followed_session import (
+    CHILD_CLOCK_SLACK_S,
+    EndedSession,
+    FollowedSession,
+    Given,
+)
 from agent_pipes.sessions.selection import Selection
 from agent_pipes.sessions.session_reader import MAX_LINE_BYTES, Clock, SessionReader
 from agent_pipes.sessions.session_watcher import SessionWatcher
@@ -42,9 +47,6 @@ ABANDONED_S = 5.0
 
 TICK_INTERVAL_S = 1.0
 """Seconds between two ticks of a live session, whatever else is read meanwhile."""
-
-CHILD_CLOCK_SLACK_S = 0.5
-"""Seconds by which a child's session may have begun before we read the clock."""
 
 
 class SessionFollower:
@@ -308,7 +310,7 @@ class SessionFollower:
         path = followed.session.path
         del self.sessions[path]
         self.ended.pop(path, None)
-        self.ended[path] = EndedSession(followed.process, _modified(path))
+        self.ended[path] = EndedSession.of(followed)
         for path in followed.files:
             del self._owners[path]
             self._files.remove(path)
@@ -401,10 +403,3 @@ class SessionFollower:
         if watch := self._exit_watches.pop(process, None):
             self._waiter.forget(watch.fileno())
             watch.close()
-
-
-def _modified(path: Path) -> float:
-    try:
-        return path.stat().st_mtime
-    except OSError:
-        return 0.0
