@@ -2,7 +2,6 @@
 
 import os
 import select
-import shlex
 import shutil
 import signal
 import subprocess
@@ -23,19 +22,6 @@ POLL_INTERVAL_S = 0.05
 MAX_STDERR_BYTES = 4096
 MAX_STDERR_LINES = 5
 """Bytes and lines of a run's stderr that are reported."""
-
-
-def split_command(command: str) -> list[str]:
-    """Split a command line as a shell does, without expansions. Raises ValueError."""
-    try:
-        words = shlex.split(command)
-    except ValueError as error:
-        raise ValueError(f"{error}".lower()) from None
-    if not words:
-        raise ValueError("a command is expected")
-    if not shutil.which(words[0]):
-        raise ValueError(f"{words[0]!r} was not found, or cannot be executed")
-    return words
 
 
 class Program:

@@ -1,5 +1,7 @@
 """Options of trace-alert, with their flags in `watch` and their keys in the config file."""
 
+import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,19 @@ SECRET_VARIABLES = ("AGENT_PIPES_WEBHOOK", "AGENT_PIPES_PAGERDUTY_KEY")
 """Environment variables that no program we start inherits."""
 
 
+def split_command(command: str) -> list[str]:
+    """Split a command line as a shell does, without expansions. Raises ValueError."""
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise ValueError(f"{error}".lower()) from None
+    if not words:
+        raise ValueError("a command is expected")
+    if not shutil.which(words[0]):
+        raise ValueError(f"{words[0]!r} was not found, or cannot be executed")
+    return words
+
+
 class ProgramCommand(click.ParamType):  # type: ignore[type-arg]
     """Command line of a program that exists, so that a missing one is found at the start."""
 
@@ -24,8 +39,6 @@ class ProgramCommand(click.ParamType):  # type: ignore[type-arg]
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Return the text unchanged."""
-        from agent_pipes.alert.exec_sink import split_command
-
         try:
             split_command(value)
         except ValueError as error:

@@ -8,9 +8,10 @@ import click
 
 from agent_pipes.alert.batching import Coalesced
 from agent_pipes.alert.delivery import DeliveryQueue
-from agent_pipes.alert.exec_sink import MAX_PROCESSES, Program, split_command
+from agent_pipes.alert.exec_sink import MAX_PROCESSES, Program
 from agent_pipes.alert.formats import PAGERDUTY, PAGERDUTY_HOSTS, form_for, payload
 from agent_pipes.alert.http import LOCAL, Endpoint, Sender
+from agent_pipes.alert.options import split_command
 
 ROUTING_KEY_VARIABLE = "AGENT_PIPES_PAGERDUTY_KEY"
 

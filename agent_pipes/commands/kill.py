@@ -192,7 +192,7 @@ class Aftermath:
         self._follow_up: FollowUp | None = None
         if command is None:
             return
-        from agent_pipes.alert.exec_sink import split_command
+        from agent_pipes.alert.options import split_command
         from agent_pipes.process import follow_up
         from agent_pipes.sessions.briefing import Briefings
 

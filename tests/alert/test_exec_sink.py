@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from agent_pipes.alert.exec_sink import SECRET_VARIABLES, Program, split_command
+from agent_pipes.alert.exec_sink import Program
+from agent_pipes.alert.options import SECRET_VARIABLES, split_command
 from agent_pipes.process import helpers
 from agent_pipes.process.handle import reap_adopted
 from tests.helpers.support import STANDINS, gone, run, start, until
