@@ -15,6 +15,10 @@ CHILD_CLOCK_SLACK_S = 0.5
 """Seconds by which a child's session may have begun before we read the clock."""
 
 
+MAX_ENDED_SESSIONS = 10_000
+"""Sessions remembered after their end, to notice that they are resumed."""
+
+
 @dataclass(slots=True)
 class Given:
     """The agent's process, if the user has named it (`how` is "given") or we have started it."""

@@ -18,6 +18,7 @@ from agent_pipes.sessions import discovery
 from agent_pipes.sessions.files.file_follower import FileFollower
 from agent_pipes.sessions.followed_session import (
     CHILD_CLOCK_SLACK_S,
+    MAX_ENDED_SESSIONS,
     EndedSession,
     FollowedSession,
     Given,
@@ -38,9 +39,6 @@ FIRST_SCAN_INTERVAL_S = 0.1
 
 LISTING_INTERVAL_S = 60.0
 """Seconds between two listings of a session's files, which inotify reports as they appear."""
-
-MAX_ENDED_SESSIONS = 10_000
-"""Sessions remembered after their end, to notice that they are resumed."""
 
 ABANDONED_S = 5.0
 """Seconds without a process after which a session is taken to be over."""
@@ -107,12 +105,14 @@ class SessionFollower:
         has exited.
         """
         while not self._waiter.signal:
-            given_exited = self._given is not None and self._has_exited(self._given.process)
+            given_exited = self._has_exited(self._given.process if self._given else None)
             if given_exited or self._is_scan_due():
                 yield from self._scan()
             # Exits are noted before reading, so that the last lines of the process are read.
             exited = [
-                each for each in self.sessions.values() if given_exited or self._is_exited(each)
+                each
+                for each in self.sessions.values()
+                if given_exited or self._has_exited(each.process)
             ]
             yield from self._read()
             yield from self._end_histories()
@@ -264,7 +264,10 @@ class SessionFollower:
             if followed in exited:
                 yield from self._end(followed, "the process has ended")
             elif followed.reader.ended or (
-                exited and not self._selection.endless and not self._is_live(followed)
+                exited
+                and not self._selection.endless
+                and followed.process is None
+                and not discovery.is_live(followed.session)
             ):
                 yield from self._end(followed, "")
 
@@ -381,14 +384,8 @@ class SessionFollower:
         self._watch_exit(process)
         yield from followed.reader.set_process(process, how, control)
 
-    def _is_live(self, followed: FollowedSession) -> bool:
-        return followed.process is not None or discovery.is_live(followed.session)
-
-    def _is_exited(self, followed: FollowedSession) -> bool:
-        return followed.process is not None and self._has_exited(followed.process)
-
-    def _has_exited(self, process: "Identity") -> bool:
-        return self._watch_exit(process).has_exited()
+    def _has_exited(self, process: "Identity | None") -> bool:
+        return process is not None and self._watch_exit(process).has_exited()
 
     def _watch_exit(self, process: "Identity") -> "ExitWatch":
         """Return the watch that wakes us when the process exits."""
