@@ -53,7 +53,6 @@ class SessionFollower:
     given:   the agent's process, if it is known from the start; reading ends with it.
     agent:   the agent whose format the files have, if the user forces one.
     options: keyword arguments of SessionReader.
-
     linger:  called when no session is left: seconds for which to wait for one all the same.
 
     bad:   number of lines that could not be read.
@@ -193,8 +192,6 @@ class SessionFollower:
         if followed.unused_since is None:
             followed.unused_since = now
         return now - followed.unused_since >= ABANDONED_S
-
-    # The steps of a turn.
 
     def _scan(self) -> Iterator[Event]:
         """Look for sessions, and for files, processes and successors of those that are followed."""
