@@ -16,6 +16,7 @@ from tests.helpers.support import (
     ENVIRONMENT,
     FIXTURES,
     ROOT,
+    SCRIPTS,
     START,
     Stream,
     command,
@@ -400,7 +401,6 @@ def test_a_directory_that_is_gone_stops_no_filter():
             "-c",
             'mkdir gone; cd gone; rmdir ../gone; exec "$@"',
             "sh",
-            sys.executable,
             *command("trace-detect-retry"),
         ],
         input=GOOD,
@@ -440,8 +440,8 @@ resource.setrlimit(resource.RLIMIT_AS, ({BOUND}, {BOUND}))
 sys.argv = {[name, *map(str, args)]!r}
 sys.path.insert(0, {str(ROOT)!r})
 import importlib
-from agent_pipes.filter import Filter
-module = importlib.import_module({"agent_pipes." + name.removeprefix("trace-").replace("-", "_")!r})
+from agent_pipes.core.filter import Filter
+module = importlib.import_module({SCRIPTS[name].split(":")[0]!r})
 try:
     next(each for each in vars(module).values() if isinstance(each, Filter) and each.name == {name!r}).main()
 finally:
@@ -483,7 +483,7 @@ def test_very_many_sessions_take_bounded_memory_and_it_is_said_once(name):
     status, _, said, peak = bounded(
         name, chunks=many(lambda number: (CALL % (f"session-{number}", number, "ls")).encode())
     )
-    assert status == 0 and said.count(b"forget the ones unheard of for longest") == 1
+    assert status == 0 and said.count(b"the least recently active are forgotten") == 1
     assert peak < 300 << 20
 
 
