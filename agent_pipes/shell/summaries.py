@@ -122,9 +122,13 @@ def _simple_commands(tokens: list[Token]) -> Iterator[tuple[str, str]]:
         yield " ".join(words), ""
 
 
+_ROWS: dict[str, Any] = read_table("summaries")
+"""The table's rows, whose patterns are compiled when the first command is looked up."""
+
+
 @cache
 def _table() -> dict[str, Any]:
-    table = read_table("summaries")
+    table = _ROWS
     return {
         "tools": {
             tool: {key: re.compile(text, re.M) for key, text in row.items()}

@@ -226,7 +226,11 @@ if name == "agent-strace":
     from agent_pipes.commands import strace
     sys.exit(strace.main())
 import importlib
-importlib.import_module("agent_pipes." + name.removeprefix("trace-").replace("-", "_")).main()
+room, _, name = name.removeprefix("trace-").rpartition("-")
+module = importlib.import_module(f"agent_pipes.{{room or 'commands'}}.{{name}}")
+if hasattr(module, "__path__"):
+    module = importlib.import_module(f"{{module.__name__}}.command")
+module.main()
 """
 
 
