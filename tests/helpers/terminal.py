@@ -48,6 +48,9 @@ def terminal(folder: Path, columns: int, rows: int, script: str, **env: str) -> 
     path.write_text(f"trap : INT\ncd {folder}\n{script}\necho; echo DONE; sleep 120\n")
     environment = {**ENVIRONMENT, "PATH": f"{BIN}:{os.environ['PATH']}", "LANG": "C.UTF-8"}
     environment |= {"LC_ALL": "C.UTF-8"} | env
+    # pytest-xdist exports its own size to the tests.
+    for name in {"COLUMNS", "LINES"} - env.keys():
+        environment.pop(name, None)
     size = ["-x", str(columns), "-y", str(rows)]
     start = ["tmux", "-S", pane.socket, "-f", "/dev/null", "new-session", "-d", *size]
     subprocess.run(
