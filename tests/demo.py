@@ -79,7 +79,7 @@ def demonstrate(home: Path) -> int:
     print(f"$ echo $?\n{done.returncode}")
 
     left = running(str(home))
-    step("What is left of the agent and of what it had started:")
+    step("Processes of the agent that are left:")
     print("\n".join(left) or "nothing")
     if done.returncode != 124 or left:
         print(
@@ -106,11 +106,9 @@ def demonstrate(home: Path) -> int:
     )
 
     step(f"It took {took:.0f} seconds. Now beside an agent of your own, in its directory:")
-    print(
-        "  bin/agent-strace watch                           tells you of every limit that is passed"
-    )
-    print("  bin/agent-strace watch --on-violation kill       and ends the agent")
-    print("  bin/agent-strace watch --explain                 what that is made of")
+    print("  bin/agent-strace watch                           reports every limit that is exceeded")
+    print("  bin/agent-strace watch --on-violation kill       and kills the agent")
+    print("  bin/agent-strace watch --explain                 the same as a pipeline")
     print("  man man/agent-pipes.7                            the rest")
     return 0
 

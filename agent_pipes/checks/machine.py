@@ -209,7 +209,7 @@ def terminal() -> Iterator[Check]:
     more = {"stdout": os.isatty(1), "stderr": os.isatty(2), "term": kind, "locale": charset}
     if not os.isatty(2):
         yield Check(
-            "terminal", "ok", "standard error is none: what is said there stands line by line", more
+            "terminal", "ok", "stderr is not a terminal: status is printed line by line", more
         )
     elif plain:
         yield Check(
