@@ -169,7 +169,11 @@ def matcher(asked: tuple[list[str], list[str], str, str]) -> None:
     with contextlib.suppress(ValueError, re.error):
         assert isinstance(HostPatterns(hosts).match(host), str)
     with contextlib.suppress(ValueError, re.error):
-        assert isinstance(DeniedCommands(patterns).match(parse(path or "x")[-1]), str)
+        denied = DeniedCommands(patterns)
+        for command in parse(path):
+            assert not command.words or isinstance(denied.match(command), str)
+            assert not command.words or isinstance(denied.may_match(command), str)
+        assert isinstance(denied.phrase_in(path), str)
 
 
 def limits(value: Any) -> None:

@@ -99,7 +99,7 @@ def _value(file: StrictJSON, where: str, option: Option, value: Any) -> Any:
     if not isinstance(value, (str, int, float)) or isinstance(value, bool):
         file.fail_expected(where, expected, value)
     if not isinstance(value, str):
-        if not math.isfinite(value):
+        if isinstance(value, float) and not math.isfinite(value):
             file.fail(where, f"expected {expected}, found {value}")
         value *= option.unit
         value = int(value) if value == int(value) else value

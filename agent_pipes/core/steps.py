@@ -1,9 +1,12 @@
 """Steps that a violation can take against the agent, as options of the command line."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 STEPS = ("nudge", "pause", "kill")
 """What a violation can do to an agent, from the mildest on; sinks only report it."""
@@ -25,6 +28,17 @@ class StepList(click.ParamType):  # type: ignore[type-arg]
             if step not in STEPS:
                 self.fail(f"expected {', '.join(STEPS)}, or several: not {step!r}.", param, ctx)
         return steps
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> "list[CompletionItem]":
+        """Return the steps that the word after the last comma may be."""
+        from click.shell_completion import CompletionItem
+
+        before, comma, begun = incomplete.rpartition(",")
+        return [
+            CompletionItem(f"{before}{comma}{step}") for step in STEPS if step.startswith(begun)
+        ]
 
 
 class OnViolation(StepList):

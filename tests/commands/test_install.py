@@ -8,6 +8,7 @@ import sys
 import zipfile
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from tempfile import mkdtemp
 
 import click
 import pytest
@@ -93,6 +94,8 @@ def outputs(folder: Path, script: str, where: Path) -> tuple[int, str, str]:
         "HOME": str(where),
         "CLAUDE_CONFIG_DIR": str(where),
         "CODEX_HOME": str(where),
+        # What is noted once per directory is noted for both.
+        "XDG_STATE_HOME": mkdtemp(dir=where),
     }
     done = subprocess.run(
         ["bash", "-c", script],
