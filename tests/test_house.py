@@ -28,7 +28,6 @@ FLOORS = (
 MAX_LINES = 400
 
 UNFINISHED = {
-    "agent_pipes.commands.setup",
     "agent_pipes.process.table",
     "agent_pipes.scope.file_programs",
     "agent_pipes.scope.globs",
