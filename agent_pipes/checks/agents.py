@@ -34,6 +34,13 @@ _NUMBERED = re.compile(r"/(?:versions|Cellar/[^/]+)/(v?\d[\w.+-]*)(?:/|$)")
 """Where installers of single files, and Homebrew, put a version's number."""
 
 
+def homes_of(client: Agent) -> list[Path]:
+    """Return the agent's directories, none if the user's home may not be read."""
+    with suppress(OSError):
+        return client.homes()
+    return []
+
+
 def agents(sessions: Iterable[Session]) -> Iterator[Check]:
     """Check each agent's program, version, directory and number of sessions."""
     numbers = Counter(session.agent for session in sessions)
@@ -41,7 +48,7 @@ def agents(sessions: Iterable[Session]) -> Iterator[Check]:
     for name in CLIENTS:
         client = agent(name)
         program = next(filter(None, map(shutil.which, client.programs)), None)
-        places = [home for home in client.homes() if os.path.exists(home)]
+        places = [home for home in homes_of(client) if os.path.exists(home)]
         if not program and not places:
             away.append(name)
             continue

@@ -34,7 +34,7 @@ def examined() -> Iterator[Check]:
     except OSError as error:
         yield Check("sessions", "problem", f"cannot be listed: {error}")
     limits = settings.Limits()
-    homes = [home for name in agents.CLIENTS for home in agent(name).homes()]
+    homes = [home for name in agents.CLIENTS for home in agents.homes_of(agent(name))]
     directories = [*filter(os.path.isdir, [*homes, *store_sessions.stores()]), Path.cwd()]
     checks: dict[str, Callable[[], Iterator[Check]]] = {
         "versions": machine.versions,

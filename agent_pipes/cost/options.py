@@ -53,3 +53,12 @@ def pricing_options(flags: bool) -> Callable[[Any], Any]:
         return function
 
     return decorate
+
+
+def _declared() -> list[Option]:
+    command = click.command(pricing_options(flags=True)(lambda **_: None))
+    return [param for param in command.params if isinstance(param, Option)]
+
+
+PRICING_OPTIONS = _declared()
+"""The pricing options, which have keys in the config file."""

@@ -14,14 +14,21 @@ PROBLEMS = {
 }
 
 UNTOLD = {
-    # `codex exec --json` names no model, and Copilot tells no usage.
-    ("codex", "costly"): [], ("copilot", "costly"): [],
+    # `codex exec --json` and `opencode run` name no model, and Copilot tells no usage.
+    ("codex", "costly"): [], ("copilot", "costly"): [], ("opencode", "costly"): [],
+    ("codex-0.171.0-gpt-6-sol", "costly"): [],
     # Gemini says on a pipe that a command which failed was a success: that it gives the same again and again is seen.
     ("gemini", "spiral"): ["loop"], ("gemini", "loop"): [],
 }  # fmt: skip
 """What is raised where a client's JSON on a pipe does not tell enough."""
 
-RECORDED = shared_files("sessions/driven/*/*.jsonl")
+SCENARIOS = {"healthy", "parallel", *PROBLEMS}
+
+RECORDED = [
+    path
+    for path in shared_files("sessions/driven/*/*.jsonl")
+    if path.name.split(".")[0] in SCENARIOS
+]
 
 UNPRICED = ["--unpriced-as", "gpt-5.5"]
 """The model that was driven has a name of its own, which is in no price list."""

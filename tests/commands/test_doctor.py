@@ -124,8 +124,8 @@ def only(checks: list[dict], check: str, status: str = "") -> dict:
 
 AS_NOBODY = f"""
 import ctypes, os, sys
-import agent_pipes.checks.agents, agent_pipes.checks.machine, agent_pipes.checks.settings, agent_pipes.commands.doctor, agent_pipes.commands.strace
-list(agent_pipes.sessions.discovery.every_source())
+import agent_pipes.agents.registry, agent_pipes.checks.agents, agent_pipes.checks.machine, agent_pipes.checks.settings, agent_pipes.commands.doctor, agent_pipes.commands.strace
+list(agent_pipes.agents.registry.every_agent())
 list(agent_pipes.checks.machine.versions())
 os.setgroups([])
 os.setgid({NOBODY})
@@ -500,7 +500,9 @@ def test_the_trial_leaves_nothing_behind(alone):
 
     before = set(os.listdir("/proc/self/fd")), children()
     outcome, _, _, _ = machine.trial()
-    assert outcome == "terminated" and (set(os.listdir("/proc/self/fd")), children()) == before
+    # What was collected meanwhile may have closed others.
+    assert outcome == "terminated" and set(os.listdir("/proc/self/fd")) <= before[0]
+    assert children() == before[1]
 
 
 # What else there is to know
@@ -712,7 +714,8 @@ def test_a_model_without_a_price(place):
     (place / "proj" / ".agent-watch.json").write_text(
         '{"watchers": {"cost": {"unpriced_as": "claude-opus-4-6"}}}'
     )
-    assert only(set_up(), "models")["status"] == "ok"
+    one = only(set_up(), "models")
+    assert one["status"] == "ok", one
 
 
 def test_prices_of_last_year(monkeypatch):

@@ -698,12 +698,16 @@ def test_note_is_believed_only_as_far_as_the_process_bears_it_out(project, agent
             registry.agent("claude"),
             {"pid": right.pid, "started": right.started},
             str(tmp_path / "proj" / "claude"),
+            os.getuid(),
         )
         is None
     ), "works elsewhere"
     assert (
         recorded_process(
-            registry.agent("gemini"), {"pid": right.pid, "started": right.started}, str(project)
+            registry.agent("gemini"),
+            {"pid": right.pid, "started": right.started},
+            str(project),
+            os.getuid(),
         )
         is None
     ), "another agent"
