@@ -502,7 +502,7 @@ def test_the_trial_leaves_nothing_behind(alone):
     outcome, _, _, _ = machine.trial()
     # What was collected meanwhile may have closed others.
     assert outcome == "terminated" and set(os.listdir("/proc/self/fd")) <= before[0]
-    assert children() == before[1]
+    assert children() <= before[1]
 
 
 # What else there is to know
