@@ -13,6 +13,9 @@ from agent_pipes.core.stderr import warn
 MAX_SESSIONS = 1000
 """Sessions of one stream that are told apart; events of further ones are ignored."""
 
+TEXT_WIDTH, MAX_WIDTH = 100, 140
+"""Columns of the summary: into a file or a pipe, and at most on a terminal."""
+
 
 @filter_command("trace-report")
 @click.argument("session", required=False)
@@ -55,7 +58,8 @@ def report(
         warn(f"showing session {found[0]}; {others} more on standard input: name one to see it")
     story = builders[found[0]].story()
     if text or os.isatty(1):
-        width = min(shutil.get_terminal_size((100, 24)).columns, 140)
+        columns = shutil.get_terminal_size((TEXT_WIDTH, 24)).columns
+        width = min(columns, MAX_WIDTH) if os.isatty(1) else TEXT_WIDTH
         content = summary(story, watched, limits, flags, width)
     else:
         content = page(story, watched, limits, flags)

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 SUBCOMMANDS = {
     "backtest": (
         "agent_pipes.commands.backtest",
-        "Try limits on the sessions recorded on this machine.",
+        "Try limits on recorded sessions, and show what they would have raised.",
     ),
     "completion": (
         "agent_pipes.commands.completion",
-        "Print the completion script for a shell.",
+        "Print the completion script of all commands for SHELL.",
     ),
     "doctor": (
         "agent_pipes.commands.doctor",
@@ -26,23 +26,23 @@ SUBCOMMANDS = {
     ),
     "examples": (
         "agent_pipes.commands.examples",
-        "Copy the example sessions of the man pages into a directory.",
+        "Copy the example sessions into DIRECTORY, where each example of the man pages runs.",
     ),
     "hook": (
         "agent_pipes.commands.hook",
         "Write down what an agent says through its hooks, in the .agent-traces store.",
     ),
-    "resume": (
-        "agent_pipes.commands.resume",
-        "Continue an agent that was paused, with new limits.",
+    "man": (
+        "agent_pipes.commands.man",
+        "Show the man page PAGE; without PAGE, list the pages.",
     ),
     "report": (
         "agent_pipes.commands.report_session",
-        "Print what happened in a session: an HTML page, or a summary.",
+        "Print what happened in a session, and which limits it passed: a page, or a summary.",
     ),
-    "man": (
-        "agent_pipes.commands.man",
-        "Show a man page, also where man(1) does not find it.",
+    "resume": (
+        "agent_pipes.commands.resume",
+        "Continue an agent that was paused, with half of its limit added unless told otherwise.",
     ),
     "setup": (
         "agent_pipes.commands.setup",
@@ -50,7 +50,7 @@ SUBCOMMANDS = {
     ),
     "watch": (
         "agent_pipes.commands.watch",
-        "Watch an agent's session: report exceeded limits, and kill the agent if told to.",
+        "Watch an agent's session: report each limit that is exceeded.",
     ),
 }
 """Module and summary by name, so that the listing loads none of them."""

@@ -14,8 +14,11 @@ from agent_pipes.commands.subcommands import SUBCOMMANDS
 from agent_pipes.commands.watch import watch
 from tests.helpers.support import ENVIRONMENT, ROOT, run, until
 
+SESSION = "strace-test"
+"""A name that no store above the test's directory has."""
+
 LOADED_LATE = {
-    "agent_pipes.detect.retry",
+    "agent_pipes.detect.retry.command",
     "agent_pipes.scope.policy",
     "agent_pipes.shell",
     "agent_pipes.hooks.outcomes",
@@ -72,7 +75,7 @@ RETURNED = {
 HEAVY = {
     "argparse", "asyncio", "click", "difflib", "importlib.metadata", "logging", "pathlib", "subprocess", "tempfile", "threading", "urllib.parse",
     "agent_pipes.core.config", "agent_pipes.detect.detector", "agent_pipes.core.filter", "agent_pipes.core.options", "agent_pipes.process.table", "agent_pipes.commands.watch",
-    *(f"agent_pipes.detect_{name}" for name in ("cost", "duration", "loop", "retry", "scope", "stall")),
+    *(f"agent_pipes.detect.{name}" for name in ("cost", "duration", "loop", "retry", "scope", "stall")),
 }  # fmt: skip
 """What costs milliseconds to load, and what draws it in."""
 
@@ -82,11 +85,11 @@ def hooked(directory: Path, payload: dict, *arguments: str) -> set[str]:
     known = loaded(
         "hook",
         *arguments,
-        input=json.dumps({"session_id": "s", "cwd": str(directory), **payload}).encode(),
+        input=json.dumps({"session_id": SESSION, "cwd": str(directory), **payload}).encode(),
     )
     assert (
         "agent_pipes.hooks.recorder" in known
-        and (directory / ".agent-traces" / "s" / "events.ndjson").exists()
+        and (directory / ".agent-traces" / SESSION / "events.ndjson").exists()
     )
     return known
 
@@ -113,9 +116,9 @@ def test_guard_loads_what_judges_a_call_and_nothing_that_reads_options(tmp_path)
 def test_guard_loads_no_detector_for_a_session_that_is_judged_already(tmp_path):
     hooked(tmp_path, {**CALLED, "tool_use_id": "first"})
     hooked(tmp_path, {**RETURNED, "tool_use_id": "first"}, "--guard")
-    notes = tmp_path / ".agent-traces" / "s" / ".hook.json"
+    notes = tmp_path / ".agent-traces" / SESSION / ".hook.json"
     until(
-        lambda: notes.exists() and json.loads(notes.read_bytes()).get("judged"),
+        lambda: notes.exists() and json.loads(notes.read_bytes()).get("verdict"),
         what="the judgement",
     )
     assert hooked(tmp_path, {**CALLED, "tool_use_id": "call"}, "--guard") & HEAVY == set()

@@ -3,7 +3,7 @@
 import pytest
 
 from agent_pipes.core.event import from_fields
-from agent_pipes.detect.retry import detect_retry
+from agent_pipes.detect.retry.command import detect_retry
 from agent_pipes.detect.runs import MAX_RESTART_GAP_S, RunTracker
 from tests.helpers.detecting import raised
 from tests.helpers.support import SESSION, START, Stream
