@@ -4,8 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import orjson
 
@@ -14,6 +13,9 @@ from agent_pipes.agents.fields import string, text_of, within, written
 from agent_pipes.agents.results import result_data
 from agent_pipes.core.event import YEAR_2000, YEAR_2100, digest
 from agent_pipes.core.jsonl import Fields, dumps
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 MAX_RESULT_BYTES = 4096
 """Bytes of a result that an event carries."""
@@ -76,7 +78,7 @@ class HookSettings:
     note:    what else the user must do, "" for nothing.
     """
 
-    home: Path
+    home: "Path"
     file: str
     project: str
     events: Sequence[str]
@@ -153,6 +155,8 @@ class Hooks:
 
     def is_set_up(self, directory: str) -> bool:
         """Return True if the settings of the user or of the directory call `agent-strace hook`."""
+        from pathlib import Path
+
         settings = self.settings()
         for path in (settings.home / settings.file, Path(directory, settings.project)):
             try:
@@ -311,8 +315,10 @@ def last_result(events: Sequence[Fields]) -> tuple[str, Fields]:
     return ends[-1]["event_type"], ends[-1]["data"]
 
 
-def settings_home(variable: str, name: str) -> Path:
+def settings_home(variable: str, name: str) -> "Path":
     """Return the directory that `variable` names, else `name` in the home directory."""
+    from pathlib import Path
+
     given = os.environ.get(variable)
     return Path(given) if given else Path.home() / name
 

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from importlib import import_module
-from pathlib import Path
-from typing import NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from agent_pipes.agents.base import Agent, InterruptError
 from agent_pipes.agents.base_hooks import Hooks
 from agent_pipes.core.jsonl import Fields
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class Parts(NamedTuple):
@@ -68,7 +70,7 @@ def recognised(record: Fields) -> Agent | None:
     return next((each for each in map(agent, AGENTS) if each.recognises(record)), None)
 
 
-def interrupt(control: Path, session: str) -> bool:
+def interrupt(control: "Path", session: str) -> bool:
     """Interrupt a session over a control socket; return False if no turn was running.
 
     Raise InterruptError if that failed.

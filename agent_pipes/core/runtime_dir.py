@@ -7,25 +7,28 @@ temporary files. Other users can neither read nor write them.
 import os
 import re
 import stat
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from agent_pipes.core.digests import sha256
 from agent_pipes.core.jsonl import Fields, dumps, parse_line
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# An agent waits for its hook, which looks for a file here at each call: it loads no pathlib.
 
 MAX_FILE_BYTES = 1 << 20
 """Longer files are ignored: none of ours is so long."""
 
 
-def runtime_dir(*, make: bool = False) -> Path:
+def runtime_dir(*, make: bool = False) -> "Path":
     """Return the directory, which need not exist unless `make`.
 
     Raises OSError if it cannot be made, or if another user could read or write it.
     """
-    base = os.environ.get("XDG_RUNTIME_DIR")
-    if base and os.path.isabs(base):
-        path = Path(base, "agent-pipes")
-    else:
-        path = Path(os.environ.get("TMPDIR") or "/tmp", f"agent-pipes-{os.getuid()}")  # noqa: S108
+    from pathlib import Path
+
+    path = Path(_directory())
     if make:
         path.mkdir(mode=0o700, exist_ok=True)
         found = path.lstat()
@@ -38,15 +41,29 @@ def runtime_dir(*, make: bool = False) -> Path:
     return path
 
 
-def state_file(kind: str, session: str) -> Path:
+def _directory() -> str:
+    base = os.environ.get("XDG_RUNTIME_DIR")
+    if base and os.path.isabs(base):
+        return os.path.join(base, "agent-pipes")
+    temporary = os.environ.get("TMPDIR") or "/tmp"  # noqa: S108
+    return os.path.join(temporary, f"agent-pipes-{os.getuid()}")
+
+
+def state_file(kind: str, session: str) -> "Path":
     """Return the path of a session's file of this kind."""
+    from pathlib import Path
+
+    return Path(_file_name(kind, session))
+
+
+def _file_name(kind: str, session: str) -> str:
     name = session
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", session):
         name = sha256(session.encode("utf-8", "surrogatepass")).hexdigest()[:32]
-    return runtime_dir() / f"{kind}-{name}.json"
+    return os.path.join(_directory(), f"{kind}-{name}.json")
 
 
-def write_state(kind: str, session: str, state: Fields) -> Path:
+def write_state(kind: str, session: str, state: Fields) -> "Path":
     """Write a session's file, replacing an older one at once. Raises OSError."""
     import tempfile
 
@@ -65,7 +82,7 @@ def write_state(kind: str, session: str, state: Fields) -> Path:
 
 def read_state(kind: str, session: str) -> Fields | None:
     """Return the content of a session's file, None if there is none that is ours."""
-    return _read(state_file(kind, session))
+    return _read(_file_name(kind, session))
 
 
 def read_states(kind: str) -> list[Fields]:
@@ -80,19 +97,19 @@ def read_states(kind: str) -> list[Fields]:
 def remove_state(kind: str, session: str) -> None:
     """Remove a session's file, if there is one."""
     try:
-        state_file(kind, session).unlink(missing_ok=True)
+        os.unlink(_file_name(kind, session))
     except OSError:
         pass
 
 
-def _modified(path: Path) -> float:
+def _modified(path: "Path") -> float:
     try:
         return path.lstat().st_mtime
     except OSError:
         return 0.0
 
 
-def _read(path: Path) -> Fields | None:
+def _read(path: "Path | str") -> Fields | None:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:

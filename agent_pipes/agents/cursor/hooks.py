@@ -1,7 +1,5 @@
 """Hooks of Cursor."""
 
-from pathlib import Path
-
 import orjson
 
 from agent_pipes.agents.base_hooks import (
@@ -100,6 +98,8 @@ class CursorHooks(Hooks):
 
     def settings(self) -> HookSettings:
         """Return ~/.cursor/hooks.json and the project's."""
+        from pathlib import Path
+
         home = Path.home() / ".cursor"
         return HookSettings(home, "hooks.json", ".cursor/hooks.json", EVENTS, {"version": 1})
 

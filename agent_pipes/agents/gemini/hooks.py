@@ -1,7 +1,6 @@
 """Hooks of Gemini CLI."""
 
 import os
-from pathlib import Path
 
 from agent_pipes.agents.base_hooks import (
     CLAUDE_KINDS,
@@ -71,6 +70,8 @@ class GeminiHooks(Hooks):
 
     def settings(self) -> HookSettings:
         """Return .gemini/settings.json in $GEMINI_CLI_HOME or the home directory."""
+        from pathlib import Path
+
         return HookSettings(
             Path(os.environ.get("GEMINI_CLI_HOME") or Path.home()) / ".gemini",
             "settings.json",
