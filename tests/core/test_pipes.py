@@ -300,7 +300,7 @@ def test_a_full_disk_on_standard_error_changes_nothing(name):
 def test_watch_ends_the_agent_without_standard_error_without_a_disk_and_without_a_place_for_alerts(
     victim, stderr
 ):
-    path = session_file(Stream().spiral(5))
+    path = session_file(Stream(at=time.time()).spiral(5))
     words = command(
         "agent-strace",
         "watch",
@@ -408,7 +408,7 @@ def test_a_breaker_that_is_told_to_end_leaves_no_grace_to_what_it_is_ending():
         3,
         "--on-violation",
         "kill",
-        session_file(Stream().spiral(5)),
+        session_file(Stream(at=time.time()).spiral(5)),
     )
     until(lambda: b"RetryWatcher" in watch.stderr.readline())
     watch.send_signal(signal.SIGHUP)
