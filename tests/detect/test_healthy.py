@@ -24,6 +24,7 @@ from agent_pipes.detect.call_tracker import CallTracker
 from agent_pipes.detect.calls import Call
 from agent_pipes.detect.duration import detect_duration
 from agent_pipes.detect.loop.command import detect_loop
+from agent_pipes.detect.loop.rules import LOOKING_PACE_S
 from agent_pipes.detect.outcomes import Outcome, outcome
 from agent_pipes.detect.retry.command import detect_retry
 from agent_pipes.detect.spawn import detect_spawn
@@ -171,7 +172,14 @@ def test_at_half_the_limits_the_false_alarms_are_those_of_the_pages():
     ]
     assert (sum(count for _, count in halved), sum(count > 0 for _, count in halved)) == (4, 3)
     looped = [
-        (path, len(critical(detect_loop, events(agent, path), max=2, repeat=3, ceiling=10)))
+        (
+            path,
+            len(
+                critical(
+                    detect_loop, events(agent, path), max=2, max_same_result=3, max_same_call=10
+                )
+            ),
+        )
         for agent, path in HEALTHY_FILES
     ]
     assert (sum(count for _, count in looped), sum(count > 0 for _, count in looped)) == (0, 0)
@@ -289,6 +297,13 @@ def steps_of(stretch: tuple[Deed, ...]) -> list[list[Deed]]:
 def waits(stretch: tuple[Deed, ...]) -> bool:
     """Whether at least half of it only waits for something: that is warned of, late, and never more."""
     steps = steps_of(stretch)
+    # Slow calls that change nothing are waiting whatever their name, and so is sleeping.
+    lasted = sum(answer["timestamp"] - call["timestamp"] for call, answer in stretch)
+    calls = [Call(from_fields(call)) for call, _ in stretch]
+    if all(call.only_sleeps for call in calls):
+        return True
+    if lasted + len(stretch) >= LOOKING_PACE_S * len(stretch) and all(call.looks for call in calls):
+        return True
     return 2 * sum(any(Call(from_fields(call)).polls for call, _ in step) for step in steps) >= len(
         steps
     )
