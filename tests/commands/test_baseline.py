@@ -341,17 +341,17 @@ def test_events_that_are_written_in_two_halves_all_arrive(home):
 
 
 def test_history_counts_towards_the_limit(home):
-    path = store(stream=Stream(at=time.time()).spiral(4))
+    stream = Stream(at=time.time()).spiral(4)
+    path = store(stream=stream)
     watch = start("agent-strace", "watch", "--max-retries", "5", env=home)
     for line in watch.stdout:
         assert b'"critical"' not in line
         if b"history_end" in line:
             break
+    later = Stream(at=time.time())
+    later.number = stream.number
     with path.open("ab") as file:
-        file.write(
-            Stream(session="3f6e2c1a", at=time.time()).spiral(0).bytes
-            + Stream(at=time.time()).spiral(1).bytes
-        )
+        file.write(later.spiral(1).bytes)
     found = next(
         json.loads(line)["data"]
         for line in watch.stdout

@@ -123,6 +123,7 @@ def test_every_recorded_session_is_read_without_a_traceback(path):
 
 def test_the_live_session_of_this_directory_is_found_followed_and_ends_with_its_process(home):
     process = agent(home, "--scenario", "silent", "--pause", "60")
+    until(lambda: events_of(run("trace-list", "--live", env=home).stdout), what="the session")
     tail = start("trace-tail", env=home)
     events = lines_until(tail, "history_end")
     types = [event["event_type"] for event in events]

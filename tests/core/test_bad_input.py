@@ -445,7 +445,9 @@ module = importlib.import_module({SCRIPTS[name].split(":")[0]!r})
 try:
     next(each for each in vars(module).values() if isinstance(each, Filter) and each.name == {name!r}).main()
 finally:
-    print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, file=sys.stderr)
+    # ru_maxrss would contain the peak of the process that forked this one.
+    status = open("/proc/self/status").read()
+    print("peak", int(status.partition("VmHWM:")[2].split()[0]) * 1024, file=sys.stderr)
 """
     with open("out", "wb") as out, open("err", "wb") as err:
         process = subprocess.Popen(
