@@ -37,6 +37,22 @@ def time_of(fields: Fields, fallback: float) -> float:
     return seconds if YEAR_2000 <= seconds < YEAR_2100 else fallback
 
 
+def event_fields(
+    event_type: str, time: float, event_id: str, session: str, data: Fields, parent: str = ""
+) -> Fields:
+    """Return an event's fields in the order of the store; `time` in seconds since the epoch."""
+    fields: Fields = {
+        "event_type": event_type,
+        "timestamp": time,
+        "event_id": event_id,
+        "session_id": session,
+    }
+    if parent:
+        fields["parent_id"] = parent
+    fields["data"] = data
+    return fields
+
+
 def text_of(content: object) -> str:
     """Return a content as the model sees it. Other parts are named by kind and digest."""
     if type(content) is str:

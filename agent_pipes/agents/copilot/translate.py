@@ -21,7 +21,7 @@ from agent_pipes.agents.copilot.lines import (
     session_of,
     tokens_of,
 )
-from agent_pipes.agents.fields import string, time_of
+from agent_pipes.agents.fields import event_fields, string, time_of
 from agent_pipes.agents.results import result_data
 from agent_pipes.core.bounded import BoundedDict
 from agent_pipes.core.jsonl import Fields
@@ -90,16 +90,7 @@ class Translator:
     def _fields(
         self, event_type: str, time: float, id: str, data: Fields, parent: str = ""
     ) -> Fields:
-        fields: Fields = {
-            "event_type": event_type,
-            "timestamp": time,
-            "event_id": id,
-            "session_id": self.session,
-        }
-        if parent:
-            fields["parent_id"] = parent
-        fields["data"] = data
-        return fields
+        return event_fields(event_type, time, id, self.session, data, parent)
 
     def _begin(self, line: Line) -> Iterator[Fields]:
         """Yield the session's start before its first event, if the log has none.
@@ -388,7 +379,7 @@ _HANDLERS: dict[str, Callable[[Translator, Line], Iterator[Fields]]] = {
     "subagent.completed": Translator._subagent_stop,
     "subagent.failed": Translator._subagent_stop,
 }
-"""What is not here says nothing that others do not.
+"""Handlers by type of line; other types repeat what these contain.
 
 `hook.start` repeats a call's arguments, the ephemeral lines a result.
 """

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from agent_pipes.agents.fields import number, string, text_of, time_of, within
+from agent_pipes.agents.fields import event_fields, number, string, text_of, time_of, within
 from agent_pipes.agents.results import result_data
 from agent_pipes.agents.seen import Seen
 from agent_pipes.core.bounded import BoundedDict
@@ -146,16 +146,7 @@ class Translator:
     def _event(
         self, event_type: str, time: float, key: str, data: dict[str, Any], parent: str = ""
     ) -> Fields:
-        fields: Fields = {
-            "event_type": event_type,
-            "timestamp": time,
-            "event_id": key,
-            "session_id": self.session,
-        }
-        if parent:
-            fields["parent_id"] = parent
-        fields["data"] = data
-        return fields
+        return event_fields(event_type, time, key, self.session, data, parent)
 
 
 _COUNTS = ("input", "output", "cacheRead", "cacheWrite")
