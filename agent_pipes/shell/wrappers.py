@@ -77,11 +77,6 @@ def is_wrapper(name: str) -> bool:
     return name in _ROWS
 
 
-def wrapper_names() -> list[str]:
-    """Return the programs in the table, without the rows that others refer to."""
-    return [name for name in _ROWS if " " not in name]
-
-
 @lru_cache(maxsize=512)
 def wrapper_of(*path: str) -> Wrapper:
     """Return the row of a program and the subcommands after it."""
