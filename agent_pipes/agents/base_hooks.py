@@ -68,7 +68,7 @@ class UnknownPayload(Exception):
 
 @dataclass(frozen=True)
 class HookSettings:
-    """Where an agent's hooks are configured.
+    """Settings file in which an agent's hooks are configured.
 
     home:    directory of the user's settings.
     file:    the settings file in it.

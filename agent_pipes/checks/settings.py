@@ -33,7 +33,7 @@ from agent_pipes.scope.policy import PolicyError
 from agent_pipes.scope.policy_file import load_policy
 
 NEWEST, BYTES = 20, 16 << 20
-"""Of so many sessions, the newest, the models are looked up.
+"""Number of sessions, the newest, whose models are looked up.
 
 And of so many bytes of them at most.
 """

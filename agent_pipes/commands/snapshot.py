@@ -96,7 +96,7 @@ class Snapshots:
         elif kind == "session_start" and event.text("cwd"):
             self._directories.renew(session, event.text("cwd"))
         elif kind == "process" and _is_alive(event):
-            # What is replayed is long over: the work tree of today has nothing to do with it.
+            # A replayed session has ended, so the work tree of today is not its own.
             self._live.renew(session, None)
         elif kind == "violation" and event.data.get("level") != "warning":
             self._call(event, "violation", event.text("message"))

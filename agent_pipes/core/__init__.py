@@ -1,1 +1,1 @@
-"""What every room builds on: events, streams, filters, options."""
+"""Foundation of every room: events, streams, filters, options."""

@@ -21,7 +21,7 @@ MAX_SESSIONS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Resumption:
-    """What a user has allowed a session for the rest of its run.
+    """Limits that a user has allowed a session for the rest of its run.
 
     limits:  new limit of each watcher, in the unit of its violations' `limit`.
     ignored: watchers whose present finding is to be ignored for the rest of the run.

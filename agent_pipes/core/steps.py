@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 STEPS = ("nudge", "pause", "kill")
-"""What a violation can do to an agent, from the mildest on; sinks only report it."""
+"""Steps that a violation can take, from the mildest on; sinks only report it."""
 
 
 class StepList(click.ParamType):  # type: ignore[type-arg]

@@ -1,4 +1,4 @@
-"""How a call ended: the one place that decides it."""
+"""Outcome of a call: the one place that decides it."""
 
 import re
 from enum import Enum

@@ -1,4 +1,4 @@
-"""Which results are the same: exactly, or except for what changes by itself."""
+"""Equality of results: exact, or except for volatile parts."""
 
 from agent_pipes.core.bounded import BoundedDict
 from agent_pipes.core.event import Event

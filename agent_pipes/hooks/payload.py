@@ -1,4 +1,4 @@
-"""Which agent's hook sent a payload."""
+"""Recognition of the agent whose hook sent a payload."""
 
 from agent_pipes.agents import registry
 from agent_pipes.agents.base_hooks import Payload, UnknownPayload

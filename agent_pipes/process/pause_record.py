@@ -1,4 +1,4 @@
-"""What a breaker records of an agent that it has paused, for whoever resumes it."""
+"""Record of a paused agent, for the command that resumes it."""
 
 import os
 import sys

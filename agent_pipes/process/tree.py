@@ -27,7 +27,7 @@ OnFound = Callable[[ProcessHandle], None]
 
 
 class ProcessTree:
-    """What one agent has started, as far as scans have found it.
+    """Processes that one agent has started, as far as scans have found them.
 
     live:       handles of the processes that have not exited, parents before their children.
     exited:     number of those found that have exited since.

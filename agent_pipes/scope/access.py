@@ -1,4 +1,4 @@
-"""What one call accesses: paths, commands and hosts, and what could not be judged of it."""
+"""Accesses of one call: paths, commands and hosts, and the parts that cannot be judged."""
 
 import re
 from collections.abc import Sequence
@@ -81,7 +81,7 @@ class Unjudged(NamedTuple):
 
 
 class AccessSet:
-    """What one call accesses.
+    """Accesses of one call.
 
     directory: the directory that the call names as its own, "" if it names none.
     scripts:   texts that are run and could not be read as commands.

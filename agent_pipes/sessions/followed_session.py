@@ -1,4 +1,4 @@
-"""What is known of a session that is followed, or was, and of the process that was named."""
+"""State of a session that is or was followed, and of the process that was named."""
 
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Which sessions a command follows: a named one, those of this directory, of a child, or all."""
+"""Selection of sessions to follow: a named one, those of this directory, of a child, or all."""
 
 import os
 from collections.abc import Iterable

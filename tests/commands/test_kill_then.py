@@ -32,7 +32,7 @@ def told(tmp_path):
 
 def worked(stream: Stream) -> Stream:
     stream.add("session_start", {"agent": "claude", "cwd": "/work"})
-    stream.call("Write", {"file_path": "/work/a.py", "content": "x" * 5000})
+    stream.call("Write", {"file_path": "/srv/app/a.py", "content": "x" * 5000})
     stream.call("apply_patch", {"input": "*** Begin Patch\n*** Update File: b.py\n@@\n"})
     stream.spiral(12)
     stream.add("llm_response", {"model": "m", "cost": {"usd": 0.5, "session_usd": 1.25}})
@@ -48,7 +48,7 @@ def test_the_command_is_told_why_and_how_to_go_on(spawn, told):
     assert (found["session"], found["agent"], found["cwd"]) == (SESSION, "claude", "/work")
     assert found["violation"]["message"] == "failed 3 times"
     assert found["kill"]["outcome"] == "terminated" and found["usd"] == 1.25
-    assert found["files"] == ["/work/a.py", "b.py"]
+    assert found["files"] == ["/srv/app/a.py", "b.py"]
     assert found["resume"] == f"claude --resume {SESSION}"
     assert len(found["calls"]) == 10 and found["calls"][-1] == {
         "tool": "Bash",

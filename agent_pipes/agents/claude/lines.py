@@ -17,7 +17,7 @@ INTERACTIVE = {
     "sdk-ts": False,
     "sdk-py": False,
 }
-"""Whether a person may be there, by the way in which the client was started."""
+"""Presence of a person, by the way in which the client was started."""
 
 _CONVERSATION = frozenset({"user", "assistant", "system", "progress", "attachment"})
 _BESIDE = frozenset(

@@ -180,7 +180,7 @@ class Thread(ThreadBase):
             yield self._event("tool_call", began, key, data)
             yield from self._answered(key, time, name, outcome("", output, ended))
 
-    # What is told beside the conversation.
+    # Records outside the conversation.
 
     def _item_completed(self, payload: Fields, time: float) -> Iterator[Fields]:
         item = within(payload, "item")

@@ -131,7 +131,7 @@ def files(session: Session) -> list[Path]:
 
 
 def folders(session: Session) -> list[Path]:
-    """Where rollouts of its subagents may appear: in the folder of the day."""
+    """Return the folder of its subagents' new rollouts: that of the day."""
     return [home() / "sessions" / datetime.now().strftime("%Y/%m/%d")]
 
 
@@ -154,12 +154,12 @@ def control_socket(session: Session) -> Path | None:
 
 
 def is_active(session: Session) -> bool:
-    """Whether somebody works in the session, also where it cannot be ended."""
+    """Return True if a process works in the session, even one that cannot be ended."""
     return _holder(session) is not None
 
 
 def is_closed(session: Session) -> bool:
-    """Whether it is sure that nobody works in the session.
+    """Return True if it is certain that no process works in the session.
 
     A thread that is loaded has its rollout open.
 

@@ -54,7 +54,7 @@ def may_record_usage(line: bytes) -> bool:
 
 
 def recognises(record: Fields) -> bool:
-    """Whether this is a line of a rollout, or of `codex exec --json`."""
+    """Return True for a line of a rollout, or of `codex exec --json`."""
     kind = record.get("type")
     if type(kind) is not str:
         return False

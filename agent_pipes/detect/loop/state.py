@@ -1,4 +1,4 @@
-"""What the rules of trace-detect-loop know of one agent."""
+"""State that the rules of trace-detect-loop share, of one agent."""
 
 from typing import NamedTuple
 

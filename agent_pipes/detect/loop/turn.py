@@ -1,4 +1,4 @@
-"""What an agent does at once: one call, or the parallel calls of one response."""
+"""Turn of an agent: one call, or the parallel calls of one response."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
