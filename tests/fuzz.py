@@ -1,4 +1,4 @@
-"""What must not crash on any input, each tried on inputs that are made up.
+"""Functions that must not crash on any input, each tried on inputs that are made up.
 
     python tests/fuzz.py [INPUTS] [TARGET]     a million inputs of each target, or so many
 

@@ -1,4 +1,4 @@
-"""How far the detectors agree with what other systems' own tests state: scenarios, run through the real commands.
+"""Compare the detectors with what other systems' own tests state, through the real commands.
 
     python tests/scenarios.py [-v] FILE
 
@@ -200,7 +200,7 @@ def stream(scenario: Scenario) -> Iterator[dict[str, Any]]:
 
 @dataclass
 class Verdict:
-    """What the commands raised: the numbers of the scenario's events at which, in order."""
+    """Return the numbers of the scenario's events at which the commands raised, in order."""
 
     critical: list[int] = field(default_factory=list)
     warning: list[int] = field(default_factory=list)

@@ -36,6 +36,9 @@ PAGES = (
 )
 """Pages that were rewritten as a whole; a page is added when it has been."""
 
+FIRST_WORDS = {"How", "It", "Of", "They", "What", "Where", "Whether", "Which"}
+"""Words that begin a clause, while a docstring begins with an imperative or a noun phrase."""
+
 SOURCES = ("alert", "core/stderr.py", "core/config.py", "core/config_monitor.py", "core/options.py")
 """Modules whose messages and help were rewritten."""
 
@@ -54,3 +57,13 @@ def test_messages_and_comments_have_none_either(source):
     path = ROOT / "agent_pipes" / source
     files: list[Path] = sorted(path.rglob("*.py")) if path.is_dir() else [path]
     assert {file.name: words for file in files if (words := found(file.read_text()))} == {}
+
+
+@pytest.mark.parametrize("folder", ["agent_pipes", "bin", "tests"])
+def test_a_docstring_begins_with_an_imperative_or_a_noun_phrase(folder):
+    assert [
+        f"{path.relative_to(ROOT)}: {words[1]}"
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        for words in re.finditer(r'^ *"""(([A-Z][a-z]+) .*)', path.read_text(), re.M)
+        if words[2] in FIRST_WORDS
+    ] == []

@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 Events = list[dict[str, Any]]
 
 INSERTED = "inserted"
-"""How the ids of calls begin that a variation has added: they are not counted as the case's."""
+"""Beginning of the ids of added calls, which are not counted as the case's."""
 
 
 def other_path(events: Events) -> Events:

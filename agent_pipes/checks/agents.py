@@ -31,7 +31,7 @@ SECONDS = 0.2
 """For which it is asked of each agent whether its sessions are live, the newest first."""
 
 _NUMBERED = re.compile(r"/(?:versions|Cellar/[^/]+)/(v?\d[\w.+-]*)(?:/|$)")
-"""Where installers of single files, and Homebrew, put a version's number."""
+"""Paths in which installers of single files, and Homebrew, put a version's number."""
 
 
 def homes_of(client: Agent) -> list[Path]:

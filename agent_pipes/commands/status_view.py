@@ -32,7 +32,7 @@ WORDS_FROM = 56
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """How text is drawn.
+    """Style of drawn text.
 
     ascii:  draw without characters that a terminal without UTF-8 lacks.
     colour: use ANSI colours.

@@ -83,7 +83,7 @@ class Call:
 
     @cached_property
     def outcome(self) -> Outcome:
-        """What became of it; RUNNING while it is not answered."""
+        """Outcome of the call; RUNNING while it is not answered."""
         if self.answer is None:
             return Outcome.RUNNING
         return outcome(self.answer, self.command, self.tool)

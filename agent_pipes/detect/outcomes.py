@@ -12,7 +12,7 @@ from agent_pipes.shell.summaries import tool_of, verdict
 
 
 class Outcome(Enum):
-    """How a call ended.
+    """The ways in which a call ends.
 
     OK:      it succeeded, or nothing tells that it did not.
     FAILED:  it failed by the agent's own doing.

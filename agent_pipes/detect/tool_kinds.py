@@ -12,7 +12,7 @@ _LOOKING = pattern(
     r"read|view|grep|glob|search|list|ls\b|get|find|fetch|show|describe|status|query|web|think"
     r"|poll|todo|update_plan|bashoutput|taskoutput"
 )
-"""How the names of tools begin that only look."""
+"""Beginnings of the names of tools that only look."""
 
 
 _CHANGING = pattern(

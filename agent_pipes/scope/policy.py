@@ -1,4 +1,4 @@
-"""What an agent may read, write, run and connect to: the rules of `.agent-scope.json`.
+"""The rules of `.agent-scope.json`: what an agent may read, write, run and connect to.
 
     {"files":    {"read":   {"allow": ["src/**"], "deny": [".env"]},
                   "write":  {"allow": ["src/**"], "deny": ["deploy/**"]},
@@ -47,7 +47,7 @@ _FREE = names(
 
 
 UnjudgedRule = Literal["ignore", "warn", "deny"]
-"""What becomes of a call that cannot be judged."""
+"""Treatment of a call that cannot be judged."""
 
 
 class PolicyError(ValueError):
@@ -71,7 +71,7 @@ ALLOWED = Verdict()
 
 
 class _Lists(NamedTuple):
-    """What is denied and what is allowed of one kind; None for a list that is not there."""
+    """Denied and allowed patterns of one kind; None for a list that is not there."""
 
     deny: PathPatterns | None
     allow: PathPatterns | None

@@ -28,7 +28,7 @@ PATH_ARGUMENTS = ("file_path", "path", "absolute_path", "notebook_path", "filePa
 
 
 class Briefing:
-    """What a briefing contains of one session: see `Briefings.of` for the fields."""
+    """One session's part of a briefing: see `Briefings.of` for the fields."""
 
     def __init__(self) -> None:
         self.agent = self.cwd = ""

@@ -19,7 +19,7 @@ UNUSED_S = 60.0
 
 
 class Followed(Protocol):
-    """What a selection asks of the follower: which sessions it has followed, and since when."""
+    """The follower's side of a selection: which sessions it has followed, and since when."""
 
     since: float
 

@@ -1,4 +1,4 @@
-"""How a test, build, lint or type-check command ended, read from the summary that its tool prints.
+"""Outcome of a test, build, lint or type-check command, read from its tool's summary.
 
 Nearly half of such commands hide their exit status: `pytest 2>&1 | tail -20`, `npm test || true`.
 The rows of data/summaries.json were measured on recorded sessions, see trace-detect-retry(1).

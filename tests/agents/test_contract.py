@@ -1,4 +1,4 @@
-"""What each agent must declare, and the pages that must mention it."""
+"""Members that each agent must declare, and pages that must mention it."""
 
 from pathlib import Path
 

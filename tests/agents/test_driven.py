@@ -20,7 +20,7 @@ UNTOLD = {
     # Gemini says on a pipe that a command which failed was a success: that it gives the same again and again is seen.
     ("gemini", "spiral"): ["loop"], ("gemini", "loop"): [],
 }  # fmt: skip
-"""What is raised where a client's JSON on a pipe does not tell enough."""
+"""Findings where a client's JSON on a pipe does not tell enough."""
 
 SCENARIOS = {"healthy", "parallel", *PROBLEMS}
 

@@ -1,4 +1,4 @@
-"""What an event says of a result that was cut: the same but for what changes by itself is told exactly, however long it is."""
+"""Comparison of results that were cut: equal but for what changes by itself, at any length."""
 
 import json
 
@@ -43,7 +43,7 @@ def test_how_long_it_took_is_no_difference_between_failures():
 
 
 def test_a_file_that_was_read_needs_none():
-    """They are the longest results by far, and nothing in a file changes by itself."""
+    """Files are the longest results by far, and nothing in a file changes by itself."""
     assert (
         like(LONG, tool="Read") is None
         and like(LONG, tool="Bash")

@@ -114,7 +114,7 @@ def test_codexs_files_are_looked_for_among_the_open_ones_once(home, monkeypatch)
 
 
 def test_a_rollout_that_changed_lately_is_asked_about_by_itself(home, monkeypatch):
-    """It is one that is likely to be opened between two looks."""
+    """Such a number is likely to be opened between two looks."""
     path = rollouts(home)[5]
     os.utime(path)
     assert live("codex") == []

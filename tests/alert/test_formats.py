@@ -1,4 +1,4 @@
-"""What each service is told, in its own words, and that what an agent wrote does nothing there."""
+"""Messages to each service in its own form; an agent's text has no effect there."""
 
 import functools
 import json
@@ -48,7 +48,7 @@ def told(event: Event) -> Batch:
 
 
 def sent(form: str, *messages: str, key: str = "") -> dict:
-    """What a service gets in one message about violations with these texts."""
+    """Return the one message that a service gets about violations with these texts."""
     batch = Batch(within_s=60)
     for message in messages:
         event = violated_now(message)

@@ -1,4 +1,4 @@
-"""What today's tool for this gets wrong, row by row, and that ours does not.
+"""Faults of the present tool of this kind, row by row, which ours does not have.
 
 Where a row is a matter of one module (scope, prices, following, config), its test stands in that module's own file.
 """

@@ -922,7 +922,7 @@ def test_a_recorded_session_costs_what_two_other_tools_say(name, source, usd):
 )
 @pytest.mark.parametrize(("folder", "source"), [("claude-code", "claude"), ("codex", "codex")])
 def test_an_estimate_is_as_near_as_the_page_says(folder, source):
-    """What trace-cost(1) says of the estimate's error, for these sessions without their usage."""
+    """Error of the estimate in trace-cost(1), for these sessions without their usage."""
     ratios, real, guessed = [], 0.0, 0.0
     for path in sorted((SHARED / "sessions" / folder).glob("*.jsonl")):
         translator = agent_named(source).translator()

@@ -74,7 +74,7 @@ def environment() -> dict[str, str]:
 def examined(
     *, status: int, words: list[str] | None = None, everywhere: bool = False
 ) -> list[dict]:
-    """What it finds, as objects; of live agents only those of the test, unless they are wanted `everywhere`."""
+    """Return doctor's findings; of live agents the test's alone, unless `everywhere`."""
     done = subprocess.run(
         words or command("agent-strace", "doctor", "--json"),
         capture_output=True,
@@ -93,7 +93,7 @@ def examined(
 
 
 def set_up() -> list[dict]:
-    """What it finds of what people have set up, looked at in this process."""
+    """Return doctor's findings about settings, in this process."""
     sessions, limits = discovery.sessions(), settings.Limits()
     made = [
         *settings.limits(limits),

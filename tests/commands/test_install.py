@@ -88,7 +88,7 @@ def prefix(wheel, tmp_path_factory) -> Path:
 
 
 def outputs(folder: Path, script: str, where: Path) -> tuple[int, str, str]:
-    """What a line of the shell comes to with the commands that lie in `folder`, which itself is left out of it."""
+    """Return a shell line's output with the commands of `folder`, whose name is left out."""
     environment = ENVIRONMENT | {
         "PATH": f"{folder}:{ENVIRONMENT['PATH']}",
         "HOME": str(where),

@@ -251,7 +251,7 @@ def test_a_limit_passed_before_the_process_is_known_ends_it_as_soon_as_it_is(spa
 
 
 def test_a_limit_passed_in_the_history_ends_the_process_once_it_is_known(spawn):
-    """Of the history a detector of somebody else's may speak, too; the process is told behind it."""
+    """A user's own detector may raise in the history; the process follows it."""
     process, _ = spawn()
     attached = Stream()
     attached.add("history_start")

@@ -163,7 +163,7 @@ def transcript(home: dict, session: str, at: float) -> Path:
 
 
 def test_a_session_that_its_hooks_have_written_too_is_listed_once(home):
-    """It is the agent's own that is listed: the store has less of it. Another session in the store stays."""
+    """The agent's own session is listed, as the store has less of it; others in the store stay."""
     recorded("5b1d3c7a-2f4e-4c", 1_795_100_000.0)
     recorded("aaaa1111", 1_795_000_000.0)
     assert [event["session_id"] for event in listed(home)] == ["5b1d3c7a-2f4e-4c", "aaaa1111"]

@@ -1,4 +1,4 @@
-"""What a violation does to the agent: flags over the config of one watcher over that of all."""
+"""Steps on a violation: flags before one watcher's config before that of all."""
 
 import json
 from pathlib import Path

@@ -45,7 +45,7 @@ print(json.dumps([seen, child.signals]), flush=True)
 
 
 def in_terminal(code: str) -> tuple[bytes, bytes]:
-    """What a program writes to the terminal that its stderr is, and to stdout."""
+    """Return a program's output to the terminal that is its stderr, and to stdout."""
     master, slave = pty.openpty()
     child = subprocess.Popen(
         [sys.executable, "-c", code.replace("ROOT", repr(str(ROOT)))],

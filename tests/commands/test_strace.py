@@ -24,7 +24,7 @@ LOADED_LATE = {
     "agent_pipes.hooks.outcomes",
     "agent_pipes.core.config",
 }
-"""What judges a session, or a call, and reads results: only where there is one to judge, or to read."""
+"""Modules that judge sessions, calls and results: loaded only where there is one."""
 
 
 def loaded(*arguments: str, input: bytes = b"") -> set[str]:
@@ -77,7 +77,7 @@ HEAVY = {
     "agent_pipes.core.config", "agent_pipes.detect.detector", "agent_pipes.core.filter", "agent_pipes.core.options", "agent_pipes.process.table", "agent_pipes.commands.watch",
     *(f"agent_pipes.detect.{name}" for name in ("cost", "duration", "loop", "retry", "scope", "stall")),
 }  # fmt: skip
-"""What costs milliseconds to load, and what draws it in."""
+"""Modules that cost milliseconds to load, and the modules that import them."""
 
 
 def hooked(directory: Path, payload: dict, *arguments: str) -> set[str]:

@@ -1,4 +1,4 @@
-"""What surrounds a breaker: who may change its orders, how few files it may open, and a clock that is wrong."""
+"""A breaker's surroundings: writable settings, few descriptors, a wrong clock."""
 
 import json
 import os

@@ -441,7 +441,7 @@ def test_sigterm_is_passed_on_to_the_command(home):
 
 
 def screen(words: list[str], home: dict) -> str:
-    """What a terminal is sent by a command that has it."""
+    """Return the bytes that a command sends to its terminal."""
     pid, fd = pty.fork()
     if pid == 0:
         os.execve(words[0], words, ENVIRONMENT | home | {"TERM": "xterm"})

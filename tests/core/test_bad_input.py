@@ -1,4 +1,4 @@
-"""What is wrong with the input stops no breaker; what is wrong with its orders stops it before it starts."""
+"""Bad input stops no breaker; bad options or settings stop it before it starts."""
 
 import json
 import os
@@ -468,7 +468,7 @@ finally:
 
 
 MANY = int(os.environ.get("AGENT_PIPES_MANY", "30000"))
-"""Of what there may be without end; 1000000 takes minutes."""
+"""Number of each unbounded thing; 1000000 takes minutes."""
 
 
 def many(make) -> Iterator[bytes]:

@@ -1,4 +1,4 @@
-"""What becomes of a pipeline when a part of it goes, or stands still: nothing hangs, and the kill still happens."""
+"""Pipelines of which a part ends or stops: nothing hangs, and the kill still happens."""
 
 import json
 import os

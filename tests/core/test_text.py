@@ -1,4 +1,4 @@
-"""What in a result changes by itself, and what never does."""
+"""Parts of a result that change by themselves, and parts that never do."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""Which result answers which call."""
+"""Pairing of results with their calls."""
 
 from agent_pipes.core.event import Event, from_fields
 from agent_pipes.detect.call_tracker import MAX_EARLY_RESULTS, MAX_OPEN_CALLS, CallTracker

@@ -1,4 +1,4 @@
-"""What is the same call, what it is done to, what to call it, and which result answers which call."""
+"""Sameness, subject and name of calls, and pairing of results with them."""
 
 import pytest
 

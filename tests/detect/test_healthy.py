@@ -295,7 +295,7 @@ def steps_of(stretch: tuple[Deed, ...]) -> list[list[Deed]]:
 
 
 def waits(stretch: tuple[Deed, ...]) -> bool:
-    """Whether at least half of it only waits for something: that is warned of, late, and never more."""
+    """Return True if at least half of it only waits: a late warning, and never more."""
     steps = steps_of(stretch)
     # Slow calls that change nothing are waiting whatever their name, and so is sleeping.
     lasted = sum(answer["timestamp"] - call["timestamp"] for call, answer in stretch)
@@ -334,7 +334,7 @@ def spliced(
 
 
 def rounds_of(length: int) -> int:
-    """How often a stretch of so many calls must come to be a loop: three times, or until it fills nine calls."""
+    """Repeats at which a stretch of so many calls is a loop: three, or until it fills nine calls."""
     return 3 if length >= 3 else 5
 
 

@@ -1,4 +1,4 @@
-"""What became of a call, and which results are the same."""
+"""Outcomes of calls, and sameness of results."""
 
 import pytest
 

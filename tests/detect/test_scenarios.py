@@ -1,4 +1,4 @@
-"""What other systems' own tests state of being stuck: each scenario gets its verdict, under the thresholds it states."""
+"""Scenarios of being stuck from other systems' own tests: each gets its stated verdict."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What the tests of the detectors share: a detector run in this process, and calls written short."""
+"""Helpers for tests of detectors: a detector run in this process, and calls written short."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -9,8 +9,10 @@ from tests.helpers.support import Stream
 
 
 def raised(detector: Filter, events: Stream | Iterable[dict], **options: Any) -> list[dict]:
-    """What `detector` raises over `events`, with its defaults but for `options`: the data of each violation, and which
-    event it was raised behind (`behind`: its number; `time`)."""
+    """Return the data of each violation that `detector` raises over `events`.
+
+    `options` replace the detector's defaults; `behind` is the number of the event that raised it.
+    """
     values = {option.name: option.fallback() for option in detector.options} | options
     given = [
         from_fields(event) for event in (events.events if isinstance(events, Stream) else events)

@@ -1,4 +1,4 @@
-"""What the tests of hooks share: payloads as agents send them, and the store that they come to."""
+"""Helpers for tests of hooks: payloads as agents send them, and the store that they come to."""
 
 import json
 import os
@@ -74,7 +74,7 @@ def success(cwd: Path, tool: str, number: int, response: object, **arguments: ob
 
 
 def record(payload: dict, **options: object) -> bytes:
-    """What the hook answers to the payload, in this process."""
+    """Return the hook's answer to the payload, in this process."""
     return recorder.record(json.dumps(payload).encode(), **options)
 
 

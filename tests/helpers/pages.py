@@ -1,4 +1,4 @@
-"""What stands in the man pages: examples that are run, and files that are shown."""
+"""Contents of the man pages: examples that are run, and files that are shown."""
 
 import re
 import shutil
@@ -10,7 +10,7 @@ from tests.helpers.support import BIN, ENVIRONMENT, FIXTURES, ROOT
 PAGES = sorted((ROOT / "man").glob("*.[17]"))
 
 TOOLS = ("jq", "make", "awk")
-"""What examples use beside the suite; where one is missing they are skipped by name."""
+"""Programs that examples use beside the suite; where one is missing they are skipped by name."""
 
 
 def blocks(page: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""What the tests of ending share: trees that are planted and cleared away, time that passes when told, and what lives."""
+"""Helpers for tests of termination: process trees, and a clock that moves when told."""
 
 import ctypes
 import os

@@ -1,4 +1,4 @@
-"""What the tests share: the commands as people run them, streams to feed them, and waiting without sleeping blindly."""
+"""Helpers for all tests: commands as users run them, streams to feed them, bounded waits."""
 
 import json
 import os
@@ -58,7 +58,7 @@ def start(name: str, *args: object, env: dict[str, str] | None = None, **more) -
 def until(
     condition: Callable[[], object], seconds: float = 20.0, what: str = "the condition"
 ) -> object:
-    """What `condition` comes to as soon as it is true; fails when it does not become so."""
+    """Return the value of `condition` as soon as it is true; fail if it does not become so."""
     deadline = time.monotonic() + seconds
     pause = 0.002
     while not (value := condition()):
@@ -69,7 +69,7 @@ def until(
 
 
 def gone(pid: int) -> bool:
-    """Whether the process has ended; a zombie has."""
+    """Return True if the process has ended; a zombie has."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:

@@ -1,4 +1,4 @@
-"""What the tests of alerts share: violations to tell of, and a real HTTP server that takes them."""
+"""Helpers for tests of alerts: violations to send, and a real HTTP server that takes them."""
 
 import socket
 import threading

@@ -224,7 +224,7 @@ def test_success_in_between_keeps_it_closed(project):
 
 
 def test_same_denial_again_and_again_trips_the_breaker(project):
-    """What is forbidden may be tried again in no other way than what fails."""
+    """A forbidden call that is repeated is treated as a failing one."""
     policy(project)
     for number in range(5):
         assert "denies this call: write to deploy/x" in guarded(

@@ -56,7 +56,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def told(agent: str, project: Path) -> list[tuple]:
-    """What the store has of a whole session: types, and of each event what says what happened."""
+    """Return the store's events of a whole session: types, and the fields that say what happened."""
     for payload in payloads(agent, project):
         assert record(payload) == b""
     (session,) = [each.name for each in (project / ".agent-traces").iterdir() if each.is_dir()]
@@ -422,7 +422,7 @@ def test_recorded_payloads_come_to_the_recorded_store_and_more(project, monkeypa
 
 
 def position(found: list[dict], event: dict) -> int | None:
-    """Which event it answers."""
+    """Return the event that it answers."""
     ids = [each["event_id"] for each in found]
     return ids.index(event["parent_id"]) if "parent_id" in event else None
 
@@ -784,7 +784,7 @@ def tail(path: Path) -> list[bytes]:
 
 
 def totals(found: list[dict]) -> dict:
-    """What each response used: a later account replaces an earlier one."""
+    """Return the usage of each response: a later account replaces an earlier one."""
     return {
         event["data"]["response_id"]: (event["data"]["model"], event["data"]["usage"])
         for event in found

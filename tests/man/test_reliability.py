@@ -1,4 +1,4 @@
-"""What agent-pipes-reliability(7) says of GNU tail and timeout(1), seen of them; of ourselves the other tests show it."""
+"""Statements of agent-pipes-reliability(7) about GNU tail and timeout(1)."""
 
 import os
 import select
@@ -53,7 +53,7 @@ class Follow:
 
     @contextmanager
     def standing_still(self) -> Iterator[None]:
-        """What is done meanwhile, it sees all at once: it might look just when a file has been truncated, and not written yet."""
+        """Stop tail meanwhile, so that it sees truncation and writing as one change."""
         self.process.send_signal(signal.SIGSTOP)
         os.waitpid(self.process.pid, os.WUNTRACED)
         yield

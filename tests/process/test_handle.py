@@ -103,7 +103,7 @@ def test_we_ourselves_are_refused(way):
 
 
 def as_child(run) -> str:
-    """What `run` comes to in a child of a child of ours: its parent is no process but that."""
+    """Return the value of `run` in a grandchild of ours, whose parent is nothing but that."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -225,7 +225,7 @@ def test_a_thread_of_the_kernel_is_refused(way):
 
 
 def as_nobody(run) -> str:
-    """What `run` comes to in a process of another user."""
+    """Return the value of `run` in a process of another user."""
     return as_child(lambda: (os.setgroups([]), os.setresuid(NOBODY, NOBODY, NOBODY), run())[-1])
 
 
@@ -240,7 +240,7 @@ def test_another_users_process_is_refused_and_whose_it_is_said(way):
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_a_signal_that_is_not_allowed_is_refused(way):
-    """It may have become another user's since it was held."""
+    """A process may have become another user's since its handle was taken."""
 
     def refusal() -> str:
         try:

@@ -311,7 +311,7 @@ def test_our_own_pipeline_is_spared_where_the_agent_has_started_it(plant, named,
 
 @linux
 def test_our_own_pipeline_is_spared_where_its_shell_has_ended(plant, named):
-    """What a hook starts goes on in the background, and is the agent's only by its marker."""
+    """A hook's child runs on in the background, and is the agent's only by its marker."""
     script, running = named
     mark = uuid.uuid4().hex
     hook = script(f"@upstream 60 | BREAKER SESSION_ID={mark} | @downstream & true") | {

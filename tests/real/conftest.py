@@ -25,7 +25,7 @@ def _patience():
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """What was measured, a line for each run."""
+    """Measurements, a line for each run."""
     reports = [
         each for outcome in ("passed", "failed") for each in terminalreporter.stats.get(outcome, ())
     ]

@@ -37,7 +37,7 @@ MISSING = [name for name in ("npm", "node", "unshare", "ip", "git") if not shuti
 needs_a_client = pytest.mark.skipif(bool(MISSING), reason=f"not here: {', '.join(MISSING)}")
 
 ARGUMENTS = {"copilot": ("--model", "gpt-5.5")}
-"""What a client is told beside what the harness tells it: a model that has a price."""
+"""Settings beside the harness's own: a model that has a price."""
 
 LIMIT = 90
 """Seconds that a client may run."""
@@ -48,7 +48,7 @@ PATIENCE = 300
 POLICY = {"files": {"write": {"deny": ["deploy/**"]}}}
 
 HARNESS = ("stub.py", "timeout", "agent-strace", "breaker", "gate")
-"""What of the processes with the client's home is not the client's: by the first words of their command lines."""
+"""First words of processes with the client's home that are not the client's."""
 
 
 @dataclass
@@ -116,7 +116,7 @@ def _read(pid: int, what: str) -> bytes:
 
 @dataclass
 class Driven:
-    """What came of a run.
+    """Result of a run.
 
     exit:     the status of what was started: of the client, or of the breaker around it.
     status:   the breaker's exit status.

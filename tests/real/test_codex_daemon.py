@@ -30,7 +30,7 @@ RUN_AGENT = SHARED / "real" / "run-agent"
 MISSING = [name for name in ("tmux", "node", "npm", "unshare", "ip") if not shutil.which(name)]
 
 QUESTIONS = {"Trust this folder?": ["Enter"], "Use existing model": ["Down", "Enter"]}
-"""What a terminal asks a newcomer before it begins, and the keys that answer it."""
+"""Questions to a new user at the first start, and the keys that answer them."""
 
 
 @pytest.mark.skipif(bool(MISSING), reason=f"not installed here: {', '.join(MISSING)}")
@@ -102,7 +102,7 @@ def kinds(session: Session) -> list[str]:
 
 
 def answered(session: Session) -> int:
-    """How often the model has answered in the session."""
+    """Number of the model's answers in the session."""
     return kinds(session).count("token_usage_record")
 
 

@@ -71,7 +71,7 @@ def driven(client: str, scenario: str, folder: Path, policy: str = "") -> tuple[
 
 
 def requests(project: Path) -> int:
-    """How often the client has asked the model."""
+    """Number of the client's requests to the model."""
     return (project.parent / "stub.log").read_text().count('"main": true')
 
 

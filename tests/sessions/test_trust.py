@@ -1,4 +1,4 @@
-"""What an agent writes is never obeyed: not by a terminal, not by a shell, not by the breaker."""
+"""An agent's text is never obeyed: not by a terminal, a shell or the breaker."""
 
 import json
 import os
@@ -19,7 +19,7 @@ STANDIN = STANDINS / "claude"
 EVIL = "\x1b[2J\x1b]8;;https://evil.invalid\x07here\x1b]8;;\x07\x1b]52;c;aGk=\x07\u202edeploy\u2066\x9b1m\r\x08"
 
 OBEYED = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\u200e\u200f]")
-"""What a terminal would act on; \\r\\n is a terminal's own end of a line."""
+"""Characters that a terminal acts on; \\r\\n is a terminal's own end of a line."""
 
 
 @pytest.fixture

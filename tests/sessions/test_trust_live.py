@@ -86,7 +86,7 @@ class Agent:
         self.process.stdin.flush()
 
     def claims(self, pid: int) -> dict:
-        """What its entry says, with another's number."""
+        """Its entry, with another's PID."""
         return self.own | {"pid": pid, "procStart": started_at(pid)}
 
     def forge(self, pid: int, *, keep: bool = False) -> None:
@@ -103,7 +103,7 @@ def bystander(processes: list) -> subprocess.Popen:
 
 
 def until_live(watch: subprocess.Popen) -> bytes:
-    """What is said and passed on until the watcher has read what was there."""
+    """Return messages and events up to the end of the history."""
     seen = b""
     while b'"history_end"' not in (line := watch.stdout.readline()):
         assert line, watch.stderr.read()
@@ -167,7 +167,7 @@ def two_looks(watch: subprocess.Popen) -> None:
 
 
 def reads(pid: int) -> int:
-    """How often a process has asked the kernel for something to read, as far as that is counted."""
+    """Number of reads that a process has made, as far as the kernel counts them."""
     return int(
         next(
             line

@@ -1,4 +1,4 @@
-"""How a command ended whose status is hidden, by the summary that its tool prints."""
+"""Outcome of a command whose status is hidden, read from its tool's summary."""
 
 import pytest
 

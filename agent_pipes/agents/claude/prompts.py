@@ -12,7 +12,7 @@ STAND_INS = (
     ("<channel", "agent"),
     ("This session is being continued from a previous conversation", "compaction"),
 )
-"""How prompts begin that no person typed, and their origins."""
+"""Beginnings of prompts that no person typed, and their origins."""
 
 NOT_PROMPTS = (
     "<command-",
@@ -25,7 +25,7 @@ NOT_PROMPTS = (
     "Caveat: The messages below",
     "Base directory for this skill",
 )
-"""How texts begin in a user's line that are no prompts: the client's own, a person's commands."""
+"""Beginnings of texts in a user's line that are no prompts: the client's own, or commands."""
 
 _KINDS = {
     "human": "person",

@@ -182,7 +182,7 @@ _HARNESS = (
     "<hook_prompt",
     "<collaboration_mode>",
 )
-"""How texts begin that stand in the user's role and that no person typed to the agent."""
+"""Beginnings of texts in the user's role that no person typed to the agent."""
 
 
 def is_interactive(payload: Fields) -> bool | None:

@@ -133,7 +133,7 @@ _REFUSALS = (
     "Error: ",
     "tool call error",
 )
-"""How results of the other tools begin that say why there is none."""
+"""Beginnings of other tools' results that say why there is none."""
 
 
 def outcome(tool: str, output: object, ended: Ended | None = None) -> Outcome:

@@ -17,7 +17,7 @@ from agent_pipes.core.jsonl import Fields
 from agent_pipes.core.lazy_regex import pattern
 
 LOOP_WARNING = "System: Potential loop detected"
-"""How the client's own loop detection begins the message that it sends for the user."""
+"""Beginning of the message that the client's own loop detection sends for the user."""
 
 REMEMBERED = 200_000
 """Messages, calls and counts of a session that are known again when they are written once more."""

@@ -1,4 +1,4 @@
-"""Which sessions of Claude Code there are, in which files, and which process runs one: never somebody else's."""
+"""Claude Code's sessions, their files, and the process that runs one: never somebody else's."""
 
 import json
 import os

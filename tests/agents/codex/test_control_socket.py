@@ -41,7 +41,7 @@ def frame(
 
 
 class Client:
-    """What the stand-in sees of the one that has connected."""
+    """The stand-in's view of the client that has connected."""
 
     def __init__(self, connection: socket.socket) -> None:
         self.connection = connection

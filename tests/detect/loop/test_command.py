@@ -226,7 +226,7 @@ def test_a_long_output_whose_end_tells(failures, rounds):
 
 
 def test_a_command_that_still_runs_is_not_mended():
-    """It fails in the same way every time; that it runs for longer in between says nothing."""
+    """The same failure every time is a loop, also if it takes longer in between."""
     stream = Stream()
     for number in range(5):
         stream.bash("make", "Exit code 1\nboom", failed=True)

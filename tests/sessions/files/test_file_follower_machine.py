@@ -1,4 +1,4 @@
-"""What a follower gives of a file, whatever sequence of things is done to it: found out by Hypothesis."""
+"""A follower's lines under any sequence of changes to its file, found by Hypothesis."""
 
 import os
 import shutil
