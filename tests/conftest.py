@@ -20,7 +20,7 @@ from tests.helpers.planting import planting, subreaping
 
 atexit.register(shutil.rmtree, os.environ["XDG_STATE_HOME"], ignore_errors=True)
 
-# A shell that starts the tests in the background has SIGINT ignored, nohup SIGHUP; the commands would inherit that.
+# In the background SIGINT is ignored, under nohup SIGHUP; the commands would inherit that.
 for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM):
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(

@@ -1,4 +1,4 @@
-"""make demo: a stand-in agent, a real process that writes a real session, spirals; the breaker ends it."""
+"""make demo: a stand-in agent, a process that writes a session, spirals; the breaker ends it."""
 
 import os
 import shlex

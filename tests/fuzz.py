@@ -313,7 +313,7 @@ TARGETS: dict[str, tuple[Callable[[Any], None], st.SearchStrategy[Any]]] = {
 
 
 def fuzz(name: str, seconds: float) -> int:
-    """Try one target for so long, on the same inputs each time. Raises what it raises, on the smallest input that does so."""
+    """Try one target for a time, on equal inputs; raise its error on the smallest one."""
     target, inputs_of = TARGETS[name]
     tried, until = 0, time.monotonic() + seconds
     options = settings(

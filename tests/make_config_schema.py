@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write data/config.schema.json, the JSON Schema of .agent-watch.json, from the options of the detectors and alerts.
+"""Write the JSON Schema of .agent-watch.json from the options of the detectors and alerts.
 
     make_config_schema.py [--check]
 

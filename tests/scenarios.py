@@ -50,7 +50,7 @@ def pipeline(scenario: Scenario) -> Pipeline:
     if "content_stream" in scenario["tags"]:
         return (("trace-detect-loop", "--max", "off", *_off(LOOP_LIMITS - {"--max-chant"})),)
     by_turn = config.get("batch_by") == "turn"
-    # Where a turn is judged before its calls have a result, the limit counts the call that has none yet.
+    # A turn that is judged before its results counts the call that has none yet.
     fewer = 1 if by_turn else 0
     repeat = config.get("repeat") or config.get("global_repeat") or 0
     limits = {
@@ -115,87 +115,93 @@ def _two_or_more(limit: int) -> int:
     return max(2, limit) if limit else 0
 
 
-def stream(scenario: Scenario) -> Iterator[dict[str, Any]]:
-    """The scenario as events. An event's id ends in the number of the scenario's event that it stands for."""
-    at = START
-    name = run = scenario["id"]
-    at_end = scenario["expected"].get("at_end")
+class Recording:
+    """A scenario written as events; an id ends in the number of the scenario's event."""
 
-    def say(
-        kind: str, number: int, data: dict[str, Any], suffix: str = "", parent: str = ""
+    def __init__(self, scenario: Scenario) -> None:
+        self.scenario = scenario
+        self.name = self.run = scenario["id"]
+        self.at = START
+        self.attached = bool(scenario["expected"].get("at_end"))
+        self.resets = scenario["config"].get("user_resets", True)
+
+    def events(self) -> Iterator[dict[str, Any]]:
+        """Yield the events; calls of one turn are answered at the turn's end."""
+        yield from self._begin(-1)
+        waiting: list[tuple[int, dict[str, Any]]] = []
+        for number, event in enumerate(self.scenario["events"]):
+            self.at = START + event.get("t", number)
+            if waiting and event.get("turn") != waiting[0][1].get("turn"):
+                for each in waiting:
+                    yield from self._answer(*each)
+                waiting = []
+            if event.get("run") and self.run != f"{self.name}/{event['run']}":
+                yield self._event("session_end", number, {})
+                self.run = f"{self.name}/{event['run']}"
+                yield from self._begin(number, start=False)
+            if "message" in event:
+                yield self._message(number, event)
+            elif "control" in event:
+                yield self._event(event["control"], number, {})
+            else:
+                if not event.get("observation_only"):
+                    yield self._call(number, event)
+                if "turn" in event:
+                    waiting.append((number, event))
+                else:
+                    yield from self._answer(number, event)
+        for each in waiting:
+            yield from self._answer(*each)
+        if self.attached:
+            yield self._event("history_end", len(self.scenario["events"]), {})
+
+    def _event(
+        self, kind: str, number: int, data: dict[str, Any], suffix: str = "", parent: str = ""
     ) -> dict[str, Any]:
         event = {
             "event_type": kind,
-            "timestamp": at,
-            "event_id": f"{name}#{suffix}{number}",
-            "session_id": run,
+            "timestamp": self.at,
+            "event_id": f"{self.name}#{suffix}{number}",
+            "session_id": self.run,
         }
         return {**event, **({"parent_id": parent} if parent else {}), "data": data}
 
-    def answer(number: int, event: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    def _begin(self, number: int, *, start: bool = True) -> Iterator[dict[str, Any]]:
+        if start:
+            yield self._event("session_start", number, {})
+        if self.attached:
+            yield self._event("history_start", number, {})
+
+    def _message(self, number: int, event: dict[str, Any]) -> dict[str, Any]:
+        if event["role"] == "agent":
+            delta = {"delta": True} if event.get("chunk") else {}
+            return self._event("assistant_response", number, {"text": event["message"], **delta})
+        resets = event["role"] == "user" and self.resets
+        kind = "user_prompt" if resets else "message"
+        return self._event(kind, number, {"prompt": event["message"]})
+
+    def _call(self, number: int, event: dict[str, Any]) -> dict[str, Any]:
+        step = f"turn{event['turn']}" if "turn" in event else f"step{number}"
+        data = {"tool_name": event["tool"], "arguments": event["args"], "step": step}
+        return self._event("tool_call", number, data, "call")
+
+    def _answer(self, number: int, event: dict[str, Any]) -> Iterator[dict[str, Any]]:
         if event.get("result") is None:
             return
         text = event["result"] if isinstance(event["result"], str) else json.dumps(event["result"])
-        parent = "" if event.get("observation_only") else f"{name}#call{number}"
+        parent = "" if event.get("observation_only") else f"{self.name}#call{number}"
         if event.get("is_error"):
             reason = "rejected" if event.get("veto") else "tool"
-            yield say(
-                "error",
-                number,
-                {"tool_name": event["tool"], "error": text, "reason": reason},
-                parent=parent,
-            )
+            data = {"tool_name": event["tool"], "error": text, "reason": reason}
+            yield self._event("error", number, data, parent=parent)
         else:
-            yield say(
-                "tool_result", number, {"tool_name": event["tool"], "result": text}, parent=parent
-            )
+            data = {"tool_name": event["tool"], "result": text}
+            yield self._event("tool_result", number, data, parent=parent)
 
-    yield say("session_start", -1, {})
-    if at_end:
-        yield say("history_start", -1, {})
-    waiting: list[tuple[int, dict[str, Any]]] = []
-    for number, event in enumerate(scenario["events"]):
-        at = START + event.get("t", number)
-        if waiting and event.get("turn") != waiting[0][1].get("turn"):
-            for each in waiting:
-                yield from answer(*each)
-            waiting = []
-        if event.get("run") and run != f"{name}/{event['run']}":
-            yield say("session_end", number, {})
-            run = f"{name}/{event['run']}"
-            if at_end:
-                yield say("history_start", number, {})
-        if "message" in event:
-            resets = event["role"] == "user" and scenario["config"].get("user_resets", True)
-            if event["role"] == "agent":
-                yield say(
-                    "assistant_response",
-                    number,
-                    {"text": event["message"], **({"delta": True} if event.get("chunk") else {})},
-                )
-            else:
-                yield say(
-                    "user_prompt" if resets else "message", number, {"prompt": event["message"]}
-                )
-        elif "control" in event:
-            yield say(event["control"], number, {})
-        else:
-            if not event.get("observation_only"):
-                step = f"turn{event['turn']}" if "turn" in event else f"step{number}"
-                yield say(
-                    "tool_call",
-                    number,
-                    {"tool_name": event["tool"], "arguments": event["args"], "step": step},
-                    "call",
-                )
-            if "turn" in event:
-                waiting.append((number, event))
-            else:
-                yield from answer(number, event)
-    for each in waiting:
-        yield from answer(*each)
-    if at_end:
-        yield say("history_end", len(scenario["events"]), {})
+
+def stream(scenario: Scenario) -> Iterator[dict[str, Any]]:
+    """Yield the scenario's events."""
+    return Recording(scenario).events()
 
 
 @dataclass
@@ -252,7 +258,7 @@ def disagreement(scenario: Scenario, verdict: Verdict) -> str:
     by_turn = expected.get("verdict_per_turn", [])
     if "hard" in by_turn and len(by_turn) > 1:
         turns = [event.get("turn") for event in scenario["events"]]
-        # What is judged before a turn's calls have results is what the results of the turn before come to.
+        # A turn that is judged before its results is judged by the results of the turn before.
         if turns[verdict.critical[0]] not in (by_turn.index("hard"), by_turn.index("hard") + 1):
             return f"stuck in turn {turns[verdict.critical[0]]}, expected in {by_turn.index('hard') + 1}"
     for told in ("nudge_at", "soft_at"):

@@ -1,4 +1,4 @@
-"""200 files written by 20 processes that fail at random, followed for an hour: no line lost, none twice.
+"""Follow 200 files of 20 writers that fail at random, for an hour: no line lost or doubled.
 
     SOAK_SECONDS=60 make soak
 
@@ -37,7 +37,7 @@ for count in range(10**9):
     if path not in open_files:
         open_files[path] = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         born[path] = time.monotonic()
-        # A killed writer's half line is ended, as a client that is started again does not: its own line must be whole.
+        # End a killed writer's half line, so that the next writer's own line is whole.
         os.write(open_files[path], b"\\n")
     line = b'{"id":"%d.%d.%d","pad":"%s"}\\n' % (writer, generation, count, b"x" * chance.choice([10, 300, 9000]))
     cut = chance.randrange(len(line)) if chance.random() < 0.2 else 0
@@ -58,98 +58,110 @@ LOST = re.compile("(.*?)(:\\d+)?: .*(may be missing|skipped)")
 """A warning about lines that were not read."""
 
 
-def soak(seconds: float) -> None:
-    chance = random.Random(6)
-    said: list[str] = []
-    # How often each line came: by its writer, then by its number.
-    seen: dict[bytes, bytearray] = defaultdict(bytearray)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        follower = FileFollower(poll=False, max_line=64 << 20, warn=said.append)
-        for number in range(FILES):
-            follower.add(folder / f"{number}.ndjson")
-        generations = [0] * WRITERS
-        start = lambda writer: subprocess.Popen(
-            [sys.executable, "-I", "-c", WRITER, name, str(writer), str(generations[writer])]
-        )
-        writers = [start(writer) for writer in range(WRITERS)]
+class Writers:
+    """Processes that append lines to files in `folder`, and are killed at random."""
 
-        def take() -> None:
-            for chunk in follower.read():
-                for line in chunk.lines:
-                    found = line.partition(b'{"id":"')[2].partition(b'"')[0]
-                    if found and line.endswith(b'"}\n'):
-                        writer, _, count = found.rpartition(b".")
-                        counts = seen[writer]
-                        if len(counts) <= int(count):
-                            counts.extend(bytes(int(count) + 1000 - len(counts)))
-                        counts[int(count)] += 1
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        self.generations = [0] * WRITERS
+        self.processes = [self._start(writer) for writer in range(WRITERS)]
 
-        end = time.monotonic() + seconds
-        due = time.monotonic() + 1
-        begun, look = resident(), time.monotonic() + seconds / 10
-        while time.monotonic() < end:
-            take()
-            if time.monotonic() > look:
-                look += seconds / 10
-                print(
-                    f"{sum(len(counts) - counts.count(0) for counts in seen.values())} lines, {sum(generations)} writers killed, {resident() >> 20} MB",
-                    flush=True,
-                )
-            if time.monotonic() > due:
-                due = time.monotonic() + chance.random() * 2
-                writer = chance.randrange(WRITERS)
-                writers[writer].send_signal(chance.choice([signal.SIGKILL, signal.SIGTERM]))
-                writers[writer].wait()
-                generations[writer] += 1
-                writers[writer] = start(writer)
-            time.sleep(0.02)
-        for process in writers:
+    def _start(self, writer: int) -> subprocess.Popen[bytes]:
+        words = ["-I", "-c", WRITER, self.folder, str(writer), str(self.generations[writer])]
+        return subprocess.Popen([sys.executable, *words])
+
+    def kill_one(self, chance: random.Random) -> None:
+        """Kill one writer and start its next generation."""
+        writer = chance.randrange(WRITERS)
+        self.processes[writer].send_signal(chance.choice([signal.SIGKILL, signal.SIGTERM]))
+        self.processes[writer].wait()
+        self.generations[writer] += 1
+        self.processes[writer] = self._start(writer)
+
+    def end(self) -> None:
+        """Kill all writers."""
+        for process in self.processes:
             process.kill()
             process.wait()
-        # What was renamed away is read on for some seconds; a last look comes after that.
+
+
+def count_lines(follower: FileFollower, seen: dict[bytes, bytearray]) -> None:
+    """Count the lines that `follower` reads now: `seen[writer][number]`."""
+    for chunk in follower.read():
+        for line in chunk.lines:
+            found = line.partition(b'{"id":"')[2].partition(b'"')[0]
+            if found and line.endswith(b'"}\n'):
+                writer, _, count = found.rpartition(b".")
+                counts = seen[writer]
+                if len(counts) <= int(count):
+                    counts.extend(bytes(int(count) + 1000 - len(counts)))
+                counts[int(count)] += 1
+
+
+def lost_lines(folder: Path, seen: dict[bytes, bytearray]) -> tuple[int, dict[str, str]]:
+    """Return the number of lines written, and the files of those that were not read, by line."""
+    written, lost = 0, {}
+    for record in folder.glob("written.*"):
+        counts = seen[record.name.removeprefix("written.").encode()]
+        for line in record.read_text().splitlines():
+            count, path = line.split()
+            written += 1
+            if int(count) >= len(counts) or not counts[int(count)]:
+                lost[f"{record.name}.{count}"] = path
+    return written, lost
+
+
+def soak(seconds: float) -> None:
+    """Follow the writers' files for a time; exit with a message if a line is lost or doubled."""
+    chance = random.Random(6)
+    warnings: list[str] = []
+    seen: dict[bytes, bytearray] = defaultdict(bytearray)
+    memory_at_start = resident()
+    with tempfile.TemporaryDirectory() as name:
+        follower = FileFollower(poll=False, max_line=64 << 20, warn=warnings.append)
+        for number in range(FILES):
+            follower.add(Path(name) / f"{number}.ndjson")
+        writers = Writers(name)
+        end = time.monotonic() + seconds
+        due, report = time.monotonic() + 1, time.monotonic() + seconds / 10
+        while (now := time.monotonic()) < end:
+            count_lines(follower, seen)
+            if now > report:
+                report += seconds / 10
+                lines = sum(len(counts) - counts.count(0) for counts in seen.values())
+                killed, memory = sum(writers.generations), resident() >> 20
+                print(f"{lines} lines, {killed} writers killed, {memory} MB", flush=True)
+            if now > due:
+                due = now + chance.random() * 2
+                writers.kill_one(chance)
+            time.sleep(0.02)
+        writers.end()
+        # The follower reads renamed files for some seconds more; a last look comes after that.
         last = time.monotonic() + 7
         while time.monotonic() < last:
-            take()
+            count_lines(follower, seen)
             time.sleep(0.05)
         follower.close()
-        told = {found[1] for line in said if (found := LOST.match(line))}
-        written, lost, unsaid = 0, [], []
-        for record in folder.glob("written.*"):
-            counts = seen[record.name.removeprefix("written.").encode()]
-            with record.open() as lines:
-                for line in lines:
-                    count, path = line.split()
-                    written += 1
-                    if int(count) >= len(counts) or not counts[int(count)]:
-                        lost.append(f"{record.name}.{count}")
-                        if path not in told:
-                            unsaid.append(f"{record.name}.{count}")
+        written, lost = lost_lines(Path(name), seen)
+    reported = {found[1] for line in warnings if (found := LOST.match(line))}
+    silent = [line for line, path in lost.items() if path not in reported]
     twice = [
         f"{writer.decode()}.{count}"
         for writer, counts in seen.items()
         for count, times in enumerate(counts)
         if times > 1
     ]
-    killed, memory = (
-        f"{sum(generations)} writers killed",
-        f"{begun >> 20} MB of memory at first and {resident() >> 20} MB at last",
-    )
-    print(
-        f"{written} lines in {seconds:.0f} s, {killed}; lost {len(lost)}, of which not said {len(unsaid)}; twice {len(twice)}; {memory}; said {len(said)}"
-    )
-    for line in [
-        line
-        for line in said
-        if not line.endswith(("from the start", "waiting for it", "no newline; skipped"))
-    ][:20]:
-        print(f"  {line}")
-    if unsaid or twice or lost:
-        sys.exit(f"not said: {unsaid[:10]}; lost: {lost[:10]}; twice: {twice[:10]}")
+    print(f"{written} lines in {seconds:.0f} s, {sum(writers.generations)} writers killed")
+    print(f"lost {len(lost)}, {len(silent)} of them without a warning; twice {len(twice)}")
+    print(f"{memory_at_start >> 20} MB at the start, {resident() >> 20} MB at the end")
+    expected = ("from the start", "waiting for it", "no newline; skipped")
+    print(*[f"  {line}" for line in warnings if not line.endswith(expected)][:20], sep="\n")
+    if lost or twice:
+        sys.exit(f"lost: {list(lost)[:10]}; without a warning: {silent[:10]}; twice: {twice[:10]}")
 
 
 def resident() -> int:
-    """Bytes of memory that this process has now."""
+    """Return this process's resident memory in bytes."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 

@@ -1,4 +1,4 @@
-"""Variations of recorded cases: the same trouble with other paths, times, flags, wrappers and reads.
+"""Variations of recorded cases: the same trouble with other paths, times, flags and wrappers.
 
     python tests/variations.py FOLDER OUT
 

@@ -1,4 +1,4 @@
-"""The recorded runs of the real clients: in each problem the watcher that is meant for it raises, and in healthy work none."""
+"""Recorded runs of the real clients: each problem raises its watcher, healthy work none."""
 
 import json
 
@@ -17,7 +17,7 @@ UNTOLD = {
     # `codex exec --json` and `opencode run` name no model, and Copilot tells no usage.
     ("codex", "costly"): [], ("copilot", "costly"): [], ("opencode", "costly"): [],
     ("codex-0.171.0-gpt-6-sol", "costly"): [],
-    # Gemini says on a pipe that a command which failed was a success: that it gives the same again and again is seen.
+    # Gemini reports a failed command as a success on a pipe; its equal results are still seen.
     ("gemini", "spiral"): ["loop"], ("gemini", "loop"): [],
 }  # fmt: skip
 """Findings where a client's JSON on a pipe does not tell enough."""

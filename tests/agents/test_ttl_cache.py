@@ -1,4 +1,4 @@
-"""Looking for the live sessions among a thousand: the machine is looked at once, not once for each."""
+"""A search for live sessions among a thousand scans the machine once."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""trace-alert --exec: a program is run with each alert on its stdin, never through a shell, and delays nothing."""
+"""trace-alert --exec: a program gets each alert on stdin, without a shell or a delay."""
 
 import json
 import os
@@ -265,14 +265,14 @@ def test_it_is_explained_in_the_shells_words(home):
 
 
 def test_it_outlives_the_agent_that_the_breaker_has_started_and_ends(home):
-    # The agent's orphans are given to the breaker, whose children its programs are too: they must be told from each other.
+    # The breaker adopts the agent's orphans beside its own programs and must tell them apart.
     slow = script(
         "slow",
         f"#!{sys.executable}\nimport json, os, subprocess, sys, time\nevent = json.load(sys.stdin)\n"
         "begun = time.monotonic()\nwhile time.monotonic() < begun + 2: subprocess.run(['sleep', '0.1'], check=True)\n"
         "open('told.' + event['event_type'], 'w').write(event['session_id'])\n",
     )
-    # A tool of the agent's that does not end when asked to: the breaker goes on looking for what is to be ended.
+    # The agent's tool ignores the signal, so the breaker keeps searching the tree.
     tool = script("tool", "#!/bin/sh\ntrap '' TERM\nwhile :; do sleep 60; done\n")
     agent = shlex.join([sys.executable, str(STANDIN), "--pause", "0.05", "--rounds", "200"])
     words = ["sh", "-c", f"setsid {tool} & exec {agent}"]

@@ -434,7 +434,7 @@ def test_of_a_burst_nothing_is_lost_and_five_messages_an_interval_are_sent_at_mo
     while batch := joined.take(now, True):
         taken.append((now, batch))
     assert sum(batch.count for _, batch in taken) == len(steps)
-    # Seen every moment, not only when something comes, it would be four and the one that was joined before.
+    # Counted at every moment, it would be four and the one that was joined before.
     assert all(len(joined.gathered.alerts) <= 5 and len(batch.alerts) <= 5 for _, batch in taken)
     for begin in [moment for moment, batch in taken if batch.within_s]:
         assert (

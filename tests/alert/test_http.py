@@ -1,4 +1,4 @@
-"""The webhook against servers that do what servers do: real sockets, real TLS, and nothing of the URL in any output."""
+"""The webhook against real servers: sockets, TLS, and nothing of the URL in any output."""
 
 import shutil
 import socket
@@ -231,7 +231,7 @@ needs_openssl = pytest.mark.skipif(not shutil.which("openssl"), reason="openssl 
 
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory):
-    """A certificate that this machine has signed itself, by the host that it is for: its file, and a server's context."""
+    """Return the file of a self-signed certificate for `host`, and a server's context with it."""
     folder = tmp_path_factory.mktemp("tls")
 
     def made(host: str):

@@ -265,7 +265,7 @@ def test_nine_reads_at_once_are_no_loop():
     assert raised(stream, "trace-detect-loop") == []
 
 
-# Duration: noticed when something happens, counted from when we attached, and over after 300 seconds of silence.
+# Duration: noticed at the next event, counted from the attach, over after 300 s of silence.
 
 
 def test_duration_limit(home):

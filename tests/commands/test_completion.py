@@ -1,4 +1,4 @@
-"""Completion through click's own scripts: sessions, agents and options, and no text that an agent chose unescaped."""
+"""Completion by click's own scripts: sessions, agents, options; an agent's text is escaped."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""Every command keeps the manners of agent-pipes(7), section by section. A new command inherits all of this."""
+"""Rules of agent-pipes(7), section by section, for every command; a new one inherits them."""
 
 import importlib
 import os

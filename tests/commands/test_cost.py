@@ -106,7 +106,7 @@ def test_a_later_line_of_a_response_replaces_the_earlier():
 
 def test_a_placeholder_behind_the_final_count_replaces_nothing():
     assert total(response(response(Stream(), id="a", output=1000), id="a", output=1)) == 5.025
-    # But the longer a response gets, the more is estimated of it; a final count replaces that estimate, and another
+    # The estimate grows with the response; a final count replaces that estimate, and another
     # model's line the one that had to give up.
     assert (
         total(response(response(Stream(), id="a", output=2), id="a", output=1000, estimated=True))
@@ -548,7 +548,7 @@ def test_without_usage_the_cost_is_estimated_and_marked():
     assert all(event.data["model"] == "claude-opus-4-8" for event in added)
     sums = [event.data["cost"]["session_usd"] for event in added]
     assert sums == sorted(sums) and sums[-1] == added[-1].data["cost"]["session_estimated_usd"]
-    # The first request writes the part that nobody sees into the cache, the others read it: no guess sends it anew.
+    # The first request caches the unseen part and the others read it: it is never counted anew.
     assert 0.2 < sums[0] < 0.25 and 0.02 < sums[1] - sums[0] < 0.03
 
 

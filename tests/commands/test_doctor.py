@@ -1,4 +1,4 @@
-"""agent-strace doctor: what is in order is said to be, and each check fails on the real thing that it is there for."""
+"""agent-strace doctor: each check passes on a sound machine and fails on its real fault."""
 
 import json
 import os
@@ -41,7 +41,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be anot
 
 @pytest.fixture
 def place(monkeypatch):
-    """A directory that other users may look into, with homes for the agents that nobody has used yet."""
+    """A directory that others may read, with unused homes of the agents."""
     folder = Path(tempfile.mkdtemp(prefix="doctor-"))
     folder.chmod(0o755)
     for name in ("proj", "home", "bin"):
@@ -376,7 +376,7 @@ def test_an_agent_of_another_user(place, agent):
 @needs_root
 @needs_namespaces
 def test_an_agent_in_a_container(place):
-    """Its registry is shared with it, and bears its number out here: a signal by that number is refused all the same."""
+    """The shared registry confirms the PID; a signal to it is refused all the same."""
     outer = subprocess.Popen(
         [
             "unshare",

@@ -77,7 +77,7 @@ def wheel(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def prefix(wheel, tmp_path_factory) -> Path:
-    """A clean environment with the wheel in it; click and orjson are those that the tests run with."""
+    """A clean environment with the wheel, and the click and orjson of the tests."""
     folder = tmp_path_factory.mktemp("clean") / "prefix"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
     done = pip("--python", folder / "bin" / "python", "install", "--no-deps", "--no-index", wheel)

@@ -183,7 +183,7 @@ def test_ourselves_are_refused():
 
 
 def test_an_ancestor_is_ended_only_where_it_is_the_agent(tmp_path):
-    # The agent has started its own breaker (a hook does that): it is the one process above us that may be ended.
+    # A hook of the agent started the breaker: the agent is the one ancestor that may be ended.
     code = f"""
 import subprocess, sys, time
 stream = sys.stdin.buffer.read()
@@ -203,7 +203,7 @@ time.sleep(60)
 
 
 def test_what_an_agent_that_has_ended_meanwhile_left_running_is_ended_by_its_mark(spawn):
-    """An agent that crashes as the limit is passed leaves its tools, in sessions of their own, and nobody to end them."""
+    """An agent that crashes at the limit leaves its tools running in sessions of their own."""
     tools = [
         subprocess.Popen(
             ["sleep", "120"],

@@ -1,4 +1,4 @@
-"""Pausing on a violation, and `agent-strace resume`: the whole tree stands still, and goes on with new limits."""
+"""Pausing on a violation, and `agent-strace resume` with new limits."""
 
 import json
 import os

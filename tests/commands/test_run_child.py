@@ -1,4 +1,4 @@
-"""The terminal of a command that we have started: the command's while it runs, people's while it is paused."""
+"""The terminal of a started command: the command's while it runs, the user's while it is paused."""
 
 import json
 import os

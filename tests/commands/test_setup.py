@@ -1,4 +1,4 @@
-"""agent-strace setup: the settings that call the hook, printed or merged into what is there; twice is once."""
+"""agent-strace setup: hook settings, printed or merged; a second run changes nothing."""
 
 import json
 import os

@@ -272,7 +272,7 @@ def test_a_clock_that_is_wrong_keeps_no_violation_from_ending_the_agent(victim, 
 
 
 def test_a_clock_at_1970_makes_no_limit_of_time_pass_at_once(victim):
-    """The session's own times are what counts; the clock only tells how long it has been silent since."""
+    """The session's times decide; the clock only measures the silence since."""
     path = Path("session.ndjson")
     path.write_bytes(Stream().bash("ls").bytes)
     watch = subprocess.Popen(

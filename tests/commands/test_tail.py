@@ -1,4 +1,4 @@
-"""trace-tail: which session, what comes out of it, and that nothing in it is believed that should not be."""
+"""trace-tail: choice of the session, its events, and the claims in it that are not believed."""
 
 import json
 import os

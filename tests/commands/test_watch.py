@@ -52,7 +52,7 @@ def agent(home: dict, *args: object, **more) -> subprocess.Popen:
 
 
 def left_of(home: dict) -> list[int]:
-    """The processes that live and have our mark in their environment, as what an agent starts has."""
+    """Return live processes with our marker in their environment, as an agent's."""
     found = []
     for entry in os.listdir("/proc"):
         if entry.isdigit() and int(entry) != os.getpid():
@@ -108,7 +108,7 @@ def test_each_problem_ends_the_agent_by_the_watcher_that_is_meant_for_it(home, s
         done.stdout = Path("events").read_bytes()
     assert done.returncode == 124, done.stderr
     raised = {found["watcher"] for found in violations(done.stdout) if found["level"] == "critical"}
-    # The same failure five times, which is where a hasty agent may be when its session is found, is a loop, too.
+    # Five equal failures, which an agent may have before its session is found, are a loop, too.
     assert raised == {watcher} or (scenario == "spiral" and raised == {"retry", "loop"})
     assert [event["data"]["outcome"] for event in events_of(done.stdout, "kill")] == ["terminated"]
     assert "— killing session" in done.stderr.decode()
@@ -197,7 +197,7 @@ def test_what_a_wrapper_hides_is_ended_too(home):
 
 
 def test_daemons_of_the_command_that_nothing_else_could_find_are_ended_too(home):
-    """Orphaned long before, in a session of its own, with an empty environment: only who was its parent's parent knows it."""
+    """An old orphan with an empty environment in its own session: known by its ancestry alone."""
     daemon = "(env -i setsid sh -c 'echo $$ > daemon; exec sleep 300' &)"
     command = f"{daemon}; exec {shlex.join([sys.executable, str(STANDIN), '--pause', '0.1', '--rounds', '200'])}"
     done = run(
@@ -330,7 +330,7 @@ def test_history_raises_only_what_still_holds(home):
 
 
 def with_broken(*methods: str, options: tuple[str, ...] = ()) -> subprocess.CompletedProcess:
-    """The preset over the spiral, where each of these methods throws: `detect.retry.failures.RepeatedFailure.see`."""
+    """Run the preset over the spiral while each of these methods raises, such as `failures.see`."""
     code = """
 import importlib, sys
 broken = sys.argv[1].split()

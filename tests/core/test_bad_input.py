@@ -45,7 +45,7 @@ def line(**fields: object) -> bytes:
 
 
 GOOD = Stream().spiral(6).bytes
-"""A failure streak that a detector with a limit of 5 raises, wherever something else stands in its midst."""
+"""A streak of failures that a limit of 5 raises, with any other line inside it."""
 
 WITHIN = GOOD.splitlines(keepends=True)
 
@@ -53,7 +53,7 @@ WITHIN = GOOD.splitlines(keepends=True)
 def judged(
     bad: bytes, name: str = "trace-detect-retry", *args: object
 ) -> subprocess.CompletedProcess:
-    """A filter's run over the streak with `bad` in its midst; that the streak is still raised, and `bad` flows on as it came."""
+    """Run a filter over the streak with `bad` inside: it raises, and `bad` passes."""
     done = run(name, *args, input=b"".join(WITHIN[:5]) + bad + b"".join(WITHIN[5:]))
     assert b"Traceback" not in done.stderr and b"internal error" not in done.stderr, done.stderr
     assert bad in done.stdout
@@ -158,7 +158,7 @@ def test_what_real_writers_write_is_read_without_a_word(name):
     ids=["400 digits", "-4200 digits", "5000 digits", "1e400", "30 digits"],
 )
 def test_a_number_beyond_any_in_an_agents_session_stops_no_reader(source, number):
-    """orjson reads none of these, the standard library's parser all: as integers that no arithmetic of ours can take."""
+    """orjson rejects these; the standard library reads them as huge integers."""
     lines = b"".join(path.read_bytes() for path in sorted((FIXTURES / source).rglob("*.jsonl")))
     Path("session.jsonl").write_bytes(
         re.sub(rb'":\s*[0-9.]+(?=[,}])', lambda found: b'":' + number.encode(), lines)
@@ -213,7 +213,7 @@ def test_events_after_the_end_of_a_session_are_a_session_again():
 
 @pytest.mark.parametrize("version", [2, "2.0.0", {"major": 9}, None, -1])
 def test_a_version_that_is_not_ours_is_read_as_far_as_it_is_known(version):
-    """The vocabulary grows by types and fields, which flow on; it has no number that could stop a breaker."""
+    """New types and fields pass through; there is no version number that could stop a breaker."""
     later = b"".join(
         json.dumps(json.loads(each) | {"v": version, "schema_version": version}).encode() + b"\n"
         for each in WITHIN
@@ -231,7 +231,7 @@ def test_a_version_that_is_not_ours_is_read_as_far_as_it_is_known(version):
     ids=["gap", "repeated", "backwards", "none"],
 )
 def test_sequence_numbers_of_others_change_nothing(numbers):
-    """No agent's session has them; what a store writes lost or twice shows in its hashes, and in trace-tail's words."""
+    """Agents' sessions have no hashes; a store's show lines that are lost or written twice."""
     events = [json.loads(each) for each in WITHIN]
     counted = b"".join(
         json.dumps(each | {"seq": numbers[at % 4]}).encode() + b"\n"
@@ -429,11 +429,11 @@ def test_the_umask_opens_no_alert_file():
 # Bombs: bounded in memory.
 
 BOUND = 1 << 30
-"""Bytes of address space that a filter is given: what it would take without bounds is far beyond."""
+"""Address space of a filter in bytes: without bounds it would take far more."""
 
 
 def bounded(name: str, *args: object, chunks: Iterator[bytes]) -> tuple[int, bytes, bytes, int]:
-    """A filter with little memory on a stream that is made as it is read: status, violations, stderr, and its peak in bytes."""
+    """Run a filter with little memory; return status, violations, stderr and peak in bytes."""
     code = f"""
 import resource, sys
 resource.setrlimit(resource.RLIMIT_AS, ({BOUND}, {BOUND}))

@@ -1,4 +1,4 @@
-"""The config file: what it says is done, and what it cannot mean stops the start, with file and key."""
+"""The config file: each key has its effect; a wrong one stops the start, with file and key."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Each fuzz target for a bounded time, and on what was found before; `make fuzz` tries a million inputs each.
+"""Each fuzz target, time-bounded, and on earlier finds; `make fuzz` tries a million inputs each.
 
 FUZZ_SECONDS says for how long: `make test` gives each 30 seconds, which four workers have done in 75.
 """

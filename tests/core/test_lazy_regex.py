@@ -1,4 +1,4 @@
-"""Every regular expression of the project is one, although most are compiled only when they are used."""
+"""Every regular expression compiles, although most are compiled only at their first use."""
 
 import importlib
 import pkgutil

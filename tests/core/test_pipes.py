@@ -66,7 +66,7 @@ def pipeline(*stages: list[str], stdout: int = subprocess.DEVNULL) -> list[subpr
 
 
 def guarding(path: Path, victim: subprocess.Popen) -> list[subprocess.Popen]:
-    """trace-tail | trace-detect-retry | trace-kill over a session that goes on, once the last of them is armed."""
+    """Start the pipeline on a live session, and wait until trace-kill is armed."""
     stages = pipeline(
         command("trace-tail", "--pid", victim.pid, path),
         command("trace-detect-retry", "--max", 3),

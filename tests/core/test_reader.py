@@ -45,7 +45,7 @@ ODD = [
     b'{"event_type":"llm_response","timestamp":1790000000.0\n',
     b"}\n",
     b" \r\n",
-    # Other forms of the same: keys in another order, spaces, a key that comes again, a type in other letters.
+    # Other forms of the same: order of keys, spaces, a repeated key, an escaped type.
     b'{"timestamp":1790000001.0,"event_type":"tool_call","session_id":"s","event_id":"c","data":{}}\n',
     b'{"event_type": "tool_call", "timestamp": 1790000001.0, "session_id": "s", "event_id": "c", "data": {}}\n',
     b'{"event_type":"llm_response","timestamp":1790000001.0,"data":{},"event_type":"tool_call"}\n',
@@ -112,7 +112,7 @@ def test_lines_are_whole_wherever_a_read_ends(chunk, monkeypatch):
 
 
 def mixed() -> bytes:
-    """Three sessions: one records its usage, one from its middle on, one never; they fail, repeat themselves, end and go on."""
+    """Three sessions, with usage always, later and never; they fail, repeat, end and resume."""
     content = []
     ended = 0
     for number, each in enumerate(trace(900, 3)):

@@ -1,4 +1,4 @@
-"""A watcher of the preset that fails takes nothing with it: no event, no other watcher, and with --strict not the user's trust."""
+"""A failing watcher of the preset stops no event and no other watcher; --strict ends."""
 
 import signal
 import subprocess

@@ -1,5 +1,6 @@
-"""The detectors over recorded sessions: nothing in what was healthy, each failure in what was not, and any stretch found
-that is spliced in again and again.
+"""The detectors over recorded sessions: nothing in healthy ones, each failure in the others.
+
+Any stretch that is spliced into a healthy session again and again is found.
 
 The recordings lie beside the project: `support.SHARED` says where. Without them these tests are skipped, and
 what they hold is held by streams written by hand in the tests of each detector.
@@ -63,7 +64,7 @@ HEALTHY_FILES = [
     for path in shared_files(*(f"sessions/{each}" for each in patterns))
 ]
 
-# The JSON that Gemini prints says nothing of exit codes: its loop and its spiral cannot be told from work that succeeds.
+# Gemini's JSON has no exit codes: its loop and spiral look like work that succeeds.
 SPIRALS = [
     (agent, path)
     for agent in HEALTHY
@@ -120,7 +121,7 @@ def test_nothing_is_raised_in_healthy_work(case):
 
 
 WARNED = {"dc-1f1cb2cbdc-0.jsonl": ["20 calls of bd with other arguments and the same answer"]}
-"""Recordings with a warning of retry, loop or spawn: a tracker of issues that prints nothing new."""
+"""Recordings with a warning of retry, loop or spawn: an issue tracker that prints nothing new."""
 
 SILENT = {"sonnet45-a.jsonl": ["silent for 30m while a tool runs (threshold: 30m)"]}
 """Recordings with a warning of stall: a grep was open for 82 minutes, most likely at a permission
@@ -198,7 +199,7 @@ Deed = tuple[dict, dict]
 
 @cache
 def stretches(agent: str, path: Path) -> tuple[tuple[Deed, ...], ...]:
-    """The session's main agent's calls that came to something, with their results, in runs between two prompts."""
+    """Return the main agent's answered calls with their results, grouped by prompt."""
     runs: list[list[Deed]] = [[]]
     calls: dict[str, dict] = {}
     for event in events(agent, path, 1 << 20):
@@ -225,7 +226,7 @@ VOLATILE = "[2026-11-22T10:{0:02}:{1:02}.{2:03}Z] pid {3} request_id=req_{4:012x
 
 
 def changed(text: str, randomness: random.Random) -> str:
-    """`text` with what changes by itself changed: its own times, and a line of every kind at its head."""
+    """Return `text` with other times in it, and a volatile line of every kind at its head."""
     text = re.sub(
         r"\d\d:\d\d:\d\d",
         lambda _: (
@@ -250,8 +251,10 @@ def moved(text: str, number: int) -> str:
 
 
 class Spliced:
-    """A session with a stretch of calls in it `times` in a row, each as long as it took; `ends` is the number of the
-    event that completes it."""
+    """A session with a stretch of calls in it `times` in a row, each as long as it took.
+
+    `ends` is the number of the event that completes the stretch.
+    """
 
     def __init__(
         self, before: tuple[dict, ...], stretch: tuple[Deed, ...], times: int, change: Any
@@ -312,7 +315,7 @@ def waits(stretch: tuple[Deed, ...]) -> bool:
 def spliced(
     case: tuple[str, Path], length: int, times: int, seed: int, change: Any
 ) -> Spliced | None:
-    """A stretch of `length` calls of the session, at some place of it; None where it has none so long, or one that waits."""
+    """Return `length` consecutive calls of the session; None if there are none or they wait."""
     randomness = random.Random(seed)
     runs = [run for run in stretches(*case) if len(run) >= length]
     if not runs:
@@ -334,7 +337,7 @@ def spliced(
 
 
 def rounds_of(length: int) -> int:
-    """Repeats at which a stretch of so many calls is a loop: three, or until it fills nine calls."""
+    """Repeats at which so many calls are a loop: three, or until they fill nine calls."""
     return 3 if length >= 3 else 5
 
 
@@ -365,7 +368,7 @@ def test_any_stretch_spliced_in_again_and_again_is_found(case, length, seed):
     st.sampled_from(SPLICED or [None]), st.integers(1, 50), st.integers(0, 1 << 32), st.booleans()
 )
 def test_the_same_stretch_whose_results_move_on_is_none(case, length, seed, only):
-    """All of its results do, or only what fails; of a stretch where nothing fails, only the last."""
+    """Vary all results, or only failures; if nothing fails, only the last."""
     made = spliced(case, length, rounds_of(length), seed, lambda text, number, randomness: text)
     if made is not None:
         answers = [

@@ -1,4 +1,4 @@
-"""trace-detect-scope: what a call reads, writes, runs and reaches, held against a policy, through the real command."""
+"""trace-detect-scope: a call's reads, writes, commands and hosts against a policy."""
 
 import json
 import subprocess
@@ -106,7 +106,7 @@ def test_scope_violation(project):
     )
 
 
-# ── What the existing tool says of the same calls: the first three rows it finds, all others it does not ────────────
+# ── The present tool of this kind on the same calls: it finds the first three rows only ───────
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ def test_the_name_of_a_policy_is_a_string(project, value):
     )
 
 
-# ── Tools ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Tools ─────────────────────────────────────────────────────────────────────────────────────
 
 PATCH = "*** Begin Patch\n*** Update File: src/a.py\n*** Move to: deploy/a.py\n@@\n-a\n+b\n*** Delete File: .env\n*** End Patch\n"
 
@@ -367,7 +367,7 @@ def test_arguments_that_came_as_text(project):
     )
 
 
-# ── Shell commands ──────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Shell commands ────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
@@ -457,7 +457,7 @@ def test_all_commands_of_a_line_are_judged_and_counted(project):
     )
 
 
-# ── What could not be judged ────────────────────────────────────────────────────────────────────────────────────────
+# ── What could not be judged ──────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
@@ -544,7 +544,7 @@ def test_what_an_agent_writes_does_not_reach_the_terminal(project):
     )
 
 
-# ── The policy itself ───────────────────────────────────────────────────────────────────────────────────────────────
+# ── The policy itself ─────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("name", [".agent-scope.json", ".agent-watch.json"])
@@ -601,7 +601,7 @@ def test_it_may_be_read(project, command):
     assert bash(project, command, policy={"files": {"write": {"allow": ["/**"]}}}) == []
 
 
-# ── Sessions and streams ────────────────────────────────────────────────────────────────────────────────────────────
+# ── Sessions and streams ──────────────────────────────────────────────────────────────────────
 
 
 def test_each_call_is_judged_against_the_directory_of_its_session(project, tmp_path):
@@ -853,7 +853,7 @@ def test_a_command_of_a_megabyte_costs_seconds_at_most(project):
 
 
 def test_every_example_policy_of_the_existing_tool_is_enforced_as_its_users_mean_it(project):
-    """A list of allowed commands as its documentation has one, and the commands that people allow by it."""
+    """A list of allowed commands as documented, and the commands that users mean by it."""
     policy = {
         "files": {"write": {"allow": ["src/**"], "deny": [".github/**"]}},
         "commands": {"allow": ["pytest", "uv run", "cat"], "deny": ["curl", "rm -rf"]},
@@ -865,7 +865,7 @@ def test_every_example_policy_of_the_existing_tool_is_enforced_as_its_users_mean
     assert bash(project, "pytest; curl localhost")[0]["rule"] == 'denied by commands.deny "curl"'
 
 
-# ── Recorded sessions ───────────────────────────────────────────────────────────────────────────────────────────────
+# ── Recorded sessions ─────────────────────────────────────────────────────────────────────────
 
 DRIVEN = SHARED / "sessions" / "driven"
 

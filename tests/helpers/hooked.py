@@ -25,7 +25,7 @@ META = {
     "session_id", "started_at", "ended_at", "agent_name", "command", "tool_calls", "llm_requests", "errors", "total_tokens", "total_duration_ms",
     "workspace_id", "attribution",
 }  # fmt: skip
-"""The keys that a session's meta.json may have: with another one its other readers do not find the session."""
+"""Keys of a session's meta.json: with any other, its other readers do not find the session."""
 
 
 def payloads(agent: str, cwd: Path | str = "/home/dev/proj") -> list[dict]:

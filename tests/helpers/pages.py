@@ -41,7 +41,7 @@ def examples(page: Path) -> list[str]:
 
 
 def parts(block: str) -> list[tuple[str, list[str]]]:
-    """(command, expected lines) of a block: `$ ` begins a command, a backslash at its end continues it."""
+    """Yield (command, expected lines): `$ ` begins a command, a backslash continues it."""
     found: list[tuple[str, list[str]]] = []
     continued = False
     for line in block.splitlines():
@@ -63,7 +63,7 @@ def missing(block: str) -> str:
 
 
 def examples_directory(folder: Path, page: Path | None = None) -> Path:
-    """A directory as examples have it: a fresh copy of the fixtures, and the files that the page shows."""
+    """A directory for examples: a fresh copy of the fixtures, and the files of the page."""
     shutil.copytree(FIXTURES, folder)
     for name, text in files(page).items() if page else ():
         (folder / name).write_text(text)
@@ -79,7 +79,7 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 def check(block: str, folder: Path) -> None:
-    """Run the block's commands in one bash; fails where one prints anything else than stands there."""
+    """Run the block's commands in one bash; fail if the output differs from the page."""
     marks = [f"=== {number} ===" for number in range(len(parts(block)))]
     script = "\n".join(
         f"echo '{mark}'\n(exit $status)\n{command}\nstatus=$?"

@@ -18,7 +18,7 @@ BREAKER = [sys.executable, str(Path(__file__).parent / "breaker.py")]
 
 @contextmanager
 def planting() -> Iterator[Callable[..., Tree]]:
-    """Plants trees, whose members can be held by name, and clears away all of it; a descriptor left open is a failure."""
+    """Process trees with named members, cleared away at the end; an open descriptor fails."""
     before = set(os.listdir("/proc/self/fd"))
     trees: list[Tree] = []
     held: list[ProcessHandle] = []
@@ -64,7 +64,7 @@ class Clock:
 
 
 class Ticking(Clock):
-    """Time that passes by being looked at, a millisecond each time: a limit on how often that may be."""
+    """A clock that advances by a millisecond at each reading, which limits the readings."""
 
     def __call__(self) -> float:
         self.now += 0.001
@@ -100,7 +100,7 @@ TOOLS = [
     },
     {"name": "server", "group": True, "children": [{"name": "worker", "orphan": True}]},
 ]
-"""A shell in a session of its own and a server in a group of its own, each with a child whose parent has ended."""
+"""A shell in its own session and a server in its own group, each with an orphan."""
 
 
 def hear_outcome(tree: Tree, name: str) -> list[str]:

@@ -14,7 +14,7 @@ BIN = ROOT / "bin"
 FIXTURES = ROOT / "agent_pipes" / "data" / "examples"
 STANDINS = ROOT / "tests" / "standin"
 SHARED = Path(os.environ.get("AGENT_PIPES_SHARED") or ROOT.parent / "shared")
-"""Recorded sessions beside the project: a test that needs them is skipped by name where they are not."""
+"""Recorded sessions beside the project; a test that needs them is skipped without them."""
 
 SCRIPTS: dict[str, str] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
 

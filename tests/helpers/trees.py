@@ -1,4 +1,4 @@
-"""Process trees of any shape: agents, their wrappers and their tools, as stand-ins that are real processes.
+"""Process trees of any shape: agents, wrappers and tools as real stand-in processes.
 
 A member is what its description says:
 

@@ -29,8 +29,10 @@ def violated(times: int = 1, **data: object) -> Stream:
 
 @contextmanager
 def server(answer, tls=None):
-    """A real HTTP server; `answer(handler, body)` writes the answer. Yields its port and what it was sent. `tls` is its
-    ssl.SSLContext, if it has one."""
+    """A real HTTP server whose `answer(handler, body)` writes the answer, over TLS by an SSLContext.
+
+    Yields its port and the requests that it got.
+    """
     taken = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -54,7 +56,7 @@ def server(answer, tls=None):
     running.daemon_threads = True
     running.handle_error = lambda *args: None
     if tls:
-        # The handshake is the connection's thread's work: one that never ends keeps nobody else waiting.
+        # The handshake belongs to the connection's thread, so that an endless one delays no other.
         running.socket = tls.wrap_socket(
             running.socket, server_side=True, do_handshake_on_connect=False
         )
@@ -93,7 +95,7 @@ def webhook(port: int, stream: Stream, *args: object):
 
 @contextmanager
 def listener(answer):
-    """A real TCP server; `answer(connection)` does with each connection what it likes. Yields its port, and how many came."""
+    """A real TCP server; `answer(connection)` handles each. Yields its port and their number."""
     came = []
     listening = socket.create_server(("127.0.0.1", 0))
 

@@ -1,4 +1,4 @@
-"""agent-strace hook --guard: a call is denied before it is made, in each agent's own form, when it must not be made."""
+"""agent-strace hook --guard: a forbidden call is denied before it runs, in the agent's form."""
 
 import json
 import os
@@ -202,7 +202,7 @@ def test_command_that_has_failed_too_often_ends_all_calls_until_a_person_speaks(
 
 
 def test_breaker_stays_open_whatever_comes_of_calls_that_were_under_way(project):
-    """And nothing that is denied meanwhile is judged: only a person's word, or another limit, can change anything."""
+    """Calls that are denied meanwhile are not judged: a prompt or another limit changes that."""
     for number in range(6):
         record(call(project, "Bash", number, command="make test"))
     for number in range(5):

@@ -1,4 +1,4 @@
-"""agent-strace hook: what the agents' hooks tell stands in the store_sessions, with nothing lost, and never does the agent fail by it."""
+"""agent-strace hook: hooks' payloads reach the store, none is lost, and no agent fails by it."""
 
 import json
 import os
@@ -56,7 +56,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def told(agent: str, project: Path) -> list[tuple]:
-    """Return the store's events of a whole session: types, and the fields that say what happened."""
+    """Return the store's events of a session: types, and the fields that say what happened."""
     for payload in payloads(agent, project):
         assert record(payload) == b""
     (session,) = [each.name for each in (project / ".agent-traces").iterdir() if each.is_dir()]
@@ -153,7 +153,7 @@ def test_a_codex_patch_is_named_as_the_rollout_names_it(project):
 
 
 def test_geminis_session(project):
-    """Its payloads give calls no ids, so a result is paired with the call that is the same; it tells its own times."""
+    """Gemini's payloads have no call ids, so a result answers the equal call; times are theirs."""
     failed = "<untrusted_context>\nOutput: 1 failed\nExit Code: 1\nProcess Group PGID: 4712\n</untrusted_context>"
     assert told("gemini", project) == [
         ("session_start", "", ""),
@@ -265,7 +265,7 @@ def test_meta_and_marks(project, agent):
 
 
 def test_files_are_named_as_the_store_names_them(project):
-    """`.active-session.v2.<agent>.<hex of 16 characters>.<sha256 of agent, NUL and id>`, the same for the calls in flight."""
+    """File of the active session: `.active-session.v2.<agent>.<hex>.<sha256 of agent, NUL, id>`."""
     record(claude("SessionStart", project, source="startup", session_id="env-dir-aaaa-bbbb"))
     name = "claude.656e762d6469722d616161612d626262.e045e30679ae51c2e82c6b4c7427318e0a25b30def9624fd6a968415236c0bd8"
     assert (
@@ -588,7 +588,7 @@ for line in sys.stdin:
 
 @pytest.fixture
 def agent(project):
-    """A process that looks like Claude Code, works in the project, and calls the hook for each payload it is given."""
+    """A stand-in for Claude Code that works in the project and calls the hook per payload."""
     script = project / "claude"
     script.write_text(SCRIPT)
     process = subprocess.Popen([sys.executable, "-S", script, f"'{BIN}/agent-strace' hook"], cwd=project, env=ENVIRONMENT,
@@ -726,7 +726,7 @@ def test_which_program_is_the_agent(agent_name, words, expected):
 
 
 def test_breaker_ends_the_agent_that_only_its_hooks_tell_of(project, agent):
-    """No registry, no transcript: what the hooks have written is enough to find it and to end it."""
+    """Without registry and transcript the hooks' store is enough to find and end the agent."""
     tell(agent, claude("SessionStart", project, source="startup"))
     for number in range(3):
         tell(agent, call(project, "Bash", number, command="make test"))
@@ -749,7 +749,7 @@ def test_breaker_ends_the_agent_that_only_its_hooks_tell_of(project, agent):
 
 
 def test_what_was_spent_is_read_from_the_transcript_once(project, tmp_path):
-    """By a process that the agent does not wait for; with the last event of the session it is all there."""
+    """A process that the agent does not wait for writes; the session's last event is the end."""
     recorded = (
         FIXTURES
         / "claude"

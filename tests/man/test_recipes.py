@@ -1,4 +1,4 @@
-"""The files that agent-pipes-recipes(7) shows, each with whatever reads it; its commands are run by test_man.py.
+"""Files of agent-pipes-recipes(7), each with its reader; test_man.py runs its commands.
 
 What sends something, or costs something, has a stand-in on PATH: notify-send, and claude.
 """
@@ -304,7 +304,7 @@ def test_a_notification_obeys_nothing_that_an_agent_wrote(here):
     )
 
 
-# The detectors: what they add is believed where it comes by a pipe, and not where it stands in a session's own file.
+# The detectors: their lines count on a pipe, and not in a session's own file.
 
 # mawk reads in blocks unless it is told not to; other kinds of awk do not know the option.
 MAWK = shutil.which("mawk") is not None and os.path.realpath(shutil.which("awk") or "").endswith(

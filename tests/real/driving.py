@@ -80,7 +80,7 @@ class Witness(threading.Thread):
                 os.close(fd)
             there = {int(name) for name in os.listdir("/proc") if name.isdigit()}
             known = {seen.pid for seen in self.running.values()}
-            # Between fork and exec a process has its parent's environment: each is looked at more than once.
+            # Between fork and exec a process has its parent's environment: look more than once.
             self.looks = {pid: self.looks.get(pid, 0) + 1 for pid in there - known}
             for pid in [pid for pid, looks in self.looks.items() if looks <= 10]:
                 self.look(pid)
@@ -163,7 +163,7 @@ class Driven:
 
     @property
     def took(self) -> float:
-        """Milliseconds from the time that the violating line bears to the end of the process; where there is none, from the violation's."""
+        """Return milliseconds from the violating line's time, else the violation's, to the end."""
         line = next(
             (event for event in self.events if event["event_id"] == self.trigger.get("parent_id")),
             self.trigger,

@@ -1,4 +1,4 @@
-"""The real clients, offline: each is ended by the watcher that is meant for it, with all that it started, or left alone."""
+"""The real clients, offline: each is ended with its tree by the right watcher, or left alone."""
 
 import pytest
 from driving import CLIENTS, Driven, drive, needs_a_client
@@ -46,7 +46,7 @@ def play(tmp_path, record_property):
 
 
 def is_ended(run: Driven, *watchers: str) -> None:
-    """That the breaker has ended the client for one of `watchers`' sake, with all that it started, and says so."""
+    """Check that the breaker ended the client's tree for one of `watchers`, and reported it."""
     assert run.raised and {found["watcher"] for found in run.raised} <= set(watchers), run
     assert run.kill["parent_id"] == run.trigger["event_id"], run
     assert run.kill["data"]["outcome"] in ("terminated", "killed"), run

@@ -107,7 +107,7 @@ def answered(session: Session) -> int:
 
 
 def calling(terminal: Terminal, count: int) -> list[Session]:
-    """The sessions that have called a tool, the one that began first in front, once there are `count`."""
+    """Return the sessions that have called a tool, oldest first, once there are `count`."""
     terminal.answer()
     found = [session for session in CODEX.sessions() if "function_call" in kinds(session)]
     return sorted(found, key=lambda session: session.started) if len(found) >= count else []
@@ -164,7 +164,7 @@ def interruption() -> str:
 
 
 def breaker() -> str:
-    """The pipeline as people type it, on the session that is named to it. It goes on watching: so does the session."""
+    """Run the documented pipeline on the named session, which it keeps watching."""
     first, second, holder = two_sessions()
     pipeline = f"trace-tail {first.id} | trace-detect-retry --max 3 | trace-kill"
     environment = {**os.environ, "PATH": f"{ROOT / 'bin'}:{os.environ['PATH']}"}
@@ -189,7 +189,7 @@ def breaker() -> str:
 
 
 def clean_up() -> None:
-    """End the terminals, and what runs from the client's own packages: the daemon, and its updater."""
+    """End the terminals, and the client's own daemon and updater."""
     with suppress(subprocess.CalledProcessError):
         tmux("kill-server")
     packages = str(control_socket.home() / "packages")

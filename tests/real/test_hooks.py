@@ -1,4 +1,4 @@
-"""The hooks of the real clients, offline: their sessions come into the store, and a guard denies before the damage is done.
+"""Hooks of the real clients, offline: sessions reach the store, and the guard denies in time.
 
 The settings are those that `agent-strace setup --guard --write` adds to the client's own, before it starts.
 """

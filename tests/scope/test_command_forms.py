@@ -1,4 +1,4 @@
-"""Denied commands, files and hosts in the many forms in which agents write them, and harmless commands.
+"""Denied commands, files and hosts in the forms that agents write, and harmless commands.
 
 Each row is a shell command under one of the policies; `UNSURE` ones cannot be decided and must be warned of.
 """
@@ -641,7 +641,7 @@ echo .env >> .gitignore
 
 
 def rows(text: str) -> list[str]:
-    """Return the commands: one per line, continued after a backslash and to the end of a document."""
+    """Return the commands: one per line, with continuations and here-documents."""
     found: list[str] = []
     continues = ""
     for line in text.strip("\n").split("\n"):

@@ -41,7 +41,7 @@ def refusal(tmp_path: Path, content: object) -> str:
     return str(raised.value).partition(".agent-scope.json")[2]
 
 
-# ── Paths ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Paths ─────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
@@ -228,7 +228,7 @@ def test_no_pattern_and_no_path_raises_anything_but_valueerror(pattern, path, wi
     )
 
 
-# ── Judging ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Judging ───────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.fixture
@@ -463,7 +463,7 @@ def test_what_is_no_host(host):
         HostPatterns([host])
 
 
-# ── Loading ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Loading ───────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
@@ -620,7 +620,7 @@ NAME = st.sampled_from(
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory):
-    """Directories, and links of all kinds in them: to a directory, upwards, absolute, dangling, to themselves."""
+    """Directories with links: to a directory, upwards, absolute, dangling, to themselves."""
     top = tmp_path_factory.mktemp("tree")
     for where in (top, top / "a", top / "a" / "b", top / "shut", top / "shut" / "a"):
         where.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""Denied commands in random equivalent spellings are found, and texts that only mention them are not."""
+"""Denied commands in random equivalent spellings are found, texts that mention them are not."""
 
 import shlex
 

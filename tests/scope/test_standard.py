@@ -1,4 +1,4 @@
-"""The policy that `agent-strace setup --policy standard` writes, and the schemas of policy and config."""
+"""The policy of `agent-strace setup --policy standard`, and the schemas of policy and config."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Following live sessions: none is lost when sessions are resumed, switched or opened beside others."""
+"""Following live sessions: none is lost at a resume, a switch or a second session."""
 
 import json
 import os

@@ -131,7 +131,7 @@ def test_a_table_on_a_terminal_shows_and_sends_nothing(home, words):
     Path("session.ndjson").write_bytes(evil_session().bytes)
     store(evil_session(), f"evil{EVIL}".replace("/", ""))
     sent = screen(command(*words), home | {"NO_COLOR": "1"})
-    # What moves the status line and the bar of a long search is our own; everything else comes from the session.
+    # The status line and the progress bar are our own; all else comes from the session.
     assert_tame(re.sub(r"\r|\x1b\[[KJ]|\x1b\[\?25[lh]", "", sent))
     assert "aGk=" not in sent or "\\x1b" in sent
 

@@ -1,4 +1,4 @@
-"""An agent that forges what ends processes while it is being watched: it ends nobody else, and is itself ended all the same."""
+"""An agent that forges events and registries while watched ends only itself."""
 
 import json
 import os
@@ -61,7 +61,7 @@ def processes() -> Iterator[list[subprocess.Popen]]:
 
 
 class Agent:
-    """An agent that does as it is told, in a directory: its process, its session, its transcript and its registry entry."""
+    """A stand-in agent in a directory: process, session, transcript and registry entry."""
 
     def __init__(self, home: dict, processes: list, directory: Path | str = ".") -> None:
         words = [sys.executable, str(Path(home["HOME"]).parent / "bin" / "claude")]
@@ -139,7 +139,7 @@ FORGERIES: dict[str, Callable[[Agent, int], object]] = {
 
 @pytest.mark.parametrize("forgery", FORGERIES)
 def test_a_registry_that_is_forged_under_a_live_watch_ends_nobody_else(home, processes, forgery):
-    """Once with a process that is no agent, once with an agent of another directory, whose number is as good as true."""
+    """Once with a process that is not an agent, once with an agent of another directory."""
     agent, victim, other = (
         Agent(home, processes),
         bystander(processes),
@@ -161,7 +161,7 @@ def test_a_registry_that_is_forged_under_a_live_watch_ends_nobody_else(home, pro
 
 
 def two_looks(watch: subprocess.Popen) -> None:
-    """Once a second the watcher looks for the process, and for a session that goes on as another: it reads the entries."""
+    """Once a second the watcher reads the entries: process, and successors of the session."""
     before = reads(watch.pid)
     until(lambda: reads(watch.pid) >= before + 10, what="two looks")
 
@@ -199,7 +199,7 @@ def test_a_registry_that_was_forged_before_the_watch_arms_it_on_nobody(home, pro
 def test_events_in_our_name_that_are_forged_under_a_live_watch_end_nobody_and_stop_nothing(
     home, processes
 ):
-    """In the store, whose lines flow as they are; in between the agent's meta.json names another, too."""
+    """In the store, whose lines are passed on; meanwhile meta.json names another process, too."""
     agent, victim, other = (
         Agent(home, processes),
         bystander(processes),

@@ -45,7 +45,7 @@ def unknowns(command: str) -> list[str]:
     return [unknown.kind for found in parse(command) for unknown in found.unresolved]
 
 
-# ── Words ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Words ─────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_words_are_those_of_bash():
     assert len(words) == len(commands) + 1
 
 
-# ── Lists, pipelines, compound commands ─────────────────────────────────────────────────────────────────────────────
+# ── Lists, pipelines, compound commands ───────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("separator", [";", "&&", "||", "|", "|&", "&", "\n", " ; ", "&&\n"])
@@ -232,7 +232,7 @@ def test_a_function_that_may_not_be_defined_hides_no_program(hidden):
     assert ["rm", "-r", "b"] in inner(hidden)
 
 
-# ── Redirections and here-documents ─────────────────────────────────────────────────────────────────────────────────
+# ── Redirections and here-documents ───────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
@@ -279,7 +279,7 @@ def test_a_here_document_that_does_not_end():
     assert argvs("cat <<EOF\nrm x\n") == [["cat"]]
 
 
-# ── Commands in commands ────────────────────────────────────────────────────────────────────────────────────────────
+# ── Commands in commands ──────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
@@ -335,7 +335,7 @@ def test_what_could_not_be_told(command, kinds):
     assert unknowns(command) == kinds
 
 
-# ── Directories ─────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Directories ───────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
@@ -354,7 +354,7 @@ def test_the_directory_a_command_runs_in(command, directory):
     assert [found.directory for found in parse(command) if found.name == "rm"] == [directory]
 
 
-# ── Bounds ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Bounds ────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_what_is_nested_too_deep_is_said():
@@ -466,7 +466,7 @@ def test_quoted_commands_are_parted_where_they_are(commands, operator):
     assert inner(command_line(["bash", "-c", text])) == argvs(text)
 
 
-# ── The same command ────────────────────────────────────────────────────────────────────────────────────────────────
+# ── The same command ──────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(

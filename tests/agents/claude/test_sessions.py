@@ -28,7 +28,7 @@ Start = Callable[..., Identity]
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A place of Claude Code's own, with two recorded sessions in it; the first of them works in `tmp_path`."""
+    """A home of Claude Code with two recorded sessions; the first works in `tmp_path`."""
     root = tmp_path / "config"
     shutil.copytree(FIXTURES / "claude" / "projects", root / "projects")
     path = root / "projects/-home-dev-proj" / f"{ID}.jsonl"
@@ -217,7 +217,7 @@ def test_later_process_of_the_same_number_is_none(home: Path, tmp_path: Path, st
 def test_agent_that_writes_somebody_elses_number_ends_nobody(
     home: Path, tmp_path: Path, start: Start
 ) -> None:
-    """The number and start time are right: what gives it away is that the process is no Claude Code, or works elsewhere."""
+    """PID and start time match, but the process is not Claude Code or works elsewhere."""
     editor = start("editor")
     register(home, editor, tmp_path)
     assert CLAUDE.process(known(home)) is None

@@ -1,4 +1,4 @@
-"""Claude Code's lines, in all the forms that its versions wrote, become the right events, each once."""
+"""Claude Code's lines, in every version's form, become the right events, each once."""
 
 import json
 from collections import Counter

@@ -1,4 +1,4 @@
-"""The control socket of Codex's daemon, against a stand-in that speaks as the daemon does, and as it should not."""
+"""The control socket of Codex's daemon, against a stand-in that answers well and badly."""
 
 import base64
 import hashlib

@@ -84,7 +84,7 @@ def answers(events: list[dict]) -> dict[str, tuple]:
 
 
 def tokens(events: list[dict]) -> tuple[int, int, int, int]:
-    """Input, cached, written and output, over all responses; a later one of the same id replaces the earlier."""
+    """Return input, cached, written and output tokens; a later response replaces one of its id."""
     usages = {
         event["data"]["response_id"]: event["data"]["usage"] for event in of(events, "llm_response")
     }
@@ -704,7 +704,7 @@ def test_lines_of_other_agents_are_not_recognised():
 
 
 def plain(path: Path) -> tuple[Counter, tuple[int, int, int, int]]:
-    """Calls, answers and failures of a rollout; and input, cached, written and output tokens by the growth of the total."""
+    """Return a rollout's calls, answers, failures, and tokens by the growth of the total."""
     count: Counter = Counter()
     names = ("input_tokens", "cached_input_tokens", "cache_write_input_tokens", "output_tokens")
     total = dict.fromkeys(names, 0)

@@ -389,7 +389,7 @@ def test_wrong_types_never_raise(records, path):
     check([*events, *translator.end()])
 
 
-# Recorded sessions: what is counted from the raw lines, without the translator, is what its events say.
+# Recorded sessions: counts taken from the raw lines equal those of the translator's events.
 
 
 @recorded

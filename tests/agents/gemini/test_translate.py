@@ -468,7 +468,7 @@ def test_wrong_types_never_raise(records, path):
     check([*events, *translator.end()])
 
 
-# Recorded sessions: what is counted from the raw lines, without the translator, is what its events say.
+# Recorded sessions: counts taken from the raw lines equal those of the translator's events.
 
 
 def messages_of(records: list[dict]):
@@ -614,7 +614,7 @@ def test_broken_projects_are_none(home):
     assert [session.cwd for session in GEMINI.sessions()] == [""]
 
 
-# Which process runs one. A stand-in is node and gemini_translate.js by its command line; the wrapper starts one as its child.
+# The process of a session. The stand-in's command line is node and a script, started by a wrapper.
 
 STAND_IN = """
 if [ -n "$GEMINI_CLI_NO_RELAUNCH" ]; then
@@ -655,7 +655,7 @@ def stand_in(tmp_path):
         )
         started.append(process)
         pid = int(process.stdout.readline()) if wrapped else process.pid
-        # Until it executes its own program it is its wrapper's double, with that one's command line.
+        # Until it executes its own program it has its wrapper's command line.
         until(
             lambda: (
                 command_line(pid)[:2] == line[:2]

@@ -1,4 +1,4 @@
-"""The `.agent-traces` store flows as it is; what it says of processes is believed as far as Claude Code's own registry bears it out."""
+"""The `.agent-traces` store is passed on as it is; its PIDs need Claude Code's registry."""
 
 import json
 import os
@@ -195,7 +195,7 @@ def test_wrong_types_raise_nothing(record: dict) -> None:
 
 @pytest.fixture
 def agent(tmp_path: Path) -> Iterator[Identity]:
-    """A process that looks like Claude Code, works in `tmp_path`, and has registered itself for the session."""
+    """A stand-in for Claude Code that works in `tmp_path` and is registered for the session."""
     script = tmp_path / "claude"
     script.write_text("import time\nprint(flush=True)\ntime.sleep(60)\n")
     process = subprocess.Popen(

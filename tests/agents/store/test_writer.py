@@ -1,4 +1,4 @@
-"""Writing in the store: whole lines whatever happens to the writers, for the owner alone, and through no link."""
+"""Writing to the store: whole lines whatever happens, mode 0600, and through no link."""
 
 import fcntl
 import json
@@ -51,7 +51,7 @@ def statuses(pids: list[int]) -> set[int]:
 
 
 def test_fifty_parallel_hooks_lose_nothing(project, monkeypatch):
-    # Each is as large as the process that runs the tests, and starts another to write: it takes longer than of a hook.
+    # Each writer is a fork of the test process, so it takes longer than a hook.
     monkeypatch.setattr(writer, "LOCK_TIMEOUT_S", 60.0)
     record(claude("SessionStart", project, source="startup"))
     gate, opened = os.pipe()

@@ -195,7 +195,7 @@ def test_failing_and_passing_in_turn_is_test_driven_work():
 
 
 def long_failure(number: int, failures: int) -> dict:
-    """A failing test's output as our own sources say it: only the head is there, and what matters stands at the end."""
+    """A failing test's output as our sources cut it: the head is there, the cause is at the end."""
     tail = "".join(
         f"FAILED tests/test_app.py::test_{each} - AssertionError: 1 != 2\n"
         for each in range(failures)
@@ -286,7 +286,7 @@ def test_what_is_changed_in_between_has_none():
     assert not raised(detect_loop, stream)
 
 
-# What the tool that people have today calls loops, and misses (its page of rows is the source of these).
+# Loops that the present tool of this kind reports and misses, by its own table.
 
 
 def test_editing_different_files_with_a_passing_test_is_work():

@@ -13,7 +13,7 @@ from tests.helpers.support import Stream
 
 
 def moving(dice: random.Random) -> Stream:
-    """Calls that come again, singly and in parallel, with results that are the same, nearly the same, cut, or new."""
+    """Repeated calls, alone and in parallel, with equal, nearly equal, cut or new results."""
     stream = Stream()
     for number in range(3 * MAX_TURNS):
         step = f"msg_{number}"

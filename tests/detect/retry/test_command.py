@@ -162,7 +162,7 @@ def test_what_was_not_its_own_doing_is_no_failure_and_no_success(reason):
 
 
 def background(stream: Stream, number: int, code: int = 1, polls: int = 2) -> None:
-    """A command that outlives its call, as Codex has it: calls that only wait for it tell how it ends."""
+    """A command that outlives its call, as in Codex: later waiting calls report its end."""
     call = stream.add("tool_call", {"tool_name": "exec_command", "arguments": {"cmd": "make test"}})
     stream.add(
         "tool_result",

@@ -56,7 +56,7 @@ class Machine(RuleBasedStateMachine):
 
 
 class AnyBytes(Machine):
-    """Whatever bytes are written, truncated and replaced: nothing is made up, and nothing that stands there is left out."""
+    """Writes, truncations and replacements of any bytes: no line is invented, none is left out."""
 
     def __init__(self) -> None:
         super().__init__()

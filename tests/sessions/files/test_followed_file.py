@@ -1,4 +1,4 @@
-"""One file that grows: whatever is written to it, each of its lines comes once and whole, or it is said."""
+"""A growing file: each of its lines comes once and whole, or the loss is reported."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""When a follower looks: told by inotify, or by the clock where inotify fails; and what it holds open meanwhile."""
+"""A follower's wakings, by inotify or else by polling, and its open descriptors."""
 
 import ctypes
 import errno
@@ -212,7 +212,7 @@ def test_entries_that_appear_and_vanish_are_told(poll, tmp_path):
         (tmp_path / "c").unlink,
     ):
         change()
-        # Where times are coarse a poller cannot see two changes at one time: give the directory another.
+        # A poller cannot see two changes at one coarse time: give the directory another.
         os.utime(tmp_path, ns=(0, time.time_ns()))
         assert changed()
     following.later(3)
@@ -602,7 +602,7 @@ def test_files_and_directories_that_are_no_longer_followed_leave_nothing_behind(
 
 
 def test_a_long_line_takes_linear_time(poll, path):
-    """Sixteen times the length in small parts: quadratic would be 256 times the time, of which 64 are allowed."""
+    """Sixteen times the length in small parts: quadratic is 256 times the time; 64 are allowed."""
 
     def seconds(size: int) -> float:
         path.unlink(missing_ok=True)
