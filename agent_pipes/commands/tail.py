@@ -25,6 +25,7 @@ from agent_pipes.sessions import discovery
 from agent_pipes.sessions.command_session import CommandSession
 from agent_pipes.sessions.files.followed_file import CHUNK_BYTES, LineSplitter
 from agent_pipes.sessions.followed_session import Given
+from agent_pipes.sessions.outgoing import Change, add_origin, changed, cut_arguments, user_name
 from agent_pipes.sessions.selection import (
     NO_SESSION_OF_COMMAND,
     EveryLive,
@@ -104,6 +105,11 @@ class EventTypes(click.ParamType):  # type: ignore[type-arg]
     help="Longest part of a result that an event carries.",
 )
 @click.option(
+    "--max-argument",
+    type=SIZE,
+    help="Longest arguments of a call that an event carries, such as 64k; by default all.",
+)
+@click.option(
     "--max-line",
     type=SIZE,
     default="64M",
@@ -121,11 +127,37 @@ class EventTypes(click.ParamType):  # type: ignore[type-arg]
     help="Only events of these types (TYPE,...), beside those that delimit sessions and turns.",
 )
 @click.option(
+    "--add-host", is_flag=True, help="Add the names of this host and of its user to each event."
+)
+@click.option("--host-name", metavar="NAME", help="The host's name; implies --add-host.")
+@click.option(
     "--poll",
     is_flag=True,
     help="Look at the files twenty times a second instead of being told of changes.",
 )
 def tail(
+    waiter: Waiter,
+    max_argument: int | None = None,
+    add_host: bool = False,
+    host_name: str | None = None,
+    **options: Any,
+) -> Events:
+    """Write the events of an agent's session, from its start, then as it grows.
+
+    Without an argument: every live session of this directory, else its newest session. SESSION is
+    the beginning of a session's id, or an agent's name; FILE is a session's file; - reads an
+    agent's own JSON output from standard input.
+    """
+    changes: list[Change] = []
+    if max_argument:
+        changes.append(cut_arguments(max_argument))
+    if add_host or host_name:
+        changes.append(add_origin(host_name or os.uname().nodename, user_name()))
+    events = _events(waiter, **options)
+    return (yield from changed(events, changes) if changes else events)
+
+
+def _events(
     waiter: Waiter,
     session: str | None = None,
     follow: bool = False,
@@ -142,12 +174,7 @@ def tail(
     poll: bool = False,
     child: "Identity | None" = None,
 ) -> Events:
-    """Write the events of an agent's session, from its start, then as it grows.
-
-    Without an argument: every live session of this directory, else its newest session. SESSION is
-    the beginning of a session's id, or an agent's name; FILE is a session's file; - reads an
-    agent's own JSON output from standard input.
-    """
+    """Yield the events of the sessions that the options choose."""
     if since is not None and not (no_follow and every):
         raise click.UsageError(
             "--since chooses among recorded sessions: it needs --no-follow --all"

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from operator import itemgetter
+from types import MappingProxyType
 from typing import Any, Literal
 
 from agent_pipes.core.digests import blake2b
@@ -44,24 +45,41 @@ class Event:
     agent:   the subagent's id within the session, "" for the main agent.
     id:      the event's id; a tool call's id if the source has one.
     parent:  the id of the event that this one answers.
+    host:    the host that it comes from, as `trace-tail --add-host` names it.
+    user:    the user whose agent it is, from the same option.
     data:    the event's data, by type.
+    arrival: time at which it was read from a stream, seconds since the epoch; 0.0 if it was not.
     """
 
-    __slots__ = ("raw", "type", "time", "session", "id", "parent", "data")
+    __slots__ = (
+        "raw",
+        "type",
+        "time",
+        "session",
+        "id",
+        "parent",
+        "host",
+        "user",
+        "data",
+        "arrival",
+    )
 
     def __init__(self, raw: bytes, fields: Fields) -> None:
         try:
             kind, time, session, name, data = _USUAL(fields)
         except KeyError:
             kind, time, session, name, data = map(fields.get, USUAL)
-        parent = fields.get("parent_id", "")
+        get = fields.get
+        parent, host, user = get("parent_id", ""), get("host", ""), get("user", "")
         if not (
             type(kind) is type(session) is type(name) is type(parent) is str
+            and type(host) is type(user) is str
             and type(time) is float
             and YEAR_2000 <= time < YEAR_2100
             and type(data) is dict
         ):
             kind, session, name, parent = map(_text, (kind, session, name, parent))
+            host, user = _text(host), _text(user)
             time, data = _time(time), data if type(data) is dict else {}
         self.raw = raw
         self.type: str = kind
@@ -69,7 +87,10 @@ class Event:
         self.session: str = session
         self.id: str = name
         self.parent: str = parent
+        self.host: str = host
+        self.user: str = user
         self.data: Fields = data
+        self.arrival = 0.0
 
     @property
     def agent(self) -> str:
@@ -130,6 +151,9 @@ KNOWN = (
 """All types of the vocabulary but `tick`, which stays inside a process."""
 
 
+NO_ORIGIN: Mapping[str, str] = MappingProxyType({})
+
+
 def make(
     event_type: str,
     timestamp: float,
@@ -138,8 +162,12 @@ def make(
     *,
     id: str = "",
     parent: str = "",
+    origin: Mapping[str, str] = NO_ORIGIN,
 ) -> Event:
-    """Return an event of our own. By default its id is a hash, so that a replay has the same."""
+    """Return an event of our own. By default its id is a hash, so that a replay has the same.
+
+    origin: its `host` and `user`, if they are known.
+    """
     fields: Fields = {"event_type": event_type, "timestamp": timestamp}
     fields["event_id"] = (
         id
@@ -148,6 +176,7 @@ def make(
     fields["session_id"] = session
     if parent:
         fields["parent_id"] = parent
+    fields |= origin
     fields["data"] = data
     return from_fields(fields)
 
@@ -183,6 +212,7 @@ def violation(
     level: Level = "critical",
     evidence: tuple[str, ...] = (),
     actions: tuple[str, ...] = (),
+    origin: Mapping[str, str] = NO_ORIGIN,
     **seen: object,
 ) -> Event:
     """Return a violation: a limit was passed.
@@ -193,6 +223,7 @@ def violation(
     time:     when the limit was passed, seconds since the epoch.
     evidence: ids of the events that show it.
     actions:  sinks that act on it; empty: all.
+    origin:   the session's `host` and `user`, if they are known.
     seen:     further fields: `count` or `value`, `limit`, …
     """
     data: Fields = {"watcher": watcher, "level": level, "message": message, **seen}
@@ -200,7 +231,7 @@ def violation(
         data["evidence"] = list(evidence)
     if actions:
         data["actions"] = list(actions)
-    return make("violation", time, session, data, parent=trigger.id)
+    return make("violation", time, session, data, parent=trigger.id, origin=origin)
 
 
 def digest(content: bytes) -> str:

@@ -298,8 +298,11 @@ class Reader:
                 continue
             if inside:
                 yield Event(whole.pop(0), {})
+            arrival = time.time()
             for line in whole:
-                yield self._event(line)
+                event = self._event(line)
+                event.arrival = arrival
+                yield event
             inside = self.lines.inside
             self._since = time.monotonic()
             yield from self._ticks()

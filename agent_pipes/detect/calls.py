@@ -60,6 +60,7 @@ class Call:
     agent:      id of the subagent that makes it, "" for the main agent.
     answer:     the `tool_result` or `error` that answers it; None while it is open.
     arguments:  what the tool was given.
+    digest:     digest of its whole arguments if they were cut, else "".
     id:         the call's event id.
     started_by: the earlier call whose command ended with this answer, which only waited for it.
     step:       shared by the parallel calls of one response; "" if the source cannot tell.
@@ -78,6 +79,7 @@ class Call:
         self.ticket = ticket_of(event.data)
         arguments = get("arguments")
         self.arguments: Fields = arguments if type(arguments) is dict else _arguments(arguments)
+        self.digest = event.text("arguments_digest")
         self.answer: Event | None = None
         self.started_by: Call | None = None
 
@@ -131,7 +133,7 @@ class Call:
         """Hash of tool and arguments, bookkeeping aside: equal for the same call."""
         if self.only_sleeps:
             return hash((self.tool, "sleep"))
-        return hash((self.tool, _canonical(self.arguments)))
+        return hash((self.tool, _canonical(self.arguments), self.digest))
 
     @cached_property
     def target(self) -> int:

@@ -10,7 +10,7 @@ from agent_pipes.core.filter import Filter, filter_command, make_filter
 from agent_pipes.core.options import Option
 from agent_pipes.core.steps import StepList, flatten_steps
 from agent_pipes.detect.finding import Rules
-from agent_pipes.detect.runner import DetectorRunner, DetectorSpec
+from agent_pipes.detect.runner import VIOLATIONS_ONLY, DetectorRunner, DetectorSpec
 
 
 class DetectorFilter(Filter):
@@ -70,15 +70,21 @@ def detector(
 ) -> Callable[[Callable[..., Rules]], DetectorFilter]:
     """Make `trace-detect-WATCHER` of a function that returns a detector's rules for its options.
 
-    Its docstring is the help. `--alert` is added, and `--except` if it has `exceptions`. See
-    DetectorFilter for the other arguments.
+    Its docstring is the help. `--alert`, `--steps` and `--violations-only` are added, and
+    `--except` if it has `exceptions`. See DetectorFilter for the other arguments.
     """
 
     def decorate(rules: Callable[..., Rules]) -> DetectorFilter:
-        def run(events: Iterable[Event], **options: Any) -> DetectorRunner:
-            return DetectorRunner(events, [part.spec(**options)])
+        def run(
+            events: Iterable[Event], violations_only: bool = False, **options: Any
+        ) -> Iterable[Event]:
+            judged = DetectorRunner(events, [part.spec(**options)])
+            if violations_only:
+                return (event for event in judged if event.type in VIOLATIONS_ONLY)
+            return judged
 
         run.__doc__ = rules.__doc__
+        run = _violations_only_option(run)
         run = _alert_option(watcher)(_steps_option(watcher)(run))
         if exceptions:
             run = _except_option(watcher)(run)
@@ -118,6 +124,13 @@ def in_one_stage(parts: list[Part], *, strict: bool) -> list[Part]:
             joined.append((run_detectors, {"specs": specs, "strict": strict}))
             specs = []
     return joined
+
+
+_violations_only_option = click.option(
+    "--violations-only",
+    is_flag=True,
+    help="Pass on only violations, and the events that delimit sessions.",
+)
 
 
 def _steps_option(watcher: str) -> Callable[[Any], Any]:

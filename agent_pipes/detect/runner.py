@@ -1,11 +1,11 @@
 """The driver of all detectors: pairs calls with results once, and raises each condition once."""
 
 from collections import OrderedDict
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from agent_pipes.core.bounded import BoundedDict
-from agent_pipes.core.event import Event, tick, violation
+from agent_pipes.core.event import NO_ORIGIN, Event, tick, violation
 from agent_pipes.core.stderr import warn
 from agent_pipes.detect.call_tracker import CallTracker
 from agent_pipes.detect.finding import Detector, Finding, Rules
@@ -33,6 +33,11 @@ NOT_RAISED: Rank = (0, 0, 0)
 
 MIN_FILLED_GAP_S = 1.0
 """Seconds between two events of a session from which the time between them is shown: a tick's."""
+
+VIOLATIONS_ONLY = frozenset(
+    {"violation", "session_start", "session_end", "process", "history_start", "history_end", "tick"}
+)
+"""Types that go on downstream with --violations-only; a tick has no bytes."""
 
 NOT_SHOWN = frozenset({"", "violation", "kill"})
 """Event types never passed to detectors: no event at all, and the results of detectors."""
@@ -72,6 +77,7 @@ class _Session:
     now:      latest time of its events and ticks, seconds since the epoch.
     raised:   rank at which each condition was last raised.
     ladder:   the steps that were taken.
+    origin:   the `host` and `user` of its events, if they name them.
     reported: number of failed detectors that were raised for it, see `strict`.
     runs:     divides it into runs.
     start:    its last `session_start`, which the states of a new run are shown.
@@ -85,6 +91,7 @@ class _Session:
         "main",
         "name",
         "now",
+        "origin",
         "raised",
         "reported",
         "runs",
@@ -98,6 +105,7 @@ class _Session:
         self.now = 0.0
         self.raised: BoundedDict[Hashable, Rank] = BoundedDict(MAX_RAISED)
         self.ladder = Ladder()
+        self.origin: Mapping[str, str] = NO_ORIGIN
         self.reported = 0
         self.counted: BoundedDict[int, None] = BoundedDict(MAX_COUNTED)
         self.calls = CallTracker()
@@ -126,6 +134,13 @@ class _Session:
             for rule in rules:
                 rule.see(self.start, None, self.now)
         return rules
+
+    def describe(self, event: Event) -> None:
+        """Note the start of the session, and where it runs."""
+        if event.type == "session_start":
+            self.start = event
+        if event.host or event.user:
+            self.origin = {"host": event.host, "user": event.user}
 
     def drop_states(self) -> None:
         """Forget what was counted: the session is read again, or a new run begins."""
@@ -211,8 +226,7 @@ class DetectorRunner:
             session.drop_states()
             session.raised.clear()
             session.ladder = Ladder()
-        if kind == "session_start":
-            session.start = event
+        session.describe(event)
         if kind == "history_start":
             session.now = 0.0
         elif kind != "process":
@@ -323,6 +337,7 @@ class DetectorRunner:
                 level=finding.level,
                 evidence=finding.evidence,
                 actions=(*spec.actions, *step),
+                origin=session.origin,
                 **finding.seen,
             )
 
@@ -342,5 +357,12 @@ class DetectorRunner:
         """Raise each failure of a detector once in every session."""
         for name, session in self.sessions.items():
             for message in self.failures[session.reported :]:
-                yield violation(trigger, "internal", message, time=trigger.time, session=name)
+                yield violation(
+                    trigger,
+                    "internal",
+                    message,
+                    time=trigger.time,
+                    session=name,
+                    origin=session.origin,
+                )
             session.reported = len(self.failures)

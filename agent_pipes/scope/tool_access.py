@@ -44,6 +44,12 @@ MAX_ARGUMENT_ITEMS = 1000
 _URL_IN_TEXT = pattern(r"https?://[^\s\"'<>)\]]+")
 
 
+_CONTENTS = frozenset(
+    {"content", "edits", "file_text", "new_str", "new_string", "old_str", "old_string"}
+)
+"""Arguments that are written to a file: what trace-tail --max-argument cut there is no access."""
+
+
 def accesses_of(event: Event) -> AccessSet:
     """Return what `event` accesses: a `tool_call`, or the store's `file_read` and `file_write`."""
     found = AccessSet()
@@ -59,6 +65,10 @@ def accesses_of(event: Event) -> AccessSet:
     else:
         found.directory = _directory(event.data.get("cwd"))
     _add_call(tool, arguments, event, found)
+    cut = event.data.get("arguments_cut")
+    for name in map(str, cut if isinstance(cut, list) else ()):
+        if name not in _CONTENTS:
+            found.add_unjudged("long", f"{tool.name}: {name}", *ALL)
     return found
 
 
