@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import textwrap
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -11,7 +10,7 @@ from pathlib import Path
 import click
 
 from agent_pipes.checks import Check
-from agent_pipes.core.display import escape
+from agent_pipes.core.display import escape, terminal_size
 from agent_pipes.core.filter import Command, version_option
 
 COLOURS = {"ok": "green", "warning": "yellow", "problem": "red"}
@@ -93,7 +92,7 @@ def doctor(objects: bool) -> int:
     """
     checks = []
     terminal = os.isatty(1)
-    width = shutil.get_terminal_size().columns if terminal else 1 << 16
+    width = terminal_size(1)[0] if terminal else 1 << 16
     for check in examined():
         checks.append(check)
         if objects:

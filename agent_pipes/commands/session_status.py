@@ -9,6 +9,7 @@ from enum import IntEnum
 from agent_pipes.core.event import OURS, Event
 from agent_pipes.detect.call_tracker import CallTracker
 from agent_pipes.detect.calls import Call
+from agent_pipes.detect.context import context_size
 from agent_pipes.detect.turns import TurnTracker
 
 RATE_WINDOW_S = 900.0
@@ -62,6 +63,7 @@ class SessionStatus:
     trip:    the limit that was passed then.
     killed:  the breaker has ended its process.
     pid:     PID of its process, 0 if unknown.
+    context: part of the context window that is used, NaN if the source does not tell.
     """
 
     def __init__(self, name: str) -> None:
@@ -118,6 +120,8 @@ class SessionStatus:
             self.asks = event.text("for") or "you"
         elif kind == "user_prompt":
             self._see_prompt(event)
+        elif kind == "compaction" and not event.agent:
+            self.context = math.nan
 
     def _see_start(self, event: Event) -> None:
         self.agent = event.text("agent") or self.agent
@@ -131,7 +135,10 @@ class SessionStatus:
             self.killed = self.paused = False
 
     def _see_response(self, event: Event) -> None:
-        self.model = event.text("model") or self.model
+        if not event.agent:
+            self.model = event.text("model") or self.model
+            tokens, window = context_size(event)
+            self.context = tokens / window if tokens and window else self.context
         cost = event.data.get("cost")
         if not isinstance(cost, dict):
             return
@@ -182,7 +189,7 @@ class SessionStatus:
         if len(self._costs) < 2 or now - self._costs[0][0] < MIN_RATE_WINDOW_S:
             return math.nan
         first_time, first_cost = self._costs[0]
-        return (self.cost - first_cost) / (now - first_time) * 3600
+        return (self._costs[-1][1] - first_cost) / (now - first_time) * 3600
 
     def state(self, now: float, stall_limit_s: float = 0.0) -> State:
         """Return the state at `now`; a silence near `stall_limit_s` is stuck."""

@@ -10,10 +10,12 @@ from pathlib import Path
 import click
 
 from agent_pipes.agents.registry import HOOKED, hooks
+from agent_pipes.core.display import escape
 from agent_pipes.core.filter import Command, version_option
 from agent_pipes.core.stderr import warn
 from agent_pipes.detect.configuration import DEFAULT_POLICY
-from agent_pipes.hooks.settings_file import are_disabled, merge
+from agent_pipes.hooks import status_line
+from agent_pipes.hooks.settings_file import are_disabled, merge, settings_at
 from agent_pipes.scope.standard import write_standard_policy
 
 
@@ -39,7 +41,19 @@ from agent_pipes.scope.standard import write_standard_policy
     type=click.Choice(["standard"]),
     help="Write a policy to start from to .agent-scope.json here, and do nothing else.",
 )
-def setup(agent: str | None, guard: bool, project: bool, write: bool, policy: str | None) -> int:
+@click.option(
+    "--statusline",
+    is_flag=True,
+    help="Set Claude Code's status line instead: model, dollars, context, the nearest limit.",
+)
+def setup(
+    agent: str | None,
+    guard: bool,
+    project: bool,
+    write: bool,
+    policy: str | None,
+    statusline: bool,
+) -> int:
     """Print the settings by which an agent calls the hook, or add them with --write.
 
     What else the settings hold is left as it is. Where they hold a hook of agent-strace already,
@@ -48,6 +62,8 @@ def setup(agent: str | None, guard: bool, project: bool, write: bool, policy: st
     if policy:
         _write_policy()
         return 0
+    if statusline:
+        return _set_status_line(project, write)
     command = _command(guard)
     for name in [agent] if agent else _present():
         settings = hooks(name).settings()
@@ -72,6 +88,29 @@ def setup(agent: str | None, guard: bool, project: bool, write: bool, policy: st
 setup.params.append(version_option())
 
 
+def _set_status_line(project: bool, write: bool) -> int:
+    """Print the setting of Claude Code, or add it; ask before a user's own one is replaced."""
+    settings = hooks("claude").settings()
+    path = Path(settings.project) if project else settings.home / settings.file
+    wanted = status_line.wanted(_program())
+    if not write:
+        flags = " --project" * project
+        warn(f"to be merged into {path}, as 'agent-strace setup --statusline{flags} --write' does:")
+        click.echo(json.dumps(wanted, indent=2))
+        return 0
+    other = status_line.others(settings_at(path))
+    if other:
+        question = f"{path}: replace the status line {escape(other)}?"
+        if not (sys.stdin.isatty() and click.confirm(question, err=True)):
+            command = wanted["statusLine"]["command"]
+            raise click.UsageError(
+                f"{path}: has another status line, {escape(other)}, which is left as it is; "
+                f"remove it there, or let it print what '{command}' prints"
+            )
+    merge(path, wanted, "status line")
+    return 0
+
+
 def _write_policy() -> None:
     try:
         write_standard_policy(DEFAULT_POLICY)
@@ -93,11 +132,13 @@ def _present() -> list[str]:
 
 
 def _command(guard: bool) -> str:
-    """Return the command line of the hook.
+    """Return the command line of the hook."""
+    return shlex.join([_program(), "hook", *(["--guard"] if guard else [])])
 
-    It names our program by its path: an agent need not have its user's PATH.
-    """
+
+def _program() -> str:
+    """Return the path of this program: an agent need not have its user's PATH."""
     program = sys.argv[0] if os.sep in sys.argv[0] else shutil.which(sys.argv[0]) or sys.argv[0]
     if os.sep in program:
         program = os.path.abspath(program)
-    return shlex.join([program, "hook", *(["--guard"] if guard else [])])
+    return program

@@ -1,8 +1,10 @@
 """trace-status: a live view on stderr of how sessions do and how near they are to their limits."""
 
 import os
+import signal
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from typing import NamedTuple
 
 import click
@@ -10,20 +12,32 @@ import click
 from agent_pipes.alert.lines import SHORT_ID_CHARS, SessionClock
 from agent_pipes.commands.session_status import SessionStatus, State
 from agent_pipes.commands.status_json import as_json
+from agent_pipes.commands.status_keys import Keyboard
 from agent_pipes.commands.status_table import table, tmux
 from agent_pipes.commands.status_view import Style, claude, counts, default_style, line
 from agent_pipes.core.bounded import BoundedDict
-from agent_pipes.core.display import escape, format_duration, tilde, two_units
+from agent_pipes.core.display import escape, format_duration, terminal_size, tilde, two_units
 from agent_pipes.core.event import Event
 from agent_pipes.core.exit_status import ExitStatus
 from agent_pipes.core.filter import Events, filter_command
 from agent_pipes.core.options import COUNT, DOLLARS, DURATION, Option
-from agent_pipes.core.stderr import clear_live, end_live, prefix, show_live, write_line
+from agent_pipes.core.stderr import (
+    clear_live,
+    end_live,
+    forget_live,
+    prefix,
+    show_live,
+    write_line,
+)
+from agent_pipes.core.stream import UnreadableInputError, Waiter
 
 MAX_SESSIONS = 10_000
 
-LIVE_INTERVAL_S = 1.0
-"""Time between two redraws on a terminal."""
+LIVE_INTERVAL_S = 0.9
+"""Time between two redraws on a terminal: a little less than a second, the time between ticks."""
+
+MAX_DRAWING_SHARE = 0.005
+"""Share of a core that drawing may take: a long table is drawn less often."""
 
 DURATIONS = ("duration", "stall")
 LIMIT_TYPES = {"cost": DOLLARS, "duration": DURATION, "stall": DURATION, "retry": COUNT}
@@ -123,20 +137,31 @@ class StatusView:
         session = self.sessions.get(self.latest)
         if session is None:
             return
+        width, height = terminal_size(2)
+        if self.every:
+            if not self.live:
+                height = len(self.sessions) + 4
+            drawn = table(self.sessions.values(), self.limits, self.now, width, height, self.style)
+            if self.live:
+                show_live(*drawn)
+            else:
+                for text in drawn:
+                    write_line(text)
+            return
         if not self.live:
             since = self.clock.since(self.latest, self.now)
             write_line(f"{prefix()}{since}  ✅ {counts(session)}")
-            return
-        width, height = terminal_size()
-        if self.every:
-            sessions = self.sessions.values()
-            show_live(*table(sessions, self.limits, self.now, width, height, self.style))
             return
         alive = self._alive()
         shown = alive[0] if len(alive) > 1 else session
         head = f"{prefix()}{f'{len(alive)} sessions, ' if len(alive) > 1 else ''}"
         since = self.clock.since(shown.name, self.now)
         show_live(line(shown, self.limits, self.now, since, width, self.style, escape(head)))
+
+    def has_caught_up(self) -> bool:
+        """Return True if sessions go on from here, and the past of none is still being read."""
+        known = self.sessions.values()
+        return any(each.is_live for each in known) and not any(each.in_history for each in known)
 
     def _alive(self) -> list[SessionStatus]:
         """Return the sessions that have not ended, the one nearest a limit first."""
@@ -163,7 +188,7 @@ class StatusView:
             latest = self.sessions.get(self.latest)
             today = sum(each.cost for each in sessions if is_today(each.last, self.now))
             return [claude(latest, today, self.limits, self.now, plain)] if latest else []
-        width = terminal_size()[0]
+        width = terminal_size(1, 2)[0]
         style = default_style(colour=os.isatty(1))
         return table(sessions, self.limits, self.now, width, len(sessions) + 4, style)
 
@@ -179,21 +204,6 @@ def introduction(session: SessionStatus, now: float) -> str:
         if session.began and now - session.began >= 1:
             facts.append(f"running for {two_units(now - session.began)}")
     return " ".join([f"{session.name[:SHORT_ID_CHARS]}...", *([", ".join(facts)] if facts else [])])
-
-
-def terminal_size() -> tuple[int, int]:
-    """Return columns and rows of the terminal, 80 and 24 where there is none; COLUMNS is obeyed."""
-    columns = os.environ.get("COLUMNS", "")
-    if columns.isascii() and columns.isdigit() and int(columns):
-        return int(columns), 24
-    for fd in (2, 1):
-        try:
-            size = os.get_terminal_size(fd)
-        except OSError:
-            continue
-        if size.columns:
-            return size.columns, size.lines or 24
-    return 80, 24
 
 
 def is_today(then: float, now: float) -> bool:
@@ -227,7 +237,7 @@ def is_today(then: float, now: float) -> bool:
 @click.option(
     "--once",
     is_flag=True,
-    help="At the end of input, print the table on stdout, in place of the events.",
+    help="Print the table on stdout once all that is recorded was read, and end.",
 )
 @click.option(
     "--format",
@@ -235,46 +245,80 @@ def is_today(then: float, now: float) -> bool:
     type=click.Choice(["table", "json", "tmux", "claude"]),
     help="Print this on stdout, once: a table, JSON, one line for a status bar.",
 )
+@click.option("--json", "as_objects", is_flag=True, help="The same as --format json.")
 def status(
     events: Iterable[Event],
+    waiter: Waiter,
     every: float = 30.0,
     live: bool | None = None,
     table: bool = False,
     limits: tuple[Limit, ...] = (),
     once: bool = False,
     form: str | None = None,
+    as_objects: bool = False,
 ) -> Events:
     """Show on stderr how sessions do: time, events, dollars, retries, and the nearest limits.
 
-    On a terminal one line is rewritten each second, with --all a table of all sessions. Elsewhere a
-    line is printed every 30 seconds and at the end.
+    On a terminal one line is rewritten each second, with --all a table of all sessions, which the
+    key q ends. Elsewhere a line is printed every 30 seconds and at the end.
     """
-    once = once or form is not None
-    view = StatusView(os.isatty(2) if live is None else live, dict(limits), table or once)
-    if once:
-        for event in events:
-            view.see(event)
-        for text in view.summary(form or "table"):
-            click.echo(text)
+    form = "json" if as_objects else form or ("table" if once else None)
+    view = StatusView(
+        os.isatty(2) if live is None else live, dict(limits), table or form is not None
+    )
+    if form:
+        _print_once(events, view, form)
         return ExitStatus.OK
-    interval_s = LIVE_INTERVAL_S if view.live else every or float("inf")
-    shown_at = drawn_at = 0.0
+    yield from _show(events, view, every, waiter)
+    return None
+
+
+def _print_once(events: Iterable[Event], view: StatusView, form: str) -> None:
+    """Print the sessions at the end of input, or as soon as those that go on have caught up."""
     try:
         for event in events:
             view.see(event)
-            if event.type == "tick":
+            if event.type == "tick" and view.has_caught_up():
+                break
+    except UnreadableInputError as error:
+        from agent_pipes.commands.statusline import is_request, status_line
+
+        if form != "claude" or not is_request(error.record):
+            raise
+        click.echo(status_line(error.record, view.limits, tuple(LIMIT_TYPES)))
+        return
+    for text in view.summary(form):
+        click.echo(text)
+
+
+def _show(events: Iterable[Event], view: StatusView, every: float, waiter: Waiter) -> Events:
+    """Pass the events on, and draw the view meanwhile."""
+    shown_at = drawn_at = 0.0
+    interval_s = LIVE_INTERVAL_S
+    with ExitStack() as stack:
+        stack.callback(end_live)
+        keyboard = stack.enter_context(Keyboard(waiter)) if view.live and view.every else None
+        if view.live and signal.getsignal(signal.SIGCONT) == signal.SIG_DFL:
+            signal.signal(signal.SIGCONT, lambda *_: forget_live())
+        for event in events:
+            view.see(event)
+            if view.live:
+                # A busy session has no ticks, and a silent one has no events.
+                due = time.monotonic() - drawn_at >= interval_s
+                if due:
+                    drawn_at, used_s = time.monotonic(), time.process_time()
+                    view.show()
+                    used_s = time.process_time() - used_s
+                    interval_s = max(LIVE_INTERVAL_S, used_s / MAX_DRAWING_SHARE)
+                if keyboard and (due or event.type == "tick") and keyboard.quits():
+                    return None
+            elif event.type == "tick":
                 shown_at = shown_at or view.now
-                if view.now - shown_at >= interval_s:
+                if every and view.now - shown_at >= every:
                     shown_at = view.now
                     view.show()
-            elif view.live and time.monotonic() - drawn_at >= interval_s:
-                # A busy session has no ticks: the display has a clock of its own.
-                drawn_at = time.monotonic()
-                view.show()
             yield event
         view.finish()
-    finally:
-        end_live()
     return None
 
 

@@ -28,6 +28,7 @@ def as_json(session: SessionStatus, limits: Mapping[str, float], now: float) -> 
             "estimated": session.estimated,
             "unpriced": session.unpriced,
             "usd_per_hour": None if math.isnan(rate) else round(rate, 4),
+            "context": None if math.isnan(session.context) else round(session.context, 4),
             "limits": [
                 {
                     "name": each.name,

@@ -20,6 +20,9 @@ from agent_pipes.commands.status_view import (
 )
 from agent_pipes.core.display import cell_width, escape, fit, fit_left, pad, plural, tilde
 
+RIGHT = ("$", "$/H", "CTX", "FAIL", "FOR")
+"""Columns whose cells are aligned on the right."""
+
 Row = tuple[SessionStatus, State, Progress | None]
 
 
@@ -104,7 +107,7 @@ class _Columns:
         }
         if "LIMIT" in widths:
             widths["LIMIT"] = self.bar + 5
-        gaps = 2 * len(self.names)
+        gaps = sum(map(_gap, self.names))
         spare = self.width - 1 - gaps - sum(widths.values()) + widths["DIRECTORY"]
         doing = widths.get("DOING", 0)
         spare += doing
@@ -165,6 +168,7 @@ class _Columns:
         drawn = [style.paint(sign, code)]
         for name in self.names:
             width, text = widths[name], cells[name]
+            drawn.append(" " if name == self.names[0] else " " * _gap(name))
             if name == "LIMIT" and nearest:
                 percent = f"{math.floor(nearest.part * 100):>4}%"
                 colour = (
@@ -182,10 +186,14 @@ class _Columns:
             text = pad(
                 fit(style(text), width, dots),
                 width,
-                right=name in ("$", "$/H", "CTX", "FAIL", "FOR"),
+                right=name in RIGHT,
             )
             drawn.append(style.paint(text, dim))
-        return drawn[0] + " " + "  ".join(drawn[1:]).rstrip()
+        return "".join(drawn).rstrip()
+
+
+def _gap(name: str) -> int:
+    return 1 if name == "REACHED" else 2
 
 
 def fit_path(path: str, width: int, dots: str) -> str:

@@ -6,10 +6,12 @@ free. Colours are the 16 of the terminal, and a mark and a word say the same.
 
 import math
 import os
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from agent_pipes.alert.lines import SHORT_ID_CHARS
 from agent_pipes.commands.session_status import NEAR, Progress, SessionStatus, State
 from agent_pipes.core.display import (
     cell_width,
@@ -19,11 +21,17 @@ from agent_pipes.core.display import (
     plural,
     two_units,
 )
+from agent_pipes.detect.calls import Call
+
+_THRESHOLD = re.compile(r" \(threshold: [^)]*\)")
 
 BLOCKS = " ▏▎▍▌▋▊▉█"
 SHORT_ETA_S = 600.0
 MIN_SHOWN_PART = 0.01
 MIN_STATE_CELLS = 8
+
+ABOUT = ("url", "query", "pattern", "description", "question", "prompt")
+"""Arguments that tell what a call is about which names no command or file."""
 
 PREFIX_FROM = 100
 WORDS_FROM = 56
@@ -47,7 +55,9 @@ class Style:
 
     def __call__(self, text: str) -> str:
         """Return `text` with the characters that the terminal has."""
-        return text.translate(_ASCII) if self.ascii else text
+        if not self.ascii or text.isascii():
+            return text
+        return text.translate(_ASCII).encode("ascii", "replace").decode()
 
 
 _ASCII = str.maketrans(
@@ -152,25 +162,54 @@ def counts(session: SessionStatus) -> str:
     return f"{plural(session.events, 'event')}, {dollars(session)}, {retries}"
 
 
+def cause(session: SessionStatus) -> str:
+    """Return why the session tripped: `cost $10.02 of $10`."""
+    text = session.cause.removeprefix("detected ").removeprefix("loop ")
+    found = _THRESHOLD.search(text)
+    if found and session.trip.limit:
+        text = f"{text[: found.start()]} of {limit_name(session.trip).split()[-1]}"
+    return f"{session.trip.name} {text}".strip()
+
+
 def doing(session: SessionStatus, state: State, now: float) -> tuple[str, str]:
     """Return the state or the call in flight, and for how long."""
     calls = session.calls_in_flight()
     silent = clock(session.silence(now))
     if state == State.TRIPPED:
-        verb = "killed by" if session.killed else "tripped"
-        return f"{verb} {session.trip.name}: {session.cause.removeprefix('detected loop ')}", ""
+        return f"{'killed' if session.killed else 'tripped'}: {cause(session)}", ""
     if state == State.PAUSED:
         return "paused", silent
     if state == State.STUCK:
         return "no event", silent
     if state == State.WAITING:
-        asked = f": {calls[-1].label}" if calls else ""
-        return f"waiting for you{asked}", silent
+        return f"asks: {calls[-1].label}" if calls else "waiting for you", silent
     if state == State.IDLE:
         return "ended" if session.ended else "ended its turn", silent
     if calls:
-        return calls[-1].label.strip('"'), clock(now - calls[-1].time)
+        return call_in_flight(calls[-1]), clock(now - calls[-1].time)
     return "thinking", silent
+
+
+def call_in_flight(call: Call) -> str:
+    """Return the command, or the tool and what it is about."""
+    text = call.label.strip('"')
+    if text != call.tool:
+        return text
+    arguments = (call.arguments.get(name) for name in ABOUT)
+    about = next((each for each in arguments if isinstance(each, str) and each), "")
+    return f"{text} {about.removeprefix('https://').partition(chr(10))[0]}".rstrip()
+
+
+def sentence(session: SessionStatus, state: State, now: float, narrow: bool) -> str:
+    """Return what the session does, as the line of one session says it."""
+    what, took = doing(session, state, now)
+    if state == State.STUCK:
+        return f"{what} for {took}"
+    if state == State.WAITING:
+        what = "waiting for you"
+    if state == State.PAUSED and not narrow:
+        return f"paused: agent-strace resume {session.name[:SHORT_ID_CHARS]}"
+    return f"{what} ({took})" if took else what
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,13 +243,13 @@ def line(
     """
     state = session.state(now, limits.get("stall", 0.0))
     progress = session.progress(limits, now)
-    near = bool(progress) and progress[0].part >= NEAR and state != State.TRIPPED
+    near = bool(progress) and progress[0].part >= NEAR
+    near = near and state not in (State.TRIPPED, State.STUCK)
     # The warning sign takes two cells and is counted as one.
     warning = "⚠" if style.ascii else "⚠ "
     symbol = "❌" if state == State.TRIPPED else warning if near or state == State.STUCK else "✅"
     narrow = width < WORDS_FROM
-    what, took = doing(session, state, now)
-    what = escape(f"{what} ({took})" if took else what)
+    what = escape(sentence(session, state, now, narrow))
     loud = state in (State.TRIPPED, State.STUCK, State.WAITING, State.PAUSED)
     call = Part.of(what, style, MARKS[state][2] if loud else "")
     progress = [each for each in progress if each.part >= MIN_SHOWN_PART]

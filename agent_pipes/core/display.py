@@ -2,6 +2,10 @@
 
 import os
 import unicodedata
+from contextlib import suppress
+
+DEFAULT_SIZE = (80, 24)
+"""Columns and rows where nothing tells them."""
 
 HARMLESS = "\u200d\ufe0f"
 """Format characters that are part of emoji: a joiner and a variation selector."""
@@ -114,6 +118,21 @@ def pad(text: str, width: int, right: bool = False) -> str:
     """Return `text` with spaces up to `width` cells, on its left if it is aligned `right`."""
     spaces = " " * max(0, width - cell_width(text))
     return spaces + text if right else text + spaces
+
+
+def terminal_size(*fds: int) -> tuple[int, int]:
+    """Return columns and rows of the first of `fds` that is a terminal.
+
+    Without any, those of COLUMNS and LINES, else 80 and 24.
+    """
+    for fd in fds:
+        with suppress(OSError):
+            size = os.get_terminal_size(fd)
+            if size.columns:
+                return size.columns, size.lines or DEFAULT_SIZE[1]
+    named = (os.environ.get(name, "") for name in ("COLUMNS", "LINES"))
+    columns, lines = (int(each) if each.isascii() and each.isdigit() else 0 for each in named)
+    return columns or DEFAULT_SIZE[0], lines or DEFAULT_SIZE[1]
 
 
 def tilde(path: str) -> str:

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 
-from agent_pipes.core.display import escape
+from agent_pipes.core.display import cell_width, escape, terminal_size
 
 WRITE_TIMEOUT_S = 0.5
 """Time that a paused terminal or pager may block; then messages are dropped and counted."""
@@ -37,7 +37,8 @@ class _Writer:
     busy:      True while another program draws on the terminal; lines wait meanwhile.
     suspended: the lines that wait.
     deferred:  collects lines, if it is not None; see `defer`.
-    live:      lines of the live display on the terminal.
+    live:      the live lines on the terminal.
+    columns:   the terminal's width when they were written.
     log:       file descriptor that each line is appended to, -1 if there is none.
     titled:    the terminal has a title of ours.
     """
@@ -47,7 +48,8 @@ class _Writer:
         self.busy: Callable[[], bool] | None = None
         self.suspended: list[str] = []
         self.deferred: list[str] | None = None
-        self.live = 0
+        self.live: tuple[str, ...] = ()
+        self.columns = 0
         self.log = -1
         self.titled = False
         self._fd = -1
@@ -100,9 +102,27 @@ class _Writer:
 
     def clear(self) -> None:
         if self.live:
-            up = f"\x1b[{self.live - 1}A" if self.live > 1 else ""
-            self.live = 0
-            self.write(f"\r{up}\x1b[J".encode())
+            self.write(f"{self._to_first_line()}\x1b[J".encode())
+            self.live = ()
+
+    def show(self, lines: tuple[str, ...]) -> None:
+        columns = terminal_size(2)[0]
+        below = "\x1b[J" if len(self.live) != len(lines) or columns != self.columns else ""
+        text = "\n".join(f"{line}\x1b[K" for line in lines)
+        self.write(f"{self._to_first_line()}{below}{text}".encode(errors="replace"))
+        self.live, self.columns = lines, columns
+
+    def _to_first_line(self) -> str:
+        """Return the way back to the first live line.
+
+        A terminal that became narrower has wrapped them: each takes more rows.
+        """
+        columns = terminal_size(2)[0]
+        rows = len(self.live)
+        if columns < self.columns:
+            widths = (cell_width(_ANSI.sub("", line)) for line in self.live)
+            rows = sum(max(1, -(-width // columns)) for width in widths)
+        return f"\r\x1b[{rows - 1}A" if rows > 1 else "\r"
 
     def write(self, text: bytes) -> None:
         try:
@@ -158,11 +178,7 @@ def show_live(*lines: str) -> None:
     if _stderr.busy and _stderr.busy():
         _stderr.title(_ANSI.sub("", lines[-1]))
         return
-    up = f"\x1b[{_stderr.live - 1}A" if _stderr.live > 1 else ""
-    below = "\x1b[J" if _stderr.live > len(lines) else ""
-    text = "\n".join(f"{line}\x1b[K" for line in lines)
-    _stderr.write(f"\r{up}{text}{below}".encode(errors="replace"))
-    _stderr.live = len(lines)
+    _stderr.show(lines)
 
 
 def clear_live() -> None:
@@ -173,8 +189,13 @@ def clear_live() -> None:
 def end_live() -> None:
     """Leave the live line where it is, and go to the next."""
     if _stderr.live:
-        _stderr.live = 0
+        _stderr.live = ()
         _stderr.write(b"\n")
+
+
+def forget_live() -> None:
+    """Write the next live lines below what others have written meanwhile, as after a stop."""
+    _stderr.live = ()
 
 
 def suspend(busy: Callable[[], bool] | None) -> list[str]:

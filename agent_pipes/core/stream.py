@@ -267,7 +267,14 @@ class Lines:
 
 
 class UnreadableInputError(Exception):
-    """Standard input is no stream of events; the message says what it is and what to do."""
+    """Standard input is no stream of events; the message says what it is and what to do.
+
+    record: its first JSON object, empty if it has none.
+    """
+
+    def __init__(self, message: str, record: Fields | None = None) -> None:
+        super().__init__(message)
+        self.record: Fields = record or {}
 
 
 class Reader:
@@ -340,7 +347,7 @@ class Reader:
                 raise UnreadableInputError(message) from None
         if fields is not None and type(fields.get("event_type")) is not str:
             what = described(fields) or 'no stream of events: an object without "event_type"'
-            raise UnreadableInputError(f"{self.name} is {what}; put trace-tail before it")
+            raise UnreadableInputError(f"{self.name} is {what}; put trace-tail before it", fields)
         self._is_stream = True
 
     def _lenient(self, line: bytes) -> Fields:

@@ -1,12 +1,11 @@
 """Tables for a terminal: columns fitted to its width, bars, compact numbers."""
 
 import os
-import shutil
 import sys
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-from agent_pipes.core.display import cell_width, fit, fit_left, pad
+from agent_pipes.core.display import cell_width, fit, fit_left, pad, terminal_size
 
 GAP = "  "
 
@@ -77,7 +76,7 @@ def terminal_style(columns: int | None = None) -> Style:
         ascii_only = os.environ.get("TERM") == "dumb"
     except (UnicodeEncodeError, LookupError):
         ascii_only = True
-    width = columns or shutil.get_terminal_size((80, 24)).columns
+    width = columns or terminal_size(1)[0]
     colour = os.isatty(1) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     return Style(width, ascii_only, colour)
 

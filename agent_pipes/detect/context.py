@@ -60,17 +60,25 @@ class Fill:
             )
 
     def _measure(self, event: Event) -> None:
-        usage = event.data.get("usage")
-        tokens = _tokens(usage.get("input_tokens")) if isinstance(usage, dict) else 0.0
-        window = self.window or _tokens(event.data.get("context_window"))
+        tokens, window = context_size(event)
+        window = self.window or window
         if not tokens:
             return
         if not window:
             self.blind += 1
             return
-        output = _tokens(usage.get("output_tokens")) if isinstance(usage, dict) else 0.0
-        self.used = (tokens + output) / window
+        self.used = tokens / window
         self.evidence = event.id
+
+
+def context_size(event: Event) -> tuple[float, float]:
+    """Return the tokens in the context after a response, and its window's; 0.0 if not recorded."""
+    usage = event.data.get("usage")
+    usage = usage if isinstance(usage, dict) else {}
+    tokens = _tokens(usage.get("input_tokens"))
+    if tokens:
+        tokens += _tokens(usage.get("output_tokens"))
+    return tokens, _tokens(event.data.get("context_window"))
 
 
 def _tokens(value: object) -> float:

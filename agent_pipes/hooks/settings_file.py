@@ -80,8 +80,16 @@ def _commands(value: Any) -> Iterator[str]:
                 yield str(command)
 
 
-def merge(path: Path, wanted: Fields) -> None:
+def settings_at(path: Path) -> Fields:
+    """Return the settings at `path`, empty without a file. Raise click.UsageError if unreadable."""
+    content = _content(path, path)
+    return {} if content is None else _parsed(path, content)
+
+
+def merge(path: Path, wanted: Fields, what: str = "hooks") -> None:
     """Put `wanted` into the settings at `path`, and keep a copy of the former ones.
+
+    what: names it in the message.
 
     Raise click.UsageError if the settings are not what was expected; they are left alone then.
     """
@@ -108,7 +116,7 @@ def merge(path: Path, wanted: Fields) -> None:
         new.unlink()
         raise click.UsageError(f"{path}: changed by another program just now; try again")
     new.replace(real)
-    warn(f"{path}: hooks added" + (f"; the former settings are in {copy}" if copy else ""))
+    warn(f"{path}: {what} added" + (f"; the former settings are in {copy}" if copy else ""))
 
 
 def _content(path: Path, real: Path) -> bytes | None:
@@ -148,15 +156,16 @@ def _merged(path: Path, document: Fields, wanted: Fields) -> Fields:
             merged[key] = {**reader.mapping(key, merged.get(key, {})), **value}
     present = reader.mapping("hooks", document.get("hooks", {}))
     hooks: Fields = {}
-    for event in dict.fromkeys([*present, *wanted["hooks"]]):
+    added = wanted.get("hooks", {})
+    for event in dict.fromkeys([*present, *added]):
         entries = present.get(event, [])
         if not isinstance(entries, list):
             reader.fail_expected(f"hooks.{event}", "a list", entries)
-        if replaced := _replaced(entries, wanted["hooks"].get(event, [])):
+        if replaced := _replaced(entries, added.get(event, [])):
             hooks[event] = replaced
         elif event in present and not entries:
             hooks[event] = entries
-    return {**merged, "hooks": hooks}
+    return {**merged, "hooks": hooks} if hooks or "hooks" in merged else merged
 
 
 def _replaced(entries: list[Any], ours: list[Fields]) -> list[Any]:

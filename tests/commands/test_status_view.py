@@ -1,6 +1,7 @@
 """Live view of trace-status: what is shown at which width, with and without colour and Unicode."""
 
 import json
+import math
 import re
 
 import pytest
@@ -11,7 +12,6 @@ from agent_pipes.commands.status_view import Style, line
 from agent_pipes.core.display import cell_width
 from agent_pipes.core.event import make
 from tests.helpers.support import START, Stream, run
-from tests.helpers.terminal import needs_tmux, terminal
 
 LIMITS = {"cost": 10.0, "duration": 1800.0, "stall": 600.0, "retry": 5.0}
 NOW = START + 1000
@@ -92,7 +92,7 @@ def test_parts_are_dropped_in_order_as_the_width_shrinks():
 def test_a_loud_state_stays_and_near_a_limit_the_bar_does():
     assert drawn(WAITING, 70).endswith("· waiting for you (0:10)")
     assert drawn(WAITING, 40) == "+12:03 ✅ waiting for you (0:10)"
-    assert "killed" not in drawn(TRIPPED, 120) and "tripped loop: (read→edit) × 3" in drawn(
+    assert "killed" not in drawn(TRIPPED, 120) and "tripped: loop (read→edit) × 3" in drawn(
         TRIPPED, 120
     )
     assert "⚠  13 events, $9.41" in drawn(DEAR, 80) and "$10 █████▋ 94% in 1:" in drawn(DEAR, 80)
@@ -129,6 +129,65 @@ def test_the_line_of_tmux():
     assert text.startswith("✗ 5 · ✗1 ?1 · $13.41 · $10 94% in ")
 
 
+CONTEXT = {"context_window": 200_000, "usage": {"input_tokens": 39_000, "output_tokens": 1000}}
+
+
+def test_context_is_shown_where_the_source_tells_until_it_is_compacted():
+    found = with_event("llm_response", CONTEXT)
+    assert found.context == 0.2 and " 20%" in table([found], LIMITS, NOW, 140, 24, PLAIN)[1]
+    assert "CTX" not in table([found], LIMITS, NOW, 139, 24, PLAIN)[0]
+    found.see(make("llm_response", NOW, found.name, CONTEXT | {"agent_id": "a1"}))
+    assert found.context == 0.2
+    found.see(make("compaction", NOW, found.name, {"trigger": "auto"}))
+    assert math.isnan(found.context) and math.isnan(session().context)
+
+
+COLUMNS = {
+    40: "DIRECTORY $ LIMIT",
+    56: "DIRECTORY DOING $ LIMIT",
+    64: "DIRECTORY DOING $ LIMIT REACHED",
+    72: "DIRECTORY DOING $ NEAREST LIMIT REACHED",
+    100: "STATE ID DIRECTORY DOING FOR $ NEAREST LIMIT REACHED",
+    112: "STATE ID DIRECTORY DOING FOR $ $/H NEAREST LIMIT REACHED",
+    132: "STATE AGENT ID DIRECTORY DOING FOR $ $/H FAIL NEAREST LIMIT REACHED",
+    140: "STATE AGENT ID DIRECTORY DOING FOR $ $/H CTX FAIL NEAREST LIMIT REACHED",
+    150: "STATE AGENT ID DIRECTORY DOING FOR MODEL $ $/H CTX FAIL NEAREST LIMIT REACHED",
+}
+
+
+@pytest.mark.parametrize("width", [*COLUMNS, *(each - 1 for each in COLUMNS if each > 40), 200])
+def test_columns_are_dropped_in_the_stated_order(width):
+    expected = COLUMNS[max(each for each in COLUMNS if each <= width)]
+    assert table(EVERY, LIMITS, NOW, width, 24, PLAIN)[0].split() == expected.split()
+
+
+def test_a_row_says_why_a_session_tripped_and_what_the_others_do():
+    asks = with_event("tool_call", CALL, name="asks")
+    asks.see(make("waiting", NOW - 5, asks.name, {"for": "permission"}))
+    cost = {"watcher": "cost", "level": "critical", "limit": 10.0}
+    dear = with_event("violation", cost | {"message": "$10.02 (threshold: $10.00)"}, name="dear")
+    dear.see(make("kill", NOW, dear.name, {"outcome": "terminated"}))
+    fetch = {"tool_name": "WebFetch", "arguments": {"url": "https://example.com/a"}}
+    rows = "\n".join(
+        table([asks, dear, with_event("tool_call", fetch)], LIMITS, NOW, 160, 9, PLAIN)
+    )
+    assert "killed: cost $10.02 of $10 " in rows and 'asks: "make -j8"' in rows
+    assert "WebFetch example.com/a" in rows
+    paused = with_event("kill", {"outcome": "paused"})
+    assert drawn(paused, 100).endswith("· paused: agent-strace resume 4e19aab4")
+    assert drawn(paused, 40).endswith("paused (0:10) · $1.00")
+    stuck = line(session(), LIMITS, NOW + 550, "+12:03", 44, PLAIN)
+    assert stuck == "+12:03 ⚠  no event for 9:20 · $1.00"
+
+
+def test_without_unicode_nothing_else_is_written():
+    odd = session(cwd="/srv/Übung/日本")
+    odd.see(make("tool_call", NOW, odd.name, {"tool_name": "Bash", "arguments": {"command": "é"}}))
+    style = Style(ascii=True)
+    assert all(row.isascii() for row in table([odd, *EVERY], LIMITS, NOW, 132, 24, style))
+    assert drawn(odd, 120, style).isascii() and tmux([odd], LIMITS, NOW, style).isascii()
+
+
 def test_states_follow_the_events():
     found = session()
     assert found.state(NOW, 600) == State.WORKING
@@ -145,66 +204,10 @@ def test_once_prints_a_table_and_json_in_place_of_the_events():
     stream = Stream().spiral(2)
     done = run("trace-status", "--once", "--limit", "retry=4", input=stream.bytes)
     assert (done.returncode, done.stderr) == (0, b"") and "retry 4" in done.stdout.decode()
-    done = run("trace-status", "--format", "json", "--limit", "retry=4", input=stream.bytes)
+    done = run("trace-status", "--json", "--limit", "retry=4", input=stream.bytes)
+    same = run("trace-status", "--format", "json", "--limit", "retry=4", input=stream.bytes)
+    assert done.stdout == same.stdout
     found = json.loads(done.stdout)
     assert found["events"] == 4 and found["failing"] == 2 and found["limits"][0]["part"] == 0.5
     done = run("trace-status", "--limit", "retries=4", input=b"")
     assert done.returncode == 2 and b"cost, duration, stall, retry" in done.stderr
-
-
-def many_sessions(count: int) -> bytes:
-    streams = [Stream(session=f"{number:08d}-x").spiral(2) for number in range(count)]
-    return b"".join(stream.bytes for stream in streams)
-
-
-@needs_tmux
-@pytest.mark.parametrize("columns, rows", [(40, 10), (80, 24), (200, 50)])
-@pytest.mark.parametrize("count", [1, 3, 50])
-def test_the_screen_at_its_size(tmp_path, columns, rows, count):
-    (tmp_path / "events").write_bytes(many_sessions(count))
-    script = "(cat events; sleep 1.5) | trace-status --all >/dev/null"
-    with terminal(tmp_path, columns, rows, script) as pane:
-        lines = pane.shows("DONE").splitlines()
-    fits = count if count <= rows - 4 else rows - 5
-    assert lines[-3].endswith(f"› {count} working · $0.00") and lines[-1] == "DONE"
-    assert sum("DIRECTORY" in text for text in lines) <= 1
-    # The two lines that follow may have scrolled the first rows away.
-    assert fits - 2 <= sum(text.startswith("› ") and "–" in text for text in lines) <= fits
-    assert (f"… and {count - fits} more" in lines) == (fits < count)
-
-
-@needs_tmux
-def test_an_interrupt_leaves_the_line_and_a_terminal_that_can_be_used(tmp_path):
-    (tmp_path / "events").write_bytes(Stream().spiral(4).bytes)
-    script = "(cat events; sleep 120) | trace-status --limit retry=5 >/dev/null"
-    with terminal(tmp_path, 60, 10, script) as pane:
-        pane.shows("4 retries")
-        pane.tmux("send-keys", "C-c")
-        screen = pane.shows("DONE")
-    assert "4 retries" in screen and screen.endswith("DONE")
-
-
-@needs_tmux
-def test_messages_of_other_programs_do_not_run_into_the_live_line(tmp_path):
-    (tmp_path / "events").write_bytes(Stream().spiral(4).bytes)
-    script = (
-        "(cat events; sleep 1) | trace-status --limit retry=9 | trace-detect-retry --max 3"
-        " | trace-alert >/dev/null"
-    )
-    with terminal(tmp_path, 100, 12, script) as pane:
-        lines = pane.shows("DONE").splitlines()
-    alerts = [text for text in lines if "RetryWatcher" in text]
-    assert alerts and all(text.startswith("trace-alert: +0:") for text in alerts)
-    assert all("retries" not in text or text.startswith("trace-status:") for text in lines)
-
-
-@needs_tmux
-def test_a_terminal_on_stdout_obeys_nothing_in_an_event(tmp_path):
-    stream = Stream()
-    stream.add("assistant_response", {"text": "a\u202eb\x9b31m"})
-    (tmp_path / "events").write_bytes(
-        stream.bytes.replace(b"\\u202e", "\u202e".encode()).replace(b"\\u009b", "\x9b".encode())
-    )
-    with terminal(tmp_path, 200, 12, "trace-detect-retry <events") as pane:
-        screen = pane.shows("DONE")
-    assert "a\\u202eb\\u009b31m" in screen
