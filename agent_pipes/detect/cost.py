@@ -5,12 +5,15 @@ from collections.abc import Iterable, Iterator
 
 import click
 
+from agent_pipes.core.bounded import BoundedDict
+from agent_pipes.core.display import format_duration
 from agent_pipes.core.event import Event
-from agent_pipes.core.options import DOLLARS, PERCENT, limit
+from agent_pipes.core.options import DOLLARS, DURATION, PERCENT, Option, limit
 from agent_pipes.cost.meter import Meter
 from agent_pipes.cost.options import NO_STAND_IN, pricing_options
 from agent_pipes.cost.prices import DOLLAR
 from agent_pipes.cost.session_cost import SessionCost
+from agent_pipes.detect.budget import Budget, Group
 from agent_pipes.detect.calls import Call
 from agent_pipes.detect.detector import detector
 from agent_pipes.detect.finding import Finding, Rules
@@ -25,6 +28,11 @@ The sum is always divided by the whole window, so that one expensive response pa
 """
 
 HOUR_S = 3600
+
+DAY_S = 86_400.0
+
+MAX_OPEN_RESPONSES = 64
+"""Responses of one session to which a later line may still add."""
 
 
 class CostDetector:
@@ -114,6 +122,83 @@ class CostDetector:
         return f"{estimated}, {dollars(self.cost.assumed)} of it at assumed prices"
 
 
+class BudgetDetector(CostDetector):
+    """Dollars of one session, as a part of what its group has spent.
+
+    A group's sum stays above the limit until the window has slid on: whoever spends next is
+    stopped, the session that passes the limit first.
+
+    spent_at: how often the group had passed its limit when this session last spent beyond it.
+    """
+
+    def __init__(self, cost: SessionCost, budget: Budget, warn: float) -> None:
+        super().__init__(cost, budget.most, warn=warn)
+        self.budget = budget
+        self.group: Group | None = None
+        self.amounts: BoundedDict[str, int] = BoundedDict(MAX_OPEN_RESPONSES)
+        self.session = self.cwd = ""
+        self.in_history = False
+        self.spent_at = 0
+        self.late: tuple[Finding, ...] = ()
+
+    def see(self, event: Event, call: Call | None, now: float) -> Iterable[Finding]:
+        """Return findings that hold, if the session has spent something with this event."""
+        self.cwd = (event.type == "session_start" and event.text("cwd")) or self.cwd
+        self.in_history = self.in_history or event.type == "history_start"
+        if not self.cost.see(event):
+            return ()
+        added = self.cost.total - self.total
+        if added > 0:
+            self.total += added
+            self._spend(event, added)
+        return self._holding() if added > 0 or self.cost.blind_spots else ()
+
+    def _spend(self, event: Event, added: int) -> None:
+        self.session = event.session
+        name = event.text("response_id") or event.id
+        self.amounts[name] = self.amounts.get(name, 0) + added
+        self.group = self.budget.group(event, self.cwd)
+        if self.budget.count(self.group, event, self.amounts[name]):
+            self.spent_at = self.group.times_passed if self.group.is_over else self.spent_at
+        elif not (self.in_history or self.budget.late_reported):
+            self.budget.late_reported = True
+            message = "a response came too late for its window: not counted, shown once"
+            self.late = (Finding("late", message, level="warning", evidence=(event.id,)),)
+
+    def holding(self, now: float) -> Iterator[Finding]:
+        """Return findings that hold now, at the end of the history."""
+        self.in_history = False
+        return self._holding()
+
+    def _holding(self) -> Iterator[Finding]:
+        yield from self._blind_spots()
+        yield from self.late
+        group, most = self.group, self.most
+        if group is None:
+            return
+        group.compare(most, self.budget.first)
+        if group.is_over and self.spent_at == group.times_passed:
+            sums = f"{dollars(group.total, most)} {self._whose(group)} (threshold: {dollars(most)})"
+            yield self._of_group(group, "max", sums, "--max-cost")
+        elif not group.is_over and group.warns(self.session, self.warn * most):
+            share = f"{group.total / most:.0%} of the {dollars(most)} limit"
+            sums = f"{dollars(group.total)} {self._whose(group)}, {share}"
+            yield self._of_group(group, "warn", sums, "--warn-cost")
+
+    def _of_group(self, group: Group, key: str, sums: str, option: str) -> Finding:
+        self.evidence = deque(group.spenders)
+        found = self._finding(key, sums, group.total, self.most, option)
+        seen = {**found.seen, "per": self.budget.per, "group": group.name}
+        return found._replace(key=(key, group.name, group.times_passed), seen=seen)
+
+    def _whose(self, group: Group) -> str:
+        names = {"session": "by this session", "all": "by all sessions", "cwd": "in"}
+        whose = names.get(self.budget.per, f"by {self.budget.per}")
+        name = "" if self.budget.per in ("session", "all") else f" {group.name or 'unknown'}"
+        within = self.budget.window_s
+        return f"{whose}{name}" + (f" within {format_duration(within)}" if within else "")
+
+
 def dollars(amount: int, other: int = 0) -> str:
     """Return picodollars for people, with the decimals that tell `amount` from `other` and 0."""
     text = f"${amount / DOLLAR:.2f}"
@@ -168,17 +253,40 @@ class Rate(click.ParamType):  # type: ignore[type-arg]
     key="cost.warn",
     help="Warn when this percentage of the limit in dollars has been spent, e.g. 80%.",
 )
+@click.option(
+    "--per",
+    cls=Option,
+    type=click.Choice(["run", "session", "cwd", "user", "host", "all"]),
+    default="run",
+    show_default=True,
+    flag="--cost-per",
+    key="cost.per",
+    help="Whose dollars are added up: of a run, or of all sessions of a group within --window.",
+)
+@limit(
+    "--window",
+    type=DURATION,
+    flag="--cost-window",
+    key="cost.window_hours",
+    unit=3600,
+    help="Time over which a group's dollars are added up; by default 24h.",
+)
 @pricing_options(flags=False)
 def detect_cost(
     max: float = 10.0,
     rate: float | None = None,
     warn: float | None = None,
+    per: str = "run",
+    window: float | None = None,
     prices: str | None = None,
     model: str | None = None,
     unpriced_as: str | None = None,
     recorded: bool = False,
 ) -> Rules:
-    """Raise a violation when a run has cost more than N dollars.
+    """Raise a violation when a run, or a group of sessions, has cost more than N dollars.
+
+    With --per, the sessions of a directory, a user, a host or all share the limit, and whoever
+    spends next beyond it is stopped. It holds after the fact: by one response per live session.
 
     Uses the costs added by an upstream trace-cost, otherwise computes them itself. A pricing option
     forces recomputation. A model without a price is counted at an assumed one, which is reported.
@@ -187,7 +295,15 @@ def detect_cost(
     stand_in = unpriced_as if unpriced_as and assumes else ""
     meter = Meter(prices or "", model or "", stand_in, recorded)
     believes = not (prices or model or stand_in or recorded)
-    limits = (round(max * DOLLAR), round((rate or 0.0) * DOLLAR), (warn or 0.0) / 100)
+    most, share = round(max * DOLLAR), (warn or 0.0) / 100
+    if per != "run":
+        if rate:
+            raise click.UsageError(f"--rate is a limit of one run: it excludes --per {per}")
+        budget = Budget(per, DAY_S if window is None else window, most)
+        return [lambda: BudgetDetector(SessionCost(meter, believes, assumes), budget, share)]
+    if window:
+        raise click.UsageError("--window adds up the sessions of a group: it needs --per")
+    limits = (most, round((rate or 0.0) * DOLLAR), share)
     return [lambda: CostDetector(SessionCost(meter, believes, assumes), *limits)]
 
 
