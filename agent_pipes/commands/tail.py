@@ -19,9 +19,10 @@ from agent_pipes.core.filter import Events, filter_command
 from agent_pipes.core.options import POINT_IN_TIME, SIZE
 from agent_pipes.core.resumption import with_resumptions
 from agent_pipes.core.stderr import warn
-from agent_pipes.core.stream import Waiter
+from agent_pipes.core.stream import Reader, Waiter
 from agent_pipes.core.strict_json import did_you_mean
 from agent_pipes.sessions import discovery
+from agent_pipes.sessions.catch_up import CatchUp
 from agent_pipes.sessions.command_session import CommandSession
 from agent_pipes.sessions.files.followed_file import CHUNK_BYTES, LineSplitter
 from agent_pipes.sessions.followed_session import Given
@@ -127,6 +128,11 @@ class EventTypes(click.ParamType):  # type: ignore[type-arg]
     help="Only events of these types (TYPE,...), beside those that delimit sessions and turns.",
 )
 @click.option(
+    "--catch-up",
+    is_flag=True,
+    help="Read events from standard input (-), and mark those from before the start as history.",
+)
+@click.option(
     "--add-host", is_flag=True, help="Add the names of this host and of its user to each event."
 )
 @click.option("--host-name", metavar="NAME", help="The host's name; implies --add-host.")
@@ -140,6 +146,7 @@ def tail(
     max_argument: int | None = None,
     add_host: bool = False,
     host_name: str | None = None,
+    catch_up: bool = False,
     **options: Any,
 ) -> Events:
     """Write the events of an agent's session, from its start, then as it grows.
@@ -153,7 +160,9 @@ def tail(
         changes.append(cut_arguments(max_argument))
     if add_host or host_name:
         changes.append(add_origin(host_name or os.uname().nodename, user_name()))
-    events = _events(waiter, **options)
+    if catch_up and options.get("session") != "-":
+        raise click.UsageError("--catch-up reads a stream of events: trace-tail --catch-up -")
+    events = _read_stream(waiter) if catch_up else _events(waiter, **options)
     return (yield from changed(events, changes) if changes else events)
 
 
@@ -212,6 +221,13 @@ def _events(
         warn(NO_SESSION_OF_COMMAND)
     missed = follower.bad or (every and discovery.unreadable_folders())
     return ExitStatus.UNREADABLE if missed else ExitStatus.OK
+
+
+def _read_stream(waiter: Waiter) -> Events:
+    """Yield the events on standard input, with marks around those from before the start."""
+    reader = Reader(waiter)
+    yield from CatchUp(Clock()).mark(reader)
+    return ExitStatus.UNREADABLE if reader.bad else ExitStatus.OK
 
 
 def _selection(
