@@ -109,6 +109,7 @@ def kill(
     then: str | None = None,
     local: bool = False,
     stale: float = 300.0,
+    shows_cause: bool = True,
 ) -> Events:
     """Kill the agent and every process that it has started when a violation comes.
 
@@ -129,6 +130,7 @@ def kill(
         "kill_after": kill_after,
         "dry_run": dry_run,
         "interrupt": _interrupt,
+        "shows_cause": shows_cause,
     }
     if local:
         from agent_pipes.process.local_killer import LocalKiller

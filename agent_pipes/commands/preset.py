@@ -197,7 +197,10 @@ class Preset:
         ]
         nudges = any("nudge" in steps for steps in self.steps.values())
         nudger: list[Part] = [(nudge, {})] if nudges else []
-        killer: list[Part] = [(kill, self.values(kill))] if self.kills else []
+        # trace-alert has printed the cause already.
+        killer: list[Part] = []
+        if self.kills:
+            killer = [(kill, self.values(kill) | {"shows_cause": False})]
         alerts = self.values(alert) | {"to": self.sinks, "kills": self.kills}
         return [
             (tail, source),
@@ -206,7 +209,7 @@ class Preset:
             *nudger,
             *killer,
             (alert, alerts),
-            (status, self.values(status) | {"limits": self._limits()}),
+            (status, self.values(status) | {"limits": self._limits(), "kills": self.kills}),
         ]
 
 

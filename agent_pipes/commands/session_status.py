@@ -62,6 +62,7 @@ class SessionStatus:
     cause:   message of the critical violation that tripped the session, "" before.
     trip:    the limit that was passed then.
     killed:  the breaker has ended its process.
+    is_ending: it has been asked to, and has not yet.
     pid:     PID of its process, 0 if unknown.
     context: part of the context window that is used, NaN if the source does not tell.
     """
@@ -79,6 +80,7 @@ class SessionStatus:
         self.cause = ""
         self.trip = Progress("", 0.0, 1.0, 0.0)
         self.killed = False
+        self.is_ending = False
         self.paused = False
         self.ended = False
         self.pid = 0
@@ -166,6 +168,7 @@ class SessionStatus:
             outcome = event.text("outcome")
             self.killed = self.killed or outcome in KILLED
             self.paused = outcome == "paused"
+            self.is_ending = False
 
     @property
     def last(self) -> float:

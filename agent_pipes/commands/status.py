@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import click
 
-from agent_pipes.alert.lines import SHORT_ID_CHARS, SessionClock
+from agent_pipes.alert.lines import SHORT_ID_CHARS, SessionClock, calls_for_kill
 from agent_pipes.commands.session_status import SessionStatus, State
 from agent_pipes.commands.status_json import as_json
 from agent_pipes.commands.status_keys import Keyboard
@@ -76,12 +76,16 @@ class StatusView:
     """The sessions of the stream, and how they are written.
 
     live:   rewrite in place, on a terminal; else write one line below the other.
+    kills:  a trace-kill is in the pipeline.
     limits: limits whose nearness is shown.
     every:  show all sessions as a table, also if there is only one.
     """
 
-    def __init__(self, live: bool, limits: Mapping[str, float], every: bool) -> None:
+    def __init__(
+        self, live: bool, limits: Mapping[str, float], every: bool, kills: bool = False
+    ) -> None:
         self.live = live
+        self.kills = kills
         self.limits = limits
         self.every = every
         self.style = default_style(colour=True) if live else Style()
@@ -109,6 +113,8 @@ class StatusView:
             if not self.every:
                 self._unannounced.append(session)
         session.see(event)
+        if event.type == "violation" and event.data.get("level") != "warning":
+            session.is_ending = calls_for_kill(event, self.kills)
         if self._unannounced and event.type not in ("session_start", "process"):
             self._announce(event)
         if event.type not in ("tick", "process", "history_start", "history_end"):
@@ -149,6 +155,8 @@ class StatusView:
                     write_line(text)
             return
         if not self.live:
+            if session.is_ending or session.killed:
+                return  # A tick after an alert that says "killing session" would be wrong.
             since = self.clock.since(self.latest, self.now)
             write_line(f"{prefix()}{since}  ✅ {counts(session)}")
             return
@@ -215,6 +223,7 @@ def is_today(then: float, now: float) -> bool:
 @click.option(
     "--every",
     cls=Option,
+    flag="--every",
     type=DURATION,
     default="30s",
     show_default=True,
@@ -256,6 +265,7 @@ def status(
     once: bool = False,
     form: str | None = None,
     as_objects: bool = False,
+    kills: bool = False,
 ) -> Events:
     """Show on stderr how sessions do: time, events, dollars, retries, and the nearest limits.
 
@@ -264,7 +274,7 @@ def status(
     """
     form = "json" if as_objects else form or ("table" if once else None)
     view = StatusView(
-        os.isatty(2) if live is None else live, dict(limits), table or form is not None
+        os.isatty(2) if live is None else live, dict(limits), table or form is not None, kills
     )
     if form:
         _print_once(events, view, form)

@@ -87,8 +87,8 @@ class ScopeDetector:
             if not gap.rule and gap.kind not in self.reported:
                 self.reported.add(gap.kind)
                 warn(
-                    f"session {event.session[:12]}: not judged: {KINDS[gap.kind]} ({gap.what});"
-                    " shown once per session"
+                    f"session {event.session[:8]}: scope does not check {KINDS[gap.kind]} "
+                    f"(first: {gap.what}); shown once per session"
                 )
 
 

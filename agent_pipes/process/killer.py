@@ -67,6 +67,7 @@ class Killer:
         kill_after: float,
         dry_run: bool,
         interrupt: Interrupt,
+        shows_cause: bool = True,
     ) -> None:
         self.waiter = waiter
         self.interval = waiter.interval
@@ -74,6 +75,7 @@ class Killer:
         self.kill_after = kill_after
         self.dry_run = dry_run
         self.interrupt = interrupt
+        self.shows_cause = shows_cause
         self.sessions: dict[str, KillTarget] = {}
         self.given: KillTarget | None = None
         self.tripped: list[KillTarget] = []
@@ -360,7 +362,8 @@ class Killer:
             warn(f"would kill {process}: {why}")
         else:
             head = "" if outcome in SUCCESSES else f"could NOT kill {process}: "
-            warn(f"{target.named(head + reason)} ({why})")
+            because = f" ({why})" if self.shows_cause else ""
+            warn(f"{target.named(head + reason)}{because}")
         data: dict[str, Any] = {
             "pid": pid,
             "signal": signals.Signals(target.signal).name.removeprefix("SIG"),

@@ -18,18 +18,18 @@ ALL: tuple[About, ...] = ("read", "write", "delete", "command", "network")
 
 KINDS = {
     "variable": "the value of a variable",
-    "substitution": "what a command prints",
-    "glob": "the names behind a pattern",
-    "input": "what comes on standard input",
-    "script": "what a script does",
-    "program": "what other programs do by themselves",
+    "substitution": "the output of a command",
+    "glob": "the files that a pattern matches",
+    "input": "text from standard input",
+    "script": "the inside of scripts",
+    "program": "the inside of other programs",
     "network": "hosts that are not named",
     "search": "the hosts of a web search",
-    "directory": "a directory that is not known",
-    "tree": "all that lies in a directory",
-    "tool": "what a tool does",
-    "deep": "what is nested too deep",
-    "long": "what is too long",
+    "directory": "an unknown directory",
+    "tree": "the content of a directory",
+    "tool": "the inside of a tool",
+    "deep": "a command nested too deeply",
+    "long": "a text that is too long",
 }
 """Kinds of what cannot be judged, in words for users."""
 

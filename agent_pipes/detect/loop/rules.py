@@ -29,7 +29,7 @@ def repeats(
     exact = primitive(exact)
     stuck = {period: run for period, run in primitive(stuck).items() if since_failure < period}
     yield sequence(agent, exact)
-    yield sequence(agent, stuck, ", failing the same way each time")
+    yield sequence(agent, stuck)
     yield over
     calls = agent.turn.distinct
     if len(calls) > 1 and agent.history.news_in(calls)[0]:
@@ -41,7 +41,7 @@ def repeats(
         yield from (two_calls(agent, made) for made in calls)
 
 
-def sequence(agent: AgentState, runs: Runs, how: str = "") -> Found | None:
+def sequence(agent: AgentState, runs: Runs) -> Found | None:
     """Find a sequence of turns that has been repeated too often.
 
     A sequence shorter than `length` must fill as many calls as one of that length would, so that a
@@ -69,7 +69,7 @@ def sequence(agent: AgentState, runs: Runs, how: str = "") -> Found | None:
             warning = Found(
                 level,
                 size_of(level, count, limits.max),
-                f"detected loop ({arrows(steps)}) × {rounds}{how}",
+                f"detected loop ({arrows(steps)}) × {rounds}",
                 rounds,
                 limits.max,
                 "--max-repeats",

@@ -1,0 +1,140 @@
+"""Output of watch for people, held line by line to that of the project's first issue."""
+
+import json
+import os
+import re
+import select
+import struct
+import subprocess
+import sys
+from fcntl import ioctl
+from pathlib import Path
+from pty import fork
+from termios import TIOCSWINSZ
+
+import pytest
+
+from tests.helpers.support import ENVIRONMENT, STANDINS, command
+
+FIRST_ISSUE = """\
+[watch] Monitoring session abc123...
+[watch] +0:30  ✅ 5 events, $0.12, 0 retries
+[watch] +1:05  ⚠️  RetryWatcher: "python -m pytest" failed 3 times
+[watch] +2:30  ⚠️  CostWatcher: $5.12 (threshold: $5.00)
+[watch] +3:00  ❌ LoopWatcher: detected loop (read→edit→test) × 4 — killing session
+"""
+
+CONFIG = {
+    "watchers": {
+        "retry": {"max": 3, "warn": "off", "alert": "terminal"},
+        "cost": {"max_dollars": 1.0, "warn": "off", "alert": "terminal"},
+        "scope": False,
+        "duration": {"max_minutes": 15, "alert": "terminal"},
+        "loop": {"max_repeats": 4, "warn": "off", "alert": "kill"},
+    }
+}
+
+ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")
+
+
+@pytest.fixture
+def words(tmp_path, monkeypatch):
+    """The command line of a watch that starts a stand-in, in a project of its own."""
+    (tmp_path / "proj").mkdir()
+    (tmp_path / "limits.json").write_text(json.dumps(CONFIG))
+    monkeypatch.chdir(tmp_path / "proj")
+    options = ["--config", str(tmp_path / "limits.json"), "--every", "1s"]
+    agent = [sys.executable, str(STANDINS / "claude"), "--scenario", "issue", "--pause", "0.2"]
+    return [*command("agent-strace", "watch"), *options, "--", *agent]
+
+
+@pytest.fixture
+def environment(tmp_path):
+    found = ENVIRONMENT | {"HOME": str(tmp_path), "CLAUDE_CONFIG_DIR": str(tmp_path / "claude")}
+    found |= {"LC_ALL": "C.UTF-8", "TERM": "xterm", "NO_COLOR": "1"}
+    return {name: value for name, value in found.items() if name not in ("COLUMNS", "LINES")}
+
+
+def pattern(line: str, end: str = "") -> str:
+    """The line as a pattern, with any number and id in place of its own."""
+    text = re.sub(r"\d+", r"\\d+", re.escape(line))
+    return text.replace("abc\\d+", "[0-9a-f]{8}") + end
+
+
+def expected(end: str = "") -> dict[str, str]:
+    """Pattern of each line of the first issue, by its mark or watcher."""
+    monitoring, *others = FIRST_ISSUE.splitlines()
+    found = {"Monitoring": pattern(monitoring, r"( .*)?")}
+    for line in others:
+        name = re.search(r"✅|\w+Watcher", line)[0]
+        found[name] = pattern(line, end).replace("retries", "retr(?:ies|y)")
+    return found
+
+
+def order(lines: list[str]) -> list[str]:
+    """The kinds of line, each where it comes first; the status, which has a clock, is last."""
+    kinds = [next((kind for kind in expected() if kind in line), line) for line in lines]
+    return sorted(dict.fromkeys(kinds), key="✅".__eq__)
+
+
+def check(lines: list[str], end: str = "") -> None:
+    """Every line is one of the first issue's, in its order, up to the kill."""
+    begin = next(at for at, line in enumerate(lines) if "Monitoring" in line)
+    last = next(at for at, line in enumerate(lines) if "killing session" in line)
+    shown, closing = lines[begin : last + 1], lines[last + 1 :]
+    patterns = expected(end)
+    assert order(shown) == sorted(patterns, key="✅".__eq__), "\n".join(lines)
+    for line in shown:
+        kind = next(kind for kind in patterns if kind in line)
+        assert re.fullmatch(patterns[kind], line), line
+    assert not any("✅" in line for line in closing), closing
+    assert re.match(r"\[watch\] killed claude \(pid \d+", closing[0])
+    assert re.match(r"\[watch\] claude in .* was killed after .*; to resume: claude ", closing[-1])
+
+
+def test_a_file_has_the_lines_of_the_first_issue(words, environment, tmp_path):
+    with open(tmp_path / "messages", "wb") as messages:
+        done = subprocess.run(words, env=environment, stderr=messages, timeout=60)
+    assert done.returncode == 124
+    check((tmp_path / "messages").read_text().splitlines())
+
+
+def test_a_pipe_has_them_too(words, environment):
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 124
+    check(done.stderr.splitlines())
+
+
+def drawn(words: list[str], environment: dict[str, str], columns: int) -> list[str]:
+    """The lines that a terminal of this width was sent, the overwritten ones included."""
+    pid, fd = fork()
+    if pid == 0:
+        ioctl(0, TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        os.execve(words[0], words, environment)
+    sent = b""
+    while select.select([fd], [], [], 30)[0]:
+        try:
+            part = os.read(fd, 65536)
+        except OSError:
+            break
+        if not part:
+            break
+        sent += part
+    os.waitpid(pid, 0)
+    os.close(fd)
+    return [line for line in re.split(r"[\r\n]+", ESCAPE.sub("", sent.decode())) if line]
+
+
+def test_on_a_terminal_each_line_begins_with_that_of_the_first_issue(words, environment):
+    lines = drawn(words, environment, 120)
+    # The live line goes on: limits, state and call. After the kill it has the mark of one.
+    lines = [line for line in lines if not re.match(r"\[watch\] \S+ +❌ \d+ events", line)]
+    check(lines, end="(?: · .*)?")
+    assert any(re.search(r"✅ .*retr\S+ · .*\$1 ", line) for line in lines)
+
+
+def test_on_a_narrow_terminal_no_line_is_wider(words, environment):
+    lines = drawn(words, environment, 40)
+    live = [line for line in lines if re.match(r"\+\d+:\d\d ✅", line)]
+    assert live and all(len(line) < 39 for line in live), lines
+    assert Path("test_app.py").exists()
