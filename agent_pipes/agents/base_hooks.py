@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 MAX_RESULT_BYTES = 4096
 """Bytes of a result that an event carries."""
 
+GUARDS = {"deny": "--guard", "stop": "--guard=stop"}
+"""Modes of the guard, and the option of `agent-strace hook` for each."""
+
 TIMEOUT_S = 10
 """Seconds after which an agent gives up waiting for a hook."""
 
@@ -62,6 +65,12 @@ WORD_KINDS = {
 """The same for the argument EVENT of `agent-strace hook` in settings of the older project."""
 
 
+def guard_mode(command: str) -> str:
+    """Return the mode of the guard in a command line of the hook, "" if it does not guard."""
+    words = command.split()
+    return next((mode for mode, option in GUARDS.items() if option in words), "")
+
+
 class UnknownPayload(Exception):
     """Input that is no payload of a known agent's hook; the message is for users."""
 
@@ -94,12 +103,17 @@ class Hooks:
     kinds:      kinds of payloads by name of event: an event type of the vocabulary, or `result`,
                 `failure`, `denied`, `api_error`; "" for what is not recorded.
     context_kinds: kinds of payloads whose answer can add a text to the model's context.
+    stop_kinds: kinds of payloads whose answer can end the run, `tool_call` among them; empty if no
+                hook can.
+    guard_events: events that only a guard needs, by its mode (GUARDS).
     """
 
     name: ClassVar[str] = ""
     store_name: ClassVar[str] = ""
     kinds: ClassVar[Mapping[str, str]] = CLAUDE_KINDS
     context_kinds: ClassVar[frozenset[str]] = frozenset()
+    stop_kinds: ClassVar[frozenset[str]] = frozenset()
+    guard_events: ClassVar[Mapping[str, Sequence[str]]] = {}
 
     def recognises(self, record: Fields, event: str) -> bool:
         """Return True if this agent sends payloads like `record`, whose event is named `event`."""
@@ -142,12 +156,21 @@ class Hooks:
             return failed(payload.text("error") or plain(response)[0], "tool", None)
         return told(response, payload.tool)
 
-    def denial(self, why: str, *, tripped: bool) -> Fields:
-        """Return the answer that makes the agent drop a call.
-
-        tripped: no further call will be allowed until a person has written.
-        """
+    def denial(self, why: str) -> Fields:
+        """Return the answer that makes the agent drop a call."""
         raise NotImplementedError
+
+    def stop(self, payload: "Payload", why: str) -> Fields:
+        """Return the answer to a payload of one of `stop_kinds` that ends the run."""
+        end = {"continue": False, "stopReason": why}
+        return {**self.denial(why), **end} if payload.kind == "tool_call" else end
+
+    def question(self, payload: "Payload", why: str) -> Fields | None:
+        """Return the answer that makes the client ask its user whether a call may be made.
+
+        None if it cannot, or nobody is there to be asked.
+        """
+        return None
 
     def context(self, text: str, event: str) -> Fields:
         """Return the answer that adds `text` to the model's context."""
@@ -178,10 +201,8 @@ class Hooks:
     def wanted(self, command: str) -> Fields:
         """Return settings that call `command` for every event, and contain nothing else."""
         settings = self.settings()
-        return {
-            **settings.rest,
-            "hooks": {event: [self.entry(command)] for event in settings.events},
-        }
+        events = [*settings.events, *self.guard_events.get(guard_mode(command), ())]
+        return {**settings.rest, "hooks": {event: [self.entry(command)] for event in events}}
 
 
 class Payload:

@@ -14,6 +14,7 @@ import click
 
 from agent_pipes.agents import registry
 from agent_pipes.agents.base import Session
+from agent_pipes.agents.base_hooks import GUARDS, guard_mode
 from agent_pipes.agents.registry import HOOKED, STORE
 from agent_pipes.agents.store import sessions as store_sessions
 from agent_pipes.checks import Check, counted
@@ -203,8 +204,8 @@ def _calls_in(agent: str, path: Path) -> tuple[list[str], bool, str]:
 
 
 def _hook(agent: str, path: Path, commands: list[str], whole: bool) -> Check:
-    guard = any("--guard" in command.split() for command in commands)
-    more = {"agent": agent, "path": str(path), "commands": commands, "guard": guard}
+    guard = next(filter(None, map(guard_mode, commands)), "")
+    more = {"agent": agent, "path": str(path), "commands": commands, "guard": bool(guard)}
     for command in commands:
         program = _program(command)
         if not shutil.which(program):
@@ -218,7 +219,7 @@ def _hook(agent: str, path: Path, commands: list[str], whole: bool) -> Check:
     if are_disabled(path):
         why = "disableAllHooks is true there, so no hook will run; nothing is recorded or denied"
         return Check("hooks", "problem", f"{agent}: {path}: {why}", more)
-    again = f"agent-strace setup --agent {agent}{' --guard' if guard else ''} --write"
+    again = f"agent-strace setup --agent {agent}{f' {GUARDS[guard]}' if guard else ''} --write"
     if not whole:
         return Check(
             "hooks",
@@ -226,9 +227,16 @@ def _hook(agent: str, path: Path, commands: list[str], whole: bool) -> Check:
             f"{agent}: {path} calls the hook for less, or otherwise, than is wanted now: {again}",
             more,
         )
-    return Check(
-        "hooks", "ok", f"{agent}: {path} calls the hook{', which guards' if guard else ''}", more
-    )
+    return Check("hooks", "ok", f"{agent}: {path} calls the hook{_guards(agent, guard)}", more)
+
+
+def _guards(agent: str, guard: str) -> str:
+    """Return what the hook does to a run after a trip."""
+    if not guard:
+        return ""
+    if not registry.hooks(agent).stop_kinds:
+        return ", which guards; no hook can end a run there, trace-kill can"
+    return ", which guards" + (" and ends a run at once" if guard == "stop" else "")
 
 
 def _program(command: str) -> str:

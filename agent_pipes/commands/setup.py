@@ -9,9 +9,11 @@ from pathlib import Path
 
 import click
 
+from agent_pipes.agents.base_hooks import GUARDS
 from agent_pipes.agents.registry import HOOKED, hooks
+from agent_pipes.commands.hook import GuardCommand, guard_option
 from agent_pipes.core.display import escape
-from agent_pipes.core.filter import Command, version_option
+from agent_pipes.core.filter import version_option
 from agent_pipes.core.stderr import warn
 from agent_pipes.detect.configuration import DEFAULT_POLICY
 from agent_pipes.hooks import status_line
@@ -19,17 +21,13 @@ from agent_pipes.hooks.settings_file import are_disabled, merge, settings_at
 from agent_pipes.scope.standard import write_standard_policy
 
 
-@click.command("setup", cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command("setup", cls=GuardCommand, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--agent",
     type=click.Choice(HOOKED),
     help="Whose settings.  [default: those of each agent that is set up here]",
 )
-@click.option(
-    "--guard",
-    is_flag=True,
-    help="Have the hook deny what is out of scope, and everything once the breaker has tripped.",
-)
+@guard_option
 @click.option(
     "--project", is_flag=True, help="The settings of this directory, instead of the user's own."
 )
@@ -48,7 +46,7 @@ from agent_pipes.scope.standard import write_standard_policy
 )
 def setup(
     agent: str | None,
-    guard: bool,
+    guard: str | None,
     project: bool,
     write: bool,
     policy: str | None,
@@ -64,7 +62,8 @@ def setup(
         return 0
     if statusline:
         return _set_status_line(project, write)
-    command = _command(guard)
+    guarding = [GUARDS[guard]] if guard else []
+    command = _command(guarding)
     for name in [agent] if agent else _present():
         settings = hooks(name).settings()
         path = Path(settings.project) if project else settings.home / settings.file
@@ -72,10 +71,8 @@ def setup(
         if write:
             merge(path, wanted)
         else:
-            flags = "".join(
-                f" --{flag}" for flag, given in (("project", project), ("guard", guard)) if given
-            )
-            again = f"agent-strace setup --agent {name}{flags} --write"
+            flags = [*(["--project"] if project else []), *guarding]
+            again = " ".join(["agent-strace setup --agent", name, *flags, "--write"])
             warn(f"to be merged into {path}, as '{again}' does:")
             click.echo(json.dumps(wanted, indent=2))
         if settings.note:
@@ -131,9 +128,9 @@ def _present() -> list[str]:
     return names
 
 
-def _command(guard: bool) -> str:
-    """Return the command line of the hook."""
-    return shlex.join([_program(), "hook", *(["--guard"] if guard else [])])
+def _command(guarding: list[str]) -> str:
+    """Return the command line of the hook, with the option of the guard, if there is one."""
+    return shlex.join([_program(), "hook", *guarding])
 
 
 def _program() -> str:

@@ -4,8 +4,12 @@ import gc
 import os
 import sys
 
-HOOK_CALLS = {("hook",): False, ("hook", "--guard"): True}
-"""Arguments with which agents' settings call the hook: does it guard?"""
+HOOK_CALLS = {
+    ("hook",): "",
+    ("hook", "--guard"): "deny",
+    ("hook", "--guard=stop"): "stop",
+}
+"""Mode of the guard by the arguments with which agents' settings call the hook."""
 
 
 def main() -> int:

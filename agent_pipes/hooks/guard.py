@@ -7,58 +7,84 @@ began. The agent waits for the answer, so options and help are not loaded for it
 """
 
 import os
+from typing import NamedTuple
 
 import orjson
 
 from agent_pipes.agents.base_hooks import Payload
 from agent_pipes.agents.store.writer import Folder
 from agent_pipes.core.event import make
-from agent_pipes.core.jsonl import dumps
-from agent_pipes.hooks.verdict import CONFIG, tripped
+from agent_pipes.core.jsonl import Fields, dumps
+from agent_pipes.hooks.verdict import CONFIG, TRIPPED, note_permission, tripped
 
 POLICY = ".agent-scope.json"
 
-
-class Denial:
-    """A call that must not be made. `tripped`: none may be made until a person has written."""
-
-    def __init__(self, why: str, *, tripped: bool) -> None:
-        self.tripped = tripped
-        verb = (
-            "denies this call, as the circuit breaker has tripped"
-            if tripped
-            else "denies this call"
-        )
-        advice = (
-            "Stop, and tell the user what you have tried."
-            if tripped
-            else "Do it in another way, or ask the user."
-        )
-        self.why = f"agent-strace {verb}: {why}. {advice}"
+MAX_DENIALS = 2
+"""Calls denied after a trip, the last of which ends the run: one lets the model read the reason."""
 
 
-def denial_of(payload: Payload, folder: Folder, directory: str) -> Denial | None:
-    """Return why the call must not be made; None if it may be.
+class Answer(NamedTuple):
+    """The answer to a call that must not be made.
+
+    text:   in the form of the payload's agent; empty if the next hook gives it.
+    denial: why the call is denied, "" if its user decides.
+    """
+
+    text: bytes
+    denial: str
+
+
+def answer_to_call(
+    payload: Payload, folder: Folder, directory: str, *, stops: bool
+) -> Answer | None:
+    """Return the answer to a call that must not be made; None if it may be.
 
     directory: the directory in which the session began.
+    stops:     end the run as soon as the breaker has tripped.
     """
-    if denial := out_of_scope(payload, directory):
-        return denial
-    why = tripped(folder, directory)
-    return Denial(why, tripped=True) if why else None
+    if answer := out_of_scope(payload, directory):
+        return answer
+    trip = tripped(folder, directory)
+    if trip is None:
+        return None
+    asked = f"agent-strace: the circuit breaker has tripped: {trip.why}. Make this call anyway?"
+    if not stops and (question := payload.hooks.question(payload, asked)):
+        return Answer(_line(question), "")
+    advice = "Stop, and tell the user what you have tried."
+    why = f"agent-strace denies this call, {TRIPPED}: {trip.why}. {advice}"
+    if stops or trip.denials + 1 >= MAX_DENIALS:
+        if "tool_call" in payload.hooks.stop_kinds:
+            return Answer(_line(payload.hooks.stop(payload, why)), why)
+        if "permission" in payload.hooks.stop_kinds and payload.tool in trip.permissions:
+            # The client asks for permission next, and that answer ends the run.
+            return Answer(b"", why)
+    return Answer(_line(payload.hooks.denial(why)), why)
 
 
-def out_of_scope(payload: Payload, directory: str) -> Denial | None:
-    """Return what the call does against the policy of `directory`; None if it keeps to it."""
+def answer_that_ends(payload: Payload, folder: Folder, directory: str, *, stops: bool) -> bytes:
+    """Return the answer that ends the run, to a payload that is no call; b"" if it may go on."""
+    if payload.kind == "permission":
+        note_permission(folder, payload.tool)
+    trip = tripped(folder, directory)
+    if trip is None or not (stops or trip.denials >= MAX_DENIALS):
+        return b""
+    why = f"agent-strace ends this run, {TRIPPED}: {trip.why}. It goes on with your next prompt."
+    return _line(payload.hooks.stop(payload, why))
+
+
+def out_of_scope(payload: Payload, directory: str) -> Answer | None:
+    """Return the denial of a call against the policy of `directory`; None if it keeps to it."""
     # A policy's paths, and those that it protects, are relative to this directory.
     os.chdir(directory)
-    why = _out_of_scope(payload)
-    return Denial(why, tripped=False) if why else None
+    found = _out_of_scope(payload)
+    if not found:
+        return None
+    why = f"agent-strace denies this call: {found}. Do it in another way, or ask the user."
+    return Answer(_line(payload.hooks.denial(why)), why)
 
 
-def answer(payload: Payload, denial: Denial) -> bytes:
-    """Return the denial in the form that the payload's agent takes."""
-    return dumps(payload.hooks.denial(denial.why, tripped=denial.tripped)) + b"\n"
+def _line(answer: Fields) -> bytes:
+    return dumps(answer) + b"\n"
 
 
 def _out_of_scope(payload: Payload) -> str:

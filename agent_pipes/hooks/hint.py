@@ -37,5 +37,5 @@ def take_hint(payload: Payload) -> tuple[Fields, str] | None:
             return payload.hooks.context(f"agent-strace: {text}", payload.event), ""
         # detect.outcomes knows these words: such a denial is no failure.
         why = f"agent-strace denies this call once: {text}"
-        return payload.hooks.denial(why, tripped=False), why
+        return payload.hooks.denial(why), why
     return None

@@ -21,10 +21,10 @@ MAX_PENDING_CALLS = 64
 """Calls of a session that may wait for their result; the oldest is dropped first."""
 
 
-def run(*, guard: bool, agent: str = "", word: str = "") -> int:
+def run(*, guard: str, agent: str = "", word: str = "") -> int:
     """Read one payload from stdin and record it; return the exit status, which is always 0.
 
-    guard:       answer a call that must not be made with a denial, on stdout.
+    guard:       mode of the guard (base_hooks.GUARDS), which answers on stdout; "" for none.
     agent, word: agent and event, if the payload does not name them.
     """
     try:
@@ -61,7 +61,7 @@ def _input() -> bytes:
     return bytes(content)
 
 
-def record(content: bytes, *, guard: bool = False, agent: str = "", word: str = "") -> bytes:
+def record(content: bytes, *, guard: str = "", agent: str = "", word: str = "") -> bytes:
     """Record the payload `content`; return the answer to the agent, b"" for none.
 
     Raise UnknownPayload and ValueError if it is no payload, Unwritable and OSError if the store
@@ -69,9 +69,15 @@ def record(content: bytes, *, guard: bool = False, agent: str = "", word: str = 
     """
     payload = read_payload(_parsed(content), time.time(), agent, word)
     event_type, data = event_of(payload) if payload.kind else ("", {})
-    if not event_type:
+    stops = guard == "stop"
+    guards = bool(guard) and payload.kind == "tool_call"
+    may_end = (
+        not guards
+        and payload.kind in payload.hooks.stop_kinds
+        and (stops or (bool(guard) and payload.kind == "permission"))
+    )
+    if not (event_type or may_end):
         return b""
-    guards = guard and payload.kind == "tool_call"
     try:
         session = Session(payload)
     except (Unwritable, OSError) as error:
@@ -80,46 +86,66 @@ def record(content: bytes, *, guard: bool = False, agent: str = "", word: str = 
             return answer
         raise
     with session:
-        if guards and (answer := _denied(session, event_type, data)):
-            return answer
-        hint = take_hint(payload)
-        if hint and hint[1]:
-            session.record(event_type, data, hint[1])
-            return dumps(hint[0]) + b"\n"
-        if payload.kind == "session_end":
-            from agent_pipes.hooks.background import catch_up
+        if guards and (refused := _refused(session, event_type, data, stops=stops)) is not None:
+            return refused
+        answer = b""
+        if event_type:
+            answer = _recorded(session, event_type, data, guard=bool(guard), waits=stops)
+        return (may_end and _end(session, stops=stops)) or answer
 
-            catch_up(session.store, session.folder, payload, session.directory, guard=False)
-        session.record(event_type, data)
-        if payload.answers or payload.kind in ("assistant_response", "subagent_stop"):
-            from agent_pipes.hooks.background import catch_up_in_background
 
-            catch_up_in_background(
-                session.store, session.folder, payload, session.directory, guard=guard
-            )
+def _recorded(
+    session: "Session", event_type: str, data: Fields, *, guard: bool, waits: bool
+) -> bytes:
+    """Record the event; return the answer that gives the agent its hint, b"" for none.
+
+    waits: reach the verdict before the agent goes on.
+    """
+    payload = session.payload
+    hint = take_hint(payload)
+    if hint and hint[1]:
+        session.record(event_type, data, hint[1])
+        return dumps(hint[0]) + b"\n"
+    where = (session.store, session.folder, payload, session.directory)
+    if payload.kind == "session_end":
+        from agent_pipes.hooks.background import catch_up
+
+        catch_up(*where, guard=False)
+    session.record(event_type, data)
+    if payload.answers or payload.kind in ("assistant_response", "subagent_stop"):
+        from agent_pipes.hooks.background import catch_up, catch_up_in_background
+
+        (catch_up if waits else catch_up_in_background)(*where, guard=guard)
     return dumps(hint[0]) + b"\n" if hint else b""
 
 
-def _denied(session: "Session", event_type: str, data: Fields) -> bytes:
-    """Return the denial of a call and record both; b"" if the call may be made."""
-    from agent_pipes.hooks.guard import answer, denial_of
+def _refused(session: "Session", event_type: str, data: Fields, *, stops: bool) -> bytes | None:
+    """Return the answer to a call that must not be made and record both; None if it may be."""
+    from agent_pipes.hooks.guard import answer_to_call
 
-    denial = denial_of(session.payload, session.folder, session.directory)
-    if denial is None:
-        return b""
+    answer = answer_to_call(session.payload, session.folder, session.directory, stops=stops)
+    if answer is None:
+        return None
     try:
-        session.record(event_type, data, denial.why)
+        session.record(event_type, data, answer.denial)
     except (Unwritable, OSError) as error:
         _complain(str(error))
-    return answer(session.payload, denial)
+    return answer.text
+
+
+def _end(session: "Session", *, stops: bool) -> bytes:
+    """Return the answer that ends the run, b"" if it may go on."""
+    from agent_pipes.hooks.guard import answer_that_ends
+
+    return answer_that_ends(session.payload, session.folder, session.directory, stops=stops)
 
 
 def _answer_without_store(payload: Payload) -> bytes:
     """Return the denial of a call that is out of scope, if nothing can be recorded."""
-    from agent_pipes.hooks.guard import answer, out_of_scope
+    from agent_pipes.hooks.guard import out_of_scope
 
     denial = out_of_scope(payload, _directory(payload))
-    return answer(payload, denial) if denial else b""
+    return denial.text if denial else b""
 
 
 def _parsed(content: bytes) -> Fields:

@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 from agent_pipes.agents.store.writer import Folder
 from agent_pipes.core.event import Event, from_fields, make
@@ -17,20 +17,58 @@ from agent_pipes.hooks.state_files import LOCK_TIMEOUT_S, STATE_FILE, STATE_LOCK
 
 CONFIG = ".agent-watch.json"
 
+MAX_PERMISSIONS = 64
+"""Tools of a session that are stored; the oldest is dropped first."""
+
+TRIPPED = "as the circuit breaker has tripped"
+"""Words of a denial by which those since the trip are counted."""
+
 _MATTERS = (b'"tool_result"', b'"error"', b'"llm_response"')
 _CLEARS = b'"user_prompt"'
 
 
-def tripped(folder: Folder, directory: str) -> str:
-    """Return why the session must not go on, "" if it may; the verdict is renewed if outdated."""
-    verdict = folder.read(STATE_FILE).get("verdict")
+class Trip(NamedTuple):
+    """Why the session must not go on, and how many calls were denied since.
+
+    permissions: tools for whose calls the client asks its hook for permission.
+    """
+
+    why: str
+    denials: int
+    permissions: list[str]
+
+
+def tripped(folder: Folder, directory: str) -> Trip | None:
+    """Return the trip of the breaker, None if there is none; the verdict is renewed if outdated."""
+    state = folder.read(STATE_FILE)
+    verdict = state.get("verdict")
     if not _holds(verdict, folder, directory):
         with folder.locked(STATE_LOCK, LOCK_TIMEOUT_S):
             state = folder.read(STATE_FILE)
             if renew(state, folder, directory):
                 folder.replace(STATE_FILE, dumps(state))
             verdict = state["verdict"]
-    return str(verdict["why"]) if type(verdict) is dict else ""
+    if type(verdict) is not dict or not verdict["why"]:
+        return None
+    since = folder.tail(verdict["size"]).splitlines()
+    denials = sum(TRIPPED.encode() in line and b'"error"' in line[:60] for line in since)
+    return Trip(str(verdict["why"]), denials, permissions_of(state))
+
+
+def note_permission(folder: Folder, tool: str) -> None:
+    """Store that the client asks its hook for permission before a call of `tool`."""
+    if tool in permissions_of(folder.read(STATE_FILE)):
+        return
+    with folder.locked(STATE_LOCK, LOCK_TIMEOUT_S):
+        state = folder.read(STATE_FILE)
+        state["permissions"] = [*permissions_of(state), tool][-MAX_PERMISSIONS:]
+        folder.replace(STATE_FILE, dumps(state))
+
+
+def permissions_of(state: Fields) -> list[str]:
+    """Return the tools that note_permission has stored."""
+    tools = state.get("permissions")
+    return tools if type(tools) is list else []
 
 
 def renew(state: Fields, folder: Folder, directory: str) -> bool:

@@ -95,6 +95,27 @@ def test_guard_replaces_the_plain_hook_and_back(home, agent):
     assert (home / FILES[agent]).read_bytes() == plain
 
 
+@pytest.mark.parametrize(
+    "agent, mode, event",
+    [
+        ("claude", "--guard=stop", "PostToolBatch"),
+        ("copilot", "--guard", "permissionRequest"),
+        ("copilot", "--guard=stop", "permissionRequest"),
+    ],
+)
+def test_guard_asks_for_the_events_that_it_needs_alone(home, agent, mode, event):
+    setup(home, "--agent", agent, "--write")
+    plain = (home / FILES[agent]).read_bytes()
+    assert event.encode() not in plain
+    setup(home, "--agent", agent, mode, "--write")
+    settings = json.loads((home / FILES[agent]).read_bytes())
+    assert event in settings["hooks"] and set(commands(settings)) == {f"{HOOK} {mode}"}
+    done = setup(home, "--agent", agent, mode)
+    assert f"setup --agent {agent} {mode} --write".encode() in done.stderr
+    setup(home, "--agent", agent, "--write")
+    assert (home / FILES[agent]).read_bytes() == plain
+
+
 @pytest.mark.parametrize("agent", AGENTS)
 def test_project(home, agent):
     setup(home, "--agent", agent, "--project", "--write")

@@ -58,7 +58,7 @@ def reason(answer: bytes) -> str:
 
 
 def guarded(payload: dict) -> str:
-    return reason(record(payload, guard=True))
+    return reason(record(payload, guard="deny"))
 
 
 def spiral(project: Path, times: int, command: str = "make test") -> None:
@@ -96,7 +96,7 @@ def test_denial_in_each_agents_own_form(project, agent):
         for each in payloads(agent, project)
         if read_payload(each, 0.0).kind == "tool_call" and "pytest -q" in json.dumps(each)
     ]
-    (answer,) = [record(each, guard=True) for each in denied]
+    (answer,) = [record(each, guard="deny") for each in denied]
     assert 'command "pytest -q" (denied by commands.deny "pytest" in .agent-scope.json)' in FORMS[
         agent
     ](json.loads(answer))
@@ -113,8 +113,8 @@ def test_denial_in_each_agents_own_form(project, agent):
 
 def test_what_is_in_scope_is_not_answered(project):
     policy(project)
-    assert record(call(project, "Write", file_path=f"{project}/src/a.py"), guard=True) == b""
-    assert record(call(project, "Bash", 2, command="ls deploy"), guard=True) == b""
+    assert record(call(project, "Write", file_path=f"{project}/src/a.py"), guard="deny") == b""
+    assert record(call(project, "Bash", 2, command="ls deploy"), guard="deny") == b""
     assert len(events(project / ".agent-traces")) == 2
 
 
@@ -263,15 +263,107 @@ def test_limits_that_cannot_be_read_deny_and_say_so(project):
     assert "retyr" in why and "did you mean 'retry'" in why
 
 
-def test_gemini_is_ended_when_the_breaker_has_tripped(project):
+def ask_again(project: Path, number: int, guard: str = "deny") -> dict:
+    """The answer to one more call of Claude Code's."""
+    return json.loads(record(call(project, "Bash", number, command="ls"), guard=guard) or b"{}")
+
+
+def test_second_denial_ends_the_run(project):
+    spiral(project, 5)
+    first, second, third = (ask_again(project, number) for number in (10, 11, 12))
+    assert "continue" not in first and "tripped" in reason(json.dumps(first).encode())
+    for answer in (second, third):
+        assert answer["continue"] is False and "failed 5 times" in answer["stopReason"]
+        assert "tripped" in reason(json.dumps(answer).encode()), "an older client drops the call"
+
+
+def test_denials_are_counted_anew_after_a_persons_prompt(project):
+    spiral(project, 5)
+    ask_again(project, 10)
+    record(claude("UserPromptSubmit", project, prompt="go on"))
+    assert ask_again(project, 11) == {}
+    spiral(project, 5)
+    assert ["continue" in ask_again(project, number) for number in (12, 13)] == [False, True]
+
+
+def test_denials_out_of_scope_end_no_run(project):
+    policy(project)
+    for number in range(4):
+        answer = record(call(project, "Write", number, file_path=f"deploy/{number}"), guard="stop")
+        assert "continue" not in json.loads(answer)
+
+
+def test_stop_ends_the_run_of_claude_before_its_next_request(project):
+    spiral(project, 4)
+    batch = claude("PostToolBatch", project, tool_calls=[])
+    assert record(batch, guard="stop") == b""
+    record(call(project, "Bash", 10, command="make test"))
+    record(failure(project, "make test", 10))
+    assert record(batch, guard="deny") == b"", "the model may read the reason first"
+    answer = json.loads(record(batch, guard="stop"))
+    assert answer.keys() == {"continue", "stopReason"} and answer["continue"] is False
+    assert "tripped" in answer["stopReason"] and "next prompt" in answer["stopReason"]
+    assert ask_again(project, 11, "stop")["continue"] is False
+
+
+def test_run_of_gemini_is_ended_by_the_second_denial_or_at_once_by_a_result(project):
     limits(project, retry={"max": 1})
-    given = [each for each in payloads("gemini", project) if "pytest -q" in json.dumps(each)]
-    record(given[0], guard=True)
-    record(given[1])
-    said = json.loads(record(given[0], guard=True))
-    assert (said["decision"], said["continue"]) == ("deny", False) and said["reason"] == said[
-        "stopReason"
+    asked, failed = [
+        each for each in payloads("gemini", project) if "pytest -q" in json.dumps(each)
+    ][:2]
+    record(asked)
+    assert record(failed, guard="deny") == b""
+    first, second = (json.loads(record(asked, guard="deny")) for _ in range(2))
+    assert (first["decision"], "continue" in first) == ("deny", False)
+    assert (second["decision"], second["continue"]) == ("deny", False) and second["stopReason"]
+    assert json.loads(record(failed, guard="stop"))["continue"] is False
+
+
+def test_run_of_copilot_is_ended_by_the_permission_that_it_asks_for(project, monkeypatch):
+    limits(project, retry={"max": 1}, loop=False)
+    monkeypatch.setattr("agent_pipes.agents.processes.nearest", lambda agent: None)
+    asked = next(each for each in payloads("copilot", project) if "pytest -q" in json.dumps(each))
+    other = {key: asked[key] for key in ("sessionId", "timestamp", "cwd", "toolName")}
+    permission = {**other, "hookName": "permissionRequest", "toolInput": {}}
+    failed = {**asked, "toolResult": {"resultType": "failure", "textResultForLlm": "no"}}
+    record(asked, guard="deny")
+    assert record(permission, guard="deny") == b""
+    record(failed)
+    assert json.loads(record(asked, guard="deny"))["permissionDecision"] == "deny"
+    never_asked = {**asked, "toolName": "view"}
+    assert json.loads(record(never_asked, guard="deny"))["permissionDecision"] == "deny"
+    assert record(asked, guard="deny") == b"", "its permission is asked for next"
+    answer = json.loads(record(permission, guard="deny"))
+    assert (answer["behavior"], answer["interrupt"]) == ("deny", True)
+    assert "tripped" in answer["message"]
+
+
+@pytest.mark.parametrize("agent", ["codex", "cursor"])
+def test_agents_whose_run_no_hook_can_end_are_only_denied(project, agent):
+    limits(project, retry=False, loop={"repeat": 3})
+    asked, failed = [each for each in payloads(agent, project) if "pytest -q" in json.dumps(each)][
+        :2
     ]
+    for number in range(3):
+        ids = {"tool_use_id": f"call{number}"}
+        record({**asked, **ids})
+        record({**failed, **ids})
+    for number in range(10, 13):
+        answer = json.loads(record({**asked, "tool_use_id": f"call{number}"}, guard="stop"))
+        assert "continue" not in answer and "tripped" in json.dumps(answer)
+
+
+def test_person_at_the_terminal_is_asked_instead(project, monkeypatch):
+    spiral(project, 5)
+    monkeypatch.setenv("CLAUDE_CODE_ENTRYPOINT", "cli")
+    for number in (10, 11, 12):
+        said = ask_again(project, number)["hookSpecificOutput"]
+        assert said["permissionDecision"] == "ask"
+        assert "failed 5 times. Make this call anyway?" in said["permissionDecisionReason"]
+    assert [each for each in events(project / ".agent-traces") if "tripped" in str(each)] == []
+    assert ask_again(project, 13, "stop")["continue"] is False
+    monkeypatch.setenv("CLAUDE_CODE_ENTRYPOINT", "sdk-cli")
+    assert "tripped" in guarded(call(project, "Bash", 14, command="ls"))
 
 
 def test_what_a_session_has_cost_trips_it(project, tmp_path):
@@ -307,6 +399,16 @@ def test_what_a_session_has_cost_trips_it(project, tmp_path):
         what="the usage in the store",
     )
     assert "tripped: $7.50" in guarded(call(project, "Read", 2) | given)
+
+
+def test_option_takes_no_word_after_it_for_its_mode(project):
+    policy(project)
+    given = {**call(project, "Write", file_path="deploy/x")}
+    del given["hook_event_name"]
+    for words in (["--guard", "pre-tool"], ["pre-tool", "--guard"], ["--guard=stop", "pre-tool"]):
+        assert "deploy/x" in reason(hook(given, *words).stdout)
+    done = hook(given, "--guard=later")
+    assert (done.returncode, done.stdout) == (1, b"") and b"--guard" in done.stderr
 
 
 # The judgement that is ready

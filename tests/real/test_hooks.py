@@ -35,6 +35,10 @@ TRUST = {"codex": ("--dangerously-bypass-hook-trust",)}
 """Codex runs a new hook only once a person has trusted it, or when it is told to trust them all."""
 
 
+ENDED = {"claude": 0, "gemini": 0, "copilot": 1}
+"""Clients whose run a hook can end, with the requests that follow a trip under --guard=stop."""
+
+
 @pytest.fixture
 def patience():
     """A client may be fetched and started first."""
@@ -43,11 +47,13 @@ def patience():
     signal.alarm(300)
 
 
-def driven(client: str, scenario: str, folder: Path, policy: str = "") -> tuple[Path, list[dict]]:
+def driven(
+    client: str, scenario: str, folder: Path, policy: str = "", guard: str = "--guard"
+) -> tuple[Path, list[dict]]:
     """The client's project after a run with the hooks in place, and what they have recorded."""
     wrapper = folder / "wrapper"
     wrapper.write_text(
-        f'#!/bin/sh\n"{BIN}/agent-strace" setup --agent {client} --guard --write || exit 1\nexec "$@"\n'
+        f'#!/bin/sh\n"{BIN}/agent-strace" setup --agent {client} {guard} --write || exit 1\nexec "$@"\n'
     )
     wrapper.chmod(0o755)
     project = folder / "run" / "proj"
@@ -108,8 +114,23 @@ def test_guard_denies_all_once_the_breaker_has_tripped(client, tmp_path):
         if event["event_type"] == "error" and event["data"]["reason"] == "tool"
     ]
     assert denied and all('"python3 t.py" failed 5 times' in data["error"] for data in denied)
-    if client == "gemini":
-        assert requests(project) == 6, "its run is ended with the first denial"
+    if client in ENDED:
+        assert len(denied) == 2 and requests(project) == 7, "the second denial ends its run"
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_guard_that_stops_leaves_at_most_one_request_after_the_trip(client, tmp_path):
+    project, found = driven(client, "spiral", tmp_path, guard="--guard=stop")
+    failed = [
+        event
+        for event in found
+        if event["event_type"] == "error" and event["data"]["reason"] == "exit"
+    ]
+    assert len(failed) == 5, "the breaker has tripped at the fifth"
+    if client in ENDED:
+        assert requests(project) - 5 == ENDED[client]
+    else:
+        assert requests(project) == 16, "no hook of it ends the run: see trace-kill"
 
 
 @pytest.mark.parametrize("client", CLIENTS)

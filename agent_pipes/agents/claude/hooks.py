@@ -1,5 +1,7 @@
 """Hooks of Claude Code."""
 
+import os
+
 from agent_pipes.agents.base_hooks import (
     CLAUDE_KINDS,
     Hooks,
@@ -20,7 +22,11 @@ class ClaudeHooks(Hooks):
 
     name = "claude"
     store_name = "claude-code"
+    kinds = CLAUDE_KINDS | {"PostToolBatch": "batch"}
     context_kinds = frozenset({"tool_call", "result", "failure"})
+    # PostToolUse cannot end the run: measured with 2.1.332.
+    stop_kinds = frozenset({"tool_call", "batch"})
+    guard_events = {"stop": ("PostToolBatch",)}  # noqa: RUF012
 
     def recognises(self, record: Fields, event: str) -> bool:
         """Return True for any payload with a session id; asked after the other agents."""
@@ -44,9 +50,16 @@ class ClaudeHooks(Hooks):
             data["running"] = True
         return event_type, data
 
-    def denial(self, why: str, *, tripped: bool) -> Fields:
+    def denial(self, why: str) -> Fields:
         """Return a permission decision."""
-        return pre_tool_denial(why)
+        return pre_tool_decision("deny", why)
+
+    def question(self, payload: Payload, why: str) -> Fields | None:
+        """Return a permission decision, if the client says that it was started in a terminal."""
+        from agent_pipes.agents.claude.lines import INTERACTIVE
+
+        attended = INTERACTIVE.get(os.environ.get("CLAUDE_CODE_ENTRYPOINT", ""), False)
+        return pre_tool_decision("ask", why) if attended else None
 
     def settings(self) -> HookSettings:
         """Return $CLAUDE_CONFIG_DIR/settings.json and the local project settings."""
@@ -58,12 +71,12 @@ class ClaudeHooks(Hooks):
         )
 
 
-def pre_tool_denial(why: str) -> Fields:
-    """Return a denial in the form of a PreToolUse hook."""
+def pre_tool_decision(decision: str, why: str) -> Fields:
+    """Return a decision (`deny`, `ask`) in the form of a PreToolUse hook."""
     return {
         "hookSpecificOutput": {
             "hookEventName": "PreToolUse",
-            "permissionDecision": "deny",
+            "permissionDecision": decision,
             "permissionDecisionReason": why,
         }
     }

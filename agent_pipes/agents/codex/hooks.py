@@ -51,7 +51,7 @@ class CodexHooks(Hooks):
         ended = outcome("", payload.record.get("tool_response"), ended_of(item) if item else None)
         return ended.event(payload.tool, MAX_RESULT_BYTES)
 
-    def denial(self, why: str, *, tripped: bool) -> Fields:
+    def denial(self, why: str) -> Fields:
         """Return a permission decision and nothing else: with `continue` Codex makes the call."""
         return {
             "hookSpecificOutput": {

@@ -5,6 +5,7 @@ import os
 from agent_pipes.agents.base_hooks import (
     CAMEL_KINDS,
     CLAUDE_KINDS,
+    GUARDS,
     MAX_RESULT_BYTES,
     TIMEOUT_S,
     Hooks,
@@ -29,6 +30,9 @@ EVENTS = (
     "errorOccurred",
 )
 
+HEADLESS = frozenset({"-p", "--prompt"})
+"""Arguments of a run without a person."""
+
 _KINDS_BY_KEY = {
     "error": "api_error",
     "prompt": "user_prompt",
@@ -44,6 +48,8 @@ class CopilotHooks(Hooks):
     name = "copilot"
     store_name = "copilot-cli"
     kinds = CLAUDE_KINDS | CAMEL_KINDS
+    stop_kinds = frozenset({"permission"})
+    guard_events = dict.fromkeys(GUARDS, ("permissionRequest",))
 
     def recognises(self, record: Fields, event: str) -> bool:
         """Return True for a payload with `sessionId` that names no event."""
@@ -85,9 +91,24 @@ class CopilotHooks(Hooks):
             events += translator.translate(line, payload.time)
         return last_result([*events, *translator.end()])
 
-    def denial(self, why: str, *, tripped: bool) -> Fields:
+    def denial(self, why: str) -> Fields:
         """Return a permission decision."""
         return {"permissionDecision": "deny", "permissionDecisionReason": why}
+
+    def stop(self, payload: Payload, why: str) -> Fields:
+        """Return the refusal of a permission that ends the run: no other hook can."""
+        return {"behavior": "deny", "message": why, "interrupt": True}
+
+    def question(self, payload: Payload, why: str) -> Fields | None:
+        """Return a permission decision, unless the client was started with its only prompt."""
+        from agent_pipes.agents.copilot.agent import AGENT
+        from agent_pipes.agents.processes import nearest
+        from agent_pipes.process.table import command_line
+
+        process = nearest(AGENT)
+        if process is None or not HEADLESS.isdisjoint(command_line(process.pid)):
+            return None
+        return {"permissionDecision": "ask", "permissionDecisionReason": why}
 
     def settings(self) -> HookSettings:
         """Return a file of our own among the hooks."""
@@ -107,7 +128,7 @@ class CopilotHooks(Hooks):
 
 def _kind_by_keys(record: Fields) -> str:
     if "hookName" in record:
-        return ""
+        return "permission" if record["hookName"] == "permissionRequest" else ""
     if type(record.get("toolName")) is str:
         return (
             "result" if "toolResult" in record else "failure" if "error" in record else "tool_call"

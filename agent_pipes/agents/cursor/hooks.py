@@ -86,7 +86,7 @@ class CursorHooks(Hooks):
                 pass
         return told(output, payload.tool)
 
-    def denial(self, why: str, *, tripped: bool) -> Fields:
+    def denial(self, why: str) -> Fields:
         """Return a denial in the words of every hook of Cursor."""
         return {
             "permission": "deny",

@@ -30,6 +30,7 @@ class GeminiHooks(Hooks):
     name = "gemini"
     store_name = "gemini-cli"
     context_kinds = frozenset({"result"})
+    stop_kinds = frozenset({"tool_call", "result"})
     kinds = GEMINI_KINDS
 
     def recognises(self, record: Fields, event: str) -> bool:
@@ -63,10 +64,9 @@ class GeminiHooks(Hooks):
         }
         return last_result([*Translator(MAX_RESULT_BYTES).translate(message, payload.time)])
 
-    def denial(self, why: str, *, tripped: bool) -> Fields:
-        """Return a decision, which ends the run if the breaker has tripped."""
-        end = {"continue": False, "stopReason": why} if tripped else {}
-        return {"decision": "deny", "reason": why, **end}
+    def denial(self, why: str) -> Fields:
+        """Return a decision."""
+        return {"decision": "deny", "reason": why}
 
     def settings(self) -> HookSettings:
         """Return .gemini/settings.json in $GEMINI_CLI_HOME or the home directory."""
