@@ -74,13 +74,13 @@ NO_TOOL = Tool("")
 
 def tool_of(command: str) -> Tool:
     """Return the last tool that a command runs; NO_TOOL if it runs none."""
-    if len(command) > MAX_CLASSIFIED_CHARS or not _may_name_a_tool().search(command):
-        return NO_TOOL
-    return _tool_of(command)
+    return _tool_of(command) if len(command) <= MAX_CLASSIFIED_CHARS else NO_TOOL
 
 
 @lru_cache(maxsize=1024)
 def _tool_of(command: str) -> Tool:
+    if not _may_name_a_tool().search(command):
+        return NO_TOOL
     found = ""
     operators: list[str] = []
     programs: list[str] = []
