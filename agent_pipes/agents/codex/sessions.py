@@ -33,6 +33,9 @@ LONG_AGO = 86_400.0
 SETTLED_S = 5.0
 """Seconds after which the times of a folder are sure to show its next change."""
 
+MAX_DAYS = 1000
+"""Days of a session in whose folders its subagents are looked for."""
+
 _ARCHIVE = "archived_sessions"
 _NAME = pattern(r"rollout-.*\.jsonl")
 
@@ -266,11 +269,9 @@ def _days(first: float, last: float) -> list[Path]:
     """
     day = datetime.fromtimestamp(first) - timedelta(days=1)
     end = datetime.fromtimestamp(max(first, last)) + timedelta(days=1)
-    folders: list[Path] = []
-    while day.date() <= end.date() and len(folders) < 1000:
-        folders.append(home() / "sessions" / day.strftime("%Y/%m/%d"))
-        day += timedelta(days=1)
-    return folders
+    base = home() / "sessions"
+    days = min((end.date() - day.date()).days + 1, MAX_DAYS)
+    return [base / f"{day + timedelta(days=each):%Y/%m/%d}" for each in range(days)]
 
 
 _metas: BoundedDict[Path, Meta] = BoundedDict(REMEMBERED)
