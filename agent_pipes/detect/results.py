@@ -4,7 +4,7 @@ from agent_pipes.core.bounded import BoundedDict
 from agent_pipes.core.event import Event
 from agent_pipes.core.lazy_regex import pattern
 from agent_pipes.core.text import mask_volatile
-from agent_pipes.detect.outcomes import result_text
+from agent_pipes.detect.outcomes import is_cut, result_text
 
 MAX_SIZE_DIFFERENCE_BYTES = 32
 """Sizes of two cut results may differ by so much when they are otherwise the same."""
@@ -28,31 +28,42 @@ class Result:
     different: something has changed beyond the head, which is taken for progress. A failure
     prints at its end how long it took, and may.
 
+    length: characters of the text that the event has.
     symbol: equal for results that are the same.
     """
 
-    __slots__ = ("_digest", "_failed", "_head", "_masked", "_size", "_text", "_words", "symbol")
+    __slots__ = (
+        "_digest",
+        "_failed",
+        "_head",
+        "_masked",
+        "_size",
+        "_text",
+        "_words",
+        "length",
+        "symbol",
+    )
 
     def __init__(self, event: Event, *, failed: bool) -> None:
         data = event.data
         text = result_text(event)
         digest = data.get("result_digest")
-        masked, size = data.get("result_like"), data.get("result_bytes")
+        masked = data.get("result_like")
         self._failed = failed
         self._digest = self.symbol = hash((failed, digest if type(digest) is str else text))
         self._size = self._head = 0
         self._masked: int | None = None
         self._words = self._digest
         self._text = ""
+        self.length = len(text)
         if type(masked) is str:
             self._masked = hash(masked)
-        elif type(size) is int and size > len(text) and size > len(text.encode(errors="replace")):
-            self._size, self._head = size, hash(text)
-            self._mask(_before_cut(mask_volatile(text, failed=failed), len(text)))
         else:
             # Masking takes a hundred times as long as hashing, and most results are compared
             # with none.
             self._text = text
+            if is_cut(event):
+                self._size, self._head = data["result_bytes"], hash(text)
 
     def same(self, other: "Result") -> bool:
         """Return True if the two differ only in what changes by itself."""
@@ -70,7 +81,11 @@ class Result:
     def masked(self) -> int:
         """Hash of the result without what changes by itself."""
         if self._masked is None:
-            self._mask(mask_volatile(self._text, failed=self._failed))
+            masked = mask_volatile(self._text, failed=self._failed)
+            if self._size:
+                masked = _before_cut(masked, len(self._text))
+            self._masked = hash(masked)
+            self._words = hash(_DIGITS.sub("", masked))
             self._text = ""
         return self._masked or 0
 
@@ -78,10 +93,6 @@ class Result:
     def words(self) -> int:
         """Hash of the result without numbers, too."""
         return self._words if self.masked else 0
-
-    def _mask(self, masked: str) -> None:
-        self._masked = hash(masked)
-        self._words = hash(_DIGITS.sub("", masked))
 
 
 def _before_cut(text: str, size: int) -> str:

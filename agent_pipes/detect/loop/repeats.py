@@ -11,7 +11,7 @@ from agent_pipes.detect.loop.history import MAX_TURNS
 from agent_pipes.detect.loop.rules import Runs
 from agent_pipes.detect.loop.state import AgentState, Found, Limits
 from agent_pipes.detect.loop.turn import CallOutcome
-from agent_pipes.detect.outcomes import Outcome, complains, result_text
+from agent_pipes.detect.outcomes import Outcome, result_text
 from agent_pipes.detect.progress import TestProgress
 from agent_pipes.detect.results import FailureModes
 
@@ -133,7 +133,6 @@ class RepeatedCalls:
         """Set what a call's result is compared by."""
         call = made.call
         made.failed = call.failed
-        made.complains = not call.failed and complains(result_text(answer))
         turn = self.agent.turn
         turn.failed = turn.failed or call.failed
         made.result = call.result

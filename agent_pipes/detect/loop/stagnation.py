@@ -4,13 +4,17 @@ from collections.abc import Iterable
 
 from agent_pipes.core.bounded import BoundedDict
 from agent_pipes.core.event import Event, is_person
-from agent_pipes.core.text import mask_volatile
 from agent_pipes.detect.calls import Call
 from agent_pipes.detect.finding import Finding, seen
 from agent_pipes.detect.outcomes import Outcome, result_text
+from agent_pipes.detect.results import Result
 
 MAX_PROGRAMS = 16
 """Tools and programs of one agent whose latest answer is remembered."""
+
+MAX_LENGTH_DIFFERENCE = 64
+"""Characters by which two answers may differ in length beside a quarter of it: of others nothing
+but the length is looked at."""
 
 MAX_EVIDENCE = 20
 """Calls that a violation names: the latest."""
@@ -25,7 +29,7 @@ class Stagnation:
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self.answers: BoundedDict[str, tuple[int, dict[int, str]]] = BoundedDict(MAX_PROGRAMS)
+        self.answers: BoundedDict[str, tuple[Result, dict[int, str]]] = BoundedDict(MAX_PROGRAMS)
 
     def see(self, event: Event, call: Call | None, now: float) -> Iterable[Finding]:
         """Return the row of equal answers, if it is long enough."""
@@ -33,13 +37,11 @@ class Stagnation:
             self.answers.clear()
         if not self.limit or call is None or call.answer is None or call.outcome is not Outcome.OK:
             return ()
-        text = result_text(call.answer).strip()
-        if not text:
+        if not result_text(call.answer).strip():
             return ()
-        program = call.program
-        answer = hash(mask_volatile(text, failed=False))
-        before, calls = self.answers.get(program, (0, {}))
-        calls = calls if before == answer else {}
+        program, answer = call.program, call.result
+        before, calls = self.answers.get(program, (answer, {}))
+        calls = calls if _are_same(before, answer) else {}
         calls[call.key] = call.id
         while len(calls) > 2 * self.limit:
             del calls[next(iter(calls))]
@@ -65,3 +67,8 @@ class Stagnation:
             seen(len(calls), self.limit, "--max-stagnant"),
         )
         return (found,)
+
+
+def _are_same(one: Result, other: Result) -> bool:
+    near = MAX_LENGTH_DIFFERENCE + one.length // 4
+    return abs(one.length - other.length) <= near and one.same(other)

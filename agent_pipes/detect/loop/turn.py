@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from agent_pipes.detect.calls import Call
+from agent_pipes.detect.outcomes import complains, result_text
 from agent_pipes.detect.results import Result
 
 
@@ -17,7 +18,6 @@ class CallOutcome:
     stuck:    symbol of its target and of the way it ended: well, or failed in the same words.
     others:   results of the same call made again in the same turn.
     progress: how far something has come, by the result's own account; None if it has none.
-    complains: it succeeded, and its result is an error.
     """
 
     call: Call
@@ -29,12 +29,17 @@ class CallOutcome:
     others: tuple[Result, ...] = ()
     failed: bool = False
     progress: float | None = None
-    complains: bool = False
 
     @property
     def looks(self) -> bool:
         """True if it has changed nothing and has not failed."""
         return not self.failed and self.call.looks
+
+    @property
+    def complains(self) -> bool:
+        """True if it succeeded, and its result is an error."""
+        answer = self.call.answer
+        return not self.failed and answer is not None and complains(result_text(answer))
 
 
 class Turn:
