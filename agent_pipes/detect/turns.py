@@ -1,5 +1,7 @@
 """Whose turn it is in a session: the agent's, a tool's, or its user's."""
 
+import math
+
 from agent_pipes.agents.tools import kind_of
 from agent_pipes.core.bounded import BoundedDict
 from agent_pipes.core.event import Event
@@ -23,6 +25,7 @@ _IGNORED = frozenset({"tick", "process", "history_start", "history_end"})
 class TurnTracker:
     """Follows whose turn it is, all agents of a session together.
 
+    _open:    calls that are not answered: True for those of quick tools.
     latest:   time of the last event, seconds since the epoch; 0.0 before the first.
     headless: no person is there, as the source says: nothing waits for permission.
     """
@@ -30,7 +33,7 @@ class TurnTracker:
     __slots__ = ("_alone", "_ended", "_open", "_total", "_waiting", "headless", "latest")
 
     def __init__(self) -> None:
-        self._open: BoundedDict[Call, None] = BoundedDict(MAX_OPEN_CALLS)
+        self._open: BoundedDict[Call, bool] = BoundedDict(MAX_OPEN_CALLS)
         self._ended = True
         self._waiting = False
         self._alone = self._total = 0.0
@@ -57,8 +60,8 @@ class TurnTracker:
     @property
     def max_silence(self) -> float:
         """Seconds after `latest` from which on a silence means that the user is waited for."""
-        quick = not self.headless and any(kind_of(call.tool) in QUICK_KINDS for call in self._open)
-        return MAX_QUICK_CALL_S if quick else float("inf")
+        quick = not self.headless and True in self._open.values()
+        return MAX_QUICK_CALL_S if quick else math.inf
 
     def worked_alone(self, now: float) -> float:
         """Return the seconds of work since its user's last prompt, up to `now`."""
@@ -81,14 +84,16 @@ class TurnTracker:
             return
         if not is_rejected(event):
             # A user who refuses a call was asked all the while.
-            self._alone, self._total = self.worked_alone(now), self.worked(now)
+            working = self._working(now)
+            self._alone += working
+            self._total += working
         if is_persons(event):
             self._alone = 0.0
         if kind == "tool_call":
             self._ended = False
             self._waiting = call is not None and kind_of(call.tool) == "ask"
             if call and not call.answer:
-                self._open[call] = None
+                self._open[call] = kind_of(call.tool) in QUICK_KINDS
         elif kind == "tool_result" or kind == "error":
             self._see_result(event, call)
         elif kind == "assistant_response":
