@@ -10,6 +10,7 @@ from typing import Any
 from agent_pipes.agents.base import Session
 from agent_pipes.core.event import Event
 from agent_pipes.core.jsonl import Fields
+from agent_pipes.core.options import Option
 from agent_pipes.cost.annotate import with_costs
 from agent_pipes.cost.meter import Meter
 from agent_pipes.cost.recorded import FixedClock
@@ -22,6 +23,9 @@ _TURN_TYPES = frozenset({"user_prompt", "assistant_response", "tool_call"})
 
 Limits = dict[str, dict[str, Any]]
 """Options of each detector, by watcher name."""
+
+Levels = dict[str, bool]
+"""By watcher: True if one of its violations was critical, False if there were warnings only."""
 
 
 @dataclass(slots=True)
@@ -87,31 +91,44 @@ def _judge(judgement: Judgement, stream: Iterable[Event], limits: Limits) -> Non
     judgement.runs_known = any(map(divides_runs, events))
     judgement.usd = costs[-1] if costs else 0.0
     searches = [_ThresholdSearch(watcher, options) for watcher, options in limits.items()]
-    specs = [DETECTORS[watcher].configured(options) for watcher, options in limits.items()]
-    raised: set[str] = set()
-    usd = 0.0
-    for event in DetectorRunner(events, [*specs, *(each.spec() for each in searches if each.open)]):
-        if (now := _session_usd(event)) is not None:
-            usd = now
-        elif event.type == "violation":
-            if _is_critical(event):
-                raised.add(event.text("watcher"))
-            if event.text("watcher") in limits:
-                _add_violation(judgement, event, usd)
+    levels = _levels(DetectorRunner(events, [each.trial() for each in searches if each.open]))
+    # What the lowest threshold does not raise, no higher limit does: most detectors run once.
+    judged = [each for each in searches if each.may_pass_limit(levels)]
     for search in searches:
-        search.learn(raised)
-        search.learn_from_limit(raised)
-    while trials := [search for search in searches if search.open]:
-        raised = set(_raised_by(events, [search.spec() for search in trials]))
-        for search in trials:
-            search.learn(raised)
+        search.learn(levels)
+    trials = [each.trial() for each in searches if each.open]
+    specs = [*(each.spec() for each in judged), *trials]
+    levels = _levels(_noted(judgement, DetectorRunner(events, specs) if specs else events, limits))
+    for search in searches:
+        search.learn(levels)
+    for search in judged:
+        search.learn_from_limit(levels)
+    while trials := [each.trial() for each in searches if each.open]:
+        levels = _levels(DetectorRunner(events, trials))
+        for search in searches:
+            search.learn(levels)
     judgement.alarms = {search.watcher: search.passed for search in searches}
 
 
-def _raised_by(events: Iterable[Event], specs: list[DetectorSpec]) -> Iterator[str]:
-    for event in DetectorRunner(events, specs):
-        if event.type == "violation" and _is_critical(event):
-            yield event.text("watcher")
+def _levels(events: Iterable[Event]) -> Levels:
+    """Return the level of the worst violation that each watcher has raised."""
+    levels: Levels = {}
+    for event in events:
+        if event.type == "violation":
+            watcher = event.text("watcher")
+            levels[watcher] = levels.get(watcher, False) or event.data.get("level") != "warning"
+    return levels
+
+
+def _noted(judgement: Judgement, events: Iterable[Event], limits: Limits) -> Iterator[Event]:
+    """Yield `events`, and note the violations of limits with the dollars spent after them."""
+    usd = 0.0
+    for event in events:
+        if (now := _session_usd(event)) is not None:
+            usd = now
+        elif event.type == "violation" and event.text("watcher") in limits:
+            _add_violation(judgement, event, usd)
+        yield event
 
 
 class _ThresholdSearch:
@@ -139,37 +156,60 @@ class _ThresholdSearch:
         """The thresholds that raise."""
         return self.thresholds[: self.lowest_silent]
 
-    def _trial(self) -> str:
+    @property
+    def limit(self) -> float:
+        """The detector's own limit, 0 for none."""
+        return self._value("max") or 0.0
+
+    def _value(self, name: str) -> Any:
+        """Return the value of an option, None if the detector has none of that name."""
+        option = self._option(name)
+        return self.options.get(name, option.fallback() if option else None)
+
+    def _option(self, name: str) -> Option | None:
+        return next((each for each in self.part.options if each.name == name), None)
+
+    def _name(self) -> str:
         return f"{self.watcher}@{self.thresholds[self.lowest_unknown]:g}"
 
     def spec(self) -> DetectorSpec:
-        """Return the detector with the lowest unknown threshold, under a name of its own."""
-        option = next(each for each in self.part.options if each.name == "max")
-        threshold = option.type.convert(self.thresholds[self.lowest_unknown], option, None)
-        spec = self.part.configured({**self.options, "max": threshold})
-        return replace(spec, watcher=self._trial())
+        """Return the detector with its own limit."""
+        return self.part.configured(self.options)
 
-    def learn(self, raised: set[str]) -> None:
-        """Take in which watchers and trials have raised something."""
+    def trial(self) -> DetectorSpec:
+        """Return the detector with the lowest unknown threshold, under a name of its own."""
+        threshold = self.thresholds[self.lowest_unknown]
+        most, early = self._option("max"), self._option("warn")
+        assert most
+        options = {**self.options, "max": most.type.convert(threshold, most, None)}
+        warn = self._value("warn")
+        if early and warn and self.limit and type(early.type) is type(most.type):
+            # A warning keeps its share of the limit, so that it comes no later than with that.
+            options["warn"] = max(1, int(warn * threshold / self.limit))
+        return replace(self.part.configured(options), watcher=self._name())
+
+    def may_pass_limit(self, levels: Levels) -> bool:
+        """Return False if the trial of the lowest threshold shows that the limit raises nothing."""
+        return not self.open or 0 < self.limit < self.thresholds[0] or self._name() in levels
+
+    def learn(self, levels: Levels) -> None:
+        """Take in what trials have raised."""
         if not self.open:
             return
-        if self._trial() in raised:
+        if levels.get(self._name()):
             self.lowest_unknown += 1
         else:
             self.lowest_silent = self.lowest_unknown
 
-    def learn_from_limit(self, raised: set[str]) -> None:
+    def learn_from_limit(self, levels: Levels) -> None:
         """Take in what the detector raised at its own limit."""
-        limit = self.options.get("max")
-        if limit is None:
-            limit = next((each.fallback() for each in self.part.options if each.name == "max"), 0)
-        if not limit:
+        if not self.limit:
             return
-        if self.watcher in raised:
-            lower = sum(threshold <= limit for threshold in self.thresholds)
+        if levels.get(self.watcher):
+            lower = sum(threshold <= self.limit for threshold in self.thresholds)
             self.lowest_unknown = max(self.lowest_unknown, lower)
         else:
-            lower = sum(threshold < limit for threshold in self.thresholds)
+            lower = sum(threshold < self.limit for threshold in self.thresholds)
             self.lowest_silent = min(self.lowest_silent, max(lower, self.lowest_unknown))
 
 
@@ -198,7 +238,3 @@ def _session_usd(event: Event) -> float | None:
     cost = event.data.get("cost") if event.type == "llm_response" else None
     total = cost.get("session_usd") if isinstance(cost, dict) else None
     return total if isinstance(total, (int, float)) else None
-
-
-def _is_critical(event: Event) -> bool:
-    return event.data.get("level") != "warning"
