@@ -77,9 +77,9 @@ def with_resumptions(events: Iterable[Event]) -> Iterator[Event]:
     """
     processes: BoundedDict[str, tuple[int, str]] = BoundedDict(MAX_SESSIONS)
     announced: dict[str, Resumption | None] = {}
-    changed_at = _changed_at()
+    changed_at = 0
     for event in events:
-        if event.type == "tick" and (now := _changed_at()) != changed_at:
+        if event.type == "tick" and processes and (now := _changed_at()) != changed_at:
             changed_at = now
             # A tick comes after: a paused process that runs again was then resumed by its user.
             for session in list(processes):

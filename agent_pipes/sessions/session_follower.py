@@ -43,6 +43,9 @@ LISTING_INTERVAL_S = 60.0
 ABANDONED_S = 5.0
 """Seconds without a process after which a session is taken to be over."""
 
+SETTLED_S = 5.0
+"""Seconds after a change for which unknown processes are looked for: each look reads /proc."""
+
 TICK_INTERVAL_S = 1.0
 """Seconds between two ticks of a live session, whatever else is read meanwhile."""
 
@@ -94,7 +97,7 @@ class SessionFollower:
         self._process_found = False
         self._next_scan = 0.0
         self._next_listing = 0.0
-        self._last_begin = 0.0
+        self._last_begin = self._last_change = 0.0
         self._is_idle = False
 
     def follow(self) -> Iterator[Event]:
@@ -204,11 +207,13 @@ class SessionFollower:
         list_files = self._files.fileno() < 0 or now >= self._next_listing
         if list_files:
             self._next_listing = now + LISTING_INTERVAL_S
+        if list_files or self._watcher.changed or not self._watcher.is_complete:
+            self._last_change = now
         for followed in list(self.sessions.values()):
             if list_files:
                 self._add_files(followed)
                 self._watch_folders(followed)
-            if not followed.reader.history:
+            if not followed.reader.history and now - self._last_change < SETTLED_S:
                 yield from self._find_process(followed)
             if followed.agent.name in self._watcher.changed or list_files:
                 yield from self._go_to_successor(followed)
@@ -338,6 +343,7 @@ class SessionFollower:
 
     def _read_files(self) -> Iterator[Event]:
         for chunk in self._files.read():
+            self._last_change = time.monotonic()
             if followed := self._owners.get(chunk.path):
                 if chunk.restarted:
                     followed.reader.restart()

@@ -10,6 +10,9 @@ from agent_pipes.sessions.files import inotify
 SWEEP_INTERVAL_S = 1.0
 """Seconds between two checks of every path with inotify, which misses changes made elsewhere."""
 
+REWATCH_INTERVAL_S = 10.0
+"""Seconds between two checks of the directories' watches, whose end inotify reports itself."""
+
 POLL_INTERVAL_S = 0.05
 """Seconds between two checks of every path that inotify does not report."""
 
@@ -49,7 +52,7 @@ class PathWatcher:
         self._watched: set[str] = set()
         self._unwatched: set[str] = set()
         self._remote: dict[int, bool] = {}
-        self._next_sweep = 0.0
+        self._next_sweep = self._next_rewatch = 0.0
         self._watches: inotify.Watches | None = None
         if not poll and sys.platform == "linux":
             try:
@@ -134,8 +137,12 @@ class PathWatcher:
                 self._reported(owner, mask, entry)
         if self._watches is None or now >= self._next_sweep:
             self._next_sweep = now + SWEEP_INTERVAL_S
+            rewatch = now >= self._next_rewatch
+            if rewatch:
+                self._next_rewatch = now + REWATCH_INTERVAL_S
             for directory in self._directories.values():
-                self._watch(directory)
+                if rewatch:
+                    self._watch(directory)
                 if directory.listed:
                     self._compare(directory)
                 self._expect(directory.paths.values())
@@ -169,7 +176,7 @@ class PathWatcher:
                 self._watched.discard(owner)
         elif not isinstance(owner, _Directory):
             # The queue has overflowed, so nothing is known of what was in it.
-            self._next_sweep = 0.0
+            self._next_sweep = self._next_rewatch = 0.0
             self.changed = True
         elif owner.awaited or not entry:
             if not entry or entry == owner.awaited:
