@@ -222,11 +222,24 @@ def sessions_here() -> list[Session]:
 def session_of_file(path: Path, agent: Agent) -> Session:
     """Return the session stored in a file, as its agent lists it or as far as the path tells."""
     real = os.path.realpath(path)
-    for session in agent.sessions():
+    for session in _sessions_at(path, real, agent):
         if session.path == path or os.path.realpath(session.path) == real:
             return session
     name = path.parent.name if path.name == "events.ndjson" else path.stem
     return Session(agent.name, name, "", path, 0.0, 0.0)
+
+
+def _sessions_at(path: Path, real: str, agent: Agent) -> Iterable[Session]:
+    """Return the agent's sessions in one of its files; all if it cannot tell which these are."""
+    for folder in agent.session_folders():
+        for file, root in (
+            (os.path.abspath(path), os.fspath(folder.path)),
+            (real, os.path.realpath(folder.path)),
+        ):
+            if file.startswith(root + os.sep):
+                found = agent.sessions_at(folder.path / file[len(root) + 1 :])
+                return agent.sessions() if found is None else found
+    return ()
 
 
 def named(text: str, agent: Agent | None = None) -> Session:
