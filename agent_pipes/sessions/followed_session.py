@@ -15,6 +15,10 @@ CHILD_CLOCK_SLACK_S = 0.5
 """Seconds by which a child's session may have begun before we read the clock."""
 
 
+TICK_INTERVAL_S = 1.0
+"""Seconds between two ticks of a live session, whatever else is read meanwhile."""
+
+
 MAX_ENDED_SESSIONS = 10_000
 """Sessions remembered after their end, to notice that they are resumed."""
 
@@ -55,6 +59,13 @@ class FollowedSession:
     def agent(self) -> Agent:
         """The agent whose format the session has."""
         return self.reader.agent
+
+    def is_tick_due(self, now: float) -> bool:
+        """Return True once a second, by monotonic `now`, while the session is live."""
+        if self.reader.history or now < self.next_tick:
+            return False
+        self.next_tick = now + TICK_INTERVAL_S
+        return True
 
 
 @dataclass(slots=True)

@@ -41,13 +41,8 @@ LISTING_INTERVAL_S = 60.0
 """Seconds between two listings of a session's files, which inotify reports as they appear."""
 
 ABANDONED_S = 5.0
-"""Seconds without a process after which a session is taken to be over."""
-
-SETTLED_S = 5.0
-"""Seconds after a change for which unknown processes are looked for: each look reads /proc."""
-
-TICK_INTERVAL_S = 1.0
-"""Seconds between two ticks of a live session, whatever else is read meanwhile."""
+"""Seconds without a process after which a session is taken to be over; processes are not looked
+for any longer after a change, because each look reads /proc."""
 
 
 class SessionFollower:
@@ -213,7 +208,7 @@ class SessionFollower:
             if list_files:
                 self._add_files(followed)
                 self._watch_folders(followed)
-            if not followed.reader.history and now - self._last_change < SETTLED_S:
+            if not followed.reader.history and now - self._last_change < ABANDONED_S:
                 yield from self._find_process(followed)
             if followed.agent.name in self._watcher.changed or list_files:
                 yield from self._go_to_successor(followed)
@@ -286,8 +281,7 @@ class SessionFollower:
         """Yield a tick of each live session whose last is a second ago."""
         now = time.monotonic()
         for followed in self.sessions.values():
-            if not followed.reader.history and now >= followed.next_tick:
-                followed.next_tick = now + TICK_INTERVAL_S
+            if followed.is_tick_due(now):
                 yield tick(self.clock.now(), followed.reader.id)
 
     # Sessions.
