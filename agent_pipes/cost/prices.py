@@ -8,8 +8,10 @@ from the rest of the prompt.
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from fractions import Fraction
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from fractions import Fraction
 
 DOLLAR = 10**12
 """Picodollars in a dollar."""
@@ -151,6 +153,8 @@ def _tiers(prices: Mapping[str, Any], changes_by_mode: list[Mapping[str, Any]]) 
 
 def _in_mode(prices: Mapping[str, Any], change: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return `prices` in a mode: multiplied by its factor, or replaced by the mode's own price."""
+    from fractions import Fraction
+
     factor = Fraction(str(change.get("factor", 1)))
     own = {kind: change[kind] for kind in KINDS if kind in change}
 
@@ -182,8 +186,10 @@ def _rates(prices: Mapping[str, Any]) -> Rates:
     )
 
 
-def _picodollars(dollars_per_million: float | Fraction) -> int:
+def _picodollars(dollars_per_million: "float | Fraction") -> int:
     """Return picodollars per token, rounded from the price as it is written in decimals."""
+    from fractions import Fraction
+
     return round(Fraction(str(dollars_per_million)) * 10**6)
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from agent_pipes.agents.base import Agent, ProcessFoundBy, RowReader, Session, SessionFolder
 from agent_pipes.agents.by_directory import DirectoryProcesses
-from agent_pipes.agents.opencode import store, translate
+from agent_pipes.agents.opencode import translate
+from agent_pipes.agents.opencode.place import database
 from agent_pipes.core.jsonl import Fields
 
 if TYPE_CHECKING:
@@ -34,28 +35,36 @@ class OpenCode(Agent):
 
     def homes(self) -> list[Path]:
         """Return the folder of the database."""
-        return [store.database().parent]
+        return [database().parent]
 
     def sessions(self) -> Iterator[Session]:
         """Yield every session of the database; those of subagents are part of theirs."""
-        return store.sessions()
+        return self.recent_sessions(0.0)
 
     def recent_sessions(self, since: float) -> Iterator[Session]:
         """Yield the sessions that changed after `since`."""
+        if not database().is_file():
+            return iter(())
+        from agent_pipes.agents.opencode import store
+
         return store.sessions(since)
 
     def session_folders(self) -> list[SessionFolder]:
         """Return the folder of the database."""
-        return [SessionFolder(store.database().parent, 0)]
+        return [SessionFolder(database().parent, 0)]
 
     def sessions_at(self, path: Path) -> list[Session] | None:
         """Return the latest sessions when the database or its log has changed."""
-        ours = path.name.startswith(store.database().name)
-        return list(store.sessions(time.time() - RECENT_S)) if ours else []
+        ours = path.name.startswith(database().name)
+        return list(self.recent_sessions(time.time() - RECENT_S)) if ours else []
 
     def row_reader(self, path: Path) -> RowReader | None:
         """Return a reader of the session's rows."""
-        return store.EventRows(path) if path.parent.name == store.database().name else None
+        if path.parent.name != database().name:
+            return None
+        from agent_pipes.agents.opencode import store
+
+        return store.EventRows(path)
 
     def recognises(self, record: Fields) -> bool:
         """Return True for a row of the event table or a line of `--format json`."""

@@ -5,7 +5,8 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
-from agent_pipes.agents.base import Session, home_from
+from agent_pipes.agents.base import Session
+from agent_pipes.agents.opencode.place import database
 
 SESSIONS = """
 select id, directory, time_created, time_updated from session
@@ -13,11 +14,6 @@ where parent_id is null and time_updated >= ? order by time_updated
 """
 
 EVENTS = "select rowid, aggregate_id, seq, type, data from event where rowid > ? order by rowid"
-
-
-def database() -> Path:
-    """Return the path of the database: opencode.db in the data directory of OpenCode."""
-    return home_from("XDG_DATA_HOME", ".local", "share") / "opencode" / "opencode.db"
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -31,8 +27,6 @@ def sessions(since: float = 0.0) -> Iterator[Session]:
     A session's path is that of the database with the session's id behind it.
     """
     path = database()
-    if not path.is_file():
-        return
     try:
         connection = connect(path)
     except sqlite3.Error:

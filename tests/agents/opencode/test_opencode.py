@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agent_pipes.agents.opencode import store
+from agent_pipes.agents.opencode import place
 from agent_pipes.agents.opencode.agent import AGENT as OPENCODE
 from agent_pipes.agents.registry import every_agent
 from agent_pipes.core.jsonl import objects
@@ -91,8 +91,8 @@ def test_its_lines_are_recognised_as_its_own():
 def database(tmp_path, monkeypatch):
     """An empty database of OpenCode's, open to write."""
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
-    store.database().parent.mkdir()
-    connection = sqlite3.connect(store.database(), isolation_level=None)
+    place.database().parent.mkdir()
+    connection = sqlite3.connect(place.database(), isolation_level=None)
     connection.execute("pragma journal_mode=wal")
     connection.executescript(TABLES)
     yield connection
@@ -112,7 +112,7 @@ ROWS = [json.loads(line) for line in TASK.read_bytes().splitlines()]
 
 
 def test_rows_come_as_they_are_committed_and_those_of_other_sessions_do_not(database):
-    reader = OPENCODE.row_reader(store.database() / MAIN)
+    reader = OPENCODE.row_reader(place.database() / MAIN)
     assert reader.read() == []
     fill(database, [{**ROWS[0], "aggregate_id": "ses_other"}, *ROWS[:10]])
     first = [json.loads(line) for line in reader.read()]
@@ -144,7 +144,7 @@ def test_stored_session_is_read_by_its_id(database, tmp_path):
 def test_no_database_is_no_session(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     assert list(OPENCODE.sessions()) == []
-    store.database().parent.mkdir()
-    store.database().write_bytes(b"no database at all, but a long text instead of its header")
+    place.database().parent.mkdir()
+    place.database().write_bytes(b"no database at all, but a long text instead of its header")
     assert list(OPENCODE.sessions()) == []
-    assert OPENCODE.row_reader(store.database() / MAIN).read() == []
+    assert OPENCODE.row_reader(place.database() / MAIN).read() == []
