@@ -168,6 +168,13 @@ class Agent:
         """Return True if the agent says that somebody works in the session."""
         return False
 
+    def state(self, session: Session) -> Fields:
+        """Return the data of a `waiting` event: whom the agent says that it waits for now.
+
+        Empty if it does not say. `for` is `nobody` while it works; `status` is its own word.
+        """
+        return {}
+
     # Translation.
 
     def recognises(self, record: Fields) -> bool:

@@ -119,7 +119,8 @@ class SessionStatus:
         elif kind == "session_end":
             self.ended = True
         elif kind == "waiting":
-            self.asks = event.text("for") or "you"
+            said = event.text("for") or "you"
+            self.asks = "" if said == "nobody" else said
         elif kind == "user_prompt":
             self._see_prompt(event)
         elif kind == "compaction" and not event.agent:

@@ -10,7 +10,7 @@ from agent_pipes.core.options import DURATION, Option, limit
 from agent_pipes.detect.calls import Call
 from agent_pipes.detect.detector import detector
 from agent_pipes.detect.finding import Finding, Rules
-from agent_pipes.detect.turns import TurnTracker, is_persons
+from agent_pipes.detect.turns import TurnTracker, cannot_tell, is_persons
 
 LIMIT_MULTIPLES = (1.0, 1.5, 2.0)
 """Multiples of a limit of time at which the violation grows, for those that escalate."""
@@ -36,7 +36,7 @@ class Worked:
     def see(self, event: Event, call: Call | None, now: float) -> Iterable[Finding]:
         if event.type == "tick":
             return self._passed(now)
-        if event.type == "session_start" and "turns" in _cannot_tell(event):
+        if event.type == "session_start" and "turns" in cannot_tell(event):
             self.wall = True
         self.turns.see(event, call, now)
         if not self.since or (is_persons(event) and not self.per_run):
@@ -78,11 +78,6 @@ class Worked:
             },
             time=passed,
         )
-
-
-def _cannot_tell(event: Event) -> list[object]:
-    found = event.data.get("cannot_tell")
-    return found if isinstance(found, list) else []
 
 
 def passed_multiples(value: float, allowed: float) -> list[float]:

@@ -18,7 +18,7 @@ class Silence:
     """Time without an event of a session in which it is not its user's turn.
 
     A call that is open may wait for a permission that the source does not record, so its silence
-    is a warning; only in a headless run nobody can be asked.
+    is a warning, unless the run is headless or the client says that it waits for nobody.
     """
 
     __slots__ = ("in_flight", "limit", "turns")
@@ -50,7 +50,7 @@ class Silence:
 
     def _finding(self, value: float) -> Finding:
         turns, allowed = self.turns, self._allowed
-        level: Level = "warning" if turns.in_flight and not turns.headless else "critical"
+        level: Level = "warning" if turns.in_flight and turns.may_ask else "critical"
         what = "while a tool runs" if turns.in_flight else "with nothing in flight"
         option = "--in-flight" if turns.in_flight else "--max-stall"
         return Finding(

@@ -28,27 +28,49 @@ class TurnTracker:
     _open:    calls that are not answered: True for those of quick tools.
     latest:   time of the last event, seconds since the epoch; 0.0 before the first.
     headless: no person is there, as the source says: nothing waits for permission.
+
+    If the client itself says whom it waits for (the `status` of a `waiting` event), that decides
+    until it says something else; otherwise the calls and answers imply it.
     """
 
-    __slots__ = ("_alone", "_ended", "_open", "_total", "_waiting", "headless", "latest")
+    __slots__ = (
+        "_alone",
+        "_blind",
+        "_ended",
+        "_open",
+        "_said",
+        "_total",
+        "_unseen",
+        "_waiting",
+        "headless",
+        "latest",
+    )
 
     def __init__(self) -> None:
         self._open: BoundedDict[Call, bool] = BoundedDict(MAX_OPEN_CALLS)
         self._ended = True
         self._waiting = False
+        self._said = ""
+        # Calls run that the source shows only when they are over; it never tells if any do.
+        self._unseen = self._blind = False
         self._alone = self._total = 0.0
         self.latest = 0.0
         self.headless = False
 
     @property
     def in_flight(self) -> bool:
-        """True while a tool runs."""
-        return bool(self._open)
+        """True while a tool runs, or may run without being shown."""
+        return bool(self._open) or self._unseen or self._blind
 
     @property
     def waits(self) -> bool:
         """True if the agent waits for its user: its turn has ended, or it asks something."""
-        return self._ended or self._waiting
+        return self._said != "nobody" if self._said else self._ended or self._waiting
+
+    @property
+    def may_ask(self) -> bool:
+        """True if an open call may wait for a permission that no event shows."""
+        return not self.headless and not self._said
 
     def waits_at(self, now: float) -> bool:
         """Return True if the agent waits for its user at `now`, seconds since the epoch.
@@ -60,7 +82,7 @@ class TurnTracker:
     @property
     def max_silence(self) -> float:
         """Seconds after `latest` from which on a silence means that the user is waited for."""
-        quick = not self.headless and True in self._open.values()
+        quick = self.may_ask and True in self._open.values()
         return MAX_QUICK_CALL_S if quick else math.inf
 
     def worked_alone(self, now: float) -> float:
@@ -90,7 +112,7 @@ class TurnTracker:
         if is_persons(event):
             self._alone = 0.0
         if kind == "tool_call":
-            self._ended = False
+            self._ended = self._unseen = False
             self._waiting = call is not None and kind_of(call.tool) == "ask"
             if call and not call.answer:
                 self._open[call] = kind_of(call.tool) in QUICK_KINDS
@@ -98,19 +120,24 @@ class TurnTracker:
             self._see_result(event, call)
         elif kind == "assistant_response":
             if not event.agent:
+                self._unseen = False
                 # Calls that are still open were lost, or go on in the background.
                 self._open.clear()
                 self._ended = True
                 self._waiting = False
         elif kind == "user_prompt":
-            self._ended = self._waiting = False
+            self._ended = self._waiting = self._unseen = False
         elif kind == "session_start":
             self._ended = True
             self.headless = event.data.get("interactive") is False
+            self._blind = "in_flight" in cannot_tell(event)
         elif kind == "waiting":
-            self._waiting = not event.agent
+            if event.text("status"):
+                self._said = event.text("for")
+            self._waiting = self._waiting or not event.agent
         elif kind == "llm_request" or kind == "llm_response":
             self._waiting = False
+            self._unseen = event.data.get("in_flight") is True
         self.latest = now
 
     def _see_result(self, event: Event, call: Call | None) -> None:
@@ -134,3 +161,9 @@ def is_rejected(event: Event) -> bool:
 def is_persons(event: Event) -> bool:
     """Return True for a prompt that a person has given, not a hook, a schedule or another agent."""
     return event.type == "user_prompt" and event.text("origin") in ("", "person")
+
+
+def cannot_tell(event: Event) -> list[object]:
+    """Return what the source of a session cannot tell, as its `session_start` has it."""
+    found = event.data.get("cannot_tell")
+    return found if isinstance(found, list) else []

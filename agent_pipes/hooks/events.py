@@ -78,9 +78,9 @@ def _session_end(payload: Payload) -> tuple[str, Fields]:
 
 def _assistant_response(payload: Payload) -> tuple[str, Fields]:
     text = payload.text("last_assistant_message", "prompt_response", "text", "response")
-    if not text:
-        return NO_EVENT
     source = {"hook_event": "stop", "provider": payload.agent}
+    if not text:
+        return "waiting", {"for": "prompt", **source, **payload.details()}
     data = {"text": text[:MAX_STRING_CHARS], **source, **payload.details()}
     return "assistant_response", data
 

@@ -117,11 +117,8 @@ class SessionFollower:
             if not self.sessions and (given_exited or self._is_done()):
                 return
             yield from self._ticks()
-            timeout = min(
-                self._files.interval,
-                self._waiter.interval,
-                max(0.0, self._next_scan - time.monotonic()),
-            )
+            due = max(0.0, self._next_scan - time.monotonic())
+            timeout = min(self._files.interval, self._waiter.interval, due)
             # What else wakes us is awaited by a later stage, which is woken by a tick for all.
             if not self._waiter.wait(self._files.fileno(), timeout):
                 yield tick(self.clock.now())
@@ -210,7 +207,10 @@ class SessionFollower:
                 self._watch_folders(followed)
             if not followed.reader.history and now - self._last_change < ABANDONED_S:
                 yield from self._find_process(followed)
-            if followed.agent.name in self._watcher.changed or list_files:
+            changed = followed.agent.name in self._watcher.changed or list_files
+            if changed or not followed.reader.has_state:
+                yield from followed.reader.set_state(followed.agent.state(followed.session))
+            if changed:
                 yield from self._go_to_successor(followed)
             if followed.is_new and self.is_abandoned(followed):
                 yield from self._end(followed, "no process has it open any more")

@@ -29,6 +29,14 @@ MAX_EVENT_IDS = 200_000
 
 MAX_BAD_LINES_REPORTED = 5
 
+UNRECORDED = {
+    "exit_code": "exit statuses (a failing command may not be seen)",
+    "in_flight": "the calls that run (silence counts as a running call)",
+    "turns": "whose turn it is (elapsed time is counted)",
+    "usage": "usage (dollars are estimated, or missing)",
+}
+"""Words for what a `session_start` cannot tell, and the consequence."""
+
 PASSED_TYPES = frozenset(KNOWN) - OURS - {"session_start", "session_end"}
 """Types of a native event that passes unchanged once its session has started."""
 
@@ -104,6 +112,7 @@ class SessionReader:
         )
         self._restarted = False
         self._process: dict[str, Any] = {}
+        self._state: Fields = {}
         self._translator = agent.translator(max_result, recorded)
 
     @property
@@ -176,6 +185,17 @@ class SessionReader:
             data["marker"] = marker
         return make("process", self.clock.now(), self.id, data)
 
+    @property
+    def has_state(self) -> bool:
+        """True if the agent has said whom it waits for."""
+        return bool(self._state)
+
+    def set_state(self, state: Fields) -> Iterator[Event]:
+        """Yield a `waiting` event if the agent says that its state has changed."""
+        if state and state != self._state and self.ids and not self.history:
+            self._state = state
+            yield from self._emitted(make("waiting", self.clock.now(), self.id, state))
+
     def end(self, reason: str) -> Iterator[Event]:
         """Yield `session_end` unless the session's own was the last event."""
         if not self.ended:
@@ -219,9 +239,10 @@ class SessionReader:
         if event.type:
             self.ended = event.type == "session_end"
         if event.type == "session_start" and (missing := event.data.get("cannot_tell")):
+            unknown = ", ".join(UNRECORDED.get(str(each), str(each)) for each in missing)
             warn(
                 f"session {event.session}: this format of {self.agent.name} does not record "
-                f"{', '.join(map(str, missing))}; see agent-pipes(7)"
+                f"{unknown}; see agent-pipes(7)"
             )
         if self._only is None or event.type in self._only or event.type in OURS:
             yield event

@@ -96,6 +96,25 @@ def test_where_the_client_says_that_it_waits_that_decides():
     assert len(raised(detect_stall, silence(stream, 601))) == 1
 
 
+def test_13_18_the_status_of_the_client_decides_until_it_says_something_else():
+    stream = asked()
+    call = stream.add("tool_call", {"tool_name": "Edit", "arguments": {"file_path": "a"}})
+    stream.add("waiting", {"for": "permission", "status": "waiting"})
+    # What a subagent in the background does meanwhile gives nobody's turn away.
+    stream.add("tool_result", {"tool_name": "Bash", "result": "x", "agent_id": "a1"})
+    assert not raised(detect_stall, silence(stream, *range(100, 90_000, 1000)))
+    stream.add("waiting", {"for": "nobody", "status": "busy"}, after=90_000)
+    # It works: a quick tool waits for no permission, and its silence is critical.
+    [found] = raised(detect_stall, silence(stream, 1799, 1801))
+    assert (found["level"], found["value"]) == ("critical", 1800)
+    stream.add("tool_result", {"tool_name": "Edit", "result": "x"}, parent=call, after=1900)
+    # Between two texts of one turn the client still works.
+    stream.add("assistant_response", {"text": "Now the next file."})
+    assert len(raised(detect_stall, silence(stream, 601))) == 2
+    stream.add("waiting", {"for": "prompt", "status": "idle"})
+    assert len(raised(detect_stall, silence(stream, 90_000))) == 1
+
+
 def test_a_failed_request_of_the_main_agent_gives_the_turn_to_the_user():
     stream = asked().bash("ls")
     stream.add("error", {"reason": "api", "error": "API Error: 500"})
@@ -105,6 +124,30 @@ def test_a_failed_request_of_the_main_agent_gives_the_turn_to_the_user():
     other = asked().bash("ls")
     other.add("error", {"reason": "api", "error": "API Error: 500", "agent_id": "a1"})
     assert len(raised(detect_stall, silence(other, 601))) == 1
+
+
+def test_a_call_that_the_source_does_not_show_yet_is_in_flight():
+    stream = asked().bash("ls")
+    stream.add("llm_response", {"model": "m", "in_flight": True})
+    [found] = raised(detect_stall, silence(stream, 601, 1801))
+    assert (found["level"], found["value"]) == ("warning", 1800)
+    for kind, data in (
+        ("llm_response", {"model": "m"}),
+        ("user_prompt", {"prompt": "go on"}),
+        ("llm_request", {}),
+    ):
+        stream.add("llm_response", {"model": "m", "in_flight": True})
+        stream.add(kind, data)
+        assert len(raised(detect_stall, silence(stream, 601))) == 1, kind
+
+
+def test_a_source_that_never_tells_what_runs_is_given_longer():
+    stream = Stream()
+    stream.add("session_start", {"interactive": False, "cannot_tell": ["in_flight"]})
+    stream.add("user_prompt", {"prompt": "go"})
+    stream.bash("ls")
+    [found] = raised(detect_stall, silence(stream, 601, 1801))
+    assert (found["level"], found["value"]) == ("critical", 1800)
 
 
 def test_one_of_two_parallel_calls_still_runs():

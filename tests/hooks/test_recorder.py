@@ -210,6 +210,7 @@ def test_copilots_session(project):
         ("error", "bash", "1 failed", "exit", 1),
         ("tool_call", "view", ""),
         ("error", "view", "The user rejected this tool call.", "rejected"),
+        ("waiting", "", ""),
         ("error", "", "model overloaded", "api"),
         ("session_end", "", "", "complete"),
     ]

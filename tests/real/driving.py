@@ -28,7 +28,7 @@ from tests.helpers.support import BIN, ENVIRONMENT, SHARED, events_of, until  # 
 
 CLIENTS = ("claude", "codex", "gemini", "copilot")
 
-RUN_AGENT = SHARED / "real" / "run-agent"
+RUN_AGENT = (SHARED / "real" / "run-agent").resolve()
 
 MISSING = [name for name in ("npm", "node", "unshare", "ip", "git") if not shutil.which(name)] + (
     [] if RUN_AGENT.exists() else ["run-agent beside the project"]

@@ -1,7 +1,8 @@
 """The real clients, offline: each is ended with its tree by the right watcher, or left alone."""
 
 import pytest
-from driving import CLIENTS, Driven, drive, needs_a_client
+
+from tests.real.driving import CLIENTS, Driven, drive, needs_a_client
 
 pytestmark = needs_a_client
 

@@ -55,11 +55,15 @@ class Claude:
 
     def switch(self, session: str) -> None:
         """Go on with another session, as /clear and /resume do."""
-        entry = json.loads(self._entry.read_text()) | {"sessionId": session}
+        self.say(sessionId=session)
+        self.session = session
+
+    def say(self, **state: str) -> None:
+        """Write the client's state into its registry entry."""
+        entry = json.loads(self._entry.read_text()) | state
         other = self._entry.with_suffix(".tmp")
         other.write_text(json.dumps(entry))
         other.rename(self._entry)
-        self.session = session
 
     def prompt(self, text: str) -> None:
         """Append a prompt to the session's transcript."""
@@ -239,7 +243,25 @@ def test_13_6_without_a_session_here_the_live_ones_elsewhere_are_named(
     assert f"claude {agent.session} in {elsewhere}" in message
 
 
+def test_13_18_the_state_that_the_client_registers_becomes_events(machine):
+    agent = machine.claude()
+    tail = machine.tail()
+    tail.until("history_end", agent.session)
+    for state, waited_for in (
+        ({"status": "busy"}, "nobody"),
+        ({"status": "waiting", "waitingFor": "permission prompt"}, "permission"),
+        ({"status": "waiting", "waitingFor": "input needed"}, "question"),
+        ({"status": "shell"}, "prompt"),
+        ({"status": "busy"}, "nobody"),
+    ):
+        agent.say(**state)
+        event = tail.until("waiting", agent.session)
+        assert event["data"] == {"for": waited_for, "status": state["status"]}
+
+
 def test_13_12_a_folder_of_sessions_that_cannot_be_read_is_reported_once(monkeypatch, capfd):
+    # Modules are imported while they can be read.
+    discovery.unreadable_folders()
     with unprivileged() as directory:
         monkeypatch.setenv("CLAUDE_CONFIG_DIR", str(directory))
         folder = directory / "projects" / "-secret"

@@ -59,6 +59,13 @@ class ClaudeCode(Agent):
         kinds = {entry.kind for entry in registry.registry_entries(session.id)}
         return "INT" if "bg" in kinds else ""
 
+    def state(self, session: Session) -> Fields:
+        """Return the state that the registry names, if one process has the session."""
+        entries = registry.registry_entries(session.id)
+        if len(entries) != 1 or not entries[0].waits_for:
+            return {}
+        return {"for": entries[0].waits_for, "status": entries[0].status}
+
     def recognises(self, record: Fields) -> bool:
         """Return True for a line of a transcript or of stream-json."""
         return lines.recognises(record)

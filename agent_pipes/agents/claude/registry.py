@@ -38,7 +38,11 @@ def roots() -> list[Path]:
 
 @dataclass(frozen=True, slots=True)
 class LiveSession:
-    """A trusted registry entry; `kind` is `bg` for a session in the background."""
+    """A trusted registry entry; `kind` is `bg` for a session in the background.
+
+    status:    the client's own word for its state, "" if the entry has none (headless runs).
+    waits_for: whom or what it waits for in that state, as a `waiting` event has it.
+    """
 
     root: Path
     identity: Identity
@@ -47,6 +51,8 @@ class LiveSession:
     started: float
     modified: float
     kind: str = ""
+    status: str = ""
+    waits_for: str = ""
 
 
 def registry_entries(session: str = "") -> list[LiveSession]:
@@ -111,7 +117,21 @@ def _believed(
             _started(said),
             about.st_mtime,
             string(said, "kind"),
+            string(said, "status"),
+            _waits_for(said),
         )
+
+
+_BY_STATUS = {"busy": "nobody", "idle": "prompt", "shell": "prompt", "waiting": "permission"}
+"""`for` of a `waiting` event by status; `shell` is idle beside a command in the background."""
+
+_BY_DIALOG = {"input needed": "question", "dialog open": "prompt"}
+"""The same by the entry's `waitingFor`, which the status `waiting` has; others ask permission."""
+
+
+def _waits_for(said: Fields) -> str:
+    found = _BY_STATUS.get(string(said, "status"), "")
+    return _BY_DIALOG.get(string(said, "waitingFor"), found) if found == "permission" else found
 
 
 def is_claude_in(pid: int, directory: str, owner: int) -> bool:

@@ -37,7 +37,7 @@ _KINDS_BY_KEY = {
     "error": "api_error",
     "prompt": "user_prompt",
     "source": "session_start",
-    "stopReason": "",
+    "stopReason": "assistant_response",
     "reason": "session_end",
 }
 

@@ -132,8 +132,7 @@ class Translator:
             self._start = self._started(time, path)
 
     def _started(self, time: float, path: str) -> Fields:
-        # A call that runs is in no file: silence may be work.
-        data = {"agent": "gemini", "cwd": "", "path": path, "cannot_tell": ["in_flight"]}
+        data = {"agent": "gemini", "cwd": "", "path": path}
         return self._event("session_start", time, f"{self.session}:start", data)
 
     def _held(self, messages: list[Fields]) -> Iterator[Fields]:
@@ -162,19 +161,22 @@ class Translator:
                 origin = "hook" if text.startswith(LOOP_WARNING) else "person"
                 yield self._event("user_prompt", time, name, {"prompt": text, "origin": origin})
         elif kind in ("gemini", "model"):
+            text, calls = _text(content), message.get("toolCalls")
             tokens = message.get("tokens")
             if type(tokens) is dict and self._changed(
                 ("usage", name), hash(usage := _usage(tokens))
             ):
-                data = {
+                data: Fields = {
                     "model": string(message, "model"),
                     "response_id": name,
                     "usage": dict(usage),
                 }
+                if not text and calls is None:
+                    # Calls are written when all of them are over.
+                    data["in_flight"] = True
                 yield self._event("llm_response", time, f"{name}:usage", data, agent)
-            if (text := _text(content)) and self._new("text", name):
+            if text and self._new("text", name):
                 yield self._event("assistant_response", time, f"{name}:text", {"text": text}, agent)
-            calls = message.get("toolCalls")
             for number, call in enumerate(calls if type(calls) is list else ()):
                 if type(call) is dict:
                     yield from self._call(call, name, number, time, agent)

@@ -86,7 +86,7 @@ def ended(events: list[dict], call: str) -> dict:
 def test_the_session_begins_where_its_context_says():
     assert read(LOG)[0] == {
         "event_type": "session_start", "timestamp": 1795338000.0, "event_id": f"{ID}:start", "session_id": ID,
-        "data": {"agent": "gemini", "cwd": "/home/dev/shop", "path": str(LOG), "cannot_tell": ["in_flight"]},
+        "data": {"agent": "gemini", "cwd": "/home/dev/shop", "path": str(LOG)},
     }  # fmt: skip
 
 
