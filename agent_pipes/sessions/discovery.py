@@ -213,6 +213,33 @@ def is_in(session: Session, directories: frozenset[str]) -> bool:
     return bool(session.cwd) and os.path.realpath(session.cwd) in directories
 
 
+def repository(directory: str) -> str:
+    """Return the root of the repository that `directory` is in; worktrees have that of the main.
+
+    "" without one.
+    """
+    root = os.path.realpath(directory)
+    while not os.path.exists(os.path.join(root, ".git")):
+        if (parent := os.path.dirname(root)) == root:
+            return ""
+        root = parent
+    with suppress(OSError):
+        line = Path(root, ".git").read_text(errors="replace")
+        if (found := line.partition("gitdir:")[2].strip()) and "/worktrees/" in found:
+            return os.path.dirname(os.path.join(root, found.rpartition("/worktrees/")[0]))
+    return root
+
+
+def is_beside(session: Session, directory: str) -> bool:
+    """Return True if the session works below `directory`, or elsewhere in its repository."""
+    if not session.cwd:
+        return False
+    here, there = os.path.realpath(directory), os.path.realpath(session.cwd)
+    return there.startswith(here.rstrip("/") + "/") or (
+        (found := repository(here)) != "" and found == repository(there)
+    )
+
+
 def sessions_here() -> list[Session]:
     """Return the sessions of the working directory, the one that changed last first."""
     directories = project_directories(os.getcwd())

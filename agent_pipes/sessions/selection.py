@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from agent_pipes.agents.base import Session
+from agent_pipes.core.bounded import BoundedDict
 from agent_pipes.core.stderr import warn
 from agent_pipes.sessions import discovery
 
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from agent_pipes.process.table import Identity
 
 NO_SESSION_OF_COMMAND = "no session of the command was seen: nothing was watched"
+
+MAX_REPORTED = 1000
+"""Live sessions of other directories that are remembered as reported."""
 
 UNUSED_S = 60.0
 """Seconds after its last change from which on a session that is not live is not checked again."""
@@ -96,9 +100,11 @@ class LiveHere(_LiveSessions):
         self.waits = waits
         self._directories = discovery.project_directories(os.getcwd())
         self._reported = False
+        self._beside: BoundedDict[Path, None] = BoundedDict(MAX_REPORTED)
 
     def find(self, followed: Followed) -> Iterable[Session]:
         """Return the sessions of this directory that are live or have grown, and not followed."""
+        self._report_others(followed)
         found = [
             each
             for each in followed.candidates()
@@ -110,6 +116,18 @@ class LiveHere(_LiveSessions):
         for session in found if not self.waits else ():
             warn(f"{discovery.describe(session)}: the live session of this directory")
         return found
+
+    def _report_others(self, followed: Followed) -> None:
+        """Report once each live session of this project that is not one of this directory."""
+        for each in followed.candidates():
+            if (
+                each.path not in self._beside
+                and not discovery.is_in(each, self._directories)
+                and discovery.is_beside(each, os.getcwd())
+                and self.is_live(each, followed.since)
+            ):
+                self._beside[each.path] = None
+                warn(f"{discovery.describe(each)}: NOT watched from here; name it, or use --all")
 
     def _is_chosen(self, session: Session, followed: Followed) -> bool:
         if not followed.is_wanted(session):

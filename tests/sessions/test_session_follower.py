@@ -243,6 +243,31 @@ def test_13_6_without_a_session_here_the_live_ones_elsewhere_are_named(
     assert f"claude {agent.session} in {elsewhere}" in message
 
 
+def test_13_6_live_sessions_of_the_project_that_are_not_watched_are_named_once(machine, tmp_path):
+    def git(*words: str) -> None:
+        who = ("-c", "user.name=dev", "-c", "user.email=dev@example.invalid")
+        subprocess.run(["git", *who, *words], cwd=machine.project, check=True)
+
+    git("init", "-q")
+    git("commit", "-q", "--allow-empty", "-m", "start")
+    git("worktree", "add", "-q", str(tmp_path / "tree"))
+    (machine.project / "src").mkdir()
+    (tmp_path / "other").mkdir()
+    below = machine.claude(cwd=machine.project / "src")
+    tree = machine.claude(cwd=tmp_path / "tree")
+    other = machine.claude(cwd=tmp_path / "other")
+    here = machine.claude()
+    tail = machine.tail("--wait")
+    tail.until("history_end", here.session)
+    here.prompt("go on")
+    tail.until("user_prompt", here.session, "go on")
+    message = tail.stop()
+    for agent in (below, tree):
+        where = f"claude {agent.session} in {agent.cwd}: NOT watched from here"
+        assert message.count(where) == 1, message
+    assert other.session not in message
+
+
 def test_13_18_the_state_that_the_client_registers_becomes_events(machine):
     agent = machine.claude()
     tail = machine.tail()
