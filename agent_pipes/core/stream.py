@@ -13,6 +13,7 @@ from agent_pipes.core.bounded import BoundedDict
 from agent_pipes.core.event import Event, tick
 from agent_pipes.core.foreign import described
 from agent_pipes.core.jsonl import Fields, objects, parse_line
+from agent_pipes.core.live_clock import LiveClock
 from agent_pipes.core.stderr import open_nonblocking, warn
 
 CHUNK_BYTES = 1 << 18
@@ -282,8 +283,8 @@ class Reader:
 
     The first JSON value decides: raises UnreadableInputError if it is no event. Later a line that
     is no event is reported once with its number, flows on as it came, and is counted
-    in `bad`. While input flows, each session that is live, from its `history_end` to its
-    `session_end`, has a tick of its own every second.
+    in `bad`. Each session that is live, from its `history_end` to its `session_end`, has a tick
+    of its own every second.
     """
 
     def __init__(self, waiter: Waiter, fd: int = 0, name: str = "standard input") -> None:
@@ -294,12 +295,14 @@ class Reader:
         self._is_stream = False
         self._latest = 0.0
         self._since = time.monotonic()
-        self._next_ticks: BoundedDict[str, float] = BoundedDict(MAX_TICKING_SESSIONS)
+        # When the next tick of each live session is due, and its clock.
+        self._live: BoundedDict[str, tuple[float, LiveClock]] = BoundedDict(MAX_TICKING_SESSIONS)
 
     def __iter__(self) -> Iterator[Event]:
         inside = False
         for whole in self.lines:
             if whole is None:
+                yield from self._ticks()
                 if self._latest:
                     yield tick(self._latest + time.monotonic() - self._since)
                 continue
@@ -317,10 +320,10 @@ class Reader:
     def _ticks(self) -> Iterator[Event]:
         """Yield a tick of each live session whose last is a second ago, whatever others do."""
         now = time.monotonic()
-        for session, due in self._next_ticks.items():
+        for session, (due, clock) in self._live.items():
             if now >= due:
-                self._next_ticks[session] = now + self.lines.waiter.interval
-                yield tick(self._latest, session)
+                self._live[session] = now + self.lines.waiter.interval, clock
+                yield tick(clock.now(), session)
 
     def _event(self, line: bytes) -> Event:
         self.number += 1
@@ -331,9 +334,12 @@ class Reader:
         if event.time > self._latest:
             self._latest = event.time
         if event.type == "history_end":
-            self._next_ticks[event.session] = time.monotonic() + self.lines.waiter.interval
+            due = time.monotonic() + self.lines.waiter.interval
+            self._live[event.session] = due, LiveClock(event.time)
         elif event.type == "session_end":
-            self._next_ticks.pop(event.session, None)
+            self._live.pop(event.session, None)
+        elif live := self._live.get(event.session) if self._live else None:
+            live[1].see(event.time)
         return event
 
     def _decide(self, line: bytes, fields: Fields | None) -> None:

@@ -31,6 +31,9 @@ MAX_RAISED = 1_000
 
 NOT_RAISED: Rank = (0, 0, 0)
 
+MAX_TICK_GAP_S = 60.0
+"""Seconds beyond its last tick from which on an event of a live session shows a jump in time."""
+
 MIN_FILLED_GAP_S = 1.0
 """Seconds between two events of a session from which the time between them is shown: a tick's."""
 
@@ -81,6 +84,7 @@ class _Session:
     reported: number of failed detectors that were raised for it, see `strict`.
     runs:     divides it into runs.
     start:    its last `session_start`, which the states of a new run are shown.
+    ticked:   time of the last tick of its own, which a live session has; 0.0 before the first.
     """
 
     __slots__ = (
@@ -97,12 +101,13 @@ class _Session:
         "runs",
         "start",
         "subagents",
+        "ticked",
     )
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.history = False
-        self.now = 0.0
+        self.now = self.ticked = 0.0
         self.raised: BoundedDict[Hashable, Rank] = BoundedDict(MAX_RAISED)
         self.ladder = Ladder()
         self.origin: Mapping[str, str] = NO_ORIGIN
@@ -215,6 +220,9 @@ class DetectorRunner:
         session = self.sessions.get(event.session)
         if session is None or session.history or event.type in ("tick", "process"):
             return
+        if session.ticked and event.time - session.ticked >= MAX_TICK_GAP_S:
+            # The machine slept, its clock was set, or we were stopped: that is no silence.
+            return
         timed = [spec for spec in self.specs if spec.timed]
         if timed and session.now and event.time - session.now >= MIN_FILLED_GAP_S:
             yield from self._show_tick(tick(event.time, event.session), session, timed)
@@ -282,8 +290,11 @@ class DetectorRunner:
         names = [event.session] if event.session else list(self.sessions)
         for name in names:
             session = self.sessions.get(name)
-            if session is None:
+            if session is None or (session.ticked and not event.session):
+                # A live session has ticks of its own.
                 continue
+            if event.session:
+                session.ticked = event.time
             yield from self._show_tick(event, session, tuple(self.specs))
 
     def _show_tick(

@@ -207,10 +207,8 @@ class SessionFollower:
                 self._watch_folders(followed)
             if not followed.reader.history and now - self._last_change < ABANDONED_S:
                 yield from self._find_process(followed)
-            changed = followed.agent.name in self._watcher.changed or list_files
-            if changed or not followed.reader.has_state:
+            if followed.agent.name in self._watcher.changed or list_files:
                 yield from followed.reader.set_state(followed.agent.state(followed.session))
-            if changed:
                 yield from self._go_to_successor(followed)
             if followed.is_new and self.is_abandoned(followed):
                 yield from self._end(followed, "no process has it open any more")
@@ -282,7 +280,7 @@ class SessionFollower:
         now = time.monotonic()
         for followed in self.sessions.values():
             if followed.is_tick_due(now):
-                yield tick(self.clock.now(), followed.reader.id)
+                yield tick(followed.reader.live_clock.now(), followed.reader.id)
 
     # Sessions.
 

@@ -11,6 +11,7 @@ from agent_pipes.agents.registry import agent as agent_named
 from agent_pipes.core.bounded import BoundedDict
 from agent_pipes.core.event import KNOWN, OURS, RECORDING, Event, from_fields, make
 from agent_pipes.core.jsonl import Fields, objects, records
+from agent_pipes.core.live_clock import LiveClock
 from agent_pipes.core.stderr import warn
 from agent_pipes.process.machine import machine_id
 from agent_pipes.sessions.files.file_follower import FileFollower
@@ -26,6 +27,9 @@ MAX_LINE_BYTES = 64 << 20
 
 MAX_EVENT_IDS = 200_000
 """Events of a session remembered to drop repetitions when its files are read again."""
+
+MAX_CLOCK_LEAD_S = 60.0
+"""Seconds by which an event of a live session may be ahead of our clock."""
 
 MAX_BAD_LINES_REPORTED = 5
 
@@ -107,12 +111,15 @@ class SessionReader:
         self._max_result = max_result
         self._recorded = recorded
         self._forgery_reported = False
+        self._future_reported = False
         self._event_ids: BoundedDict[int, None] | None = (
             BoundedDict(MAX_EVENT_IDS) if live else None
         )
         self._restarted = False
         self._process: dict[str, Any] = {}
         self._state: Fields = {}
+        self._is_live = live
+        self.live_clock = LiveClock(clock.now())
         self._translator = agent.translator(max_result, recorded)
 
     @property
@@ -185,11 +192,6 @@ class SessionReader:
             data["marker"] = marker
         return make("process", self.clock.now(), self.id, data)
 
-    @property
-    def has_state(self) -> bool:
-        """True if the agent has said whom it waits for."""
-        return bool(self._state)
-
     def set_state(self, state: Fields) -> Iterator[Event]:
         """Yield a `waiting` event if the agent says that its state has changed."""
         if state and state != self._state and self.ids and not self.history:
@@ -219,6 +221,7 @@ class SessionReader:
                 and not self._is_repeated(event)
             ):
                 self.ended = False
+                event = self._timely(event)
                 if self._only is None or event.type in self._only:
                     yield event
             else:
@@ -228,6 +231,7 @@ class SessionReader:
         """Yield the event, after `history_start` if it is the session's first."""
         if self._is_repeated(event):
             return
+        event = self._timely(event)
         if event.session and event.session not in self.ids:
             self.ids[event.session] = None
             if self.history:
@@ -246,6 +250,23 @@ class SessionReader:
             )
         if self._only is None or event.type in self._only or event.type in OURS:
             yield event
+
+    def _timely(self, event: Event) -> Event:
+        """Return the event; one that is dated in the future happens now.
+
+        Otherwise it would stop the session's time until then.
+        """
+        if not self._is_live:
+            return event
+        if event.time > time.time() + MAX_CLOCK_LEAD_S and event.type not in OURS:
+            if not self._future_reported:
+                self._future_reported = True
+                warn(f"{self.session.path}: has events dated in the future; taken to happen now")
+            (record,) = objects(event.raw)
+            event = from_fields({**record, "timestamp": self.clock.now()})
+        if not self.history:
+            self.live_clock.see(event.time)
+        return event
 
     def _may_be_paid(self, line: bytes) -> bool:
         return self.agent.may_record_usage(line) or self.agent.may_be_prompt(line)

@@ -125,7 +125,7 @@ class Terminals:
 
     @property
     def requests(self) -> int:
-        """How often the model has been asked for the next step."""
+        """Number of times that the model was asked for the next step."""
         log = self.directory / "stub.log"
         return log.read_text().count('"main": true') if log.exists() else 0
 
@@ -186,7 +186,7 @@ class Watch:
 
     @property
     def told(self) -> str:
-        """What it has printed on stderr."""
+        """Its stderr so far."""
         return self._told.read_text(errors="replace")
 
     def until(self, kind: str, count: int = 1, seconds: float = 60) -> list[dict]:
