@@ -10,7 +10,7 @@ import orjson
 
 from agent_pipes.agents.base import stored_as
 from agent_pipes.agents.fields import string, text_of, within, written
-from agent_pipes.agents.results import result_data
+from agent_pipes.agents.results import result_data, shell_command
 from agent_pipes.core.event import YEAR_2000, YEAR_2100, digest
 from agent_pipes.core.jsonl import Fields, dumps
 
@@ -154,7 +154,7 @@ class Hooks:
         response = payload.record.get("tool_response", payload.record.get("tool_output"))
         if payload.kind == "failure":
             return failed(payload.text("error") or plain(response)[0], "tool", None)
-        return told(response, payload.tool)
+        return told(response, payload.tool, payload.arguments)
 
     def denial(self, why: str) -> Fields:
         """Return the answer that makes the agent drop a call."""
@@ -293,14 +293,14 @@ def arguments_of(given: Any) -> Fields:
     return given if type(given) is dict else {}
 
 
-def told(response: Any, tool: str) -> tuple[str, Fields]:
+def told(response: Any, tool: str, arguments: Fields) -> tuple[str, Fields]:
     """Return the event for a response that is an object of any kind, or a text."""
     text, code = plain(response)
     if type(response) is dict and response.get("interrupted") is True:
         return failed(text, "interrupted", code)
     if code:
         return failed(text, "exit", code)
-    data = result_data(text, MAX_RESULT_BYTES, tool=tool)
+    data = result_data(text, MAX_RESULT_BYTES, tool=tool, command=shell_command(arguments))
     return "tool_result", data if code is None else data | {"exit_code": code}
 
 

@@ -39,6 +39,38 @@ def _id(match: re.Match[str]) -> str:
     return _named(match) if _OWNER_OF_ID.search(owner) else match[0]
 
 
+_HEAD = pattern(
+    r"<untrusted_context>\s*|(?:Error: )?Exit code:? -?\d+\s*|Command: .*\nDirectory: .*\n"
+    r"|(?:(?:Chunk ID|Wall time|Process|Script|Exit code|Original token|Total output).*\n){1,8}"
+    r"(?=Output:\n)|(?:Output|Stdout): ?\n?"
+)
+_FOOT = pattern(
+    r"(?:\s*^(?:(?:Error|Stderr): \((?:none|empty)\)|(?:Exit Code|Signal): [\w()-]+"
+    r"|(?:Background PIDs|Process Group PGID): [^\n]*"
+    r"|Command exited with code -?\d+|</untrusted_context>)$)+\s*\Z",
+    re.M,
+)
+_SILENCE = frozenset({"(empty)", "(no output)", "(Bash completed with no output)"})
+"""Texts that clients write for an empty output."""
+
+MAX_FRAME_CHARS = 400
+"""Characters of the longest head, and of the longest foot, that a client adds to an output."""
+
+
+def without_frame(text: str) -> str:
+    """Return a command's output without the lines that clients write around it.
+
+    They name the exit status, the time it took, the process group.
+    """
+    at = 0
+    while found := _HEAD.match(text, at, at + MAX_FRAME_CHARS):
+        at = found.end()
+    if at or "Command exited with code" in text[-MAX_FRAME_CHARS:]:
+        foot = _FOOT.search(text, max(at, len(text) - MAX_FRAME_CHARS))
+        text = text[at : foot.start() if foot else len(text)]
+    return "" if text.strip() in _SILENCE else text
+
+
 MAX_MASKED_CHARS = 1 << 20
 """Characters of a text that are masked; the rest is compared as it is."""
 
@@ -47,6 +79,7 @@ MAX_MASKED_CHARS = 1 << 20
 _TIMES = (
     r"[0-9](?<![\w.].)(?:"
     r"[0-9]{3}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}[0-9:.,]*(?:Z\b|[ ]?[+-][0-9]{2}:?[0-9]{2}\b)?"
+    r"|[0-9]{3}[-_]?[0-9]{2}[-_]?[0-9]{2}[T_-][0-9]{2}[-_]?[0-9]{2}[0-9_-]*Z?"
     r"|[0-9]?:[0-9]{2}:[0-9]{2}(?:[.,][0-9]+)?"
     r"|[0-9]{9,}(?:\.[0-9]+)?(?![\w.])"
     r"|x[0-9a-fA-F]{4,}"
@@ -87,6 +120,35 @@ _WALL_TIME = pattern(r"(Wall time: )[0-9.]+")
 _DURATION = pattern(r"(uration(?<=[dD]uration)(?:_?[mM]s|_?[sS]econds)?[\"']?[:=] ?)[0-9.]+")
 
 
+_TIME_WORD = pattern(r"(?i)\b(?:secs?|seconds?|m?s|duration\w{0,10}|elapsed|took|finished)\b")
+_DECIMAL = pattern(r"[0-9]+\.[0-9]+")
+_OF_TOOLS = pattern(
+    r"(?i:\bseed\b\W{0,4}[0-9]+)"
+    r"|\b[0-9]+ (?:executed|up-to-date|from cache)\b"
+    r"|\(cached\)|\b[0-9]+ wallclock|^[0-9]{2}:[0-9]{2} (?=\+)"
+    r"|(?<![0-9:])[0-9]{1,2}:[0-9]{2}\.[0-9]+|\b[0-9]+(?:\.[0-9]+)? ?[KMG]i?B\b"
+    r"|^#[0-9]+ [0-9]+\.[0-9]+|-[0-9a-f]{16}\b"
+    r"|\b(?=[0-9]{0,63}[a-f])(?=[a-f]{0,63}[0-9])[0-9a-f]{12,64}\b"
+    r"|(?<=\bgoroutine )[0-9]+|(?<=' \()[0-9]+(?=\) panicked at)"
+    r"|(?<=localhost:)[0-9]{5}\b|(?<=127\.0\.0\.1:)[0-9]{5}\b",
+    re.M,
+)
+"""Parts of a failure that test and build tools change from run to run: seeds, caches, memory."""
+
+
+def comparable(text: str, *, failed: bool) -> str:
+    """Return `text` as it is compared with other results: masked, the lines of a failure sorted.
+
+    Tools that run tests in parallel print them in any order.
+    """
+    masked = mask_volatile(text, failed=failed)
+    return "\n".join(sorted(masked.split("\n"))) if failed else masked
+
+
+def _without_decimals(line: str) -> str:
+    return _DECIMAL.sub("<>", line) if "." in line and _TIME_WORD.search(line) else line
+
+
 def mask_volatile(text: str, *, failed: bool) -> str:
     """Return `text` with volatile parts replaced by `<>`; of a `failed` call, durations too.
 
@@ -110,5 +172,6 @@ def mask_volatile(text: str, *, failed: bool) -> str:
     if _DASHED.search(text):
         text = _UUID.sub("<>", text)
     if failed:
-        return _RULE.sub("-", _MOVING_IN_FAILURE.sub("<>", text))
+        text = _MOVING_IN_FAILURE.sub("<>", _OF_TOOLS.sub("<>", text))
+        return _RULE.sub("-", "\n".join(map(_without_decimals, text.split("\n"))))
     return _MOVING.sub("<>", text)

@@ -17,17 +17,20 @@ MAX_RUNNING_COMMANDS = 64
 class CallTracker:
     """Pairs by the call's id, else by the id that both carry, else by agent and tool.
 
+    A script that made other calls which are seen is no call that ends.
+
     A result that comes before its call is kept, and answers the call as soon as that is made. A
     call that is made or answered again is paired once.
     """
 
-    __slots__ = ("_answered", "_early", "_open", "_running")
+    __slots__ = ("_answered", "_early", "_logs", "_open", "_running")
 
     def __init__(self) -> None:
         self._open: BoundedDict[str, Call] = BoundedDict(MAX_OPEN_CALLS)
         self._early: BoundedDict[str, Event] = BoundedDict(MAX_EARLY_RESULTS)
         self._answered: BoundedDict[str, None] = BoundedDict(MAX_EARLY_RESULTS)
         self._running: BoundedDict[str, Call] = BoundedDict(MAX_RUNNING_COMMANDS)
+        self._logs: BoundedDict[str, Call] = BoundedDict(MAX_RUNNING_COMMANDS)
 
     def see(self, event: Event) -> Call | None:
         """Return the call that `event` makes or answers; None if it does neither."""
@@ -43,6 +46,11 @@ class CallTracker:
         name = call.id or call.ticket
         if name and name in self._open:
             return None
+        if self._logs:
+            # The first look at a log tells how the command ended that wrote it.
+            call.writer = self._logs.pop(call.shown_log, None)
+        if log := call.written_log:
+            self._logs[log] = call
         early = self._early.pop(name, None) if self._early else None
         if early is not None:
             self._end(call, early)
@@ -54,6 +62,8 @@ class CallTracker:
         call = self._open.pop(event.parent, None)
         if call is None and not event.parent:
             call = self._without_parent(event)
+        if call is not None and event.data.get("inner_calls"):
+            return None
         if call is None:
             if event.parent and event.parent not in self._answered:
                 self._early[event.parent] = event

@@ -11,7 +11,7 @@ from agent_pipes.agents.tools import kind_of
 from agent_pipes.core.event import Event
 from agent_pipes.core.jsonl import Fields, canonical
 from agent_pipes.detect import tool_kinds
-from agent_pipes.detect.outcomes import Outcome, is_cut, outcome, result_text
+from agent_pipes.detect.outcomes import Outcome, outcome, result_end, result_text
 from agent_pipes.detect.results import Result
 from agent_pipes.shell import (
     command_kind,
@@ -24,7 +24,8 @@ from agent_pipes.shell import (
     patched_files,
     subject,
 )
-from agent_pipes.shell.summaries import Tool, failure_count, tool_of
+from agent_pipes.shell.log_file import shown_log, written_log
+from agent_pipes.shell.summaries import Tool, failure_count, tool_of, verdict
 
 BOOKKEEPING = frozenset(
     {
@@ -67,6 +68,7 @@ class Call:
     ticket:     shared with its result in stores whose results do not name their call's event.
     time:       when it was made, seconds since the epoch.
     tool:       the tool's name.
+    writer:     the test command that wrote the log file at which it looks first.
     """
 
     def __init__(self, event: Event) -> None:
@@ -82,13 +84,22 @@ class Call:
         self.digest = event.text("arguments_digest")
         self.answer: Event | None = None
         self.started_by: Call | None = None
+        self.writer: Call | None = None
 
     @cached_property
     def outcome(self) -> Outcome:
         """Outcome of the call; RUNNING while it is not answered."""
         if self.answer is None:
             return Outcome.RUNNING
-        return outcome(self.answer, self.command, self.tool)
+        command = self.started_by.command if self.started_by else self.command
+        found = outcome(self.answer, command, self.tool)
+        if self.written_log and found is Outcome.FAILED:
+            # What has failed is in the log.
+            return Outcome.UNKNOWN
+        if self.writer and found is Outcome.OK:
+            log = verdict(self.test_tool._replace(is_cut=True), result_text(self.answer))
+            return Outcome.FAILED if log == "failed" else Outcome.OK
+        return found
 
     @property
     def failed(self) -> bool:
@@ -105,14 +116,24 @@ class Call:
     @property
     def test_tool(self) -> Tool:
         """The test, build, lint or type-check tool that it runs; NO_TOOL for none."""
-        return tool_of(self.command)
+        return tool_of(self.writer.command if self.writer else self.command)
+
+    @cached_property
+    def written_log(self) -> str:
+        """The log file that gets the output of the test that it runs, "" for none."""
+        return written_log(self.command) if ">" in self.command and self.test_tool.name else ""
+
+    @property
+    def shown_log(self) -> str:
+        """The log file that it only shows, "" for none."""
+        return shown_log(self.command) or (self.path if kind_of(self.tool) == "read" else "")
 
     @cached_property
     def failure_count(self) -> int | None:
         """Number of failures that a test, build or lint command reports; None if it tells none."""
-        if self.answer is None or not self.test_tool.name or is_cut(self.answer):
+        if self.answer is None or not self.test_tool.name:
             return None
-        return failure_count(self.test_tool, result_text(self.answer))
+        return failure_count(self.test_tool, result_end(self.answer))
 
     @cached_property
     def _command_and_path(self) -> tuple[str, str]:
@@ -138,6 +159,8 @@ class Call:
     @cached_property
     def target(self) -> int:
         """Hash of tool and object: the command as a shell reads it, the file, else the call."""
+        if self.writer:
+            return hash((self.writer.target, "log"))
         if self.command:
             return hash((self.tool, subject(self.command)))
         if files := self._files():
@@ -188,6 +211,8 @@ class Call:
     @property
     def program(self) -> str:
         """The program of a shell command, else the tool."""
+        if self.writer:
+            return self.writer.program
         words = normalize(self.command).split(None, 1) if self.command else []
         return basename(words[0]) if words else self.tool
 
@@ -206,6 +231,18 @@ class Call:
         if type(patch) is str and patch.startswith("*** Begin Patch"):
             return tuple(patched_files(patch[: 1 << 16]))
         return ()
+
+
+def is_same_attempt(call: Call, before: Call | None) -> bool:
+    """Return True if `call` cannot be a reaction to the result of `before`.
+
+    They are parallel calls of one response, or the later was made before the earlier was answered.
+    """
+    if before is None:
+        return False
+    if call.step and call.step == before.step:
+        return True
+    return before.answer is not None and before.time <= call.time < before.answer.time
 
 
 def ticket_of(data: Fields) -> str:

@@ -133,6 +133,11 @@ def is_cut(event: Event) -> bool:
     return type(size) is int and size > len(text) and size > len(text.encode(errors="replace"))
 
 
+def result_end(event: Event) -> str:
+    """Return the end of a result's text; "" if the event has only the head."""
+    return event.text("result_tail") or ("" if is_cut(event) else result_text(event))
+
+
 def complains(text: str) -> bool:
     """Return True if a short answer reads as an error."""
     return len(text) <= MAX_COMPLAINT_CHARS and bool(_COMPLAINT.search(text))

@@ -3,7 +3,7 @@
 from agent_pipes.core.bounded import BoundedDict
 from agent_pipes.core.event import Event
 from agent_pipes.core.lazy_regex import pattern
-from agent_pipes.core.text import mask_volatile
+from agent_pipes.core.text import comparable, mask_volatile
 from agent_pipes.detect.outcomes import is_cut, result_text
 
 MAX_SIZE_DIFFERENCE_BYTES = 32
@@ -81,9 +81,12 @@ class Result:
     def masked(self) -> int:
         """Hash of the result without what changes by itself."""
         if self._masked is None:
-            masked = mask_volatile(self._text, failed=self._failed)
             if self._size:
-                masked = _before_cut(masked, len(self._text))
+                masked = _before_cut(
+                    mask_volatile(self._text, failed=self._failed), len(self._text)
+                )
+            else:
+                masked = comparable(self._text, failed=self._failed)
             self._masked = hash(masked)
             self._words = hash(_DIGITS.sub("", masked))
             self._text = ""

@@ -14,19 +14,28 @@ MAX_COMMAND_CHARS = 4000
 _ANSWERS = {
     1: pattern(
         r"\[\[? |(?:rg|ag|ack|[efz]?grep|test|pgrep|pidof|diff|cmp|which|type|hash|lsof|expr|getent"
-        r"|mountpoint|ps|nc)\b"
+        r"|mountpoint|ps|nc|ncat|ping|host|nslookup|fuser|pg_isready|redis-cli|mysqladmin)\b"
+        r"|kubectl (?:\S+ )*?(?:wait|rollout status)\b|oc (?:\S+ )*?(?:wait|rollout status)\b"
+        r"|gh pr checks\b|(?:npm|pnpm|yarn) outdated\b|docker compose (?:\S+ )*?wait\b"
         r"|git (?:-\S+ (?:\S+ )?)*(?:grep|diff|config|merge-base|show-ref|rev-parse|check-ignore"
         r"|ls-files|cat-file)\b"
         r"|command -[vV] |kill -0 |jq (?:\S+ )*-e|curl\b.*health|wget\b.*health"
     ),
+    2: pattern(r"pg_isready\b|getent\b|(?:terraform|tofu) plan .*-detailed-exitcode"),
     3: pattern(r"systemctl (?:\S+ )*(?:is-active|is-enabled|status)\b"),
     7: pattern(r"curl\b"),
     8: pattern(r"gh pr checks\b|wget\b"),
     22: pattern(r"curl\b"),
+    28: pattern(r"curl\b"),
+    52: pattern(r"curl\b"),
+    56: pattern(r"curl\b"),
 }
 """By exit status, how the last program of the last pipeline begins whose status is an answer."""
 
-_QUERY_TOOLS = pattern(r"which |command -[vV] |type |hash |diff |cmp |git (?:\S+ )*diff ")
+_QUERY_TOOLS = pattern(
+    r"which |command -[vV] |type |hash |diff |cmp |git (?:\S+ )*diff |pg_isready|redis-cli|nc "
+    r"|ncat |ping |host |nslookup |kubectl |oc |systemctl |npm outdated"
+)
 """Programs whose text of an answer reads as an error: "not found" is the answer."""
 
 _ERROR_TEXT = pattern(

@@ -36,8 +36,13 @@ _READ_ONLY = names(
     "cat ls head tail grep egrep fgrep rg ag wc pwd echo printf which type file stat du df ps date"
     " whoami hostname uname printenv tree diff cmp uniq cut tr jq nl less more sleep true false"
     " test [ basename dirname realpath readlink md5sum sha256sum id uptime free history column"
-    " cd"
+    " cd sed awk gawk sort find fd jobs lsof"
 )
+_WRITING_OPTION = pattern(
+    r"\s(?:-\w*i|--in-place|-delete|-exec\w*|-ok\w*|-fprint\w*|-o|--output)\b"
+)
+"""Options by which sed, find and sort change something."""
+
 _READ_ONLY_GIT = names(
     "status log diff show blame ls-files rev-parse describe grep shortlog cat-file reflog"
 )
@@ -48,6 +53,20 @@ _CHANGING = names(
     " apk mvn gradle gradlew dotnet python python3 node ruby perl php kill pkill killall"
 )
 """Programs that usually change something."""
+
+_ASKING = pattern(
+    r"(?:npm|pnpm|yarn) (?:view|info|show|ls|list|outdated|audit|why|ping|whoami)\b"
+    r"|pip3? (?:index|show|list|freeze|check)\b|cargo (?:tree|metadata|search|info)\b"
+    r"|go (?:list|version|env|doc)\b|brew (?:info|list|services)\b"
+    r"|apt(?:-get)? (?:list|show|policy)"
+)
+_STATUS_WORD = pattern(
+    r"(?:\b|_)(?:status|state|health\w*|ready|ready?z|alive|ping|poll\w*|wait\w*|progress|queue)"
+    r"(?:\b|_)"
+)
+"""A script or a task that is named so, or asks for it, looks."""
+
+_SCRIPT_RUNNERS = names("npm pnpm yarn bun make python python3 node ruby perl php")
 
 _IDLE = names("sleep echo printf true : date cd")
 """Programs that a command may run that only sleeps."""
@@ -70,6 +89,9 @@ def command_kind(command: str) -> str:
         or (program in _RUNNERS and any(map(_is_test, operands)))
     ):
         return "test"
+    if program == "test":
+        # The shell's own, which is no test: also written so.
+        return "["
     return "edit" if _IN_PLACE.match(command) else program[:MAX_KIND_CHARS] or "sh"
 
 
@@ -158,9 +180,17 @@ def is_known_to_change(command: str) -> bool:
             operands = [word for word in each.argv[1:] if not word.startswith("-")]
             if operands and operands[0] not in _READ_ONLY_GIT | _LOOKING_GIT:
                 return True
-        elif each.name in _CHANGING and not each.is_wrapper:
+        elif each.name in _CHANGING and not each.is_wrapper and not _only_asks(each):
             return True
     return False
+
+
+def _only_asks(command: Command) -> bool:
+    """Return True for `npm view X`, `make status` and the like."""
+    written = f"{command.name} {' '.join(command.argv[1:])}"
+    if _ASKING.match(written):
+        return True
+    return command.name in _SCRIPT_RUNNERS and bool(_STATUS_WORD.search(written, 0, 1000))
 
 
 def _discards(redirect: Redirect) -> bool:
@@ -178,6 +208,8 @@ def may_change(command: str) -> bool:
 
 def _may_change(simple: str) -> bool:
     words = simple.split(None, 2)
-    if not words or words[0] in _READ_ONLY:
+    if not words:
         return False
+    if words[0] in _READ_ONLY:
+        return words[0] in ("sed", "find", "sort") and bool(_WRITING_OPTION.search(simple))
     return not (words[0] == "git" and len(words) > 1 and words[1] in _READ_ONLY_GIT)

@@ -11,7 +11,7 @@ from agent_pipes.core.lazy_regex import pattern
 from agent_pipes.core.tables import names
 from agent_pipes.shell.commands import ASSIGNMENT, SHELLS
 from agent_pipes.shell.lexer import Lexer
-from agent_pipes.shell.log_file import without_log_file
+from agent_pipes.shell.log_file import is_log, without_log_file
 from agent_pipes.shell.parser import MAX_COMMAND_CHARS, RESERVED_WORDS
 from agent_pipes.shell.reader import MAX_NESTING
 from agent_pipes.shell.words import Operator, Redirect, Token, Word
@@ -47,8 +47,8 @@ def normalize(command: str) -> str:
 
     - `cd X &&` before it;
     - `VAR=x`, `time` and wrappers (`timeout 60`, `npx`, `docker exec X`) before a simple command;
-    - `2>&1` and `2>/dev/null`;
-    - `| tail`, `| head` and `| cat`, `|| true` and `; echo $?` at its end.
+    - `2>&1`, `2>/dev/null` and output to a log file;
+    - `| tail`, `| head`, `| cat` and `| tee o.log`, `|| true` and `; echo $?` at its end.
 
     `bash -c 'X'` is X. Quotes, arguments, other redirections and here-documents stay as written.
     """
@@ -218,7 +218,9 @@ def _without_tail(tokens: list[Token]) -> list[Token]:
 
 
 def _only_cuts(words: list[str]) -> bool:
-    """Return True for `tail -20`, `head -n 5` and `cat`, which only cut their input."""
+    """Return True for `tail -20`, `head -n 5`, `cat`, `tee o.log`: no command of their own."""
+    if words[:1] == ["tee"]:
+        return all(word == "-a" or is_log(word) for word in words[1:])
     if words[:1] in (["tail"], ["head"]):
         return all(map(_CUTTING_ARGUMENT.fullmatch, words[1:]))
     return words == ["cat"]

@@ -7,14 +7,17 @@ The rows of data/summaries.json were measured on recorded sessions, see trace-de
 import re
 from collections.abc import Iterator
 from functools import cache, lru_cache
+from posixpath import basename
 from typing import Any, Literal, NamedTuple
 
 from agent_pipes.core.lazy_regex import pattern
 from agent_pipes.core.tables import names, read_table
-from agent_pipes.shell.commands import Command
+from agent_pipes.core.text import without_frame
+from agent_pipes.shell.commands import SHELLS
 from agent_pipes.shell.lexer import Lexer
 from agent_pipes.shell.parser import parse
-from agent_pipes.shell.words import Operator, Token, Word
+from agent_pipes.shell.reader import MAX_NESTING
+from agent_pipes.shell.words import Operator, Word
 
 Verdict = Literal["failed", "passed"]
 
@@ -27,7 +30,7 @@ MAX_CLASSIFIED_CHARS = 2000
 _SCRIPT_CLASSES = frozenset({"script", "make", "tox", "turbo", "test file", "bats", "pre-commit"})
 """Classes of commands that may run any tool: every summary is looked for."""
 
-_SUMMARY_ONLY_SCRIPTS = frozenset({"python", "shell", "cc"})
+_PROJECT_SCRIPTS = frozenset({"python", "shell"})
 """Rows that only a script of the project's own (`./run_tests.sh`) gets."""
 
 _ROWS_OF_CLASS = {
@@ -41,11 +44,13 @@ _RUNNER = pattern(
     r"|docker(?:[ -]compose)? exec(?: -\S+)* \S+|mise exec --|rtk(?: proxy| test| err)?"
     r"|xvfb-run|python3? -m)(?: --?[\w-]+(?:=\S+)?)* "
 )
+_SCRIPT_RUNNER = pattern(r"(?:yarn|pnpm|bun)(?: run)? (?=[a-z])")
+"""Before a program of the project's own: `yarn tsc` is tsc, unless no tool is called so."""
+
 _RUNS_NOTHING = pattern(
     r" --(?:version|help|listTests|showConfig)\b| -c\b.*\bgo test|^go test -c\b"
 )
 _ANSI = pattern(r"\x1b\[[0-9;]*[A-Za-z]")
-_HEADER = pattern(r"Exit code:? -?\d+\n|Chunk ID: .*?\nOutput:\n", re.S)
 _PRINTED_STATUS = pattern(
     r"(?:(?:exit|rc|status|exit ?code|exit status)\W{0,3}[:= ] ?|^)(\d{1,3})\s*\Z", re.I | re.M
 )
@@ -68,6 +73,11 @@ class Tool(NamedTuple):
     is_cut: bool = False
     prints_status: bool = False
 
+    @property
+    def silence_tells(self) -> bool:
+        """True if an empty output is all that the tool has printed."""
+        return not self.is_cut and self.name not in _SCRIPT_CLASSES
+
 
 NO_TOOL = Tool("")
 
@@ -84,7 +94,7 @@ def _tool_of(command: str) -> Tool:
     found = ""
     operators: list[str] = []
     programs: list[str] = []
-    for words, operator in _simple_commands(Lexer(command).tokens()):
+    for words, operator in _simple_commands(command):
         name = _class_of(words)
         if name:
             found, operators, programs = name, [operator], []
@@ -108,18 +118,33 @@ def _hides(operators: list[str]) -> bool:
     return any(operator in _HIDING for operator in following)
 
 
-def _simple_commands(tokens: list[Token]) -> Iterator[tuple[str, str]]:
-    """Yield the words of each simple command, and the operator after it."""
+def _simple_commands(command: str, depth: int = 0) -> Iterator[tuple[str, str]]:
+    """Yield the words of each simple command, and the operator after it.
+
+    `bash -c SCRIPT` and `ssh HOST SCRIPT` are the commands of the script.
+    """
     words: list[str] = []
-    for token in tokens:
+    for token in [*Lexer(command).tokens(), Operator("")]:
         if isinstance(token, Word):
             words.append(token.text)
-        elif isinstance(token, Operator) and token.text not in "()":
-            if words:
+        elif isinstance(token, Operator) and (not token.text or token.text not in "()"):
+            script = _script_of(words) if depth < MAX_NESTING else ""
+            if script:
+                *inner, (last, _) = [*_simple_commands(script, depth + 1)] or [("", "")]
+                yield from (*inner, (last, token.text))
+            elif words:
                 yield " ".join(words), token.text
             words = []
-    if words:
-        yield " ".join(words), ""
+
+
+def _script_of(words: list[str]) -> str:
+    """Return the command line that a shell is given, "" for none."""
+    if words[:1] == ["ssh"] and " " in words[-1]:
+        return words[-1]
+    for at in range(len(words) - 2):
+        if basename(words[at]) in SHELLS and re.fullmatch(r"-[a-z]*c", words[at + 1]):
+            return words[at + 2]
+    return ""
 
 
 _ROWS: dict[str, Any] = read_table("summaries")
@@ -157,23 +182,19 @@ def _class_of(words: str) -> str:
 def _inner(words: str) -> Iterator[str]:
     """Yield the simple commands that a simple command runs, without wrappers and runners."""
     for command in parse(words):
-        text = _text(command)
+        written = str(command)
+        program, space, rest = written.partition(" ")
+        text = f"{program.rpartition('/')[2]}{space}{rest}"
         while found := _RUNNER.match(text):
             text = text[found.end() :]
+        yield _SCRIPT_RUNNER.sub("", text)
         yield text
-
-
-def _text(command: Command) -> str:
-    """Return a simple command as text, its program without its folder."""
-    program, _, rest = str(command).partition(" ")
-    if program.startswith(("/", "node_modules/", "./node_modules/", ".venv/", "venv/", "vendor/")):
-        program = program.rpartition("/")[2]
-    return f"{program} {rest}".rstrip()
+        yield written
 
 
 def verdict(tool: Tool, text: str) -> Verdict | None:
     """Return how the tool ended by the whole output `text`; None if it does not tell."""
-    text = _HEADER.sub("", _ANSI.sub("", text), count=1).rstrip("\n")
+    text = without_frame(_ANSI.sub("", text)).strip("\n")
     if tool.prints_status and (printed := _PRINTED_STATUS.search(text[-200:])):
         return "failed" if int(printed[1]) else "passed"
     tools = _table()["tools"]
@@ -182,18 +203,22 @@ def verdict(tool: Tool, text: str) -> Verdict | None:
         return "failed"
     for _, row in rows:
         passing = row.get("passing")
-        if passing and passing.search(text) and (text.strip() or not tool.is_cut):
+        if passing and passing.search(text) and (text or tool.silence_tells):
             return "passed"
     loose = tools.get(tool.name, {}).get("loose")
     return "failed" if loose and loose.search(text) else None
 
 
+@cache
 def _rows_of(name: str) -> list[str]:
-    """Return the rows for a class of commands: of a script all, of a tool its own and make's."""
+    """Return the rows for a class of commands: of a script all, of a tool its own and make's.
+
+    The summaries of some tools are too much like other texts to be looked for in a script's output.
+    """
     if name not in _SCRIPT_CLASSES:
         return [_ROWS_OF_CLASS.get(name, name), "make", "npm script"]
-    tools = _table()["tools"]
-    return [row for row in tools if name == "test file" or row not in _SUMMARY_ONLY_SCRIPTS]
+    others = {*_ROWS["named_only"]} | (_PROJECT_SCRIPTS if name != "test file" else set())
+    return [row for row in _ROWS["tools"] if row not in others]
 
 
 def summary_outcome(command: str, text: str) -> Verdict | None:

@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent_pipes.core.text import MAX_MASKED_CHARS, mask_volatile, progress
+from agent_pipes.core.text import (
+    MAX_MASKED_CHARS,
+    comparable,
+    mask_volatile,
+    progress,
+    without_frame,
+)
 
 CHANGES = [
     ("started 2026-11-22T17:30:11.123Z ok", "started 2026-11-23T04:00:00Z ok"),
@@ -144,3 +150,43 @@ def test_what_is_behind_a_megabyte_is_compared_as_it_stands():
 )  # fmt: skip
 def test_how_far_something_has_come_by_its_own_account(text, risen):
     assert progress(text) == risen
+
+
+@pytest.mark.parametrize(
+    "framed, output",
+    [
+        ("Exit code 1\nError: no such module\n", "Error: no such module\n"),
+        ("<untrusted_context>\nOutput: 1 failed\nExit Code: 1\nProcess Group PGID: 9\n</untrusted_context>", "1 failed"),
+        ("Command: make\nDirectory: (root)\nOutput: x\nError: (none)\nExit Code: 1\nSignal: (none)", "x"),
+        ("Chunk ID: 0a1b2c\nWall time: 1.2 seconds\nProcess exited with code 1\nOutput:\nx\n", "x\n"),
+        ("x\n\n\nCommand exited with code 2", "x"),
+        ("Output: (empty)", ""),
+        ("Error: exit status 3\nSignal: lost", "Error: exit status 3\nSignal: lost"),
+    ],
+)  # fmt: skip
+def test_the_lines_that_clients_write_around_an_output_are_left_out(framed, output):
+    assert without_frame(framed) == output
+
+
+@pytest.mark.parametrize(
+    "one, other",
+    [
+        ("Randomized with seed 31", "Randomized with seed 7919"),
+        ("3 actionable tasks: 1 executed, 2 up-to-date", "3 actionable tasks: 2 executed, 1 up-to-date"),
+        ("FAIL a\nok b 0.12s", "ok b (cached)\nFAIL a"),
+        ("Time: 00:00.012, Memory: 10.00 MB", "Time: 00:00.034, Memory: 12.50 MB"),
+        ("thread 'a' (812) panicked at src/lib.rs:3", "thread 'a' (990) panicked at src/lib.rs:3"),
+        ("connect ECONNREFUSED 127.0.0.1:43211", "connect ECONNREFUSED 127.0.0.1:51023"),
+        ("# duration_ms 12.34", "# duration_ms 9.1"),
+    ],
+)  # fmt: skip
+def test_seeds_caches_and_the_order_of_lines_make_no_other_failure(one, other):
+    assert comparable(one, failed=True) == comparable(other, failed=True)
+    assert comparable(one, failed=False) != comparable(other, failed=False)
+
+
+def test_the_digits_of_a_failure_are_kept():
+    assert comparable("a.ts:3:1 got 0.5", failed=True) != comparable(
+        "a.ts:3:1 got 0.7", failed=True
+    )
+    assert comparable("3 failed", failed=True) != comparable("2 failed", failed=True)

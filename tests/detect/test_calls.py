@@ -143,7 +143,7 @@ def test_another_file_or_command_is_another_target(one, other):
         (call("Read", {"file_path": "a"}), "read"), (call("read_file", {"path": "a"}), "read"), (call("MultiEdit", {"file_path": "a"}), "edit"),
         (call("apply_patch", {"input": "x"}), "edit"), (call("Write", {"file_path": "a"}), "write"), (call("mcp__github__get_issue", {"number": 1}), "get_issue"),
         (bash("python -m pytest -q"), "test"), (bash("cd x && npm run test:unit 2>&1 | tail"), "test"), (bash("go test ./..."), "test"),
-        (bash("mise run test"), "test"), (bash("./run_tests.sh -v"), "test"), (bash("git add tests/test_a.py"), "git"), (bash("test -f x"), "test"),
+        (bash("mise run test"), "test"), (bash("./run_tests.sh -v"), "test"), (bash("git add tests/test_a.py"), "git"), (bash("test -f x"), "["),
         (bash("cat tests/test_a.py"), "cat"), (bash("/usr/bin/make -j4"), "make"), (bash("sed -i s/a/b/ x"), "edit"), (bash(""), "bash"), (call(None), "call"),
     ],
 )  # fmt: skip

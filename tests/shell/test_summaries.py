@@ -78,7 +78,9 @@ def test_an_answer_is_no_failure(command, status, text, answer):
     [
         ("npm test > /tmp/out_0.log 2>&1; tail -5 /tmp/out_0.log", "npm test"),
         ("make all &> build-7.log && cat build-7.log", "make all"),
-        ("make > a.log; ls", "make > a.log ; ls"),
+        ("make > a.log; ls", "make ; ls"),
+        ("make > build/out.bin; ls", "make > build/out.bin ; ls"),
+        ("make 2>&1 | tee run-3.log | tail -5", "make"),
         ("cat a; cat b", "cat a ; cat b"),
         ("sort x > y", "sort x > y"),
     ],

@@ -44,7 +44,7 @@ class ClaudeHooks(Hooks):
             interrupted = payload.record.get("is_interrupt") is True
             why, code = reason(text, "interrupted" if interrupted else "")
             return failed(text, why, code)
-        event_type, data = told(response, payload.tool)
+        event_type, data = told(response, payload.tool, payload.arguments)
         details = response if type(response) is dict else {}
         if event_type == "tool_result" and goes_on(data["result"], details):
             data["running"] = True

@@ -1,7 +1,7 @@
 """Outcome of a call of Claude Code's, by the text of its result and the details beside it."""
 
 from agent_pipes.agents.fields import string, text_of
-from agent_pipes.agents.results import hidden_outcome, result_data
+from agent_pipes.agents.results import result_data
 from agent_pipes.core.jsonl import Fields
 from agent_pipes.core.lazy_regex import pattern
 
@@ -75,8 +75,7 @@ def outcome(
         type(content) is dict and string(content, "type").endswith("_error")
     )
     if not failed and not stopped:
-        data = {"tool_name": tool, **result_data(text, limit, tool=tool)}
-        data |= hidden_outcome(command, text)
+        data = {"tool_name": tool, **result_data(text, limit, tool=tool, command=command)}
         return "tool_result", data | ({"running": True} if goes_on(text, details) else {})
     why, code = ("interrupted", None) if stopped else reason(text, string(record, "toolDenialKind"))
     data = {"tool_name": tool, **result_data(text, limit, "error"), "reason": why}

@@ -13,6 +13,7 @@ from agent_pipes.agents.codex.lines import (
 from agent_pipes.agents.codex.outcomes import ended_of, outcome
 from agent_pipes.agents.codex.usage import NOTHING, counts
 from agent_pipes.agents.fields import string, text_of, within
+from agent_pipes.agents.results import shell_command
 from agent_pipes.core.jsonl import Fields
 
 KINDS = frozenset(
@@ -39,7 +40,7 @@ class Run:
         self._total = NOTHING
         self._responses = 0
         self._turn = 0
-        self._open: dict[str, str] = {}
+        self._open: dict[str, tuple[str, str]] = {}
         self._failures = 0
         self._failure = ""
 
@@ -81,7 +82,7 @@ class Run:
         key = string(item, "id")
         if call and key and key not in self._open:
             name, arguments = call
-            self._open[key] = name
+            self._open[key] = (name, shell_command(arguments))
             yield self._event("tool_call", time, key, {"tool_name": name, "arguments": arguments})
 
     def _completed(self, item: Fields, time: float) -> Iterator[Fields]:
@@ -93,17 +94,17 @@ class Run:
             return
         # What is quick comes with its end alone.
         yield from self._started(item, time)
-        name = self._open.pop(key, "")
+        name, command = self._open.pop(key, ("", ""))
         if name:
             what = outcome(name, _output(item), ended_of(item))
-            event_type, data = what.event(name, self._max_result)
+            event_type, data = what.event(name, self._max_result, command)
             yield self._event(event_type, time, f"{key}:result", data, key)
 
     def _closed(self, time: float) -> Iterator[Fields]:
         """Yield the end of a turn, and of the calls whose end was not reported."""
         while self._open:
             key = next(iter(self._open))
-            name = self._open.pop(key)
+            name, _ = self._open.pop(key)
             data = {
                 "tool_name": name,
                 **failure("the turn ended before the call did", "interrupted", self._max_result),

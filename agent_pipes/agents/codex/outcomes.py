@@ -71,15 +71,20 @@ class Outcome:
     running: str = ""
     took: float | None = None
 
-    def event(self, tool: str, limit: int) -> tuple[str, Fields]:
-        """Return the type and the data of the event.
+    def event(self, tool: str, limit: int, command: str = "") -> tuple[str, Fields]:
+        """Return the type and the data of the event for a call to `tool`, which runs `command`.
 
         The size is that of `text`, the digest of `same`.
         """
         data = {
             "tool_name": tool,
             **result_data(
-                self.text, limit, "error" if self.reason else "result", tool=tool, same=self.same
+                self.text,
+                limit,
+                "error" if self.reason else "result",
+                tool=tool,
+                same=self.same,
+                command="" if self.running else command,
             ),
         }
         if self.code is not None:

@@ -9,6 +9,7 @@ from agent_pipes.agents.codex import lines
 from agent_pipes.agents.codex.outcomes import Ended, Outcome, ended_of, outcome
 from agent_pipes.agents.codex.thread import ThreadBase
 from agent_pipes.agents.fields import number, string, text_of, within
+from agent_pipes.agents.results import shell_command
 from agent_pipes.core.bounded import BoundedDict
 from agent_pipes.core.jsonl import Fields
 
@@ -26,13 +27,15 @@ OPEN = 1_000
 class _Call:
     """A call that waits for its result.
 
-    `started_by` is the call whose command it talks to, "" for none.
+    started_by: the call whose command it talks to, "" for none.
+    command:    the command line that it runs, or that it waits for.
     """
 
     name: str
     time: float
     step: str
     started_by: str
+    command: str
     inner: int = 0
 
 
@@ -50,7 +53,7 @@ class Thread(ThreadBase):
         self._seen: BoundedDict[str, None] = BoundedDict(REMEMBERED)
         self._open: OrderedDict[str, _Call] = OrderedDict()
         self._ended: BoundedDict[str, Ended] = BoundedDict(OPEN)
-        self._running: BoundedDict[str, str] = BoundedDict(OPEN)
+        self._running: BoundedDict[str, tuple[str, str]] = BoundedDict(OPEN)
         self._quiet = False
         self._failure = ""
 
@@ -107,10 +110,10 @@ class Thread(ThreadBase):
             if name == "wait"
             else str(arguments.get("session_id"))
         )
-        started_by = self._running.get(handle, "")
+        started_by, command = self._running.get(handle, ("", shell_command(arguments)))
         if len(self._open) >= OPEN:
             self._open.popitem(last=False)
-        self._open[key] = _Call(name, time, self._step, started_by)
+        self._open[key] = _Call(name, time, self._step, started_by, command)
         data: Fields = {"tool_name": name, "arguments": arguments, "step": self._step}
         if payload.get("type") == "custom_tool_call" and name == WRAPPER:
             data["wrapper"] = True
@@ -133,21 +136,22 @@ class Thread(ThreadBase):
         name = call.name if call else ""
         content = payload.get("output", payload.get("tools"))
         what = outcome(name, content, self._ended.pop(key, None))
-        for event in self._answered(key, time, name, what, call.started_by if call else ""):
+        started_by, command = (call.started_by, call.command) if call else ("", "")
+        for event in self._answered(key, time, name, what, command, started_by):
             if call and call.inner:
                 event["data"]["inner_calls"] = call.inner
             yield event
 
     def _answered(
-        self, key: str, time: float, name: str, what: Outcome, started_by: str = ""
+        self, key: str, time: float, name: str, what: Outcome, command: str, started_by: str = ""
     ) -> Iterator[Fields]:
-        event_type, data = what.event(name, self._max_result)
+        event_type, data = what.event(name, self._max_result, command)
         if started_by:
             # A command that outlived its first call ends in a call that only waits for it: the
             # failure is the first's.
             data["started_by"] = started_by
         if what.running:
-            self._running[what.running] = started_by or key
+            self._running[what.running] = (started_by or key, command)
         event = self._event(event_type, time, f"{key}:result", data, key)
         if what.took is not None:
             event["duration_ms"] = what.took
@@ -178,7 +182,8 @@ class Thread(ThreadBase):
                     call.inner += 1
                     data["within"] = outer
             yield self._event("tool_call", began, key, data)
-            yield from self._answered(key, time, name, outcome("", output, ended))
+            what = outcome("", output, ended)
+            yield from self._answered(key, time, name, what, shell_command(arguments))
 
     # Records outside the conversation.
 

@@ -69,7 +69,7 @@ class CopilotHooks(Hooks):
     def outcome(self, payload: Payload) -> tuple[str, Fields]:
         """Return the event that the call's lines in a log would give."""
         if "toolResult" not in payload.record and payload.kind == "result":
-            return told(payload.record.get("tool_response"), payload.tool)
+            return told(payload.record.get("tool_response"), payload.tool, payload.arguments)
         from agent_pipes.agents.copilot.translate import Translator
 
         result = payload.record.get("toolResult")

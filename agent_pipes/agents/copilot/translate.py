@@ -22,7 +22,7 @@ from agent_pipes.agents.copilot.lines import (
     tokens_of,
 )
 from agent_pipes.agents.fields import event_fields, string, time_of
-from agent_pipes.agents.results import result_data
+from agent_pipes.agents.results import result_data, shell_command
 from agent_pipes.core.bounded import BoundedDict
 from agent_pipes.core.jsonl import Fields
 
@@ -254,7 +254,13 @@ class Translator:
         reason = reason or ("exit" if exit_code else "")
         data: Fields = {
             "tool_name": call.name,
-            **result_data(text, self._max_result, "error" if reason else "result", tool=call.name),
+            **result_data(
+                text,
+                self._max_result,
+                "error" if reason else "result",
+                tool=call.name,
+                command=shell_command(call.arguments),
+            ),
         }
         if reason:
             data["reason"] = reason

@@ -84,7 +84,7 @@ class CursorHooks(Hooks):
                 output = orjson.loads(output)
             except ValueError:
                 pass
-        return told(output, payload.tool)
+        return told(output, payload.tool, payload.arguments)
 
     def denial(self, why: str) -> Fields:
         """Return a denial in the words of every hook of Cursor."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from agent_pipes.agents.fields import string
-from agent_pipes.agents.results import result_data
+from agent_pipes.agents.results import result_data, shell_command
 from agent_pipes.core.bounded import BoundedDict
 from agent_pipes.core.jsonl import Fields
 from agent_pipes.core.lazy_regex import pattern
@@ -51,7 +51,7 @@ class Stream:
         self._max_result = max_result
         self._number = 0
         self._step = ""
-        self._calls: BoundedDict[str, tuple[str, float]] = BoundedDict(OPEN)
+        self._calls: BoundedDict[str, tuple[str, float, str]] = BoundedDict(OPEN)
         self._saying: list[str] = []
         self._since = 0.0
 
@@ -113,10 +113,11 @@ class Stream:
         self._step = self._step or name
         arguments = record.get("parameters")
         tool = string(record, "tool_name")
-        self._calls[name] = (tool, time)
+        arguments = arguments if type(arguments) is dict else {}
+        self._calls[name] = (tool, time, shell_command(arguments))
         data = {
             "tool_name": tool,
-            "arguments": arguments if type(arguments) is dict else {},
+            "arguments": arguments,
             "step": self._step,
         }
         return self._event("tool_call", time, data, name=name)
@@ -124,7 +125,7 @@ class Stream:
     def _result(self, record: Fields, time: float) -> Fields:
         name = string(record, "tool_id")
         self._step = ""
-        tool, began = self._calls.pop(name, ("", time))
+        tool, began, command = self._calls.pop(name, ("", time, ""))
         output = string(record, "output")
         data: Fields = {"tool_name": tool}
         failed = record.get("status") != "success"
@@ -141,7 +142,7 @@ class Stream:
                 "exit_code": int(ended[2]) + (128 if ended[1] == "terminated by signal" else 0),
             }
         elif output or tool == "run_shell_command":
-            data |= result_data(output, self._max_result, tool=tool)
+            data |= result_data(output, self._max_result, tool=tool, command=command)
         else:
             # What other tools return is not printed: it may be another thing each time.
             data["result"] = ""

@@ -9,9 +9,9 @@ import signal
 from collections.abc import Hashable, Iterator
 from pathlib import PurePath
 
-from agent_pipes.agents.fields import string, text_of, time_of
+from agent_pipes.agents.fields import string, text_of, time_of, within
 from agent_pipes.agents.gemini.stream_json import STREAM, Stream, count, is_stream
-from agent_pipes.agents.results import result_data
+from agent_pipes.agents.results import result_data, shell_command
 from agent_pipes.core.bounded import BoundedDict
 from agent_pipes.core.jsonl import Fields
 from agent_pipes.core.lazy_regex import pattern
@@ -210,7 +210,12 @@ class Translator:
         data = {
             "tool_name": name,
             **result_data(
-                text, self._max_result, "error" if reason else "result", tool=name, same=stable
+                text,
+                self._max_result,
+                "error" if reason else "result",
+                tool=name,
+                same=stable,
+                command=shell_command(within(call, "args")),
             ),
         }
         if reason:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from agent_pipes.agents.fields import number, string, within
-from agent_pipes.agents.results import result_data
+from agent_pipes.agents.results import result_data, shell_command
 from agent_pipes.agents.seen import Seen
 from agent_pipes.core.bounded import BoundedDict
 from agent_pipes.core.jsonl import Fields
@@ -158,7 +158,11 @@ class Translator:
         elif type(code) is int and code:
             reason = "exit"
         key = "error" if reason else "result"
-        data: Fields = {"tool_name": name, **result_data(text, self._max_result, key, tool=name)}
+        command = shell_command(within(state, "input"))
+        data: Fields = {
+            "tool_name": name,
+            **result_data(text, self._max_result, key, tool=name, command=command),
+        }
         if reason:
             data["reason"] = reason
         if type(code) is int:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from agent_pipes.agents.fields import event_fields, number, string, text_of, time_of, within
-from agent_pipes.agents.results import result_data
+from agent_pipes.agents.results import result_data, shell_command
 from agent_pipes.agents.seen import Seen
 from agent_pipes.core.bounded import BoundedDict
 from agent_pipes.core.jsonl import Fields
@@ -38,7 +38,7 @@ class Translator:
         self._model = ""
         self._number = 0
         self._seen = Seen(MAX_SEEN)
-        self._calls: BoundedDict[str, tuple[str, float]] = BoundedDict(MAX_OPEN_CALLS)
+        self._calls: BoundedDict[str, tuple[str, float, str]] = BoundedDict(MAX_OPEN_CALLS)
 
     def translate(self, record: Fields, arrival: float, path: str = "") -> Iterator[Fields]:
         """Yield the events of one line; most lines of a pipe give none."""
@@ -94,7 +94,7 @@ class Translator:
             call = string(block, "id")
             if block.get("type") == "toolCall" and self._seen.new("call", key, call):
                 name, arguments = string(block, "name"), within(block, "arguments")
-                self._calls[call] = (name, time)
+                self._calls[call] = (name, time, shell_command(arguments))
                 data: Fields = {"tool_name": name, "arguments": arguments, "step": key}
                 yield self._event("tool_call", time, call, data)
         usage = within(message, "usage")
@@ -126,7 +126,8 @@ class Translator:
         call = string(message, "toolCallId")
         if not self._seen.new("result", call):
             return
-        name, began = self._calls.pop(call, (string(message, "toolName"), time))
+        tool = string(message, "toolName")
+        name, began, command = self._calls.pop(call, (tool, time, ""))
         text = text_of(message.get("content"))
         data: Fields = {"tool_name": name}
         if message.get("isError") is True:
@@ -136,7 +137,7 @@ class Translator:
             if code:
                 data["exit_code"] = int(code[1])
         else:
-            data |= result_data(text, self._max_result, tool=name)
+            data |= result_data(text, self._max_result, tool=name, command=command)
         kind = "error" if "reason" in data else "tool_result"
         event = self._event(kind, time, f"{call}:result", data, call)
         if time >= began:

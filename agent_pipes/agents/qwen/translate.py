@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from agent_pipes.agents.fields import event_fields, number, string, text_of, time_of, within
-from agent_pipes.agents.results import result_data
+from agent_pipes.agents.results import result_data, shell_command
 from agent_pipes.agents.seen import Seen
 from agent_pipes.core.bounded import BoundedDict
 from agent_pipes.core.jsonl import Fields
@@ -40,7 +40,7 @@ class Translator:
         self._number = 0
         self._has_telemetry = False
         self._seen = Seen(MAX_SEEN)
-        self._calls: BoundedDict[str, tuple[str, float]] = BoundedDict(MAX_OPEN_CALLS)
+        self._calls: BoundedDict[str, tuple[str, float, str]] = BoundedDict(MAX_OPEN_CALLS)
         self._end: Fields | None = None
 
     def translate(self, record: Fields, arrival: float, path: str = "") -> Iterator[Fields]:
@@ -162,14 +162,14 @@ class Translator:
         self, call: str, name: str, arguments: Fields, time: float, step: str
     ) -> Iterator[Fields]:
         if self._seen.new("call", step, call):
-            self._calls[call] = (name, time)
+            self._calls[call] = (name, time, shell_command(arguments))
             data = {"tool_name": name, "arguments": arguments, "step": step}
             yield self._event("tool_call", time, call, data)
 
     def _result(
         self, call: str, text: str, status: str, code: int | None, time: float
     ) -> Iterator[Fields]:
-        name, began = self._calls.pop(call, ("", time))
+        name, began, command = self._calls.pop(call, ("", time, ""))
         if code is None and (found := _EXIT_CODE.search(text)):
             code = int(found[1])
         reason = ""
@@ -183,7 +183,7 @@ class Translator:
         stable = _VOLATILE.sub("", text)
         data: Fields = {
             "tool_name": name,
-            **result_data(text, self._max_result, key, tool=name, same=stable),
+            **result_data(text, self._max_result, key, tool=name, same=stable, command=command),
         }
         if reason:
             data["reason"] = reason

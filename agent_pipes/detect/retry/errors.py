@@ -6,10 +6,10 @@ from agent_pipes.core.bounded import BoundedDict
 from agent_pipes.core.display import truncate
 from agent_pipes.core.event import Event, is_person
 from agent_pipes.core.lazy_regex import pattern
-from agent_pipes.core.text import mask_volatile
-from agent_pipes.detect.calls import Call
+from agent_pipes.core.text import mask_volatile, without_frame
+from agent_pipes.detect.calls import Call, is_same_attempt
 from agent_pipes.detect.finding import Finding, seen
-from agent_pipes.detect.outcomes import Outcome, result_text
+from agent_pipes.detect.outcomes import Outcome, result_end, result_text
 from agent_pipes.detect.progress import TestProgress
 
 LAST_LINES = 3
@@ -24,7 +24,7 @@ MAX_EVIDENCE = 10
 MAX_SHOWN_CHARS = 80
 """Characters of an error that a message has."""
 
-_HEADER = pattern(r"(?:Error: )?Exit code:? -?\d+\s*")
+_TEMPORARY_FILE = pattern(r"/tmp/[\w./+-]{1,120}")  # noqa: S108
 _DIGITS = pattern(r"\d+")
 
 
@@ -33,18 +33,18 @@ class ErrorStreak:
 
     program:  the program or tool that fails with it.
     targets:  the calls that failed with it, two at most.
-    step:     shared by the parallel calls of the last attempt.
+    last:     the last call that failed with it.
     evidence: ids of the latest failures.
     """
 
-    __slots__ = ("count", "evidence", "key", "program", "step", "targets", "text")
+    __slots__ = ("count", "evidence", "key", "last", "program", "targets", "text")
 
     def __init__(self, text: str, program: str, key: str) -> None:
         self.text = text
         self.program = program
         self.key = key
         self.count = 0
-        self.step = ""
+        self.last: Call | None = None
         self.targets: set[int] = set()
         self.evidence: tuple[str, ...] = ()
 
@@ -85,8 +85,8 @@ class RepeatedError:
         return [found for streak in self.streaks.values() for found in self._judge(streak)]
 
     def _failed(self, call: Call, answer: Event) -> Iterable[Finding]:
-        text = last_lines(result_text(answer))
-        compared = mask_volatile(text, failed=True)
+        text = last_lines(result_end(answer) or result_text(answer))
+        compared = mask_volatile(_TEMPORARY_FILE.sub("<>", text), failed=True)
         if not call.test_tool.name:
             # Of a test, a build or a linter digits are the progress.
             compared = _DIGITS.sub("", compared)
@@ -95,11 +95,10 @@ class RepeatedError:
         streak = self.streaks.get(compared)
         if streak is None:
             streak = ErrorStreak(text, call.program, answer.id)
-        elif call.step and call.step == streak.step:
-            # Parallel calls of one response are one attempt.
+        elif is_same_attempt(call, streak.last):
             return ()
         streak.count += 1
-        streak.step = call.step
+        streak.last = call
         if len(streak.targets) < 2:
             streak.targets.add(call.target)
         if answer.id:
@@ -126,8 +125,7 @@ class RepeatedError:
 
 
 def last_lines(text: str) -> str:
-    """Return the last lines of an error that are not blank, without the client's header."""
-    header = _HEADER.match(text)
-    lines = text[header.end() if header else 0 :].splitlines()
+    """Return the last lines of an error that are not blank, without those of the client."""
+    lines = without_frame(text).splitlines()
     kept = [line.strip() for line in lines if line.strip()]
     return "\n".join(kept[-LAST_LINES:])

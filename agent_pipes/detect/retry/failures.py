@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from agent_pipes.core.bounded import BoundedDict
 from agent_pipes.core.event import Event, is_person
-from agent_pipes.detect.calls import Call
+from agent_pipes.detect.calls import Call, is_same_attempt
 from agent_pipes.detect.finding import Finding, seen
 from agent_pipes.detect.outcomes import Outcome
 from agent_pipes.detect.progress import TestProgress
@@ -28,18 +28,18 @@ class Streak:
     count:    failures since progress: since it failed differently after something had changed.
     total:    all failures.
     changes:  number of changes that had been made at the last failure.
-    step:     shared by the parallel calls of the last attempt.
-    last:     the last failure.
+    attempt:  the last call that failed.
+    last:     its result.
     evidence: ids of the latest failures.
     """
 
-    __slots__ = ("changes", "count", "evidence", "key", "label", "last", "step", "total")
+    __slots__ = ("attempt", "changes", "count", "evidence", "key", "label", "last", "total")
 
     def __init__(self) -> None:
         self.label = ""
         self.key: str | int = ""
         self.count = self.total = self.changes = 0
-        self.step = ""
+        self.attempt: Call | None = None
         self.last: Result | None = None
         self.evidence: tuple[str, ...] = ()
 
@@ -86,8 +86,7 @@ class RepeatedFailure:
         streak = self.streaks.get(call.target)
         if streak is None:
             streak = Streak()
-        elif call.step and call.step == streak.step:
-            # Parallel calls of one response are one attempt.
+        elif is_same_attempt(call, streak.attempt):
             return ()
         self.failures += 1
         self.unchanged = True
@@ -97,7 +96,7 @@ class RepeatedFailure:
             streak.key = event.id or self.failures
         streak.count += 1
         streak.total += 1
-        streak.label, streak.step = call.label, call.step
+        streak.label, streak.attempt = call.label, call
         streak.last, streak.changes = result, self.changes
         if event.id:
             streak.evidence = (*streak.evidence[1 - MAX_EVIDENCE :], event.id)

@@ -287,7 +287,7 @@ def test_failing_otherwise_with_nothing_changed_is_none():
 def test_even_progress_has_an_end():
     stream = Stream()
     for number in range(5 * CHANGING_FAILURE_FACTOR):
-        stream.bash("pytest", f"Exit code 1\nseed {number}", failed=True)
+        stream.bash("pytest", f"Exit code 1\nvalue {number}", failed=True)
         edit(stream, number)
     [found] = raised(detect_retry, stream)
     assert (
