@@ -1,14 +1,19 @@
 """trace-report and agent-strace report: one session as an HTML page, or as text."""
 
 import os
-import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import click
 
+from agent_pipes.core.display import terminal_size
 from agent_pipes.core.event import Event
 from agent_pipes.core.filter import Events, filter_command
 from agent_pipes.core.stderr import warn
+
+if TYPE_CHECKING:
+    from agent_pipes.commands.report_page.verdict import Breaker
 
 MAX_SESSIONS = 1000
 """Sessions of one stream that are told apart; events of further ones are ignored."""
@@ -24,20 +29,22 @@ def report(
     events: Iterable[Event],
     session: str | None = None,
     text: bool = False,
-    watched: tuple[str, ...] = (),
-    limits: dict[str, float] | None = None,
-    flags: tuple[str, ...] = (),
+    breaker: "Breaker | None" = None,
+    judge: Callable[[list[Event]], Mapping[str, Sequence[float]]] | None = None,
 ) -> Events:
     """Print one session as a self-contained HTML page; on a terminal, a summary.
 
     Costs come from an upstream trace-cost, violations from upstream detectors. Of several
     sessions the first is shown, or the one whose id begins with SESSION.
     """
+    # judge returns the thresholds that the events of a session pass, for the nearest limit.
     from agent_pipes.commands.report_page.page import page
     from agent_pipes.commands.report_page.story import StoryBuilder
     from agent_pipes.commands.report_page.summary import summary
+    from agent_pipes.commands.report_page.verdict import UNKNOWN_BREAKER
 
     builders: dict[str, StoryBuilder] = {}
+    seen: dict[str, list[Event]] = {}
     for event in events:
         name = event.session
         if not event.type or (name not in builders and len(builders) >= MAX_SESSIONS):
@@ -45,6 +52,8 @@ def report(
         if name not in builders:
             builders[name] = StoryBuilder(name)
         builders[name].add(event)
+        if judge:
+            seen.setdefault(name, []).append(event)
     found = [name for name in builders if name.startswith(session or "")]
     if not found and session:
         known = ", ".join(list(builders)[:5]) or "none"
@@ -57,12 +66,14 @@ def report(
         others = len(found) - 1
         warn(f"showing session {found[0]}; {others} more on standard input: name one to see it")
     story = builders[found[0]].story()
+    breaker = breaker or UNKNOWN_BREAKER
+    if judge and not story.trip:
+        breaker = replace(breaker, passed=judge(seen[found[0]]))
     if text or os.isatty(1):
-        columns = shutil.get_terminal_size((TEXT_WIDTH, 24)).columns
-        width = min(columns, MAX_WIDTH) if os.isatty(1) else TEXT_WIDTH
-        content = summary(story, watched, limits, flags, width)
+        width = min(terminal_size(1)[0], MAX_WIDTH) if os.isatty(1) else TEXT_WIDTH
+        content = summary(story, breaker, width)
     else:
-        content = page(story, watched, limits, flags)
+        content = page(story, breaker)
     yield Event(content.encode(errors="replace"), {"event_type": "report"})
     return None
 

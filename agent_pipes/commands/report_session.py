@@ -1,6 +1,7 @@
 """agent-strace report: a recorded session as an HTML page, with the limits of watch applied."""
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +10,20 @@ import click
 from agent_pipes.commands.cost import cost
 from agent_pipes.commands.preset import Preset, find_policy, preset_options, read_config
 from agent_pipes.commands.report import report as report_filter
+from agent_pipes.commands.report_page.verdict import Breaker
 from agent_pipes.commands.tail import tail
 from agent_pipes.core.config_monitor import ConfigMonitor
 from agent_pipes.core.filter import Command, run_pipeline
 from agent_pipes.core.stderr import set_prefix
+from agent_pipes.detect.backtest import passed_thresholds
 from agent_pipes.detect.detector import in_one_stage
 from agent_pipes.detect.registry import DETECTORS
 
 IN_VERDICT = ("--max-cost", "--max-duration")
 """Flags that the command of the verdict contains anyway, with the limit that was passed."""
+
+COUNTED = ("retry", "loop", "spawn")
+"""Watchers whose nearness to their limit is found by trying lower ones."""
 
 NOT_OFFERED = ("option_alert", "option_webhook", "option_dry_run")
 """Options of watch for sinks, of which a report has none."""
@@ -52,9 +58,19 @@ def report(
     detectors = [(part, preset.values(part)) for name, part in DETECTORS.items() if name not in off]
     page = {
         "text": text or (output is None and os.isatty(1)),
-        "watched": tuple(part.watcher for part, _ in detectors),
-        "limits": _limits(preset, off),
-        "flags": tuple(_flags(preset, off)),
+        "breaker": Breaker(
+            watched=tuple(part.watcher for part, _ in detectors),
+            limits=_limits(preset, off),
+            flags=tuple(_flags(preset, off)),
+        ),
+        "judge": partial(
+            passed_thresholds,
+            limits={
+                name: preset.values(part)
+                for name, part in DETECTORS.items()
+                if name in COUNTED and name not in off
+            },
+        ),
     }
     parts = in_one_stage(
         [

@@ -15,6 +15,7 @@ from agent_pipes.commands.status_view import (
     doing,
     limit_bar,
     limit_name,
+    limit_with_name,
     mark,
     when,
 )
@@ -148,10 +149,8 @@ class _Columns:
         } | (self._limit(nearest, now) if nearest else {})
 
     def _limit(self, nearest: Progress, now: float) -> dict[str, str]:
-        name = limit_name(nearest)
-        known = {"cost": "cost ", "duration": "time "}
         return {
-            "NEAREST": f"{known.get(nearest.name, '')}{name}",
+            "NEAREST": limit_with_name(nearest.name, nearest.limit),
             "REACHED": when(nearest.eta, now) or self.style("–"),
         }
 
@@ -224,7 +223,6 @@ def tmux(
     nearest = max(alive, key=lambda each: each.part, default=None)
     if nearest:
         eta = when(nearest.eta, now)
-        parts.append(
-            f"{limit_name(nearest)} {math.floor(nearest.part * 100)}%{' ' if eta else ''}{eta}"
-        )
+        name = limit_name(nearest.name, nearest.limit)
+        parts.append(f"{name} {math.floor(nearest.part * 100)}%{' ' if eta else ''}{eta}")
     return style(" · ").join(parts)

@@ -120,15 +120,21 @@ def limit_bar(part: float, width: int, style: Style) -> str:
     return style.paint(filled, code) + style.paint("·" * (width - full - bool(rest)), DIM)
 
 
-def limit_name(progress: Progress) -> str:
-    """Return a limit as it is typed: `$10`, `30m`, `stall 10m`, `retry 5`."""
-    if progress.name == "cost":
-        return f"${progress.limit:g}"
-    if progress.name == "duration":
-        return format_duration(progress.limit)
-    if progress.name == "stall":
-        return f"stall {format_duration(progress.limit)}"
-    return f"{progress.name} {progress.limit:g}" if progress.limit else progress.name
+def limit_name(name: str, limit: float) -> str:
+    """Return a watcher's limit as it is typed: `$10`, `30m`, `stall 10m`, `retry 5`."""
+    if name == "cost":
+        return f"${limit:g}"
+    if name == "duration":
+        return format_duration(limit)
+    if name == "stall":
+        return f"stall {format_duration(limit)}"
+    return f"{name} {limit:g}" if limit else name
+
+
+def limit_with_name(name: str, limit: float) -> str:
+    """Return a watcher's limit with a name: `cost $10`, `time 30m`, `retry 5`."""
+    known = {"cost": "cost ", "duration": "time "}
+    return f"{known.get(name, '')}{limit_name(name, limit)}"
 
 
 def when(eta: float, now: float) -> str:
@@ -167,7 +173,8 @@ def cause(session: SessionStatus) -> str:
     text = session.cause.removeprefix("detected ").removeprefix("loop ")
     found = _THRESHOLD.search(text)
     if found and session.trip.limit:
-        text = f"{text[: found.start()]} of {limit_name(session.trip).split()[-1]}"
+        limit = limit_name(session.trip.name, session.trip.limit)
+        text = f"{text[: found.start()]} of {limit.split()[-1]}"
     return f"{session.trip.name} {text}".strip()
 
 
@@ -286,7 +293,7 @@ def line(
 
 
 def _bar(progress: Progress, now: float, width: int, style: Style, *, eta: bool = True) -> Part:
-    name = style(limit_name(progress))
+    name = style(limit_name(progress.name, progress.limit))
     percent = f"{math.floor(progress.part * 100)}%"
     reached = when(progress.eta, now) if eta else ""
     code = RED[:2] if progress.part >= 1 else YELLOW[:2] if progress.part >= NEAR else ""

@@ -103,11 +103,23 @@ def _judge(judgement: Judgement, stream: Iterable[Event], limits: Limits) -> Non
         search.learn(levels)
     for search in judged:
         search.learn_from_limit(levels)
+    _search(events, searches)
+    judgement.alarms = {search.watcher: search.passed for search in searches}
+
+
+def passed_thresholds(events: list[Event], limits: Limits) -> dict[str, list[float]]:
+    """Return by watcher the thresholds at which the events raise a critical violation."""
+    searches = [_ThresholdSearch(watcher, options) for watcher, options in limits.items()]
+    _search(events, searches)
+    return {search.watcher: search.passed for search in searches}
+
+
+def _search(events: list[Event], searches: list["_ThresholdSearch"]) -> None:
+    """Try the thresholds that are still open."""
     while trials := [each.trial() for each in searches if each.open]:
         levels = _levels(DetectorRunner(events, trials))
         for search in searches:
             search.learn(levels)
-    judgement.alarms = {search.watcher: search.passed for search in searches}
 
 
 def _levels(events: Iterable[Event]) -> Levels:

@@ -9,8 +9,9 @@ from html.parser import HTMLParser
 
 import pytest
 
-from agent_pipes.commands.report_page.story import MIN_GAP_S
-from tests.helpers.browser import CHROMIUM, DRIVER, Browser
+from agent_pipes.commands.report_page.story import MIN_GAP_S, Story
+from agent_pipes.commands.report_page.verdict import Breaker, verdict
+from tests.helpers.browser import CHROMIUM, DRIVER
 from tests.helpers.detecting import read_edit_test
 from tests.helpers.support import (
     ENVIRONMENT,
@@ -107,8 +108,38 @@ def test_without_a_trip_the_nearest_limit_is_named():
     warning = {"watcher": "retry", "level": "warning", "message": "m", "count": 4, "limit": 5}
     stream.add("violation", warning)
     text = Text(page_of(stream.bytes)).text
-    assert "Nothing tripped; nearest was retry at 80%." in text
+    assert "Nothing tripped; nearest was retry 5 at 80%." in text
     assert "What would have stopped it" not in text
+
+
+@pytest.mark.parametrize(
+    "story, nearest",
+    [
+        ({"usd": 3.0, "priced": True}, "cost $10 at 30%"),
+        ({"usd": 3.0, "priced": False}, "loop 3 at 67%"),
+        ({"alone": 1440.0}, "time 30m at 80%"),
+        ({"silent": 540.0, "alone": 540.0}, "stall 10m at 90%"),
+        ({"alone": 7200.0}, "time 30m at 99%"),
+    ],
+)
+def test_what_nearly_tripped_is_found_over_every_limit(story, nearest):
+    limits = {"cost": 10.0, "duration": 1800.0, "stall": 600.0, "retry": 5, "loop": 3, "spawn": 0}
+    passed = {} if story.get("priced") else {"loop": [2.0], "retry": [2.0, 3.0], "duration": [60.0]}
+    pieces = verdict(Story("s", **story), Breaker(limits=limits, passed=passed))
+    assert "".join(text for _, text in pieces) == f"Nothing tripped; nearest was {nearest}."
+
+
+def test_lower_limits_are_tried_to_see_how_near_a_count_came(tmp_path):
+    stream = Stream()
+    stream.add("session_start", {"agent": "claude", "cwd": "/w"})
+    stream.spiral(3)
+    folder = tmp_path / ".agent-traces" / stream.session
+    folder.mkdir(parents=True)
+    (folder / "events.ndjson").write_bytes(stream.bytes)
+    for flags, found in (((), "retry 5 at 60%"), (("--max-retries", 4), "retry 4 at 75%")):
+        events = folder / "events.ndjson"
+        done = run("agent-strace", "report", events, "--text", *flags, cwd=tmp_path)
+        assert f"nearest was {found}.".encode() in done.stdout, done.stderr
 
 
 def test_rows_add_up_to_the_session_as_trace_cost_sums_it():
@@ -286,61 +317,3 @@ def test_the_command_reports_a_session_and_backtest_agrees(tmp_path):
 def test_the_command_names_the_limits_it_was_given(tmp_path):
     done = run("agent-strace", "report", CLAUDE_LOOP, "--text", "--max-retries", 2, cwd=tmp_path)
     assert b"--max-retries 2 --on-violation kill" in done.stdout
-
-
-@needs_browser
-@pytest.mark.parametrize("width", [360, 1600])
-@pytest.mark.parametrize("dark", [False, True])
-def test_a_browser_filters_and_opens_rows_without_overlaps(tmp_path, width, dark):
-    page = tmp_path / "page.html"
-    page.write_text(page_of(loop_events(rounds=6)))
-    with Browser(tmp_path, width, dark) as browser:
-        browser.open(page)
-        assert browser.errors() == []
-        background = browser.script("return getComputedStyle(document.body).backgroundColor")
-        assert background == ("rgb(19, 20, 22)" if dark else "rgb(255, 255, 255)")
-        assert browser.script("return document.documentElement.scrollWidth") <= width
-        assert browser.script(OVERLAPS) == []
-        browser.script("document.querySelector('.pic a.br').scrollIntoView()")
-        browser.open(page, "#c3")
-        assert browser.script("return document.querySelector('#d3').hidden") is False
-        assert "AssertionError" in browser.script("return document.querySelector('#d3').innerText")
-        browser.type("#q", "bash")
-        assert (
-            browser.script("return document.querySelector('#cnt').textContent") == "6 of 18 calls"
-        )
-        assert browser.script(SHOWN_ROWS) == 6
-        browser.click("[data-f=late]")
-        assert browser.script(SHOWN_ROWS) == 3
-        assert browser.errors() == []
-
-
-@needs_browser
-def test_a_browser_runs_nothing_that_an_agent_wrote(tmp_path):
-    stream = Stream()
-    evil = "<img src=x onerror=document.title='owned'><script>document.title='owned'</script>"
-    stream.add("user_prompt", {"prompt": evil})
-    stream.bash(evil, evil * 1000, failed=True)
-    page = tmp_path / "page.html"
-    page.write_text(page_of(stream.bytes))
-    with Browser(tmp_path, 800) as browser:
-        browser.open(page, "#c1")
-        assert browser.script("return document.title").startswith("Session")
-        assert evil[:40] in browser.script("return document.querySelector('#d1').innerText")
-        assert browser.errors() == []
-
-
-SHOWN_ROWS = "return [...document.querySelectorAll('tr.c')].filter(r => r.offsetParent).length"
-
-OVERLAPS = """
-const boxes = [...document.querySelectorAll(
-  'h1, h2, .eye, .stop, .figs dd, .figs dt, .legend, .key li, .rounds td, .errs li, .flt > *, .ll')]
-  .filter(e => e.offsetParent).map(e => [e, e.getBoundingClientRect()]).filter(([, r]) => r.width);
-const out = [];
-for (const [a, p] of boxes) for (const [b, q] of boxes)
-  if (a !== b && !a.contains(b) && !b.contains(a)
-      && p.left < q.right - 1 && q.left < p.right - 1
-      && p.top < q.bottom - 1 && q.top < p.bottom - 1)
-    out.push(a.textContent.slice(0, 40) + ' / ' + b.textContent.slice(0, 40));
-return out;
-"""

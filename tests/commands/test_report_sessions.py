@@ -9,6 +9,7 @@ import pytest
 from agent_pipes.commands.report_page.page import page
 from agent_pipes.commands.report_page.story import Story, StoryBuilder
 from agent_pipes.commands.report_page.summary import summary
+from agent_pipes.commands.report_page.verdict import Breaker
 from agent_pipes.cost.annotate import with_costs
 from agent_pipes.cost.meter import Meter
 from agent_pipes.detect.backtest import Judgement, judge_events
@@ -63,7 +64,7 @@ def story_of(path: Path) -> tuple[Story, Judgement]:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_a_page_agrees_with_backtest_and_with_the_bill(path):
     story, judged = story_of(path)
-    html = page(story, tuple(UNLIMITED), {"cost": 10.0})
+    html = page(story, Breaker(watched=tuple(UNLIMITED), limits={"cost": 10.0}))
     left_open = Balance(html).open
     assert [left_open[tag] for tag in ("main", "section", "table", "svg", "div", "a")] == [0] * 6
     raised = [

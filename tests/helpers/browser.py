@@ -1,5 +1,6 @@
 """Headless Chromium driven over WebDriver, with the standard library alone."""
 
+import base64
 import json
 import shutil
 import subprocess
@@ -71,6 +72,17 @@ class Browser:
     def script(self, code: str, *arguments: object) -> Any:
         """Return the value of the JavaScript function body `code`."""
         return self._post("/execute/sync", {"script": code, "args": list(arguments)})
+
+    def emulate_print(self) -> None:
+        media = {"cmd": "Emulation.setEmulatedMedia", "params": {"media": "print"}}
+        self._post("/goog/cdp/execute", media)
+
+    def screenshot(self, width: int, height: int) -> bytes:
+        """Return a PNG of the page's top."""
+        clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
+        params = {"captureBeyondViewport": True, "clip": clip}
+        found = self._post("/goog/cdp/execute", {"cmd": "Page.captureScreenshot", "params": params})
+        return base64.b64decode(found["data"])
 
     def click(self, selector: str) -> None:
         self._post(f"/element/{self._find(selector)}/click", {})

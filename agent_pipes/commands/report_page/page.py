@@ -1,6 +1,7 @@
 """The report as one HTML page that needs no network and no file beside it."""
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from agent_pipes.commands.report_page.picture import Picture
@@ -12,7 +13,15 @@ from agent_pipes.commands.report_page.tables import (
     key_of_marks,
     rounds_section,
 )
-from agent_pipes.commands.report_page.verdict import Piece, figures, stop_command, verdict
+from agent_pipes.commands.report_page.verdict import (
+    UNKNOWN_BREAKER,
+    Breaker,
+    Piece,
+    figures,
+    saved_usd,
+    stop_command,
+    verdict,
+)
 from agent_pipes.commands.report_page.words import agent_title, count, day, escape, place
 
 DATA = Path(__file__).parents[2] / "data"
@@ -26,23 +35,17 @@ LEGEND = (
 """Marks of the picture: the state they stand for, a word, and the drawing."""
 
 
-def page(
-    story: Story,
-    watched: tuple[str, ...] = (),
-    limits: Mapping[str, float] | None = None,
-    flags: tuple[str, ...] = (),
-) -> str:
-    """Return the page of a session; the parameters are those of `verdict` and `stop_command`."""
-    limits = limits or {}
+def page(story: Story, breaker: Breaker = UNKNOWN_BREAKER) -> str:
+    """Return the page of a session."""
     loop = find_loop(story)
-    pieces = verdict(story, watched, limits)
+    pieces = verdict(story, breaker)
     title = f"Session {story.session[:8]}: {''.join(text for _, text in pieces)}"
     body = [
         '<a class="skip" href="#calls">Skip to the table of calls</a><main>',
         f'<header><p class="eye">{_eyebrow(story)}</p><h1>{_sentence(pieces)}</h1>',
-        _stop(stop_command(story, flags)) if story.trip and not story.kill else "",
+        _stop(story, stop_command(story, breaker)) if story.trip and not story.kill else "",
         "</header>",
-        f'<dl class="figs">{"".join(_figures(story, loop, limits))}</dl>',
+        f'<dl class="figs">{"".join(_figures(story, loop, breaker))}</dl>',
         _picture(story, loop) if story.calls or story.curve else "",
         rounds_section(story, loop) if loop else "",
         errors_section(groups) if (groups := group_errors(story)) else "",
@@ -78,17 +81,19 @@ def _sentence(pieces: list[Piece]) -> str:
 
 
 def _unbroken(text: str) -> str:
-    return text.replace(" →", "\u00a0→").replace(" × ", "\u00a0×\u00a0")
+    text = text.replace(" →", "\u00a0→").replace(" × ", "\u00a0×\u00a0")
+    return re.sub(r"(\d) (?=(?:ms|s|min|h|d)\b)", "\\1\u00a0", text)
 
 
-def _stop(words: list[str]) -> str:
+def _stop(story: Story, words: list[str]) -> str:
     parts = " ".join(f"<span>{escape(word)}</span>" for word in words)
-    label = "<span>What would have stopped it</span>"
+    saved = f", and saved {saved_usd(story)}" if saved_usd(story) else ""
+    label = f"<span>What would have stopped it{saved}</span>"
     return f'<p class="stop">{label}<code tabindex="0">{parts}</code></p>'
 
 
-def _figures(story: Story, loop: Loop | None, limits: Mapping[str, float]) -> Iterator[str]:
-    for each in figures(story, loop, limits):
+def _figures(story: Story, loop: Loop | None, breaker: Breaker) -> Iterator[str]:
+    for each in figures(story, loop, breaker):
         hot = ' class="hot"' if each.hot else ""
         yield (
             f"<div{hot}><dt>{each.label}</dt><dd>{escape(each.value)}"

@@ -13,6 +13,7 @@ from agent_pipes.commands.report_page.scale import Scale, dollar_lines
 from agent_pipes.commands.report_page.story import CallRow, Mark, Story
 from agent_pipes.commands.report_page.verdict import clean_message, money_limit
 from agent_pipes.commands.report_page.words import clip, dollars, escape, label, span
+from agent_pipes.core.display import truncate
 
 CURVE_TOP_PX, CURVE_BASE_PX = 26, 184
 LANE_PX, BRACKETS_PX, AXIS_PX = 46, 34, 26
@@ -94,7 +95,7 @@ class Picture:
             others = []
         for each in agents:
             y += LANE_PX
-            yield Lane(frozenset({each.id}), clip(each.kind, 14), each.name, y)
+            yield Lane(frozenset({each.id}), truncate(each.kind, 12), each.name, y)
         if others:
             y += LANE_PX
             yield Lane(frozenset(each.id for each in others), f"{len(others)} others", "", y)
@@ -103,8 +104,8 @@ class Picture:
         if self.story.curve:
             yield f'<span class="ll money" style="top:{CURVE_TOP_PX}px">dollars</span>'
         for lane in self.lanes:
-            kind = f'<span class="ty">{escape(lane.name)} </span>' if lane.remark else ""
-            name = f"{kind}{escape(lane.remark)}" if lane.remark else escape(lane.name)
+            kind = f'<span class="ty">{escape(lane.name)}</span> ' if lane.remark else ""
+            name = f"{kind}<span>{escape(lane.remark or lane.name)}</span>"
             yield f'<span class="ll lane" style="top:{lane.y - 23}px">{name}</span>'
         if self._has_user_lane:
             yield f'<span class="ll lane" style="top:{self._user_y - 23}px">you</span>'
@@ -299,14 +300,22 @@ class Picture:
             x = f"{self.scale.x(mark.at):.3f}%"
             bottom = self.axis if mark is trip or not self.story.curve else CURVE_BASE_PX
             yield _line(f"v {mark.level}{' trip' * (mark is trip)}", x, x, 22, bottom)
-        last, shift = -100.0, 0
-        for mark in drawn:
+        for at, marks in self._clusters(drawn):
+            # Near the right edge they stand to the left of their place.
+            first = 1 - len(marks) if at > 80 else 0
+            for place, mark in enumerate(marks, first):
+                yield self._mark(mark, min(max(at, 0.8), 99.2), place * MARK_PX)
+
+    def _clusters(self, marks: list[Mark]) -> list[tuple[float, list[Mark]]]:
+        """Return (position of the first, marks) of those that stand side by side."""
+        found: list[tuple[float, list[Mark]]] = []
+        for mark in marks:
             at = self.scale.x(mark.at)
-            shift = shift + MARK_PX if at - last < MIN_MARK_DISTANCE and last >= 0 else 0
-            if not shift:
-                last = at
-            at = min(max(at, 0.8), 99.2)
-            yield self._mark(mark, at, -shift if at > 80 else shift)
+            if found and at - found[-1][0] < MIN_MARK_DISTANCE:
+                found[-1][1].append(mark)
+            else:
+                found.append((at, [mark]))
+        return found
 
     def _mark(self, mark: Mark, at: float, shift: int) -> str:
         shape = (

@@ -15,6 +15,10 @@ _WRAPPED = re.compile(r"\A<(\w+)>(.*)</\1>\Z", re.DOTALL)
 """An error text that a client has put between tags."""
 
 
+_HEADER = re.compile(r"\AChunk ID: .*?\nOutput:\n", re.DOTALL)
+"""Lines that a client has put before the output of a command."""
+
+
 @dataclass(slots=True)
 class Round:
     """One round of a loop.
@@ -170,7 +174,7 @@ def group_errors(story: Story) -> list[ErrorGroup]:
     for row in story.calls:
         if row.state not in ("fail", "cut"):
             continue
-        text = _WRAPPED.sub(r"\2", row.result.strip())
+        text = _HEADER.sub("", _WRAPPED.sub(r"\2", row.result.strip())) or row.result
         key = (row.outcome, re.sub(r"\d+", "#", mask_volatile(text[:2000], failed=True)))
         groups.setdefault(key, ErrorGroup(text, [])).calls.append(row)
     return sorted(groups.values(), key=lambda group: (-len(group.calls), group.calls[0].number))

@@ -90,11 +90,16 @@ class Scale:
                 near_label = bool(labels) and x - labels[-1].x < MIN_LABEL_DISTANCE
                 near_fold = any(abs(x - center) < MIN_FOLD_DISTANCE for center in centers)
                 if not near_label and not near_fold and x <= 97.0:
-                    labels.append(Label(x, self._text(number * step), len(labels) % 2 == 1))
+                    text = self._text(number * step, step)
+                    labels.append(Label(x, text, len(labels) % 2 == 1))
         return labels
 
-    def _text(self, at: float) -> str:
-        return f"{at:g} s" if self.length < 60 else clock(at, self.length)
+    def _text(self, at: float, step: float) -> str:
+        if self.length < 60:
+            return f"{at:g} s"
+        text = clock(at, self.length)
+        # Whole minutes of a long session, as hours and minutes.
+        return text.removesuffix(":00") if self.length >= 3600 and step >= 60 else text
 
 
 def dollar_lines(most: float) -> list[float]:

@@ -133,6 +133,8 @@ class Story:
     estimated: True if the sum contains an estimate.
     unpriced:  responses of a model without a known price.
     events:    number of events read.
+    alone:     longest time that the agent has worked without its user, seconds.
+    silent:    longest silence while it was the agent's turn, and no call was in flight, seconds.
     """
 
     session: str
@@ -153,6 +155,8 @@ class Story:
     estimated: bool = False
     unpriced: int = 0
     events: int = 0
+    alone: float = 0.0
+    silent: float = 0.0
 
     @property
     def trip(self) -> Mark | None:
@@ -263,13 +267,18 @@ class StoryBuilder:
 
     def _add_wait(self, event: Event, call: Call | None, at: float) -> None:
         turns, waits = self._turns, self._story.waits
+        now = self._story.start + self._now
+        if turns.latest and not turns.waits:
+            self._story.alone = max(self._story.alone, turns.worked_alone(now))
+            if not turns.in_flight:
+                self._story.silent = max(self._story.silent, now - turns.latest)
         if turns.waits and turns.latest and event.type != "session_start":
             start = max(0.0, turns.latest - self._story.start)
             if at > start and not (waits and waits[-1][1] >= start):
                 waits.append((start, at))
             elif at > start:
                 waits[-1] = (waits[-1][0], max(at, waits[-1][1]))
-        turns.see(event, call, self._story.start + self._now)
+        turns.see(event, call, now)
 
     def _session_start(self, event: Event, at: float) -> None:
         story = self._story

@@ -1,14 +1,17 @@
 """The report as some forty lines of text for a terminal."""
 
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from agent_pipes.commands.report_page.rounds import Loop, find_loop, group_errors
 from agent_pipes.commands.report_page.story import Story
 from agent_pipes.commands.report_page.tables import call_names
 from agent_pipes.commands.report_page.verdict import (
+    UNKNOWN_BREAKER,
+    Breaker,
     clean_message,
     figures,
+    saved_usd,
     stop_command,
     verdict,
 )
@@ -27,19 +30,13 @@ from agent_pipes.commands.report_page.words import (
 MAX_LINES = 40
 
 
-def summary(
-    story: Story,
-    watched: tuple[str, ...] = (),
-    limits: Mapping[str, float] | None = None,
-    flags: tuple[str, ...] = (),
-    width: int = 80,
-) -> str:
+def summary(story: Story, breaker: Breaker = UNKNOWN_BREAKER, width: int = 80) -> str:
     """Return what happened in a session, in the order of what mattered, in MAX_LINES lines."""
     loop = find_loop(story)
     lines: list[str] = []
     for part in (
-        _head(story, watched, limits or {}, flags, width),
-        _figures(story, loop, limits or {}),
+        _head(story, breaker, width),
+        _figures(story, loop, breaker),
         _raised(story),
         _rounds(story, loop) if loop else (),
         _errors(story),
@@ -52,26 +49,19 @@ def summary(
     return "\n".join(lines[:MAX_LINES]) + "\n"
 
 
-def _head(
-    story: Story,
-    watched: tuple[str, ...],
-    limits: Mapping[str, float],
-    flags: tuple[str, ...],
-    width: int,
-) -> Iterator[str]:
+def _head(story: Story, breaker: Breaker, width: int) -> Iterator[str]:
     parts = [f"Session {story.session[:8]}", agent_title(story.agent), place(story)]
     parts += [day(story.start)] * bool(story.start)
     yield " · ".join(filter(None, parts))
-    yield from textwrap.wrap(
-        "".join(text for _, text in verdict(story, watched, limits)), width - 2
-    )
+    yield from textwrap.wrap("".join(text for _, text in verdict(story, breaker)), width - 2)
     if story.trip and not story.kill:
-        yield "Would have been stopped by:"
-        yield f"  {' '.join(stop_command(story, flags))}"
+        saved = f", which would have saved {saved_usd(story)}" if saved_usd(story) else ""
+        yield f"What would have stopped it{saved}:"
+        yield f"  {' '.join(stop_command(story, breaker))}"
 
 
-def _figures(story: Story, loop: Loop | None, limits: Mapping[str, float]) -> Iterator[str]:
-    for each in figures(story, loop, limits):
+def _figures(story: Story, loop: Loop | None, breaker: Breaker) -> Iterator[str]:
+    for each in figures(story, loop, breaker):
         yield f"{each.label:15}{each.value:>12}  {each.remark}".rstrip()
 
 

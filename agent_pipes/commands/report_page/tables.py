@@ -1,5 +1,6 @@
 """Sections below the picture as HTML: violations, rounds, errors, calls."""
 
+import json
 from collections.abc import Iterator
 
 from agent_pipes.commands.report_page.rounds import ErrorGroup, Loop, Round
@@ -16,6 +17,7 @@ from agent_pipes.commands.report_page.words import (
     span,
     subject,
 )
+from agent_pipes.core.display import truncate
 
 MAX_KEY_ROWS = 12
 MAX_ERROR_GROUPS = 12
@@ -23,7 +25,7 @@ MAX_ERROR_LINKS = 7
 MAX_ROUND_ROWS = 20
 """Rows beyond which a list ends with the number of those left out."""
 
-MAX_ERROR_CHARS = 170
+MAX_ERROR_CHARS, MAX_ERROR_LINES = 170, 3
 MAX_PROMPT_CHARS = 300
 MAX_DIFF_LINES = 40
 
@@ -110,11 +112,19 @@ def _rounds_lead(story: Story, loop: Loop) -> str:
     else:
         tools = dict.fromkeys(first.calls[place].tool for place in loop.differing)
         differs = f"Only {' and '.join(map(escape, tools))} differs"
+        if overwritten(loop):
+            differs += "; each round overwrites the last"
     results = {each.result for each in loop.rounds[1:]}
     same = len(results) == 1 and next(iter(results)).startswith("same")
     outcome = f", and the {next(iter(results))[5:]} is the same every time" if same else ""
     times = count(len(loop.rounds), "time")
     return f'<p class="lead">{" → ".join(names)}, {times}. {differs}{outcome}.</p>'
+
+
+def overwritten(loop: Loop) -> bool:
+    """Return True if a later round replaces the edits of each round but the last."""
+    edits = [row for each in loop.rounds[:-1] for row in each.calls if row.changes]
+    return bool(edits) and all(row.overwritten for row in edits)
 
 
 def _cut_row(story: Story, loop: Loop) -> str:
@@ -147,7 +157,8 @@ def errors_section(groups: list[ErrorGroup]) -> str:
     """Return the list of errors, grouped by text."""
     items = []
     for group in groups[:MAX_ERROR_GROUPS]:
-        text = "\n".join(line for line in group.text.splitlines() if line.strip())
+        lines = [line for line in group.text.splitlines() if line.strip()]
+        text = "\n".join(lines[:MAX_ERROR_LINES]) + " …" * (len(lines) > MAX_ERROR_LINES)
         shown = escape(clip(text, MAX_ERROR_CHARS)) or '<span class="mut">no text</span>'
         tools = ", ".join(dict.fromkeys(escape(row.tool) for row in group.calls))
         state = group.calls[0].outcome
@@ -164,9 +175,8 @@ def errors_section(groups: list[ErrorGroup]) -> str:
         )
     left_out = len(groups) - MAX_ERROR_GROUPS
     more = f'<p class="more">and {left_out:,} more kinds of error</p>' * (left_out > 0)
-    return (
-        f'<section><h2>Errors, grouped</h2><ol class="errs">{"".join(items)}</ol>{more}</section>'
-    )
+    head = "Errors, grouped" if len(groups[0].calls) > 1 else "Errors"
+    return f'<section><h2>{head}</h2><ol class="errs">{"".join(items)}</ol>{more}</section>'
 
 
 class CallsTable:
@@ -272,8 +282,8 @@ class CallsTable:
         who = ""
         if row.agent:
             agent = self.story.subagents[row.agent]
-            kind, name = agent.kind, escape(agent.name)
-            who = f"<span class=who><span class=ty>{escape(clip(kind, 14))} </span>{name}</span>"
+            kind, name = escape(truncate(agent.kind, 12)), escape(agent.name)
+            who = f"<span class=who><span class=ty>{kind} </span>{name}</span>"
         if directory:
             text = (
                 f"<code class=dir>{escape(clip(directory, 120))}</code>"
@@ -300,10 +310,11 @@ class CallsTable:
         if row.result and (row.state != "ok" or not row.changes):
             head = "Error" if row.state == "fail" else "Result"
             yield f"<h3>{head}</h3><pre>{escape(self._cut(row.result, self.result_bytes))}</pre>"
+        shown = [text for change in row.changes for text in (change.removed, change.added)]
         rest = {
             key: value
             for key, value in row.arguments.items()
-            if not (row.changes and isinstance(value, str | list) and len(str(value)) > 200)
+            if value not in shown and not (row.changes and key in ("input", "patch", "edits"))
         }
         if rest:
             room = max(MIN_DETAIL_BYTES, self.argument_bytes // len(rest))
@@ -314,7 +325,7 @@ class CallsTable:
             yield f"<h3>Arguments</h3><dl>{items}</dl>"
 
     def _cut(self, value: object, limit: int) -> str:
-        text = value if isinstance(value, str) else str(value)
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         lines = [clip(line, 400) for line in text[: 4 * limit].split("\n")]
         cut = clip_bytes("\n".join(lines), limit)
         return cut if cut == text else f"{cut.rstrip()} … ({len(text):,} characters)"

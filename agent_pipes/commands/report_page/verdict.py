@@ -1,12 +1,14 @@
 """First lines of the report: the verdict, what would have stopped the session, five figures."""
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
+from agent_pipes.alert.lines import SHORT_ID_CHARS
 from agent_pipes.commands.report_page.rounds import Loop
 from agent_pipes.commands.report_page.story import Mark, Story
 from agent_pipes.commands.report_page.words import clip, count, dollars, span
+from agent_pipes.commands.status_view import limit_with_name
 from agent_pipes.core.display import format_duration
 
 Piece = tuple[str, str]
@@ -15,8 +17,27 @@ Piece = tuple[str, str]
 LOOKED_FOR = ("retry", "loop", "stall")
 """Watchers whose silence the verdict mentions, if they ran and only a limit tripped."""
 
-SHORT_ID_CHARS = 8
-"""Characters of a session's id that name it in a command."""
+MIN_SHOWN_USD = 0.0005
+"""Dollars below which a sum is shown as nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Breaker:
+    """The breaker that would have watched the session, as far as it is known.
+
+    watched: watchers that ran.
+    limits:  their main limits, in the watcher's unit.
+    passed:  thresholds below the limit at which a watcher would have tripped.
+    flags:   options of `agent-strace watch` that differ from the default, as typed.
+    """
+
+    watched: tuple[str, ...] = ()
+    limits: Mapping[str, float] = field(default_factory=dict)
+    passed: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    flags: tuple[str, ...] = ()
+
+
+UNKNOWN_BREAKER = Breaker()
 
 
 @dataclass(slots=True)
@@ -61,14 +82,11 @@ def money_limit(limit: float) -> str:
     return f"${limit:,.0f}" if float(limit).is_integer() else f"${limit:,.2f}"
 
 
-def verdict(story: Story, watched: tuple[str, ...], limits: Mapping[str, float]) -> list[Piece]:
-    """Return the sentence that says what happened.
-
-    `watched` are the watchers that are known to have run, `limits` their limits by name.
-    """
+def verdict(story: Story, breaker: Breaker) -> list[Piece]:
+    """Return the sentence that says what happened."""
     trip = story.trip
     if trip is None:
-        return _untripped(story, limits)
+        return _untripped(story, breaker)
     what, how = finding(trip)
     pieces: list[Piece] = [("", "Tripped: "), ("b", what)]
     if trip.watcher != "duration":
@@ -84,7 +102,7 @@ def verdict(story: Story, watched: tuple[str, ...], limits: Mapping[str, float])
     if kill := story.kill:
         pieces.append(("", f"; killed {span(max(0.0, kill.at - trip.at))} later"))
     pieces += _after(story)
-    quiet = [name for name in LOOKED_FOR if name in watched]
+    quiet = [name for name in LOOKED_FOR if name in breaker.watched]
     raised = {mark.watcher for mark in story.marks}
     if trip.watcher in ("duration", "cost") and quiet and not raised & set(quiet):
         pieces.append(("", f" No {_either(quiet)} was raised."))
@@ -94,39 +112,55 @@ def verdict(story: Story, watched: tuple[str, ...], limits: Mapping[str, float])
 def _after(story: Story) -> list[Piece]:
     if not story.priced:
         return [("", ".")]
-    later = story.usd_after_trip
-    if later < 0.0005:
+    later = saved_usd(story)
+    if not later:
         return [("", "; nothing was spent after.")]
-    total = dollars(story.usd, story.estimated)
-    text = f"{dollars(later, story.estimated)} of {total} came after"
+    text = f"{later} of {dollars(story.usd, story.estimated)} came after"
     return [("", "; "), ("hot", text), ("", ".")]
 
 
-def _untripped(story: Story, limits: Mapping[str, float]) -> list[Piece]:
-    nearest = nearest_limit(story, limits)
+def _untripped(story: Story, breaker: Breaker) -> list[Piece]:
+    nearest = nearest_limit(story, breaker)
     if nearest is None:
         return [("", "Nothing tripped.")]
     name, share = nearest
-    near = f"{name} at {share:.0%}" if share >= 0.01 else f"{name}, under 1%"
+    near = f"{name} at {percent(share)}"
     return [("", "Nothing tripped; nearest was "), ("b", near), ("", ".")]
 
 
-def nearest_limit(story: Story, limits: Mapping[str, float]) -> tuple[str, float] | None:
-    """Return the limit that came nearest to being passed, and how much of it was used."""
-    shares: dict[str, float] = {}
+def percent(share: float) -> str:
+    """Return `42%`, `under 1%`."""
+    return f"{share:.0%}" if share >= 0.01 or not share else "under 1%"
+
+
+def nearest_limit(story: Story, breaker: Breaker) -> tuple[str, float] | None:
+    """Return the limit that came nearest to being passed (`retry 5`), and the part of it used."""
+    limits, shares = dict(breaker.limits), dict[str, float]()
     for mark in story.marks:
         value = mark.data.get("value", mark.data.get("count"))
         limit = mark.data.get("limit")
         if isinstance(value, (int, float)) and isinstance(limit, (int, float)) and limit:
             shares[mark.watcher] = max(shares.get(mark.watcher, 0.0), value / limit)
-    if limits.get("cost") and story.priced:
-        shares["cost"] = story.usd / limits["cost"]
-    return max(shares.items(), key=lambda each: each[1], default=None)
+            # Of a watcher with several limits, another than the main one has no name.
+            if limits.setdefault(mark.watcher, limit) != limit:
+                limits[mark.watcher] = 0.0
+    peaks = {"duration": story.alone, "stall": story.silent}
+    peaks |= {"cost": story.usd} if story.priced else {}
+    for watcher, limit in breaker.limits.items():
+        lower = (each for each in breaker.passed.get(watcher, ()) if each < limit)
+        peak = peaks.get(watcher, max(lower, default=0.0))
+        # What has not tripped is below its limit, however its clock is set.
+        share = min(peak / limit, 0.99) if limit else 0.0
+        shares[watcher] = max(shares.get(watcher, 0.0), share)
+    name = max(shares, key=lambda each: shares[each], default="")
+    if not name:
+        return None
+    return limit_with_name(name, limits[name]) if limits[name] else name, shares[name]
 
 
-def stop_command(story: Story, flags: tuple[str, ...]) -> list[str]:
+def stop_command(story: Story, breaker: Breaker) -> list[str]:
     """Return the command that would have stopped the session, in parts that stay together."""
-    options = list(flags)
+    options = list(breaker.flags)
     for mark in story.marks:
         limit = mark.data.get("limit")
         if not mark.critical or not isinstance(limit, (int, float)):
@@ -139,9 +173,15 @@ def stop_command(story: Story, flags: tuple[str, ...]) -> list[str]:
     return ["agent-strace watch", *dict.fromkeys(options), "--on-violation kill", name]
 
 
-def figures(story: Story, loop: Loop | None, limits: Mapping[str, float]) -> list[Figure]:
+def saved_usd(story: Story) -> str:
+    """Return the dollars that came after the trip, "" if none did, or if it is not known."""
+    later = story.usd_after_trip
+    return dollars(later, story.estimated) if story.priced and later >= MIN_SHOWN_USD else ""
+
+
+def figures(story: Story, loop: Loop | None, breaker: Breaker) -> list[Figure]:
     """Return the five figures."""
-    return [_spent(story), _later(story), _calls(story), _time(story), _last(story, loop, limits)]
+    return [_spent(story), _later(story), _calls(story), _time(story), _last(story, loop, breaker)]
 
 
 def _spent(story: Story) -> Figure:
@@ -160,7 +200,7 @@ def _later(story: Story) -> Figure:
         return Figure("After the trip", "–", "nothing tripped" if not story.trip else "")
     later = story.usd_after_trip
     share = later / story.usd if story.usd else 0.0
-    hot = later >= 0.0005
+    hot = later >= MIN_SHOWN_USD
     return Figure("After the trip", dollars(later, story.estimated), f"{share:.0%} of all", hot)
 
 
@@ -178,7 +218,7 @@ def _time(story: Story) -> Figure:
     return Figure("Time", span(story.length), idle)
 
 
-def _last(story: Story, loop: Loop | None, limits: Mapping[str, float]) -> Figure:
+def _last(story: Story, loop: Loop | None, breaker: Breaker) -> Figure:
     if loop:
         allowed = loop.mark.data.get("limit")
         return Figure("Rounds", f"{len(loop.rounds):,}", f"{allowed} allowed" if allowed else "")
@@ -186,9 +226,9 @@ def _last(story: Story, loop: Loop | None, limits: Mapping[str, float]) -> Figur
         usd = sum(agent.usd for agent in story.subagents.values())
         remark = f"{dollars(usd, story.estimated)} of all spent" if story.priced else ""
         return Figure("Subagents", f"{len(story.subagents):,}", remark)
-    nearest = nearest_limit(story, limits)
+    nearest = nearest_limit(story, breaker)
     if nearest and not story.trip:
-        return Figure("Nearest limit", f"{nearest[1]:.0%}", nearest[0])
+        return Figure("Nearest limit", percent(nearest[1]), nearest[0])
     return Figure("Prompts", f"{len(story.prompts):,}", "")
 
 

@@ -69,7 +69,7 @@ def clock(at: float, length: float) -> str:
 
 
 def span(seconds: float) -> str:
-    """Return a duration: `48 ms`, `2.6 s`, `23 s`, `12 min`, `1 h 46 min`, `3 d 4 h`."""
+    """Return a duration: `48 ms`, `2.6 s`, `1 min 54 s`, `12 min`, `1 h 46 min`, `3 d 4 h`."""
     if seconds < 0.9995:
         return f"{round(seconds * 1000)} ms"
     if seconds < 9.95:
@@ -77,6 +77,8 @@ def span(seconds: float) -> str:
     if seconds < 60:
         return f"{int(seconds)} s"
     minutes = int(seconds // 60)
+    if minutes < 10:
+        return f"{minutes} min {int(seconds % 60)} s".replace(" 0 s", "")
     if minutes < 60:
         return f"{minutes} min"
     if minutes < 48 * 60:
