@@ -8,7 +8,7 @@ JOBS ?= 4
 PY := $(VENV)/bin/python
 export PYTHONUNBUFFERED :=
 
-.PHONY: help demo test lint man real prices test-all dist bench fuzz soak clean
+.PHONY: help pictures demo test lint man real prices test-all dist bench fuzz soak clean
 
 help:
 	@sed -n 's/^# make/make/p' $(MAKEFILE_LIST)
@@ -53,6 +53,10 @@ prices: $(VENV)/.made
 	$(PY) -m pip install -q --disable-pip-version-check --upgrade genai-prices
 	$(PY) -m pip install -q --disable-pip-version-check --upgrade --no-deps litellm
 	$(PY) tests/make_prices.py
+
+# make pictures    the pictures of the README, from runs of the commands (needs tmux and Chromium)
+pictures: $(VENV)/.made
+	PYTHONPATH=. $(PY) tests/make_pictures.py
 
 # make bench       how fast and how light, each figure beside a peer's (BENCH_ONLY=bill for one row; settings: tests/bench/bench.py)
 bench: $(VENV)/.made

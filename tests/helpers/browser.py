@@ -78,9 +78,9 @@ class Browser:
         self._post("/goog/cdp/execute", media)
 
     def screenshot(self, width: int, height: int) -> bytes:
-        """Return a PNG of the page's top."""
+        """Return a WebP of the page's top."""
         clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
-        params = {"captureBeyondViewport": True, "clip": clip}
+        params = {"captureBeyondViewport": True, "clip": clip, "format": "webp", "quality": 80}
         found = self._post("/goog/cdp/execute", {"cmd": "Page.captureScreenshot", "params": params})
         return base64.b64decode(found["data"])
 
