@@ -31,7 +31,7 @@ HARMLESS_OUTCOMES = frozenset({"terminated", "killed", "interrupted", "not_runni
 
 
 class AlertRank(IntEnum):
-    """Severity: a warning, a limit passed, a kill that succeeded, a kill that failed."""
+    """Severity: a warning or a wait, a limit passed, a kill that succeeded, a kill that failed."""
 
     WARNING = 0
     CRITICAL = 1
@@ -41,7 +41,7 @@ class AlertRank(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class AlertMessage:
-    """A `violation` or `kill`, and its escaped line.
+    """A `violation`, `kill` or `waiting`, and its escaped line.
 
     agent, cwd: the session's, "" if unknown.
     cause:      watcher and message of the violation that a kill follows.
@@ -59,14 +59,14 @@ class AlertMessage:
         if self.event.type == "kill":
             done = self.event.text("outcome") in HARMLESS_OUTCOMES | {"dry_run"}
             return AlertRank.KILLED if done else AlertRank.NOT_KILLED
-        warning = self.event.data.get("level") == "warning"
+        warning = self.event.type == "waiting" or self.event.data.get("level") == "warning"
         return AlertRank.WARNING if warning else AlertRank.CRITICAL
 
     @property
     def name(self) -> str:
         """Name that the alert is counted under: the watcher's, or `kill`."""
-        if self.event.type == "kill":
-            return "kill"
+        if self.event.type in ("kill", "waiting"):
+            return self.event.type
         return self.event.text("watcher")[:MAX_NAME_CHARS] or "unknown"
 
 

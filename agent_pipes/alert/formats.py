@@ -8,6 +8,7 @@ import re
 import socket
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 
 from agent_pipes.alert.batching import (
     HARMLESS_OUTCOMES,
@@ -31,6 +32,19 @@ MAX_SUMMARY_CHARS = 1024
 MAX_GROUP_CHARS = 255
 MAX_DEDUP_KEY_CHARS = 255
 """Limits of PagerDuty's fields."""
+
+MAX_NTFY_BYTES = 4000
+"""Bytes of a message; ntfy makes one beyond 4,096 an attachment."""
+
+MAX_TITLE_CHARS = 200
+
+NTFY_RANKS = {
+    AlertRank.WARNING: (3, "warning"),
+    AlertRank.CRITICAL: (4, "rotating_light"),
+    AlertRank.KILLED: (4, "octagonal_sign"),
+    AlertRank.NOT_KILLED: (5, "sos"),
+}
+"""Priority (5 is the highest) and tag, the name of an emoji, by the rank of an alert."""
 
 MAX_FIELD_CHARS = 1000
 MAX_SESSION_CHARS = 64
@@ -58,15 +72,19 @@ def form_for(host: str) -> str:
         return "teams"
     if host in PAGERDUTY_HOSTS:
         return "pagerduty"
+    if host == "ntfy.sh":
+        return "ntfy"
     return "json"
 
 
 def payload(form: str, key: str = "") -> Payload:
     """Return the function that makes bodies in `form`, one of options.FORMATS.
 
-    key: PagerDuty's routing key.
+    key: PagerDuty's routing key, or ntfy's topic.
     """
-    return PagerDuty(key) if form == "pagerduty" else _PAYLOADS[form]
+    if form == "pagerduty":
+        return PagerDuty(key)
+    return partial(ntfy, topic=key) if form == "ntfy" else _PAYLOADS[form]
 
 
 def json_body(batch: Batch) -> bytes:
@@ -148,6 +166,28 @@ def teams(batch: Batch) -> bytes:
     )
 
 
+def ntfy(batch: Batch, topic: str) -> bytes:
+    """Return a notification for telephones, as plain text.
+
+    https://docs.ntfy.sh/publish/#publish-as-json
+    """
+    first = batch.alerts[0]
+    priority, tag = NTFY_RANKS[batch.worst]
+    # An app makes a link of what looks like one.
+    text = "\n".join(batch.lines).replace("://", ":\u200b//")
+    while len(text.encode(errors="replace")) > MAX_NTFY_BYTES:
+        text = truncate(text, len(text) - 20)
+    return dumps(
+        {
+            "topic": topic,
+            "title": truncate(_who(first) if batch.count == 1 else "agent-pipes", MAX_TITLE_CHARS),
+            "message": text,
+            "priority": priority,
+            "tags": ["hourglass_flowing_sand" if first.event.type == "waiting" else tag],
+        }
+    )
+
+
 class PagerDuty:
     """Bodies of PagerDuty's Events v2: an incident per session and watcher.
 
@@ -163,6 +203,8 @@ class PagerDuty:
         # PagerDuty groups alerts itself, so batches contain one.
         (alert,) = batch.alerts
         event = alert.event
+        if event.type == "waiting":
+            return None
         if event.type == "kill" and event.text("outcome") in HARMLESS_OUTCOMES:
             key = self._dedup_keys.get(event.parent)
             if not key:
@@ -220,9 +262,14 @@ def _with_session(batch: Batch) -> list[str]:
         return batch.lines
     alert = batch.alerts[0]
     session = truncate(alert.event.session, MAX_SESSION_CHARS)
-    place = f" in {truncate(escape(alert.cwd), MAX_SESSION_CHARS)}" if alert.cwd else ""
-    who = f"{escape(alert.agent) or 'agent'}{place} on {socket.gethostname()}"
+    who = _who(alert)
     return [*batch.lines, f"{who}, session {session}" if session.isprintable() and session else who]
+
+
+def _who(alert: AlertMessage) -> str:
+    """Return the agent, its directory and the host."""
+    place = f" in {truncate(escape(alert.cwd), MAX_SESSION_CHARS)}" if alert.cwd else ""
+    return f"{escape(alert.agent) or 'agent'}{place} on {socket.gethostname()}"
 
 
 def _slack_text(lines: list[str]) -> str:

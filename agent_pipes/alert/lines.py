@@ -110,6 +110,8 @@ def line_of(event: Event, kills: bool, agent: str = "", cause: Cause = NO_CAUSE)
     """
     if event.type == "kill":
         return _line_of_kill(event, agent, cause)
+    if event.type == "waiting":
+        return f"⏳ {agent or 'the agent'} {event.text('message')}"
     message = f"{watcher_name(event.text('watcher'))}: {event.text('message')[:MAX_MESSAGE_CHARS]}"
     if event.data.get("level") != "warning" and calls_for_kill(event, kills):
         return f"❌ {message} — killing session"

@@ -11,9 +11,11 @@ from agent_pipes.core.options import DURATION, Option
 
 SINKS = ("terminal", "file", "webhook", "exec")
 
-FORMATS = ("json", "slack", "discord", "teams", "pagerduty")
+FORMATS = ("json", "slack", "discord", "teams", "pagerduty", "ntfy")
 """Formats of a webhook's body; `formats` makes them."""
 
+OCCASIONS = ("violation", "waiting")
+"""Things that are reported: violations with their kills, and waits for the user."""
 
 SECRET_VARIABLES = ("AGENT_PIPES_WEBHOOK", "AGENT_PIPES_PAGERDUTY_KEY")
 """Environment variables that no program we start inherits."""
@@ -46,6 +48,19 @@ class ProgramCommand(click.ParamType):  # type: ignore[type-arg]
         return value
 
 
+class Occasions(click.ParamType):  # type: ignore[type-arg]
+    """Occasions separated by commas: `waiting,violation`."""
+
+    name = "violation,waiting"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the text, if it names occasions only."""
+        text = str(value).replace(" ", "").lower()
+        if unknown := [each for each in text.split(",") if each not in OCCASIONS]:
+            self.fail(f"expected violation or waiting, or both: not {unknown[0]!r}", param, ctx)
+        return text
+
+
 class SinkChoice(click.Choice):  # type: ignore[type-arg]
     """Sink of alerts; a word that is none is answered with the option that was meant."""
 
@@ -68,6 +83,15 @@ ALERT_OPTIONS: tuple[Option, ...] = (
         multiple=True,
         type=SinkChoice(SINKS),
         help="Where to send alerts; repeatable. [default: terminal]",
+    ),
+    Option(
+        ["--on"],
+        flag="--alert-on",
+        key="webhook.on",
+        multiple=True,
+        type=Occasions(),
+        help="What to report: violations with their kills, waits for the user. "
+        "[default: violation]",
     ),
     Option(
         ["--file", "file"],

@@ -52,10 +52,24 @@ def _webhook_queue(
 ) -> DeliveryQueue:
     endpoint = Endpoint(PAGERDUTY if webhook is None else webhook, allow_http=allow_http)
     form = form or form_for(endpoint.host)
-    key = _routing_key(endpoint) if form == "pagerduty" else ""
+    key = ""
+    if form == "pagerduty":
+        key = _routing_key(endpoint)
+    elif form == "ntfy":
+        key = _topic(endpoint)
     # PagerDuty groups alerts itself, and resolves each of them.
     batching = Coalesced(every) if every and form != "pagerduty" else None
     return DeliveryQueue("the webhook", Sender(endpoint, payload(form, key)), batching=batching)
+
+
+def _topic(endpoint: Endpoint) -> str:
+    """Return the topic in the URL of the endpoint, which takes JSON at its server's root."""
+    path, mark, query = endpoint.path.partition("?")
+    folder, _, topic = path.rstrip("/").rpartition("/")
+    if not re.fullmatch("[-_A-Za-z0-9]{1,64}", topic):
+        raise click.UsageError("the webhook's URL names no topic: expected https://ntfy.sh/TOPIC")
+    endpoint.path = f"{folder}/{mark}{query}"
+    return topic
 
 
 def _routing_key(endpoint: Endpoint) -> str:

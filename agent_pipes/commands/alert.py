@@ -14,6 +14,7 @@ from agent_pipes.core.event import Event
 from agent_pipes.core.exit_status import ExitStatus
 from agent_pipes.core.filter import Events, filter_command
 from agent_pipes.core.stderr import prefix, warn, write_line
+from agent_pipes.detect.waits import Waits
 
 if TYPE_CHECKING:
     from agent_pipes.alert.delivery import DeliveryQueue
@@ -48,6 +49,7 @@ class Alerter:
     kills:    a trace-kill is in the pipeline.
     queues:   delivery queues of the webhook and the program, those in use.
     watchers: names of those whose violations go to the webhook, whatever their own sinks.
+    on:       what is reported, of alert.options.OCCASIONS.
     failed:   a sink could not be used.
     """
 
@@ -58,12 +60,15 @@ class Alerter:
         to: tuple[str, ...],
         kills: bool,
         watchers: tuple[str, ...],
+        on: tuple[str, ...] = (),
     ) -> None:
         self.file = file
         self.queues = queues
         self.to = to
         self.kills = kills
         self.watchers = watchers
+        self.on = {occasion for each in on for occasion in each.split(",")} or {"violation"}
+        self.waits = Waits() if "waiting" in self.on else None
         self.failed = False
         self.clock = SessionClock()
         self.names = SessionNames()
@@ -74,8 +79,14 @@ class Alerter:
         self.clock.see(event)
         self.names.see(event)
         self.causes.see(event)
-        if event.type not in ("violation", "kill"):
-            return
+        if event.type in ("violation", "kill"):
+            if "violation" in self.on:
+                self._send(event)
+        elif self.waits:
+            for wait in self.waits.see(event):
+                self._send(wait)
+
+    def _send(self, event: Event) -> None:
         agent = self.names.names(event.session).agent
         cause = self.causes.cause(event)
         line = line_of(event, self.kills, agent=agent, cause=cause)
@@ -93,7 +104,7 @@ class Alerter:
     def _sinks(self, event: Event, cause: str) -> list[str]:
         """Return the sinks of the event; `cause` is the watcher that a kill is due to."""
         sinks = list(sinks_of(event, self.to))
-        if not self.watchers:
+        if not self.watchers or event.type == "waiting":
             return sinks
         watcher = cause if event.type == "kill" else event.text("watcher")
         sinks = [sink for sink in sinks if sink != "webhook"]
@@ -102,7 +113,7 @@ class Alerter:
 
     def _print(self, event: Event, line: str) -> None:
         # trace-kill reports a kill on the same stderr itself.
-        if event.type == "violation":
+        if event.type != "kill":
             who = f" ({self.names.describe(event.session)})" if self.names.several else ""
             since = self.clock.since(event.session, event.time)
             write_line(f"{prefix()}{since}  {line}{who}")
@@ -165,11 +176,12 @@ def alert(
     watchers: tuple[str, ...] = (),
     drain: float = 10.0,
     kills: bool = False,
+    on: tuple[str, ...] = (),
 ) -> Events:
-    """Report violations and kills: on stderr, to a file, a webhook or a program."""
+    """Report violations, kills and waits: on stderr, to a file, a webhook or a program."""
     to = to or default_sinks(webhook, form, program)
     queues = start_queues(to, webhook, form, allow_http, every, program)
-    alerter = Alerter(AlertFile(file or default_file()), queues, to, kills, watchers)
+    alerter = Alerter(AlertFile(file or default_file()), queues, to, kills, watchers, on)
     try:
         for event in events:
             alerter.see(event)

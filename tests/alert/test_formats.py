@@ -70,6 +70,7 @@ def sent(form: str, *messages: str, key: str = "") -> dict:
         ("acme.webhook.office.com", "teams"),
         ("events.pagerduty.com", "pagerduty"),
         ("events.eu.pagerduty.com", "pagerduty"),
+        ("ntfy.sh", "ntfy"),
         ("example.com", "json"),
         ("hooks.slack.com.example.com", "json"),
         ("notdiscord.com", "json"),
@@ -96,6 +97,56 @@ def test_json_has_the_text_and_every_field():
         and got["source"] == "agent-pipes"
     )
     assert got["message"] == '"python -m pytest" failed 3 times'
+
+
+def test_ntfy_gets_a_notification_for_its_topic():
+    with server(with_status(200)) as (port, taken):
+        url = f"http://127.0.0.1:{port}/my-topic?auth=QmVhcmVy"
+        done = run("trace-alert", "--webhook", url, "--format", "ntfy", input=violated().bytes)
+    assert done.returncode == 0, done.stderr
+    path, headers, body = taken[0]
+    assert (path, headers["Content-Type"]) == ("/?auth=QmVhcmVy", "application/json")
+    got = json.loads(body)
+    assert got.keys() == {"topic", "title", "message", "priority", "tags"}
+    assert (got["topic"], got["priority"], got["tags"]) == ("my-topic", 4, ["rotating_light"])
+    assert got["title"].startswith("agent in /home/dev/proj on ")
+    assert got["message"] == '⚠️  RetryWatcher: "python -m pytest" failed 3 times'
+
+
+def test_ntfy_rings_by_how_bad_it_is_and_keeps_to_its_size():
+    trigger = violated_now()
+    ranks = [
+        violated_now(level="warning"),
+        trigger,
+        ended(trigger, "killed"),
+        ended(trigger, "failed"),
+    ]
+    make_body = formats.payload("ntfy", "t")
+    assert [json.loads(make_body(told(each)) or b"")["priority"] for each in ranks] == [3, 4, 4, 5]
+    wait = make(
+        "waiting", START, SESSION, {"for": "permission", "message": "waits for your answer"}
+    )
+    got = json.loads(make_body(told(wait)) or b"")
+    assert (got["priority"], got["tags"]) == (3, ["hourglass_flowing_sand"])
+    assert got["message"] == "⏳ the agent waits for your answer"
+    long = json.loads(make_body(told(violated_now("😀" * 5000))) or b"")["message"]
+    assert len(long.encode()) <= 4000
+    assert (
+        "https://evil" not in json.loads(make_body(told(violated_now(HOSTILE))) or b"")["message"]
+    )
+
+
+@pytest.mark.parametrize("path", ["", "/", "/a%20b", "/a.b"])
+def test_ntfy_needs_a_topic(path):
+    done = run("trace-alert", "--webhook", f"https://ntfy.sh{path}", input=violated().bytes)
+    assert done.returncode == 2 and b"names no topic: expected https://ntfy.sh/TOPIC" in done.stderr
+
+
+def test_pagerduty_is_not_told_of_a_wait():
+    wait = make(
+        "waiting", START, SESSION, {"for": "permission", "message": "waits for your answer"}
+    )
+    assert formats.payload("pagerduty", KEY)(told(wait)) is None
 
 
 def test_slack_gets_text_that_is_taken_as_it_is():

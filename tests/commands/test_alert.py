@@ -8,7 +8,10 @@ import time
 
 import pytest
 
-from tests.helpers.support import Stream, events_of, run, start
+from agent_pipes.alert.alert_file import AlertFile
+from agent_pipes.commands.alert import Alerter
+from agent_pipes.core.event import from_fields, make, tick
+from tests.helpers.support import SESSION, Stream, events_of, run, start
 from tests.helpers.webhooks import server, violated, webhook, with_status
 
 
@@ -49,6 +52,37 @@ def test_what_became_of_the_process_is_told_where_trace_kill_does_not_tell_it_it
     )
     assert "❌ could NOT kill agent (pid 123): it did not exit" in (tmp_path / "log").read_text()
     assert done.stderr.count(b"\n") == 1
+
+
+def alerted(tmp_path, *on: str) -> str:
+    """Return the file of alerts after a violation and a wait for the user."""
+    file = AlertFile(tmp_path / "log")
+    alerter = Alerter(file, {}, ("file",), False, ("retry",), on)
+    stream = violated()
+    for line in stream.bytes.splitlines():
+        alerter.see(from_fields(json.loads(line)))
+    for event in (
+        make("history_end", stream.time, SESSION, {}),
+        make("user_prompt", stream.time, SESSION, {"prompt": "go"}),
+        make("waiting", stream.time, SESSION, {"for": "permission"}),
+        tick(stream.time + 5, SESSION),
+        tick(stream.time + 9, SESSION),
+    ):
+        alerter.see(event)
+    return file.path.read_text() if file.path.exists() else ""
+
+
+def test_what_is_reported_can_be_chosen(tmp_path):
+    assert alerted(tmp_path / "1", "violation").count("RetryWatcher") == 1
+    both = alerted(tmp_path / "2", "violation", "waiting")
+    assert [both.count("RetryWatcher"), both.count("waits for your permission")] == [1, 1]
+    waits = alerted(tmp_path / "3", "waiting")
+    assert "⏳ the agent waits for your permission" in waits and "RetryWatcher" not in waits
+
+
+def test_unknown_occasion_is_refused():
+    done = run("trace-alert", "--on", "waiting,idle", input=violated().bytes)
+    assert done.returncode == 2 and b"expected violation or waiting, or both" in done.stderr
 
 
 def test_alert_file(tmp_path):
