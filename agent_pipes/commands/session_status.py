@@ -10,7 +10,7 @@ from agent_pipes.core.event import OURS, Event
 from agent_pipes.detect.call_tracker import CallTracker
 from agent_pipes.detect.calls import Call
 from agent_pipes.detect.context import context_size
-from agent_pipes.detect.turns import TurnTracker
+from agent_pipes.detect.turns import IGNORED, TurnTracker
 
 RATE_WINDOW_S = 900.0
 """Time over which dollars an hour are taken."""
@@ -106,7 +106,7 @@ class SessionStatus:
         if kind == "tool_call" and call:
             self._calls.append(call)
         self._turns.see(event, call, max(event.time, self._turns.latest))
-        if kind != "waiting":
+        if kind != "waiting" and kind not in IGNORED:
             self.asks = ""
         if kind == "error" and event.data.get("reason") in ("exit", "tool", None):
             self.failing += 1

@@ -11,8 +11,10 @@ from typing import Any
 
 import click
 
+from agent_pipes.agents.claude.status_line import figures
 from agent_pipes.commands.session_status import SessionStatus
 from agent_pipes.commands.status_view import claude, default_style
+from agent_pipes.core.client_figures import note_figures
 from agent_pipes.core.config import DEFAULT_CONFIG, ConfigError
 from agent_pipes.core.jsonl import Fields
 from agent_pipes.cost.annotate import with_costs
@@ -47,6 +49,8 @@ def status_line(record: Fields, limits: Mapping[str, float], watchers: tuple[str
             directory, for these watchers.
     """
     now = time.time()
+    with suppress(OSError):
+        note_figures(str(record.get("session_id")), list(figures(record)))
     status = _read(record)
     recorded_usd = status.cost
     status.model = _text(record, "model", "id") or status.model

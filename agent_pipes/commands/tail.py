@@ -12,6 +12,7 @@ from agent_pipes.agents.base import Agent, Session
 from agent_pipes.agents.registry import NAMES
 from agent_pipes.agents.registry import agent as agent_named
 from agent_pipes.commands.completion import complete_session
+from agent_pipes.core.client_figures import with_figures
 from agent_pipes.core.display import format_duration
 from agent_pipes.core.event import KNOWN, tick
 from agent_pipes.core.exit_status import ExitStatus
@@ -214,7 +215,7 @@ def _events(
     if command:
         events = command.watch(events)
     try:
-        yield from with_resumptions(events)
+        yield from with_figures(with_resumptions(events))
     finally:
         follower.close()
     if command and not (follower.has_begun or command.reported):

@@ -138,6 +138,7 @@ KNOWN = (
     "waiting",
     "reported_cost",
     "quota",
+    "context",
     "process",
     "violation",
     "kill",

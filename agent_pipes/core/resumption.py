@@ -4,7 +4,6 @@
 and emit `resume`, which the detectors and trace-kill obey.
 """
 
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 from agent_pipes.core.bounded import BoundedDict
 from agent_pipes.core.event import Event, make
 from agent_pipes.core.jsonl import Fields
-from agent_pipes.core.runtime_dir import read_state, runtime_dir, write_state
+from agent_pipes.core.runtime_dir import changed_at, read_state, write_state
 
 KIND = "limits"
 
@@ -77,10 +76,10 @@ def with_resumptions(events: Iterable[Event]) -> Iterator[Event]:
     """
     processes: BoundedDict[str, tuple[int, str]] = BoundedDict(MAX_SESSIONS)
     announced: dict[str, Resumption | None] = {}
-    changed_at = 0
+    seen_at = 0
     for event in events:
-        if event.type == "tick" and processes and (now := _changed_at()) != changed_at:
-            changed_at = now
+        if event.type == "tick" and processes and (now := changed_at()) != seen_at:
+            seen_at = now
             # A tick comes after: a paused process that runs again was then resumed by its user.
             for session in list(processes):
                 yield from _announce(session, processes[session], announced, event.time)
@@ -102,10 +101,3 @@ def _announce(
     if allowance and allowance != announced.get(session):
         announced[session] = allowance
         yield make("resume", now, session, allowance.data())
-
-
-def _changed_at() -> int:
-    try:
-        return os.stat(runtime_dir()).st_mtime_ns
-    except OSError:
-        return 0

@@ -49,6 +49,14 @@ def _directory() -> str:
     return os.path.join(temporary, f"agent-pipes-{os.getuid()}")
 
 
+def changed_at() -> int:
+    """Return a number that changes when a file here does, 0 if there is no directory."""
+    try:
+        return os.stat(_directory()).st_mtime_ns
+    except OSError:
+        return 0
+
+
 def state_file(kind: str, session: str) -> "Path":
     """Return the path of a session's file of this kind."""
     from pathlib import Path

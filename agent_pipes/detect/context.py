@@ -15,7 +15,8 @@ RESPONSES_WITHOUT_WINDOW = 3
 class Fill:
     """Part of the context window that the last response of an agent has used.
 
-    The source tells the window's size in tokens (`context_window`), unless `window` is given.
+    The source tells the window's size in tokens (`context_window`), with the response or once for
+    the session, unless `window` is given.
     """
 
     __slots__ = ("blind", "evidence", "fills", "limit", "used", "window")
@@ -32,6 +33,9 @@ class Fill:
         if event.type == "compaction":
             self.used = 0.0
             self.fills += 1
+        elif event.type == "context":
+            self.window = self.window or int(_tokens(event.data.get("context_window")))
+            return ()
         elif event.type == "llm_response":
             self._measure(event)
         else:

@@ -19,7 +19,8 @@ In 425 recorded sessions 110 such calls were open for longer, the longest for 18
 waited at a permission prompt.
 """
 
-_IGNORED = frozenset({"tick", "process", "history_start", "history_end"})
+IGNORED = frozenset({"tick", "process", "history_start", "history_end", "quota", "context"})
+"""Types that say nothing of the turn, and whose time is not that of the agent's work."""
 
 
 class TurnTracker:
@@ -102,7 +103,7 @@ class TurnTracker:
     def see(self, event: Event, call: Call | None, now: float) -> None:
         """Follow `event`, which happened at `now`: never before the events seen earlier."""
         kind = event.type
-        if kind in _IGNORED:
+        if kind in IGNORED:
             return
         if not is_rejected(event):
             # A user who refuses a call was asked all the while.

@@ -7,7 +7,7 @@ from agent_pipes.core.bounded import BoundedDict
 from agent_pipes.core.event import Event, make
 from agent_pipes.core.jsonl import Fields
 from agent_pipes.detect.call_tracker import CallTracker
-from agent_pipes.detect.turns import TurnTracker
+from agent_pipes.detect.turns import IGNORED, TurnTracker
 
 SETTLE_S = 5.0
 """Seconds of a wait from which it is reported: an agent writes texts between two calls."""
@@ -67,6 +67,8 @@ class SessionWaits:
             self._in_history = kind == "history_start"
             # Whoever starts a watch knows that the agent waits already.
             self._reported = turns.waits
+            return
+        if kind in IGNORED:
             return
         turns.see(event, self._calls.see(event), max(event.time, turns.latest))
         self._asked = event.text("for") if kind == "waiting" else ""
