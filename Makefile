@@ -8,7 +8,7 @@ JOBS ?= 4
 PY := $(VENV)/bin/python
 export PYTHONUNBUFFERED :=
 
-.PHONY: help pictures demo test lint man real prices test-all dist bench fuzz soak clean
+.PHONY: help pictures demo test lint man real fleet prices test-all dist bench fuzz soak clean
 
 help:
 	@sed -n 's/^# make/make/p' $(MAKEFILE_LIST)
@@ -27,7 +27,7 @@ demo: $(VENV)/.made
 # Seconds for which each parser is tried on made-up inputs.
 FUZZ_SECONDS ?= 30
 test: lint man $(VENV)/.made
-	FUZZ_SECONDS=$(FUZZ_SECONDS) $(PY) -m pytest -n $(JOBS) --ignore tests/real tests
+	FUZZ_SECONDS=$(FUZZ_SECONDS) $(PY) -m pytest -n $(JOBS) --ignore tests/real --ignore tests/fleet tests
 
 # make test-all   the tests on every Python from 3.11 that is installed, or that uv can find
 PYTHONS := 3.11 3.12 3.13 3.14
@@ -47,6 +47,18 @@ man:
 # make real   the real clients, offline (skipped by name without npm or namespaces)
 real: $(VENV)/.made
 	$(PY) -m pytest tests/real -rs
+
+# make fleet       two hosts, three brokers and Spark, each skipped by name where it is absent (Debian: mosquitto
+#                  mosquitto-clients nats-server kcat jq openjdk-17-jre-headless iproute2)
+FLEET := .venv-fleet
+$(FLEET)/.made: pyproject.toml
+	python3 -m venv $(FLEET)
+	$(FLEET)/bin/python -m pip install -q --disable-pip-version-check --upgrade "pip>=25.1"
+	$(FLEET)/bin/python -m pip install -q --disable-pip-version-check --group dev --group fleet
+	@touch $@
+
+fleet: $(FLEET)/.made
+	$(FLEET)/bin/python -m pytest tests/fleet -rs
 
 # make prices      agent_pipes/data/prices.json anew, from the newest genai-prices and LiteLLM; prints the differences
 prices: $(VENV)/.made
@@ -78,4 +90,4 @@ dist: $(VENV)/.made
 
 # make clean  forget the environment and what was built
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(FLEET) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

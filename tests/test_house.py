@@ -10,6 +10,8 @@ from agent_pipes.detect.registry import DETECTORS
 from tests.helpers.support import ROOT, SCRIPTS
 
 PACKAGE = ROOT / "agent_pipes"
+EXAMPLES = PACKAGE / "data" / "examples"
+"""Files that users copy: no part of the package, though some are Python."""
 
 FLOORS = (
     {"commands"},
@@ -40,7 +42,7 @@ UNFINISHED = {
 def modules() -> dict[str, Path]:
     """Return the file of each module of the package."""
     found = {}
-    for path in sorted(PACKAGE.rglob("*.py")):
+    for path in sorted(set(PACKAGE.rglob("*.py")) - set(EXAMPLES.rglob("*.py"))):
         parts = path.relative_to(ROOT).with_suffix("").parts
         name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
         found[name] = path
@@ -82,7 +84,8 @@ def floor(module: str) -> int:
 def test_the_rooms_are_those_of_the_design():
     rooms = {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name[0] != "_"}
     assert rooms == {*set().union(*FLOORS), "data"}
-    assert not [path for path in (PACKAGE / "data").rglob("*.py") if path.name != "__init__.py"]
+    code = [path for path in MODULES.values() if PACKAGE / "data" in path.parents]
+    assert code == [PACKAGE / "data" / "__init__.py"]
 
 
 def test_imports_go_down_only():

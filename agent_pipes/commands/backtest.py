@@ -1,14 +1,20 @@
-"""agent-strace backtest: what limits would have done to the recorded sessions."""
+"""agent-strace backtest: what limits would have done to the recorded sessions.
+
+For another engine than a pool of processes: map `judge_session` over `sessions_in(paths)` with
+`read_limits()`, and write the `raw` of each of `result_events`, as data/examples/spark_backtest.py
+does.
+"""
 
 import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, suppress
 from itertools import repeat
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import click
@@ -101,13 +107,13 @@ def backtest(
     they went on to spend, and how many each threshold stops. Elsewhere it is events.
     """
     set_prefix("[backtest] ")
-    limits = _limits(config_file, flags)
+    limits = read_limits(config_file, flags)
     if paths == ("-",):
         judgements = [judge_events(*each, limits) for each in _sessions_of_stdin()]
     else:
         within = since if since is not None else (0.0 if paths else DEFAULT_SINCE_S)
         oldest = time.time() - within if within else 0.0
-        sessions = _sessions_in(paths) if paths else discovery.sessions()
+        sessions = sessions_in(paths) if paths else discovery.sessions()
         judgements = _judge([each for each in sessions if each.modified >= oldest], limits, jobs)
     if suggest:
         click.echo(json.dumps(suggested_config(judgements), indent=2))
@@ -137,7 +143,7 @@ def _judge(sessions: list[Session], limits: Limits, jobs: int) -> list[Judgement
     return judgements
 
 
-def _sessions_in(paths: Iterable[str]) -> list[Session]:
+def sessions_in(paths: Iterable[str]) -> list[Session]:
     """Return the sessions in files and folders. Files in a folder that hold none are left out.
 
     Raises click.UsageError for a file that is named and holds no session.
@@ -166,10 +172,18 @@ def _sessions_of_stdin() -> Iterator[tuple[Session, list[Event]]]:
         yield Session("stdin", name, "", Path("-"), 0.0, latest), events
 
 
-def _limits(config_file: Path | None, flags: dict[str, Any]) -> Limits:
-    """Return the limits that flags, config file and defaults come to, as in `watch`."""
+def read_limits(
+    config_file: Path | None = None, flags: Mapping[str, Any] = MappingProxyType({})
+) -> Limits:
+    """Return the limits that flags, config file and defaults come to, as in `watch`.
+
+    config_file: None for .agent-watch.json, if it is there.
+    flags:       value of each option of `preset_options` by its parameter's name.
+
+    Raises click.UsageError if the file is invalid.
+    """
     file, off = read_config(config_file, ConfigMonitor())
-    preset = Preset(flags, file, off, steps=())
+    preset = Preset(dict(flags), file, off, steps=())
     find_policy(preset, ConfigMonitor())
     return {
         watcher: preset.values(part)

@@ -60,7 +60,14 @@ class Judgement:
 
 
 def judge_session(session: Session, limits: Limits) -> Judgement:
-    """Return what detectors with `limits` raise in a session, and at which thresholds."""
+    """Return what detectors with `limits` raise in a session, and at which thresholds.
+
+    session: as `commands.backtest.sessions_in` finds it; the judging process reads its files.
+    limits:  options of each detector, as `commands.backtest.read_limits` reads them.
+
+    All arguments and the result can be pickled. A session that cannot be read raises nothing: its
+    judgement has a `problem`.
+    """
     clock = FixedClock(session.modified)
     return judge_events(session, read_session(session, clock=clock), limits)
 
