@@ -16,8 +16,9 @@ from collections.abc import Iterator
 from html import escape
 from pathlib import Path
 
+from agent_pipes.core.display import cell_width
 from tests.helpers.browser import CHROMIUM, DRIVER, Browser
-from tests.helpers.support import FIXTURES, ROOT, run, until
+from tests.helpers.support import FIXTURES, ROOT, STANDINS, run, until
 from tests.helpers.terminal import terminal
 
 PICTURES = ROOT / "man" / "pictures"
@@ -74,9 +75,9 @@ def _spans(line: str) -> Iterator[str]:
         colour = next((f"c{code}" for code in codes if code in ("31", "32", "33", "36")), "")
         kind = f"{colour or ('d' if '2' in codes else 'f')}{' b' if '1' in codes else ''}"
         for word in re.finditer(r"\S+", part):
-            x = MARGIN_PX + (column + word.start()) * CELL_PX
+            x = MARGIN_PX + (column + cell_width(part[: word.start()])) * CELL_PX
             yield f'<tspan class="{kind}" x="{x:g}">{escape(word[0])}</tspan>'
-        column += len(part)
+        column += cell_width(part)
 
 
 SCENES = (
@@ -132,6 +133,33 @@ def status_picture(folder: Path) -> None:
     (PICTURES / "status.svg").write_text(terminal_svg(screen, 120, title))
 
 
+WATCH = (
+    """agent-strace watch --max-retries 3 --on-violation kill -- claude -p 'fix the failing test'"""
+)
+
+
+def watch_picture(folder: Path) -> None:
+    """Let watch kill the stand-in agent of `make demo`, in a terminal of 130 columns."""
+    agent = folder / "bin" / "claude"
+    agent.parent.mkdir()
+    (folder / "home" / "proj").mkdir(parents=True)
+    agent.write_text(
+        f"#!/bin/sh\nexec {sys.executable} {STANDINS / 'claude'} --pause 2 >/dev/null\n"
+    )
+    agent.chmod(0o755)
+    home = folder / "home"
+    script = (
+        f"cd {home}/proj; export PATH={agent.parent}:$PATH\n"
+        f"printf '%s\\n' \"$ $WATCH\"; sh -c \"$WATCH\"; s=$?; echo '$ echo $?'; echo $s"
+    )
+    config = {"CLAUDE_CONFIG_DIR": str(home / "claude"), "WATCH": WATCH}
+    with terminal(folder, 130, 20, script, HOME=str(home), NO_COLOR="", **config) as pane:
+        pane.shows("DONE")
+        screen = pane.screen(colours=True).partition("DONE")[0].rstrip()
+    title = "agent-strace watch kills an agent that repeats a failing command"
+    (PICTURES / "watch.svg").write_text(terminal_svg(screen, 130, title))
+
+
 def report_picture(folder: Path) -> None:
     """Show the page of the example that goes in circles, down to its rounds."""
     events = (FIXTURES / "looping.ndjson").read_bytes()
@@ -151,6 +179,7 @@ def main() -> None:
     PICTURES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as name:
         for needed, draw in (
+            (shutil.which("tmux"), watch_picture),
             (shutil.which("tmux"), status_picture),
             (CHROMIUM and DRIVER, report_picture),
         ):

@@ -39,7 +39,7 @@ def report(
     """
     # judge returns the thresholds that the events of a session pass, for the nearest limit.
     from agent_pipes.commands.report_page.page import page
-    from agent_pipes.commands.report_page.story import StoryBuilder
+    from agent_pipes.commands.report_page.story_builder import StoryBuilder
     from agent_pipes.commands.report_page.summary import summary
     from agent_pipes.commands.report_page.verdict import UNKNOWN_BREAKER
 

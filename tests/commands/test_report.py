@@ -9,7 +9,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from agent_pipes.commands.report_page.story import MIN_GAP_S, Story
+from agent_pipes.commands.report_page.story import Story
+from agent_pipes.commands.report_page.story_builder import MIN_GAP_S
 from agent_pipes.commands.report_page.verdict import Breaker, verdict
 from tests.helpers.browser import CHROMIUM, DRIVER
 from tests.helpers.detecting import read_edit_test
@@ -125,7 +126,7 @@ def test_without_a_trip_the_nearest_limit_is_named():
 def test_what_nearly_tripped_is_found_over_every_limit(story, nearest):
     limits = {"cost": 10.0, "duration": 1800.0, "stall": 600.0, "retry": 5, "loop": 3, "spawn": 0}
     passed = {} if story.get("priced") else {"loop": [2.0], "retry": [2.0, 3.0], "duration": [60.0]}
-    pieces = verdict(Story("s", **story), Breaker(limits=limits, passed=passed))
+    pieces = verdict(Story("s", **story), None, Breaker(limits=limits, passed=passed))
     assert "".join(text for _, text in pieces) == f"Nothing tripped; nearest was {nearest}."
 
 

@@ -4,15 +4,11 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from agent_pipes.commands.report_page.calls_table import CallsTable
 from agent_pipes.commands.report_page.picture import Picture
 from agent_pipes.commands.report_page.rounds import Loop, find_loop, group_errors
+from agent_pipes.commands.report_page.sections import errors_section, key_of_marks, rounds_section
 from agent_pipes.commands.report_page.story import Story
-from agent_pipes.commands.report_page.tables import (
-    CallsTable,
-    errors_section,
-    key_of_marks,
-    rounds_section,
-)
 from agent_pipes.commands.report_page.verdict import (
     UNKNOWN_BREAKER,
     Breaker,
@@ -38,7 +34,7 @@ LEGEND = (
 def page(story: Story, breaker: Breaker = UNKNOWN_BREAKER) -> str:
     """Return the page of a session."""
     loop = find_loop(story)
-    pieces = verdict(story, breaker)
+    pieces = verdict(story, loop, breaker)
     title = f"Session {story.session[:8]}: {''.join(text for _, text in pieces)}"
     body = [
         '<a class="skip" href="#calls">Skip to the table of calls</a><main>',

@@ -56,6 +56,11 @@ class Loop:
     differing: list[int] = field(default_factory=list)
 
     @property
+    def fails_alike(self) -> bool:
+        """True if every round up to the trip ended with the error of the first."""
+        return all(each.result == "same error" for each in self.rounds[1:] if not each.late)
+
+    @property
     def late(self) -> list[Round]:
         return [each for each in self.rounds if each.late]
 

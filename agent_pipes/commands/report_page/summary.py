@@ -4,8 +4,8 @@ import textwrap
 from collections.abc import Iterator
 
 from agent_pipes.commands.report_page.rounds import Loop, find_loop, group_errors
+from agent_pipes.commands.report_page.sections import call_names, cut_text
 from agent_pipes.commands.report_page.story import Story
-from agent_pipes.commands.report_page.tables import call_names
 from agent_pipes.commands.report_page.verdict import (
     UNKNOWN_BREAKER,
     Breaker,
@@ -27,7 +27,7 @@ from agent_pipes.commands.report_page.words import (
     visible,
 )
 
-MAX_LINES = 40
+MAX_LINES, MAX_ROUNDS = 40, 6
 
 
 def summary(story: Story, breaker: Breaker = UNKNOWN_BREAKER, width: int = 80) -> str:
@@ -35,11 +35,11 @@ def summary(story: Story, breaker: Breaker = UNKNOWN_BREAKER, width: int = 80) -
     loop = find_loop(story)
     lines: list[str] = []
     for part in (
-        _head(story, breaker, width),
+        _head(story, loop, breaker, width),
         _figures(story, loop, breaker),
         _raised(story),
         _rounds(story, loop) if loop else (),
-        _errors(story),
+        _errors(story, width),
         _dearest(story),
         _prompts(story),
     ):
@@ -49,11 +49,11 @@ def summary(story: Story, breaker: Breaker = UNKNOWN_BREAKER, width: int = 80) -
     return "\n".join(lines[:MAX_LINES]) + "\n"
 
 
-def _head(story: Story, breaker: Breaker, width: int) -> Iterator[str]:
+def _head(story: Story, loop: Loop | None, breaker: Breaker, width: int) -> Iterator[str]:
     parts = [f"Session {story.session[:8]}", agent_title(story.agent), place(story)]
     parts += [day(story.start)] * bool(story.start)
     yield " · ".join(filter(None, parts))
-    yield from textwrap.wrap("".join(text for _, text in verdict(story, breaker)), width - 2)
+    yield from textwrap.wrap("".join(text for _, text in verdict(story, loop, breaker)), width - 2)
     if story.trip and not story.kill:
         saved = f", which would have saved {saved_usd(story)}" if saved_usd(story) else ""
         yield f"What would have stopped it{saved}:"
@@ -80,24 +80,32 @@ def _raised(story: Story) -> Iterator[str]:
 
 def _rounds(story: Story, loop: Loop) -> Iterator[str]:
     yield f"Rounds: {call_names(loop.rounds[0].calls, story)}"
-    shown = loop.rounds if len(loop.rounds) <= 6 else [*loop.rounds[:4], loop.rounds[-1]]
+    rounds = loop.rounds
+    shown = rounds if len(rounds) <= MAX_ROUNDS else [*rounds[: MAX_ROUNDS - 1], rounds[-1]]
+    before = 0
     for each in shown:
+        if each.number > before + 1:
+            yield f"{'':21}…"
+        if each.late and (not before or not rounds[before - 1].late):
+            yield f"{'':21}— {cut_text(story, loop)}"
+        before = each.number
         differs = " → ".join(each.differs) if any(each.differs) else "nothing differs"
         cost = f"${each.usd:,.3f}" if story.priced else ""
         at = clock(each.start, story.length)
         yield f"  {at:>9}  {cost:>8}  {each.number:>2}  {clip(differs, 50)}, {each.result}"
 
 
-def _errors(story: Story) -> Iterator[str]:
+def _errors(story: Story, width: int) -> Iterator[str]:
     groups = group_errors(story)
     if not groups:
         return
     yield "Errors"
     for group in groups[:4]:
-        calls = ", ".join(str(row.number) for row in group.calls[:4])
         more = ", …" if len(group.calls) > 4 else ""
-        text = clip(" ".join(group.text.split()), 100) or group.calls[0].outcome
-        yield f"  {len(group.calls):>3}×  {text} (calls {calls}{more})"
+        numbers = ", ".join(str(row.number) for row in group.calls[:4]) + more
+        calls = f" ({'call' if len(group.calls) == 1 else 'calls'} {numbers})"
+        text = " ".join(visible(group.text).split()) or group.calls[0].outcome
+        yield f"  {len(group.calls):>3}×  {clip(text, width - 10 - len(calls))}{calls}"
 
 
 def _dearest(story: Story) -> Iterator[str]:

@@ -82,12 +82,14 @@ def money_limit(limit: float) -> str:
     return f"${limit:,.0f}" if float(limit).is_integer() else f"${limit:,.2f}"
 
 
-def verdict(story: Story, breaker: Breaker) -> list[Piece]:
+def verdict(story: Story, loop: Loop | None, breaker: Breaker) -> list[Piece]:
     """Return the sentence that says what happened."""
     trip = story.trip
     if trip is None:
         return _untripped(story, breaker)
     what, how = finding(trip)
+    if not how and loop and loop.mark is trip and loop.fails_alike:
+        how = "the same failure each time"
     pieces: list[Piece] = [("", "Tripped: "), ("b", what)]
     if trip.watcher != "duration":
         pieces.append(("", f" after {span(trip.at)}"))
