@@ -83,7 +83,7 @@ def limit(
 ) -> Callable[[Any], Any]:
     """Declare a limit of a filter, which `0` or `off` turns off.
 
-    The filter accepts `flag` as a second name, so that a hint names an option of both commands.
+    The filter accepts its name in `watch`, too: `flag`.
     """
     names = [name, flag] if flag and flag != name else [name]
     return click.option(

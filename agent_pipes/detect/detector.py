@@ -1,6 +1,7 @@
 """Declares a detector: its command, its stage in `watch`, and what its users may ask of it."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -52,6 +53,12 @@ class DetectorFilter(Filter):
             tuple(ignored),
         )
 
+    @property
+    def own_names(self) -> dict[str, str]:
+        """The names of its options, by those that they have in `watch`."""
+        options = [each for each in self.options if isinstance(each, Option) and each.flag]
+        return {option.flag: option.opts[0] for option in options}
+
     def configured(self, options: dict[str, Any]) -> DetectorSpec:
         """Return the detector with `options`, and defaults for the others."""
         defaults = {str(option.name): option.fallback() for option in self.options}
@@ -78,7 +85,7 @@ def detector(
         def run(
             events: Iterable[Event], violations_only: bool = False, **options: Any
         ) -> Iterable[Event]:
-            judged = DetectorRunner(events, [part.spec(**options)])
+            judged = DetectorRunner(events, [replace(part.spec(**options), renamed=part.own_names)])
             if violations_only:
                 return (event for event in judged if event.type in VIOLATIONS_ONLY)
             return judged

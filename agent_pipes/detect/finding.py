@@ -53,7 +53,7 @@ Rules = Sequence[Callable[[], Detector]]
 def seen(count: int, limit: int, option: str, **more: object) -> dict[str, object]:
     """Return the fields of a violation about a number: `count`, `limit` and the `hint`.
 
-    option: raises the limit, in the command alone and in `agent-strace watch`.
+    option: raises the limit in `agent-strace watch`; the driver names that of a command alone.
     """
     fields: dict[str, object] = {"count": count, **more}
     if limit:

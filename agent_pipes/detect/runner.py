@@ -1,8 +1,10 @@
 """The driver of all detectors: pairs calls with results once, and raises each condition once."""
 
+import re
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from agent_pipes.core.bounded import BoundedDict
 from agent_pipes.core.event import NO_ORIGIN, Event, tick, violation
@@ -57,6 +59,7 @@ class DetectorSpec:
     steps:     what its first, second, … violation in a session does to the agent, see Ladder.
     timed:     it raises while nothing happens: it is shown the time before each event.
     ignored:   patterns of the tools and commands that it leaves alone.
+    renamed:   by the name of an option in `watch`, its name in the command that runs.
     """
 
     watcher: str
@@ -66,6 +69,16 @@ class DetectorSpec:
     steps: tuple[str, ...] = ()
     timed: bool = False
     ignored: tuple[str, ...] = ()
+    renamed: Mapping[str, str] = field(default_factory=dict)
+
+    def fields(self, finding: Finding) -> dict[str, Any]:
+        """Return the fields of a finding; its hint names the option of the command that runs."""
+        fields = dict(finding.seen)
+        if self.renamed and "hint" in fields:
+            fields["hint"] = re.sub(
+                r"--[\w-]+", lambda found: self.renamed.get(found[0], found[0]), fields["hint"]
+            )
+        return fields
 
     def new_state(self) -> list[Detector]:
         """Return the state of all rules for a new session or agent."""
@@ -349,7 +362,7 @@ class DetectorRunner:
                 evidence=finding.evidence,
                 actions=(*spec.actions, *step),
                 origin=session.origin,
-                **finding.seen,
+                **spec.fields(finding),
             )
 
     def _failed(self, spec: DetectorSpec, error: Exception) -> None:

@@ -260,7 +260,7 @@ def test_no_price_is_assumed_with_unpriced_as_off():
 
 def test_the_hint_says_how_to_raise_the_limit_and_the_message_does_not():
     (found,) = detected(spend(11))
-    assert "--max-cost" in found["hint"] and "--max-cost" not in found["message"]
+    assert found["hint"] == "raise the limit with --max" and "--max" not in found["message"]
 
 
 def test_a_detector_that_starts_late_counts_from_there_on():
