@@ -3,17 +3,16 @@
 import math
 from collections.abc import Iterable, Mapping
 
-from agent_pipes.commands.session_status import NEAR, Progress, SessionStatus, State
+from agent_pipes.commands.session_status import Progress, SessionStatus, State
 from agent_pipes.commands.status_view import (
     DIM,
     MARKS,
     NAMES,
     PREFIX_FROM,
-    RED,
-    YELLOW,
     Style,
     doing,
     limit_bar,
+    limit_colour,
     limit_name,
     limit_with_name,
     mark,
@@ -170,12 +169,8 @@ class _Columns:
             drawn.append(" " if name == self.names[0] else " " * _gap(name))
             if name == "LIMIT" and nearest:
                 percent = f"{math.floor(nearest.part * 100):>4}%"
-                colour = (
-                    RED[:2] if nearest.part >= 1 else YELLOW[:2] if nearest.part >= NEAR else ""
-                )
-                drawn.append(
-                    limit_bar(nearest.part, self.bar, style) + style.paint(percent, colour)
-                )
+                bar = limit_bar(nearest.part, self.bar, style)
+                drawn.append(bar + style.paint(percent, limit_colour(nearest.part)))
                 continue
             if name == "DIRECTORY":
                 text = fit_path(text, width, dots)
@@ -187,7 +182,7 @@ class _Columns:
                 width,
                 right=name in RIGHT,
             )
-            drawn.append(style.paint(text, dim))
+            drawn.append(style.paint(text, code if name == "STATE" else dim))
         return "".join(drawn).rstrip()
 
 

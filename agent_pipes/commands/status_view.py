@@ -112,12 +112,17 @@ def limit_bar(part: float, width: int, style: Style) -> str:
     if part > 0:
         eighths = max(eighths, 1)
     full, rest = divmod(eighths, 8)
-    code = RED[:2] if part >= 1 else YELLOW[:2] if part >= NEAR else ""
+    code = limit_colour(part)
     if style.ascii:
         full = max(full, 1) if part > 0 else 0
         return style.paint("#" * full, code) + "." * (width - full)
     filled = "█" * full + (BLOCKS[rest] if rest else "")
     return style.paint(filled, code) + style.paint("·" * (width - full - bool(rest)), DIM)
+
+
+def limit_colour(part: float) -> str:
+    """Return the colour of a limit's bar: red when it is passed, yellow when it is near."""
+    return RED if part >= 1 else YELLOW[:2] if part >= NEAR else ""
 
 
 def limit_name(name: str, limit: float) -> str:
@@ -296,7 +301,7 @@ def _bar(progress: Progress, now: float, width: int, style: Style, *, eta: bool 
     name = style(limit_name(progress.name, progress.limit))
     percent = f"{math.floor(progress.part * 100)}%"
     reached = when(progress.eta, now) if eta else ""
-    code = RED[:2] if progress.part >= 1 else YELLOW[:2] if progress.part >= NEAR else ""
+    code = limit_colour(progress.part)
     plain = Style(ascii=style.ascii)
     tail = f" {reached}" if reached else ""
     return Part(

@@ -11,7 +11,7 @@ from agent_pipes.commands.status_table import table, tmux
 from agent_pipes.commands.status_view import Style, line
 from agent_pipes.core.display import cell_width
 from agent_pipes.core.event import make
-from tests.helpers.support import START, Stream, run
+from tests.helpers.support import SHARED, START, Stream, run
 
 LIMITS = {"cost": 10.0, "duration": 1800.0, "stall": 600.0, "retry": 5.0}
 NOW = START + 1000
@@ -49,6 +49,7 @@ TRIPPED = with_event(
     {"watcher": "loop", "level": "critical", "message": "detected loop (read→edit) × 3"},
 )
 IDLE = with_event("assistant_response", {"text": "done"}, name="idle1234", cwd="/srv/docs")
+PAUSED = with_event("kill", {"outcome": "paused"}, name="paused")
 EVERY = [WORKING, WAITING, DEAR, TRIPPED, IDLE]
 
 
@@ -159,6 +160,41 @@ COLUMNS = {
 def test_columns_are_dropped_in_the_stated_order(width):
     expected = COLUMNS[max(each for each in COLUMNS if each <= width)]
     assert table(EVERY, LIMITS, NOW, width, 24, PLAIN)[0].split() == expected.split()
+
+
+LOOK = SHARED / "look" / "status.txt"
+
+
+@pytest.mark.skipif(not LOOK.exists(), reason="no mock-ups here")
+@pytest.mark.parametrize("ascii", [False, True])
+@pytest.mark.parametrize("width", [40, 80, 120, 200])
+def test_the_table_has_the_form_of_the_mock_up(width, ascii):
+    form = "ASCII (LANG=C)" if ascii else "Unicode"
+    block = LOOK.read_text().split(f"== several sessions, {width} columns, {form}\n")[1]
+    expected = block.split("\n\n")[0].splitlines()
+    sessions = [TRIPPED, session(name="stuck"), WAITING, DEAR, WORKING, PAUSED, IDLE]
+    style = Style(ascii=ascii)
+    drawn = table(sessions, LIMITS, NOW + 550, width, 24, style)
+    assert drawn[0].split() == expected[0].split()
+    marks = [line[0] for line in expected[1:-2]]
+    assert [line[0] for line in drawn[1:-2]] == sorted(
+        [line[0] for line in drawn[1:-2]], key=marks.index
+    )
+    assert set(line[0] for line in drawn[1:-2]) <= set(marks) and drawn[-2] == expected[-2]
+    numbers = re.compile(r"[\d.]+")
+    assert numbers.sub("N", drawn[-1]) == numbers.sub("N", expected[-1])
+
+
+def test_the_colours_are_those_of_the_mock_up():
+    rows = table([*EVERY, PAUSED], LIMITS, NOW, 120, 24, Style(colour=True))
+    text = "\n".join(rows)
+    for painted in (
+        "\x1b[31;1m✗\x1b[0m \x1b[31;1mtripped", "\x1b[31;1m 100%\x1b[0m", "\x1b[33m  94%\x1b[0m",
+        "\x1b[36;1m?\x1b[0m \x1b[36;1mwaiting", "\x1b[2m‖\x1b[0m", "\x1b[2m·\x1b[0m",
+        "\x1b[36;1m? 1 waiting for you\x1b[0m", "\x1b[2m─",
+    ):  # fmt: skip
+        assert painted in text, painted
+    assert not re.search(r"\x1b\[(?!31;1m|33;1m|33m|36;1m|2m|0m)", text)
 
 
 def test_a_row_says_why_a_session_tripped_and_what_the_others_do():
