@@ -75,7 +75,9 @@ class Group(Window):
         self.is_over = 0 < most < total
         if self.is_over and not was_over:
             self.times_passed += 1
-            spent = {name: window.slide(first) for name, window in self.sessions.items()}
+            spent = {
+                name: usd for name, window in self.sessions.items() if (usd := window.slide(first))
+            }
             self.spenders = tuple(nlargest(MAX_SPENDERS, spent, key=lambda name: spent[name]))
 
     def warns(self, session: str, amount: float) -> bool:

@@ -81,6 +81,11 @@ def test_the_largest_spenders_are_named():
     assert (found.data["per"], found.data["group"]) == ("all", "")
 
 
+def test_who_spent_before_the_window_is_not_named():
+    fleet = Fleet().spend("old", 4, 0).spend("a", 3, 30).spend("b", 2.5, 31)
+    assert [each.data["evidence"] for each in fleet.violations()] == [["a", "b"]]
+
+
 @pytest.mark.parametrize(
     ("per", "group", "whose"),
     [
