@@ -321,23 +321,27 @@ def _of_agent(names: list[str]) -> Session:
     if mine:
         return next((each for each in mine if is_live(each)), mine[0])
     agents = " or ".join(names)
-    raise click.UsageError(f"no session of {agents} in this directory{_live_elsewhere(every)}")
+    raise click.UsageError(f"no session of {agents} in this directory{_elsewhere(every)}")
 
 
-def _live_elsewhere(found: list[Session]) -> str:
-    """Return the end of a message that names live sessions of other directories."""
-    live = [each for each in found if is_live(each)]
-    if not live:
-        return "; trace-list --all-dirs shows the sessions of all directories"
+def live_elsewhere(live: list[Session]) -> str:
+    """Return the end of a message that names the sessions `live` of other directories."""
     listed = "\n".join(f"  {describe(each)}" for each in live[:MAX_CANDIDATES_SHOWN])
-    return f"; live elsewhere, to be named by their ids:\n{listed}"
+    return f"; live elsewhere, to be named by their ids:\n{listed}" if listed else ""
+
+
+def _elsewhere(found: list[Session]) -> str:
+    """Return the end of a message that names live sessions, or how all sessions are listed."""
+    return live_elsewhere([each for each in found if is_live(each)]) or (
+        "; trace-list --all-dirs shows the sessions of all directories"
+    )
 
 
 def no_session_here() -> click.UsageError:
     """Return the error for a directory without sessions, with the live sessions of others."""
     return click.UsageError(
         "no session in this directory; start an agent here, wait for one with --wait, or name a "
-        f"session{_live_elsewhere(sessions())}"
+        f"session{_elsewhere(sessions())}"
     )
 
 

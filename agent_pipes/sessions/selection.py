@@ -9,6 +9,7 @@ from agent_pipes.agents.base import Session
 from agent_pipes.core.bounded import BoundedDict
 from agent_pipes.core.stderr import warn
 from agent_pipes.sessions import discovery
+from agent_pipes.sessions.unseen_agents import UnseenAgents
 
 if TYPE_CHECKING:
     from agent_pipes.process.table import Identity
@@ -29,6 +30,9 @@ class Followed(Protocol):
 
     def candidates(self) -> list[Session]:
         """Return the sessions that have changed lately or may be live, the last changed first."""
+
+    def processes(self) -> "list[tuple[str, Identity | None]]":
+        """Return agent and process of each session that is followed."""
 
     @property
     def has_begun(self) -> bool:
@@ -101,10 +105,12 @@ class LiveHere(_LiveSessions):
         self._directories = discovery.project_directories(os.getcwd())
         self._reported = False
         self._beside: BoundedDict[Path, None] = BoundedDict(MAX_REPORTED)
+        self._unseen = UnseenAgents(self._directories)
 
     def find(self, followed: Followed) -> Iterable[Session]:
         """Return the sessions of this directory that are live or have grown, and not followed."""
         self._report_others(followed)
+        self._unseen.report(followed.processes())
         found = [
             each
             for each in followed.candidates()
@@ -112,10 +118,19 @@ class LiveHere(_LiveSessions):
         ]
         if not found and not self._reported and not followed.has_begun:
             self._reported = True
-            warn("no live session in this directory yet: waiting for one")
+            elsewhere = discovery.live_elsewhere(self._live_ones(followed))
+            warn(f"no live session in this directory yet: waiting for one{elsewhere}")
         for session in found if not self.waits else ():
             warn(f"{discovery.describe(session)}: the live session of this directory")
         return found
+
+    def _live_ones(self, followed: Followed) -> list[Session]:
+        """Return live sessions of any directory that are not reported on their own."""
+        return [
+            each
+            for each in followed.candidates()
+            if each.path not in self._beside and self.is_live(each, followed.since)
+        ]
 
     def _report_others(self, followed: Followed) -> None:
         """Report once each live session of this project that is not one of this directory."""

@@ -169,6 +169,10 @@ class SessionFollower:
         """Return True if the session was followed and has ended."""
         return session.path in self.ended
 
+    def processes(self) -> "list[tuple[str, Identity | None]]":
+        """Return agent and process of each session that is followed."""
+        return [(each.agent.name, each.process) for each in self.sessions.values()]
+
     @property
     def has_begun(self) -> bool:
         """True if a session is followed or was."""
@@ -282,8 +286,6 @@ class SessionFollower:
             if followed.is_tick_due(now):
                 yield tick(followed.reader.live_clock.now(), followed.reader.id)
 
-    # Sessions.
-
     def _begin_live(self, session: Session) -> Iterator[Event]:
         """Begin a session; one that is new has no history: it is live from its first event."""
         self._linger_until = 0.0
@@ -331,8 +333,6 @@ class SessionFollower:
         warn(f"session {followed.reader.id} goes on as {later.id}")
         yield from self._end(followed, f"goes on as {later.id}")
 
-    # Files.
-
     def _read_files(self) -> Iterator[Event]:
         for chunk in self._files.read():
             self._last_change = time.monotonic()
@@ -358,8 +358,6 @@ class SessionFollower:
             if folder not in self._folders:
                 self._folders.add(folder)
                 self._files.watch_directory(folder)
-
-    # Processes.
 
     def _find_process(self, followed: FollowedSession) -> Iterator[Event]:
         """Yield a `process` event once the session's process is known."""
