@@ -38,6 +38,7 @@ class KillTarget:
     record:     what was recorded of the pause.
     restart_signal: signal that ends the session for good where SIGTERM makes it come back, else 0.
     is_attended: a person may be at the session, None if that is unknown.
+    later:      `process` event that came while the termination ran.
     place:      the agent's name and its directory, None while they are unknown.
     """
 
@@ -55,6 +56,7 @@ class KillTarget:
         self.trigger: Event | None = None
         self.job: Terminator | Pauser | None = None
         self.finished = False
+        self.later: Event | None = None
         self.signal = 0
         self.is_paused = False
         self.record: PauseRecord | None = None

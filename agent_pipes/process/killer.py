@@ -30,14 +30,8 @@ STEP_INTERVAL_S = 0.05
 MAX_TARGETS = 10_000
 """Sessions that are kept at once; those without a process are dropped first."""
 
-SUCCESSES = (
-    "terminated",
-    "killed",
-    "paused",
-    "continued",
-    "interrupted",
-    "dry_run",
-    "not_running",
+SUCCESSES = frozenset(
+    {"terminated", "killed", "paused", "continued", "interrupted", "dry_run", "not_running"}
 )
 """Outcomes that do not count as a kill that failed."""
 
@@ -157,7 +151,11 @@ class Killer:
         """Open a handle of the session's process; kill a session again that has come back."""
         killed = self.comebacks.returned(event, max(event.time, self.now))
         target = self.target(event.session)
-        if killed and target.finished:
+        if target.is_running:
+            # A supervisor may be faster than we are sure of the end.
+            target.later = event
+            return
+        if target.finished and target.pid not in (0, event.data.get("pid")):
             described = target
             self.forget(event.session)
             target = self.target(event.session)
@@ -192,7 +190,10 @@ class Killer:
                     reap_adopted({target.pid})
                 if outcome := target.job.step():
                     yield self._close(target, outcome)
+        later = [each.later for each in self.tripped if each.later and each.finished]
         self.tripped = [each for each in self.tripped if each.is_waiting or each.is_running]
+        for event in later:
+            yield from self._arm(event)
 
     def forget(self, session: str) -> None:
         """Drop a session that has ended, unless its termination is still running."""
@@ -353,8 +354,7 @@ class Killer:
         trigger = target.trigger
         assert trigger is not None
         if outcome not in ("dry_run", "paused", "continued"):
-            done = outcome in SUCCESSES
-            status = ExitStatus.KILLED if done else ExitStatus.NOT_KILLED
+            status = ExitStatus.KILLED if outcome in SUCCESSES else ExitStatus.NOT_KILLED
             self.status = worst((self.status, status))
         why = f"{trigger.text('watcher')}: {trigger.text('message')}"[:300]
         process = f"process {pid}" if pid else f"session {trigger.session}"

@@ -44,7 +44,7 @@ def failures(first: int, number: int) -> str:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be the breaker of another user")
-def test_a_breaker_of_root_ends_an_agent_of_another_user(tmp_path):
+def test_13_13_a_breaker_of_root_ends_an_agent_of_another_user(tmp_path):
     """Issue 13, number 13."""
     for folder in (tmp_path, *tmp_path.parents):
         if not folder.stat().st_mode & 0o001 and folder.owner() == "root":
