@@ -70,9 +70,7 @@ def agents(sessions: Iterable[Session]) -> Iterator[Check]:
                 more,
             )
         elif not AGENTS[name].sessions:
-            yield Check(
-                "agent", "ok", f"{name}: {where}; what it does is seen by its hooks only", more
-            )
+            yield Check("agent", "ok", f"{name}: {where}; only its hooks record what it does", more)
         else:
             kept = f"in {', '.join(map(str, places))}" if places else "yet"
             number = counted(numbers[name], "session") if numbers[name] else "no session"
@@ -86,7 +84,7 @@ def agents(sessions: Iterable[Session]) -> Iterator[Check]:
         yield Check(
             "agent",
             "warning",
-            "none was found, neither on PATH nor by its directory at home",
+            "no agent was found, neither on PATH nor by its directory in your home",
             {"away": away},
         )
     elif away:
@@ -136,7 +134,7 @@ def live(sessions: Iterable[Session]) -> Iterator[Check]:
         yield Check(
             "live",
             "ok",
-            f"{counted(left, 'older session')} not asked about: it would take too long",
+            f"{counted(left, 'older session')} not checked, to save time",
             {"left": left},
         )
     alone = {identity: name for identity, name in running.items() if not _related(identity, known)}
@@ -149,7 +147,7 @@ def live(sessions: Iterable[Session]) -> Iterator[Check]:
     for identity, name in alone.items():
         if not alive(identity):
             continue
-        where = cwd(identity.pid) or "a directory that is not told"
+        where = cwd(identity.pid) or "an unknown directory"
         why = reachable(identity)
         said = f"{name} (process {identity.pid}, in {where}) runs in an unknown session"
         ending = (
@@ -176,16 +174,14 @@ def _of_session(session: Session, identity: Identity | None) -> Check:
         "path": str(session.path),
     }
     if identity is None:
-        return Check(
-            "live", "warning", f"{name}: its process is not known; a kill would need --pid", more
-        )
+        return Check("live", "warning", f"{name}: its process is unknown; a kill needs --pid", more)
     more |= {"pid": identity.pid, "process_started": identity.started, "how": how}
     if control:
         return Check(
             "live",
             "ok",
-            f"{name}: in process {identity.pid}, which serves others too: "
-            f"a kill interrupts it over {control}",
+            f"{name}: in process {identity.pid}, which serves other sessions too: "
+            f"a kill interrupts this one over {control}",
             more,
         )
     why = reachable(identity)

@@ -44,7 +44,8 @@ def versions() -> Iterator[Check]:
         with suppress(PackageNotFoundError):
             found[package] = version(package)
             if tuple(int(number) for number in re.findall(r"\d+", found[package])[:2]) < needed:
-                old.append(f"{package} is older than {'.'.join(map(str, needed))}, and not tried")
+                least = ".".join(map(str, needed))
+                old.append(f"{package} is older than {least}, the oldest that is tested")
     said = (
         ", ".join(f"{name} {number}" for name, number in found.items())
         + f", on {platform.system()} {platform.release()}"
@@ -70,19 +71,13 @@ def kill() -> Iterator[Check]:
     if outcome != "terminated":
         yield Check("kill", "problem", f"does not work: {reason}", more)
         return
-    notes = (
-        []
-        if pidfd
-        else ["there is no pidfd here, so a process is told by its start time before each signal"]
-    )
+    notes = [] if pidfd else ["no pidfd here: the start time is compared before each signal"]
     if not subreaper:
-        notes.append(
-            "there is no subreaper here, so a daemon that an agent leaves behind may not be found"
-        )
+        notes.append("no subreaper here: a daemon that an agent leaves behind may be missed")
     status: Status = "ok" if pidfd or sys.platform != "linux" else "warning"
-    said = f"works: a process of ours was killed with its child, in {milliseconds:.0f} ms"
+    said = f"works: a test process was killed with its child in {milliseconds:.0f} ms"
     yield Check(
-        "kill", status, "; ".join([said + (", by its pidfd" if pidfd else ""), *notes]), more
+        "kill", status, "; ".join([said + (", through a pidfd" if pidfd else ""), *notes]), more
     )
 
 
@@ -113,7 +108,7 @@ def trial() -> tuple[str, str, float, bool]:
                 held.close()
             # The pipe ends with the last process that has it.
             if not select.select([agent.stdout], [], [], 0.5)[0] and outcome != "failed":
-                outcome, reason = "failed", "what it had started lives on"
+                outcome, reason = "failed", "its child is still alive"
             return outcome, reason, came_to.waited_ms, pidfd
         finally:
             agent.kill()
@@ -132,15 +127,11 @@ def processes(mounts: Path = Path("/proc/self/mounts")) -> Iterator[Check]:
         container = os.readlink("/proc/self/ns/pid")
     inside = bool(container) and container != _FIRST_PID_NAMESPACE
     more = {"hidepid": hidden, "container": inside}
-    said = (
-        ["those of this container (a PID namespace of its own) are seen, and none outside"]
-        if inside
-        else []
-    )
+    said = ["this is a container: processes outside it are not seen"] if inside else []
     if hidden and os.geteuid():
         said.append(
             f"/proc hides those of other users (hidepid={hidden}): "
-            "an agent that another user runs is not seen"
+            "agents of other users are not seen"
         )
     yield Check(
         "processes",
@@ -185,16 +176,16 @@ def following(directories: Iterable[Path]) -> Iterator[Check]:
             "following",
             "ok",
             "inotify reports each change "
-            f"({limits.get('max_user_watches', 'so many')} watches a user)",
+            f"({limits.get('max_user_watches', 'so many')} watches per user)",
             more,
         )
     else:
-        why = f"no inotify tells of changes in {', '.join(looked_at)}"
-        often = f"it is looked at {1 / POLL_INTERVAL_S:.0f} times a second"
+        why = f"inotify does not report changes in {', '.join(looked_at)}"
+        often = f"files are read {1 / POLL_INTERVAL_S:.0f} times a second instead"
         yield Check(
             "following",
             "warning" if sys.platform == "linux" else "ok",
-            f"{why} (a network file system, say): {often}",
+            f"{why} (a network file system?): {often}",
             more,
         )
 
@@ -216,7 +207,7 @@ def terminal() -> Iterator[Check]:
             "terminal",
             "warning",
             f"{kind or 'of an unknown kind'}, "
-            f"and not for UTF-8 ({charset or 'LANG is not set'}): signs may be garbled",
+            f"without UTF-8 ({charset or 'LANG is not set'}): plain characters are used",
             more,
         )
     else:
@@ -227,6 +218,18 @@ def terminal() -> Iterator[Check]:
             + (", no colours (NO_COLOR)" if os.environ.get("NO_COLOR") else ""),
             more,
         )
+
+
+PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy")
+
+
+def webhook(has_url: bool) -> Iterator[Check]:
+    """Check whether a webhook is configured beside a proxy, which alerts do not use."""
+    proxies = [name for name in os.environ if name.lower() in PROXY_VARIABLES]
+    if has_url and proxies:
+        names = " and ".join(sorted(proxies))
+        said = f"{names} set: alerts do not use a proxy, and are sent to the webhook directly"
+        yield Check("webhook", "warning", said, {"proxies": sorted(proxies)})
 
 
 def reachable(identity: Identity) -> str:

@@ -73,7 +73,7 @@ def limits(found: Limits) -> Iterator[Check]:
         yield Check(
             "config",
             "ok",
-            f"no {found.path} here: the limits are the flags' and the defaults'",
+            f"no {found.path} here: limits are the defaults, and those on the command line",
             more,
         )
     else:
@@ -86,6 +86,11 @@ def limits(found: Limits) -> Iterator[Check]:
         )
         yield from _open_to_all("config", found.path)
         yield from _open_to_agent("config", found.path)
+
+
+def has_webhook(found: Limits) -> bool:
+    """Return True if alerts have a webhook, from the environment or the config file."""
+    return bool(os.environ.get("AGENT_PIPES_WEBHOOK") or found.values.get("webhook.url"))
 
 
 def scope(found: Limits) -> Iterator[Check]:
@@ -122,18 +127,18 @@ def _open_to_all(check: str, path: Path) -> Iterator[Check]:
         yield Check(
             check,
             "warning",
-            f"{path} can be written by other users than its owner, and so can what it allows",
+            f"other users can write {path}, and so change what it allows; chmod go-w {path}",
             {"path": str(path)},
         )
 
 
 def _open_to_agent(check: str, path: Path) -> Iterator[Check]:
     if writable_by_agent(path):
-        why = "a script of its may change it unseen; better kept elsewhere, and named"
+        why = f"move it elsewhere, and name it with --{check}"
         yield Check(
             check,
             "warning",
-            f"{path} lies where the agent works, which may write it: {why}",
+            f"the agent can edit {path}, which is in its directory; {why}",
             {"path": str(path)},
         )
 
@@ -156,7 +161,7 @@ def traces(sessions: Sequence[Session]) -> Iterator[Check]:
             "store", "ok", f"{counted(number, 'session')} in {', '.join(map(str, there))}", more
         )
     else:
-        yield Check("store", "ok", "none here: it is made by hooks, where these are set up", more)
+        yield Check("store", "ok", "none here; hooks make it, if they are set up", more)
 
 
 def hooks() -> Iterator[Check]:
@@ -184,14 +189,17 @@ def hooks() -> Iterator[Check]:
             yield Check(
                 "hooks",
                 "warning",
-                f"{agent}: both {twice} call the hook: each thing is recorded twice",
+                f"{agent}: both {twice} call the hook: every event is recorded twice",
                 {"agent": agent},
             )
         elif not set_up:
             without.append(agent)
     if without:
         yield Check(
-            "hooks", "ok", f"not set up (nor needed) for {', '.join(without)}", {"without": without}
+            "hooks",
+            "ok",
+            f"not set up for {', '.join(without)}; watch does not need them",
+            {"without": without},
         )
 
 
@@ -213,7 +221,7 @@ def _hook(agent: str, path: Path, commands: list[str], whole: bool) -> Check:
                 "hooks",
                 "problem",
                 f"{agent}: {path} calls {program}, which cannot be executed: "
-                "nothing is recorded, nothing denied",
+                "nothing is recorded or denied",
                 more,
             )
     if are_disabled(path):
@@ -224,7 +232,7 @@ def _hook(agent: str, path: Path, commands: list[str], whole: bool) -> Check:
         return Check(
             "hooks",
             "warning",
-            f"{agent}: {path} calls the hook for less, or otherwise, than is wanted now: {again}",
+            f"{agent}: {path} has hooks of an older set-up; to renew them: {again}",
             more,
         )
     return Check("hooks", "ok", f"{agent}: {path} calls the hook{_guards(agent, guard)}", more)
@@ -235,8 +243,8 @@ def _guards(agent: str, guard: str) -> str:
     if not guard:
         return ""
     if not registry.hooks(agent).stop_kinds:
-        return ", which guards; no hook can end a run there, trace-kill can"
-    return ", which guards" + (" and ends a run at once" if guard == "stop" else "")
+        return ", as a guard; no hook can end a run there, trace-kill can"
+    return ", as a guard" + (" that ends a run at once" if guard == "stop" else "")
 
 
 def _program(command: str) -> str:
@@ -260,8 +268,7 @@ def prices(sessions: Sequence[Session], found: Limits) -> Iterator[Check]:
         yield Check(
             "prices",
             "warning",
-            f"{of}: older than {OLD} days, newer models may have none; "
-            "a newer agent-pipes has newer ones",
+            f"{of}, more than {OLD} days ago: new models may have no price; upgrade agent-pipes",
             more,
         )
     else:
@@ -271,7 +278,7 @@ def prices(sessions: Sequence[Session], found: Limits) -> Iterator[Check]:
     of = f"in the newest {counted(len(paths), 'session')}"
     more = {"models": sorted(priced), "unpriced": sorted(unpriced), "sessions": len(paths)}
     if unpriced:
-        names = ", ".join(each or "one that is not named" for each in sorted(unpriced))
+        names = ", ".join(each or "an unnamed model" for each in sorted(unpriced))
         said = (
             f"no price for {names}, {of}: it counts as $0, so --max-cost will not stop it "
             "(--prices, --unpriced-as)"
@@ -279,11 +286,11 @@ def prices(sessions: Sequence[Session], found: Limits) -> Iterator[Check]:
         yield Check("models", "warning", said, more)
     else:
         named = (
-            f"a price is known of {', '.join(sorted(priced))}, {of}"
+            f"prices are known for {', '.join(sorted(priced))}, {of}"
             if priced
-            else f"none is named {of}"
+            else f"no model is named {of}"
         )
-        yield Check("models", "ok", named if paths else "no session names one yet", more)
+        yield Check("models", "ok", named if paths else "no session names a model yet", more)
 
 
 def _newest(sessions: Sequence[Session]) -> list[Path]:

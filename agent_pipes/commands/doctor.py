@@ -1,4 +1,4 @@
-"""agent-strace doctor: says whether a breaker would work here, and why not."""
+"""agent-strace doctor: check whether a breaker would work here, and print why not."""
 
 import json
 import os
@@ -17,14 +17,15 @@ COLOURS = {"ok": "green", "warning": "yellow", "problem": "red"}
 
 
 def examined() -> Iterator[Check]:
-    """Every check, one after the other.
+    """Yield the findings of all checks, one check after the other.
 
-    One that fails is a problem, and does not cost the others.
+    A check that fails is a problem, and the others still run.
     """
     from agent_pipes.agents.base import Session
     from agent_pipes.agents.registry import agent
     from agent_pipes.agents.store import sessions as store_sessions
     from agent_pipes.checks import agents, machine, settings
+    from agent_pipes.checks.self_test import self_test
     from agent_pipes.sessions import discovery
 
     sessions: list[Session] = []
@@ -47,13 +48,15 @@ def examined() -> Iterator[Check]:
         "store": partial(settings.traces, sessions),
         "hooks": settings.hooks,
         "prices": partial(settings.prices, sessions, limits),
+        "webhook": lambda: machine.webhook(settings.has_webhook(limits)),
         "terminal": machine.terminal,
+        "self-test": self_test,
     }
     for name, check in checks.items():
         try:
             yield from check()
         except Exception as error:
-            yield Check(name, "problem", f"could not be looked at: {type(error).__name__}: {error}")
+            yield Check(name, "problem", f"this check failed: {type(error).__name__}: {error}")
 
 
 def lines(checks: Iterable[Check], width: int) -> Iterator[str]:
@@ -85,10 +88,11 @@ def summary(checks: list[Check]) -> str:
     help="One JSON object a line for each check, instead of a table for people.",
 )
 def doctor(objects: bool) -> int:
-    """Say what was found here, and whether a breaker would work.
+    """Check whether a breaker would work here, and list what was found.
 
-    Agents and their sessions, whether a kill would reach what is live, config, policy, hooks and
-    prices. Nothing is changed, and no agent is started. Exits with 1 if there is a problem.
+    Agents, their sessions, whether a kill would reach the live ones, config, policy, hooks, prices
+    and the terminal. At the end watch is started with a stand-in agent, and must kill it. Nothing
+    is changed, and no real agent is started. Exits with 1 if there is a problem.
     """
     checks = []
     terminal = os.isatty(1)
@@ -96,7 +100,7 @@ def doctor(objects: bool) -> int:
     for check in examined():
         checks.append(check)
         if objects:
-            # In ASCII: what stands in it is not ours, and may be looked at in a terminal.
+            # In ASCII: it contains text of others, and may be printed on a terminal.
             click.echo(
                 json.dumps(
                     {"check": check.check, "status": check.status, "said": check.said, **check.more}

@@ -25,15 +25,16 @@ from agent_pipes.scope.standard import write_standard_policy
 @click.option(
     "--agent",
     type=click.Choice(HOOKED),
-    help="Whose settings.  [default: those of each agent that is set up here]",
+    help="The agent.  [default: every agent that has a settings directory here]",
 )
 @guard_option
 @click.option(
-    "--project", is_flag=True, help="The settings of this directory, instead of the user's own."
+    "--project", is_flag=True, help="Use the settings of this directory instead of the user's."
 )
 @click.option(
-    "--write", is_flag=True, help="Merge them into the agent's settings, of which a copy is kept."
+    "--write", is_flag=True, help="Add them to the agent's settings; a copy of the former ones is kept."
 )
+@click.option("--yes", is_flag=True, help="Do not ask before settings that exist are changed.")
 @click.option(
     "--policy",
     type=click.Choice(["standard"]),
@@ -49,13 +50,14 @@ def setup(
     guard: str | None,
     project: bool,
     write: bool,
+    yes: bool,
     policy: str | None,
     statusline: bool,
 ) -> int:
     """Print the settings by which an agent calls the hook, or add them with --write.
 
-    What else the settings hold is left as it is. Where they hold a hook of agent-strace already,
-    it is replaced.
+    Everything else in the settings is left as it is. A hook of agent-strace that is there already
+    is replaced. On a terminal you are asked before settings that exist are changed.
     """
     if policy:
         _write_policy()
@@ -69,11 +71,14 @@ def setup(
         path = Path(settings.project) if project else settings.home / settings.file
         wanted = hooks(name).wanted(command)
         if write:
+            if not (yes or _agrees(path, command)):
+                warn(f"{path}: left as it is")
+                continue
             merge(path, wanted)
         else:
             flags = [*(["--project"] if project else []), *guarding]
             again = " ".join(["agent-strace setup --agent", name, *flags, "--write"])
-            warn(f"to be merged into {path}, as '{again}' does:")
+            warn(f"to be added to {path}; to let setup do it: {again}")
             click.echo(json.dumps(wanted, indent=2))
         if settings.note:
             warn(settings.note)
@@ -85,6 +90,14 @@ def setup(
 setup.params.append(version_option())
 
 
+def _agrees(path: Path, command: str) -> bool:
+    """Ask before a user's settings are changed; without a terminal --write is answer enough."""
+    if not (path.exists() and sys.stdin.isatty()):
+        return True
+    question = f"{path}: add the hook '{command}'? A copy of the present settings is kept"
+    return click.confirm(escape(question), err=True)
+
+
 def _set_status_line(project: bool, write: bool) -> int:
     """Print the setting of Claude Code, or add it; ask before a user's own one is replaced."""
     settings = hooks("claude").settings()
@@ -92,7 +105,7 @@ def _set_status_line(project: bool, write: bool) -> int:
     wanted = status_line.wanted(_program())
     if not write:
         flags = " --project" * project
-        warn(f"to be merged into {path}, as 'agent-strace setup --statusline{flags} --write' does:")
+        warn(f"to be added to {path}; to let setup do it: agent-strace setup --statusline{flags} --write")
         click.echo(json.dumps(wanted, indent=2))
         return 0
     other = status_line.others(settings_at(path))

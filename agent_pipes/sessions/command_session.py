@@ -72,7 +72,7 @@ class CommandSession:
             return
         self.reported = self._is_begun = True
         what = "the agent" if is_known else "COMMAND, in which no agent is known,"
-        warn(f"{what} shows no session: nothing but its duration is watched until it does")
+        warn(f"{what} has shown no session yet: until it does, only its duration is watched")
         start = began(self._child)
         start = start if start < float("inf") else time.time()
         data = {"agent": "", "cwd": cwd(self._child.pid), "interactive": False}

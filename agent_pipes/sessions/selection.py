@@ -14,7 +14,10 @@ from agent_pipes.sessions.unseen_agents import UnseenAgents
 if TYPE_CHECKING:
     from agent_pipes.process.table import Identity
 
-NO_SESSION_OF_COMMAND = "no session of the command was seen: nothing was watched"
+NO_SESSION_OF_COMMAND = "COMMAND has shown no agent session: nothing was watched"
+
+CLOCK_TOLERANCE_S = 1.0
+"""Difference between the kernel's time of a process's start and the clock of its files."""
 
 MAX_REPORTED = 1000
 """Live sessions of other directories that are remembered as reported."""
@@ -173,7 +176,10 @@ class OfChild(Selection):
     waits = True
 
     def __init__(self, child: "Identity") -> None:
+        from agent_pipes.process.table import began
+
         self._child = child
+        self._earliest = began(child) - CLOCK_TOLERANCE_S
         self._directories = discovery.project_directories(os.getcwd())
 
     def find(self, followed: Followed) -> Iterable[Session]:
@@ -192,7 +198,9 @@ class OfChild(Selection):
         process = discovery.process_of(session)
         if process is None or discovery.control_socket(session):
             # A daemon runs the session, or no process is known yet.
-            return discovery.is_in(session, self._directories) and followed.is_new(session)
+            # It may have begun before the follower, which starts after the child.
+            is_new = followed.is_new(session) or session.started >= self._earliest
+            return is_new and discovery.is_in(session, self._directories)
         # We are the nearest subreaper, so orphans of the child become children of ours.
         parents = {each.pid for each in ancestors(process.pid)}
         return process == self._child or not parents.isdisjoint({self._child.pid, os.getpid()})

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from agent_pipes.checks import agents, machine, settings
+from agent_pipes.checks import agents, machine, self_test, settings
 from agent_pipes.process import terminator
 from agent_pipes.sessions import discovery
 from agent_pipes.sessions.files import inotify
@@ -214,7 +214,7 @@ def test_a_machine_on_which_all_is_well(place):
     checks = examined(status=0)
     assert {each["status"] for each in checks} == {"ok"}
     assert {each["check"] for each in checks} | {"live"} == {
-        "versions", "kill", "processes", "following", "agent", "live", "config", "policy", "store", "hooks", "prices", "models", "terminal",
+        "versions", "kill", "processes", "following", "agent", "live", "config", "policy", "store", "hooks", "prices", "models", "terminal", "self-test",
     }  # fmt: skip
     assert set(only(checks, "versions")["versions"]) == {"agent-pipes", "python", "click", "orjson"}
     assert only(checks, "kill")["outcome"] == "terminated" and only(checks, "kill")["pidfd"]
@@ -235,7 +235,7 @@ def test_a_table_for_people(place):
     assert done.returncode == 1 and done.stderr == ""
     *rows, last = done.stdout.splitlines()
     assert all(
-        re.match(r"(ok|warning|problem) +[a-z]+ +\S", row)
+        re.match(r"(ok|warning|problem) +[a-z-]+ +\S", row)
         and len(row.split(None, 2)[0].ljust(8)) == 8
         for row in rows
     )
@@ -309,7 +309,7 @@ def test_a_package_that_is_another_ones_tells_nothing(place):
 
 
 def test_no_agent_at_all_is_a_warning(place):
-    assert "none was found" in only(examined(status=0), "agent", "warning")["said"]
+    assert "no agent was found" in only(examined(status=0), "agent", "warning")["said"]
 
 
 def test_what_an_agent_wrote_never_reaches_the_terminal_raw(place, agent):
@@ -363,7 +363,7 @@ def test_a_session_that_is_live_by_its_own_word_only(place):
     (store / "events.ndjson").write_bytes(Stream(session="aaaa1111").bash("ls").bytes)
     (store.parent / ".active-session").write_text("aaaa1111")
     one = only(examined(status=0), "live", "warning")
-    assert one["session_id"] == "aaaa1111" and "process is not known" in one["said"]
+    assert one["session_id"] == "aaaa1111" and "process is unknown" in one["said"]
 
 
 @needs_root
@@ -583,7 +583,7 @@ def test_a_config_that_is_in_order(place):
     )
     checks = set_up()
     assert only(checks, "config", "ok")["off"] == ["stall"] and "secret" not in json.dumps(checks)
-    assert "which may write it" in only(checks, "config", "warning")["said"]
+    assert "the agent can edit" in only(checks, "config", "warning")["said"]
     config.chmod(0o666)
     assert any("other users" in each["said"] for each in found(set_up(), "config", "warning"))
 
@@ -621,7 +621,7 @@ def test_a_policy_that_may_not_be_read(place):
 
 def test_a_policy_that_the_agent_or_anybody_may_change(place):
     path = policy(place / "proj" / ".agent-scope.json")
-    assert "which may write it" in only(set_up(), "policy", "warning")["said"]
+    assert "the agent can edit" in only(set_up(), "policy", "warning")["said"]
     path.chmod(0o602)
     assert any("other users" in each["said"] for each in found(set_up(), "policy", "warning"))
 
@@ -723,7 +723,7 @@ def test_prices_of_last_year(monkeypatch):
         settings, "built_in", lambda: {"date": "2020-01-01", "source": "s", "models": {}}
     )
     one, _ = settings.prices([], settings.Limits())
-    assert one.status == "warning" and "older than" in one.said
+    assert one.status == "warning" and "more than 120 days ago" in one.said
 
 
 def test_a_terminal_without_utf8(monkeypatch):
@@ -743,9 +743,9 @@ def test_a_check_that_fails_costs_no_other(alone, place, monkeypatch):
     monkeypatch.setattr(agents, "live", fail)
     checks = list(every())
     assert [each.said for each in checks if each.check == "live"] == [
-        "could not be looked at: RuntimeError: no such luck"
+        "this check failed: RuntimeError: no such luck"
     ]
-    assert checks[-1].check == "terminal"
+    assert checks[-1].check == "self-test"
 
 
 def test_sessions_are_asked_about_for_a_while_only(place, agent, monkeypatch):
@@ -780,3 +780,30 @@ def test_a_home_directory_of_somebody_else(place, monkeypatch):
         "Permission denied"
         in only(examined(status=1, words=as_nobody()), "sessions", "problem")["said"]
     )
+
+
+def test_the_self_test_sees_a_stand_in_agent_killed(place):
+    check = only(examined(status=0), "self-test", "ok")
+    assert check["status"] == "ok" and "killed a stand-in agent" in check["said"]
+    assert not list(Path(tempfile.gettempdir()).glob("agent-pipes-self-test-*/.agent-traces"))
+
+
+def test_a_watch_that_does_not_kill_is_a_problem(monkeypatch):
+    monkeypatch.setattr(self_test, "_command", lambda: ["sh", "-c", "echo why >&2; exit 125"])
+    (check,) = self_test.self_test()
+    assert (check.status, check.more["exit_status"]) == ("problem", 125)
+    assert check.said == "watch did not kill a stand-in agent (exit status 125): why"
+
+
+def test_a_watch_that_never_ends_is_a_problem(monkeypatch):
+    monkeypatch.setattr(self_test, "TIMEOUT_S", 0.1)
+    monkeypatch.setattr(self_test, "_command", lambda: ["sleep", "5"])
+    (check,) = self_test.self_test()
+    assert check.status == "problem" and "has not killed" in check.said
+
+
+def test_a_webhook_behind_a_proxy_is_warned_of(monkeypatch):
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
+    (check,) = machine.webhook(True)
+    assert check.status == "warning" and "HTTPS_PROXY" in check.said
+    assert list(machine.webhook(False)) == []

@@ -521,5 +521,5 @@ sys.exit(strace.main())
     )
     assert (
         done.returncode == 7
-        and b"no session of the command was seen: nothing was watched\n" in done.stderr
+        and b"COMMAND has shown no agent session: nothing was watched\n" in done.stderr
     )

@@ -56,7 +56,7 @@ def test_a_command_without_a_session_is_reported_after_ten_seconds_and_named(sta
     command = start("sleep", "60")
     assert command.shown(9) == [] and capfd.readouterr().err == ""
     assert command.shown(12) == ["session_start", "process", "tick", "tick"]
-    assert capfd.readouterr().err.count("nothing but its duration is watched") == 1
+    assert capfd.readouterr().err.count("only its duration is watched") == 1
 
 
 def test_its_duration_counts_by_the_clock_from_its_start(start):
@@ -90,4 +90,4 @@ def test_an_agent_at_a_terminal_is_waited_for_unless_it_runs_without_a_person(
     program.write_text("import time\ntime.sleep(60)\n")
     command = start(sys.executable, "-S", str(program), *words)
     assert bool(command.shown(20)) is watched
-    assert ("the agent shows no session" in capfd.readouterr().err) is watched
+    assert ("the agent has shown no session" in capfd.readouterr().err) is watched
