@@ -32,7 +32,9 @@ from agent_pipes.scope.standard import write_standard_policy
     "--project", is_flag=True, help="Use the settings of this directory instead of the user's."
 )
 @click.option(
-    "--write", is_flag=True, help="Add them to the agent's settings; a copy of the former ones is kept."
+    "--write",
+    is_flag=True,
+    help="Add them to the agent's settings; a copy of the former ones is kept.",
 )
 @click.option("--yes", is_flag=True, help="Do not ask before settings that exist are changed.")
 @click.option(
@@ -105,7 +107,8 @@ def _set_status_line(project: bool, write: bool) -> int:
     wanted = status_line.wanted(_program())
     if not write:
         flags = " --project" * project
-        warn(f"to be added to {path}; to let setup do it: agent-strace setup --statusline{flags} --write")
+        again = f"agent-strace setup --statusline{flags} --write"
+        warn(f"to be added to {path}; to let setup do it: {again}")
         click.echo(json.dumps(wanted, indent=2))
         return 0
     other = status_line.others(settings_at(path))

@@ -2,13 +2,15 @@
 
 import json
 import os
+import pty
 import shlex
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.helpers.hooked import AGENTS
-from tests.helpers.support import BIN, run
+from tests.helpers.support import BIN, ENVIRONMENT, run
 
 HOOK = f"{BIN}/agent-strace hook"
 FILES = {
@@ -301,3 +303,22 @@ def test_disabled_hooks_are_reported(home):
     settings.parent.mkdir()
     settings.write_text('{"disableAllHooks": true}')
     assert b"no hook will run" in setup(home, "--agent", "claude", "--write").stderr
+
+
+@pytest.mark.parametrize("answer, kept", [("n", True), ("y", False)])
+def test_a_person_is_asked_before_settings_are_changed(home, answer, kept):
+    path = home / FILES["claude"]
+    path.parent.mkdir()
+    path.write_text('{"model": "opus"}')
+    words = [sys.executable, str(BIN / "agent-strace"), "setup", "--agent", "claude", "--write"]
+    pid, fd = pty.fork()
+    if pid == 0:
+        os.execve(words[0], words, {**ENVIRONMENT, "HOME": str(home), "CLAUDE_CONFIG_DIR": ""})
+    asked = b""
+    while b"[y/N]" not in asked:
+        asked += os.read(fd, 4096)
+    os.write(fd, answer.encode() + b"\n")
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    os.close(fd)
+    assert (path.read_text() == '{"model": "opus"}') is kept
+    assert b"A copy of the present settings is kept" in asked
