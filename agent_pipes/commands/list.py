@@ -40,19 +40,28 @@ def session_event(session: Session) -> Event:
 
 
 @filter_command("trace-list", reads=False)
-@click.option("--live", is_flag=True, help="Only sessions that somebody works in now.")
-@click.option("--all", "every", is_flag=True, help="Every row, also of many, on a terminal.")
-@click.option("--all-dirs", is_flag=True, help="Those of every directory, not only of this one.")
+@click.option("--live", is_flag=True, help="Only live sessions.")
+@click.option(
+    "--all", "every", is_flag=True, help="All rows, not only the last twelve, on a terminal."
+)
+@click.option(
+    "--all-dirs", is_flag=True, help="The sessions of all directories, not only of this one."
+)
+@click.option("--json", "objects", is_flag=True, help="Print objects on a terminal, too.")
 @click.option("--reverse", is_flag=True, help="The most recent first, on a terminal.")
 def list_sessions(
-    live: bool = False, every: bool = False, all_dirs: bool = False, reverse: bool = False
+    live: bool = False,
+    every: bool = False,
+    all_dirs: bool = False,
+    objects: bool = False,
+    reverse: bool = False,
 ) -> Iterator[Event]:
     """List the sessions that can be read here: a table on a terminal, else an object for each.
 
     Objects come newest first; the table ends with the most recent session.
     """
     found = discovery.sessions() if all_dirs else discovery.sessions_here()
-    if not os.isatty(1):
+    if objects or not os.isatty(1):
         for session in found:
             event = session_event(session)
             if event.data["live"] or not live:

@@ -121,9 +121,9 @@ class Count(click.ParamType):  # type: ignore[type-arg]
         return number
 
 
-_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-_DURATION = pattern(r"(?:\d{1,9}(?:\.\d{1,6})?(?:ms|[smhdw]))+", re.ASCII)
-_PART = pattern(r"(\d+(?:\.\d+)?)(ms|[smhdw])", re.ASCII)
+_UNITS = {"ms": 0.001, "s": 1, "": 60, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}
+_DURATION = pattern(r"(?:\d{1,9}(?:\.\d{1,6})?(?:ms|min|[smhdw]))+|\d{1,9}h\d{1,2}", re.ASCII)
+_PART = pattern(r"(\d+(?:\.\d+)?)(ms|min|[smhdw]|$)", re.ASCII)
 
 
 class Duration(click.ParamType):  # type: ignore[type-arg]

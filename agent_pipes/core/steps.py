@@ -16,6 +16,7 @@ class StepList(click.ParamType):  # type: ignore[type-arg]
     """Steps separated by commas, in the order in which they are taken: `nudge,pause,kill`."""
 
     name = "STEPS"
+    expected = f"{', '.join(STEPS)}, or several such as nudge,pause,kill"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
@@ -26,7 +27,7 @@ class StepList(click.ParamType):  # type: ignore[type-arg]
         steps = tuple(str(value).replace(" ", "").lower().split(","))
         for step in steps:
             if step not in STEPS:
-                self.fail(f"expected {', '.join(STEPS)}, or several: not {step!r}.", param, ctx)
+                self.fail(f"expected {self.expected}, not {step!r}.", param, ctx)
         return steps
 
     def shell_complete(
@@ -45,6 +46,7 @@ class OnViolation(StepList):
     """`alert`, which is no step, or steps."""
 
     name = "alert|STEPS"
+    expected = f"alert, {StepList.expected}"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None

@@ -278,6 +278,8 @@ def named(text: str, agent: Agent | None = None) -> Session:
     """
     path = Path(text)
     if path.is_dir():
+        if not (path / "events.ndjson").is_file():
+            return _newest_in(path)
         path = path / "events.ndjson"
     if path.is_file():
         return session_of_file(path, agent or format_of(path))
@@ -288,6 +290,15 @@ def named(text: str, agent: Agent | None = None) -> Session:
     if os.sep in text:
         raise click.UsageError(f"{text}: no such file")
     return by_id_or_agent(text)
+
+
+def _newest_in(directory: Path) -> Session:
+    """Return the live session of a directory, else its newest. Raise click.UsageError for none."""
+    real = frozenset([os.path.realpath(directory)])
+    mine = [each for each in sessions() if is_in(each, real)]
+    if not mine:
+        raise click.UsageError(f"{directory}: no session in this directory")
+    return next((each for each in mine if is_live(each)), mine[0])
 
 
 def by_id_or_agent(text: str) -> Session:

@@ -1,7 +1,12 @@
 """Usage errors: each names the option or the command that was probably meant."""
 
+import json
+from pathlib import Path
+
+import click
 import pytest
 
+from agent_pipes.core.options import DURATION
 from tests.helpers.support import FIXTURES, run
 
 SPIRAL = str(FIXTURES / "spiral.ndjson")
@@ -15,6 +20,26 @@ SPIRAL = str(FIXTURES / "spiral.ndjson")
             f"for a file: trace-tail {SPIRAL} | trace-detect-retry",
         ),
         (("trace-detect-retry", "nothing"), "unexpected argument 'nothing'"),
+        (
+            ("trace-detect-retry", "spiral.jsonl"),
+            "for a file: trace-tail spiral.jsonl | trace-detect-retry",
+        ),
+        (("trace-tail", "-n", "10", SPIRAL), "trace-tail --no-follow | tail -n 10"),
+        (("trace-tail", "--no-follow", "."), ".: no session in this directory"),
+        (("agent-strace", "-V"), "did you mean '--version'?"),
+        (("agent-strace", "help"), "did you mean '--help'?"),
+        (("agent-strace", "watch", "--max", "3"), "--max-retries, --max-errors"),
+        (("agent-strace", "watch", "--loop-repeat", "3"), "did you mean '--max-repeats'?"),
+        (("agent-strace", "watch", "--max-cost", "5,00"), "expected dollars such as 5 or 0.50"),
+        (("agent-strace", "watch", "--max-cost", "-1"), "expected dollars such as 5 or 0.50"),
+        (("agent-strace", "watch", "--on-violation", "kil"), "expected alert, nudge, pause, kill"),
+        (("agent-strace", "watch", "--alert", "webhook"), "set $AGENT_PIPES_WEBHOOK"),
+        (("agent-strace", "watch", "deadbeef"), "trace-list shows what there is"),
+        (
+            ("agent-strace", "watch", "claude"),
+            "no session of claude in this directory",
+        ),
+        (("trace-tail", "--no-follow"), "no session in this directory"),
         (("trace-kill", "1234"), "unexpected argument 1234; to name a process: --pid 1234"),
         (("agent-strace", "wach"), "no such command 'wach' (did you mean 'watch'?)"),
         (("agent-strace", "watch", "--max-retires", "3"), "(did you mean '--max-retries'?)"),
@@ -51,3 +76,41 @@ def test_the_help_of_watch_is_grouped_and_names_each_option_once():
         "Limits", "Actions", "Which session", "Prices", "Output", "Other",
     ]  # fmt: skip
     assert text.count("--max-retries") == 1
+
+
+@pytest.mark.parametrize("value, seconds", [("10min", 600), ("1h30", 5400), ("1.5h", 5400)])
+def test_times_are_read_in_the_forms_that_people_type(value, seconds):
+    assert DURATION.convert(value, None, None) == seconds
+
+
+@pytest.mark.parametrize("value", ["1h300", "30m5", "h", "10mins", "1h30h5"])
+def test_other_times_are_refused(value):
+    with pytest.raises(click.UsageError):
+        DURATION.convert(value, None, None)
+
+
+def test_a_transcript_without_trace_tail_is_refused_by_the_whole_pipeline(tmp_path):
+    line = '{"type":"user","sessionId":"s","cwd":"/p","message":{"role":"user","content":"x"}}\n'
+    done = run("trace-detect-retry", "--max", "3", input=line)
+    assert done.returncode == 2 and b"put trace-tail before it" in done.stderr
+    assert b"nothing was watched" in run("trace-kill", input=done.stdout).stderr
+
+
+def test_text_that_is_no_json_gets_one_line():
+    done = run("trace-detect-retry", input="root:x:0:0\n" * 50)
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
+
+
+def test_a_directory_without_sessions_says_where_there_are_some(tmp_path):
+    other = tmp_path / "other"
+    for folder in (other / ".agent-traces" / "s", tmp_path / "here"):
+        folder.mkdir(parents=True)
+    (other / ".agent-traces" / "s" / "events.ndjson").write_text(
+        Path(SPIRAL).read_text().replace("/home/dev/proj", str(other))
+    )
+    named = run("trace-tail", "--no-follow", other / ".agent-traces" / "s", cwd=tmp_path / "here")
+    assert named.returncode == 0 and named.stdout.count(b"\n") == 32
+    listed = run("trace-list", "--json", cwd=other)
+    assert json.loads(listed.stdout)["session_id"] == "s"
+    chosen = run("trace-tail", "--no-follow", ".", cwd=other)
+    assert chosen.returncode == 0 and chosen.stdout.count(b"\n") == 32
