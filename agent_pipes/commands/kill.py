@@ -195,8 +195,8 @@ class Aftermath:
         if command is None:
             return
         from agent_pipes.alert.options import split_command
+        from agent_pipes.commands.briefing import Briefings
         from agent_pipes.process import follow_up
-        from agent_pipes.sessions.briefing import Briefings
 
         try:
             self._follow_up = follow_up.FollowUp(split_command(command))

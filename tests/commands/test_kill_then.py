@@ -59,6 +59,15 @@ def test_the_command_is_told_why_and_how_to_go_on(spawn, told):
     assert found["hint"].startswith("failed 3 times. Stop repeating it")
 
 
+def test_only_this_run_is_told_of(spawn, told):
+    agent, _ = spawn()
+    stream = worked(armed(agent.pid))
+    stream.add("session_start", {"agent": "claude", "cwd": "/work", "resumed": True}, after=86400)
+    stream.call("Write", {"file_path": "new.py", "content": ""})
+    assert run("trace-kill", "--then", told.command, input=tripped(stream).bytes).returncode == 124
+    assert told()["files"] == ["new.py"] and len(told()["calls"]) == 1
+
+
 def test_a_paused_agent_is_resumed_by_us(spawn, told, tmp_path):
     agent, _ = spawn()
     os.makedirs(tmp_path / "run", mode=0o700)

@@ -10,15 +10,16 @@ from agent_pipes.core.bounded import BoundedDict
 from agent_pipes.core.display import truncate
 from agent_pipes.core.event import Event
 from agent_pipes.core.jsonl import Fields
+from agent_pipes.detect.runs import RunTracker
 from agent_pipes.shell.patch import patched_files
 
 MAX_SESSIONS = 10_000
 
 MAX_CALLS = 10
-"""Calls of a session that a briefing contains: the latest."""
+"""Calls of a run that a briefing contains: the latest."""
 
 MAX_FILES = 1_000
-"""Files of a session that a briefing contains: those written first are dropped."""
+"""Files of a run that a briefing contains: those written first are dropped."""
 
 MAX_TEXT_CHARS = 400
 """Characters of an argument or a result in a briefing."""
@@ -35,10 +36,14 @@ class Briefing:
         self.dollars: float | None = None
         self.calls: deque[Fields] = deque(maxlen=MAX_CALLS)
         self.files: BoundedDict[str, None] = BoundedDict(MAX_FILES)
+        self._runs = RunTracker()
 
     def see(self, event: Event) -> None:
         """Note an event of the session."""
         kind, data = event.type, event.data
+        if self._runs.begins(event):
+            self.calls.clear()
+            self.files.clear()
         if kind == "session_start":
             self.agent, self.cwd = event.text("agent") or self.agent, event.text("cwd") or self.cwd
         elif kind == "tool_call":
@@ -108,7 +113,7 @@ class Briefings:
         kill:                the data of the kill.
         calls:               the latest calls, with `tool`, `arguments`, `outcome`, `result`.
         usd:                 dollars of the session, null if they are not in the stream.
-        files:               files that the session has written, by its calls.
+        files:               files that this run has written, by its calls.
         resume:              the command that continues the session, "" if there is none.
         """
         session = kill.session
