@@ -7,8 +7,9 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
 from typing import NamedTuple
+
+from agent_pipes.process import proc
 
 HAS_PROC = sys.platform == "linux"
 """True if processes are read from /proc."""
@@ -87,7 +88,7 @@ def process_at(pid: int) -> Process | None:
         return None
     if not HAS_PROC:
         return next(_ps("-p", str(pid)), None)
-    content = _read(f"/proc/{pid}/stat")
+    content = proc.read(f"/proc/{pid}/stat")
     return _row(pid, content) if content else None
 
 
@@ -125,8 +126,8 @@ def children(pid: int) -> list[int]:
     os.stat(f"/proc/self/task/{os.getpid()}/children")
     return [
         int(child)
-        for task in _numbers(f"/proc/{pid}/task")
-        for child in _read(f"/proc/{pid}/task/{task}/children").split()
+        for task in proc.numbers(f"/proc/{pid}/task")
+        for child in proc.read(f"/proc/{pid}/task/{task}/children").split()
     ]
 
 
@@ -162,7 +163,7 @@ def user(pid: int) -> int | None:
     if HAS_PROC:
         fields = _status(pid, "Uid")
     else:
-        fields = _output("ps", "-o", "ruid=", "-p", str(pid)).split()
+        fields = output("ps", "-o", "ruid=", "-p", str(pid)).split()
     return _number(fields) if fields else None
 
 
@@ -172,17 +173,17 @@ def command_line(pid: int) -> list[str]:
     A process can overwrite them with anything. Without /proc they are split at blanks.
     """
     if not HAS_PROC:
-        return _output("ps", "-ww", "-o", "command=", "-p", str(pid)).split()
-    content = _read(f"/proc/{pid}/cmdline")
+        return output("ps", "-ww", "-o", "command=", "-p", str(pid)).split()
+    content = proc.read(f"/proc/{pid}/cmdline")
     return os.fsdecode(content.removesuffix(b"\0")).split("\0") if content else []
 
 
 def cwd(pid: int) -> str:
     """Return the working directory, "" if it is unknown (another user's process)."""
     if not HAS_PROC:
-        lines = _output("lsof", "-a", "-d", "cwd", "-Fn", "-p", str(pid)).splitlines()
+        lines = output("lsof", "-a", "-d", "cwd", "-Fn", "-p", str(pid)).splitlines()
         return next((line[1:] for line in lines if line.startswith("n")), "")
-    return _link(f"/proc/{pid}/cwd")
+    return proc.link(f"/proc/{pid}/cwd")
 
 
 def environment_value(pid: int, name: str) -> str | None:
@@ -193,115 +194,14 @@ def environment_value(pid: int, name: str) -> str | None:
     if not HAS_PROC:
         return None
     head = os.fsencode(name) + b"="
-    for entry in _read(f"/proc/{pid}/environ").split(b"\0"):
+    for entry in proc.read(f"/proc/{pid}/environ").split(b"\0"):
         if entry.startswith(head):
             return os.fsdecode(entry[len(head) :])
     return None
 
 
-def holders(path: str | os.PathLike[str], *, writing: bool = False) -> list[Identity]:
-    """Return our user's processes that have the file `path` open, by whatever name.
-
-    With `writing` only those that opened it for writing.
-    """
-    if not HAS_PROC:
-        return list(_lsof(os.fspath(path), writing))
-    try:
-        file = os.stat(path)
-    except OSError:
-        return []
-    found = []
-    for pid in _numbers("/proc"):
-        with suppress(FileNotFoundError, ProcessLookupError, PermissionError):
-            if any(_is_open(pid, fd, file, writing) for fd in _numbers(f"/proc/{pid}/fd")):
-                found.append(identify(pid))
-    return [holder for holder in found if holder is not None]
-
-
-def open_files() -> set[tuple[int, int]] | None:
-    """Return device and inode of each file that our user's processes have open.
-
-    None on a system where one scan cannot find them.
-    """
-    if not HAS_PROC:
-        return None
-    found = set()
-    for pid in _numbers("/proc"):
-        with suppress(FileNotFoundError, ProcessLookupError, PermissionError):
-            for fd in _numbers(f"/proc/{pid}/fd"):
-                if _link(f"/proc/{pid}/fd/{fd}").startswith("/"):
-                    with suppress(OSError):
-                        file = os.stat(f"/proc/{pid}/fd/{fd}")
-                        found.add((file.st_dev, file.st_ino))
-    return found
-
-
-def _is_open(pid: int, fd: int, file: os.stat_result, writing: bool) -> bool:
-    # Sockets and pipes, which are most of the descriptors, have no path and need no stat.
-    if not _link(f"/proc/{pid}/fd/{fd}").startswith("/"):
-        return False
-    try:
-        if not os.path.samestat(os.stat(f"/proc/{pid}/fd/{fd}"), file):
-            return False
-    except OSError:
-        return False
-    flags = _field(_read(f"/proc/{pid}/fdinfo/{fd}"), "flags")
-    return not writing or bool(flags and int(flags[0], 8) & os.O_ACCMODE)
-
-
-def standard_pipe(pid: int, fd: int) -> str:
-    """Return a name of the pipe at descriptor `fd`, the same at both ends; "" if there is none."""
-    link = _link(f"/proc/{pid}/fd/{fd}") if HAS_PROC else ""
-    return link if link.startswith("pipe:") else ""
-
-
-def _read(path: str) -> bytes:
-    """Return the content of a file of /proc, b"" if its process has exited or may not be read.
-
-    Other errors are raised.
-    """
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except (FileNotFoundError, ProcessLookupError, PermissionError):
-        return b""
-    try:
-        content = chunk = os.read(fd, 1 << 14)
-        while chunk:
-            chunk = os.read(fd, 1 << 16)
-            content += chunk
-        return content
-    except (ProcessLookupError, PermissionError):
-        return b""
-    finally:
-        os.close(fd)
-
-
-def _link(path: str) -> str:
-    try:
-        return os.readlink(path)
-    except OSError:
-        return ""
-
-
-def _numbers(folder: str) -> list[int]:
-    return [int(name) for name in os.listdir(folder) if name.isascii() and name.isdigit()]
-
-
 def _status(pid: int, name: str) -> list[str]:
-    return _field(_read(f"/proc/{pid}/status"), name)
-
-
-def _field(content: bytes, name: str) -> list[str]:
-    """Return the values in the line `name:` of a file of /proc."""
-    head = name.encode() + b":"
-    return next(
-        (
-            line[len(head) :].decode().split()
-            for line in content.splitlines()
-            if line.startswith(head)
-        ),
-        [],
-    )
+    return proc.field(proc.read(f"/proc/{pid}/status"), name)
 
 
 def _number(fields: list[str]) -> int:
@@ -311,12 +211,12 @@ def _number(fields: list[str]) -> int:
 def _proc() -> Iterator[Process]:
     seen: set[int] = set()
     for _ in range(3):
-        new = [pid for pid in _numbers("/proc") if pid not in seen]
+        new = [pid for pid in proc.numbers("/proc") if pid not in seen]
         seen.update(new)
         # PIDs wrap around, so that those above the last one assigned are the oldest.
-        last = _number(_read("/proc/loadavg").decode().split()[-1:])
+        last = _number(proc.read("/proc/loadavg").decode().split()[-1:])
         for pid in sorted(new, key=lambda pid: (pid <= last, pid), reverse=True):
-            content = _read(f"/proc/{pid}/stat")
+            content = proc.read(f"/proc/{pid}/stat")
             if content:
                 yield _row(pid, content)
 
@@ -346,7 +246,7 @@ def _row(pid: int, content: bytes) -> Process:
 
 def _ps(*which: str) -> Iterator[Process]:
     columns = ("pid=", "ppid=", "pgid=", "stat=", "lstart=")
-    for line in _output(
+    for line in output(
         "ps", *which, *(word for column in columns for word in ("-o", column))
     ).splitlines():
         pid, above, group, state, *started = line.split()
@@ -368,21 +268,7 @@ def _session(pid: int) -> int:
         return 0
 
 
-def _lsof(path: str, writing: bool) -> Iterator[Identity]:
-    # Lines are "p" with a PID, then "a" with the access of each descriptor: r, w, u for both.
-    pid = 0
-    yielded: set[int] = set()
-    for line in _output("lsof", "-F", "pa", "--", path).splitlines():
-        if line.startswith("p"):
-            pid = int(line[1:])
-        elif line[:1] == "a" and (not writing or line[1:] in ("w", "u")) and pid not in yielded:
-            yielded.add(pid)
-            holder = identify(pid)
-            if holder is not None:
-                yield holder
-
-
-def _output(*command: str) -> str:
+def output(*command: str) -> str:
     """Return what a command prints in the C locale and in UTC."""
     import subprocess
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection
 
 from agent_pipes.process import helpers
 from agent_pipes.process.handle import NotPermitted, ProcessHandle
+from agent_pipes.process.open_files import standard_pipe
 from agent_pipes.process.table import (
     Identity,
     Process,
@@ -16,7 +17,6 @@ from agent_pipes.process.table import (
     environment_value,
     process_at,
     rows,
-    standard_pipe,
     user,
 )
 

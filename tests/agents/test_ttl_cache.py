@@ -17,7 +17,8 @@ from agent_pipes.agents.codex import sessions as codex_sessions
 from agent_pipes.agents.registry import agent as agent_named
 from agent_pipes.agents.store import sessions as store_sessions
 from agent_pipes.agents.ttl_cache import Look
-from agent_pipes.process.table import identify, open_files
+from agent_pipes.process.open_files import open_files
+from agent_pipes.process.table import identify
 from agent_pipes.sessions import discovery
 
 OLD = time.time() - 3 * 86_400

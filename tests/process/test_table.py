@@ -11,6 +11,7 @@ import threading
 import pytest
 
 from agent_pipes.process import table
+from agent_pipes.process.open_files import holders, standard_pipe
 from agent_pipes.process.table import (
     Identity,
     Process,
@@ -21,11 +22,9 @@ from agent_pipes.process.table import (
     command_line,
     cwd,
     environment_value,
-    holders,
     identify,
     namespaces,
     process_at,
-    standard_pipe,
     thread_group,
     user,
 )

@@ -16,7 +16,8 @@ from agent_pipes.agents.ttl_cache import Look, lately
 from agent_pipes.core.bounded import BoundedDict
 from agent_pipes.core.jsonl import Fields, objects
 from agent_pipes.core.lazy_regex import pattern
-from agent_pipes.process.table import Identity, command_line, holders, open_files
+from agent_pipes.process.open_files import holders, open_files
+from agent_pipes.process.table import Identity, command_line
 
 HEAD = 4 << 20
 """Bytes of a rollout's first line that are read.
