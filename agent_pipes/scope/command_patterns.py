@@ -80,7 +80,10 @@ class _Stage(NamedTuple):
         unknown = maybe and bool(given.command.words[0].unresolved) and bool(self.operands)
         if not unknown and not self.program.fullmatch(line.path if self.by_path else line.program):
             return False
-        if not self._has_options(line.options):
+        open_options = maybe and any(
+            each.unresolved and each.text.startswith("-") for each in line.operands
+        )
+        if not (open_options or self._has_options(line.options)):
             return False
         if self.literal is None or not any(each.literal for each in line.operands):
             wanted = self.operands + (self.literal or ())

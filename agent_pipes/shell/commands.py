@@ -4,12 +4,13 @@ from posixpath import join
 from typing import NamedTuple
 
 from agent_pipes.core.lazy_regex import pattern
+from agent_pipes.core.tables import names
 from agent_pipes.shell.words import Redirect, Word
 
 MAX_PATH_BYTES = 4096
 """Bytes of the longest path that a system call takes."""
 
-SHELLS = frozenset(["bash", "sh", "zsh", "dash", "ksh", "ash"])
+SHELLS = names("bash sh zsh dash ksh ash rbash fish csh tcsh nu")
 
 ASSIGNMENT = pattern(r"[A-Za-z_]\w*(?:\[[^\]]*\])?\+?=")
 

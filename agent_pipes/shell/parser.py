@@ -10,9 +10,11 @@ text.
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from agent_pipes.core.tables import names
 from agent_pipes.shell.commands import ASSIGNMENT, Command, Unresolved, changed_directory
 from agent_pipes.shell.lexer import COMMAND_MAY_FOLLOW, Lexer
 from agent_pipes.shell.reader import MAX_NESTING, WrapperReader
+from agent_pipes.shell.texts import output_of, printed_words
 from agent_pipes.shell.variables import Variables, assigned_by, old_directory
 from agent_pipes.shell.words import Redirect, Token, Word
 
@@ -29,6 +31,11 @@ def parse(command: str) -> list[Command]:
         found.append(Command((), unresolved=(rest,)))
     return found
 
+
+MAX_SEPARATE_COMMANDS = 500
+"""Commands of one text beyond which a loop's body is read once for all values of its variable."""
+
+_ASSIGNING = names("export declare typeset local readonly")
 
 RESERVED_WORDS = COMMAND_MAY_FOLLOW - {"time"}
 """Words before a command that are no part of it."""
@@ -53,6 +60,7 @@ class _Script:
 
     words, redirects: the command that is being read.
     directory:        where it will run.
+    stdin:            the command whose standard input the script reads, None for its own.
     before:           the operator before it.
     reserved_before:  a reserved word precedes it.
     subshells:        the directories where the open subshells began.
@@ -66,9 +74,15 @@ class _Script:
     """
 
     def __init__(
-        self, reader: "_Reader", directory: str | None, outer: Command | None, depth: int
+        self,
+        reader: "_Reader",
+        directory: str | None,
+        outer: Command | None,
+        depth: int,
+        stdin: Command | None,
     ) -> None:
         self.reader = reader
+        self.stdin = stdin
         self.directory = directory
         self.outer = outer
         self.depth = depth
@@ -198,11 +212,22 @@ class _Script:
 
     def _resolved(self, words: Sequence[Word]) -> list[Word]:
         """Return the words with the variables replaced whose values are known."""
-        variables = self.reader.variables
-        if not any(word.variables for word in words):
+        if not any(word.variables or word.scripts for word in words):
             return list(words)
-        previous = old_directory(self.previous, self.directory)
+        variables, previous = self.reader.variables, self._old_directory()
         return [each for word in words for each in variables.resolve(word, previous)]
+
+    def _alternatives(self, words: Sequence[Word]) -> list[list[Word]]:
+        """Return the words for each value of a loop's variable, for all at once beyond a limit."""
+        if not any(word.variables or word.scripts for word in words):
+            return [list(words)]
+        found = self.reader.variables.alternatives(words, self._old_directory())
+        if len(found) > 1 and len(self.reader.found) > MAX_SEPARATE_COMMANDS:
+            return [self._resolved(words)]
+        return found
+
+    def _old_directory(self) -> str | None:
+        return old_directory(self.previous, self.directory)
 
     def _command(self, after: str) -> None:
         """Read one simple command, between the operators `before` and `after`."""
@@ -217,33 +242,52 @@ class _Script:
             start += 1
         for redirect in self.redirects:
             redirect.target = self._resolved([redirect.target])[0]
-        command = Command(
-            tuple(self._resolved(words[start:])),
-            tuple(self.redirects),
+        if start == len(words):
+            self._assign(words)
+            if self.redirects or words:
+                assigned = tuple(self._resolved(words))
+                found.append(self._simple((), assigned, sources))
+            return
+        if words[start].raw in _ASSIGNING:
+            self._assign(assigned_by(words[start:]))
+        for expanded in self._alternatives(words[start:]):
+            assigned = tuple(self._resolved(words[:start]))
+            command = self._simple(tuple(expanded), assigned, sources)
+            if command.name in ("read", "unset", "mapfile"):
+                for word in expanded[1:]:
+                    self.reader.variables.assign(word.text, None)
+            elif command.name == "shift":
+                self.reader.variables.shift()
+            elif command.name == "set" and "--" in command.argv:
+                rest = expanded[command.argv.index("--") + 1 :]
+                self.reader.variables.assign_arguments(rest)
+            if expanded:
+                self.reader.run(command, self.depth)
+                self._change_directory(command, after)
+
+    def _simple(
+        self, words: tuple[Word, ...], assignments: tuple[Word, ...], sources: tuple[Command, ...]
+    ) -> Command:
+        """Return a simple command; one that begins a pipeline reads the input of its script."""
+        piped = self.before in _PIPES
+        redirects = tuple(self.redirects)
+        if self.stdin and not piped:
+            redirects += tuple(each for each in self.stdin.redirects if each.op.startswith("<<"))
+            sources, piped = sources + self.stdin.sources, self.stdin.piped
+        return Command(
+            words,
+            redirects,
             self.directory,
             self.outer,
-            piped=self.before in _PIPES,
-            assignments=tuple(words[:start]),
+            piped=piped,
+            assignments=assignments,
             sources=sources,
         )
-        if not command.words:
-            self._assign(command.assignments)
-            if self.redirects or command.assignments:
-                found.append(command)
-            return
-        if command.name in ("export", "declare", "typeset", "local", "readonly"):
-            self._assign(assigned_by(words[start:]))
-        elif command.name in ("read", "unset", "mapfile"):
-            for word in command.words[1:]:
-                self.reader.variables.assign(word.text, None)
-        self.reader.run(command, self.depth)
-        self._change_directory(command, after)
 
     def _assign(self, words: Iterable[Word]) -> None:
         sure = all(block.sure for block in self.blocks)
-        previous = old_directory(self.previous, self.directory)
         for word in words:
-            self.reader.variables.assign_word(word, previous, sure=sure)
+            self.reader.variables.assign_word(word, self._old_directory(), sure=sure)
 
     def _change_directory(self, command: Command, after: str) -> None:
         before = "" if self.reserved_before else self.before
@@ -265,10 +309,17 @@ class _Script:
 class _Reader(WrapperReader):
     """Reads one command line and the command lines in it."""
 
-    def read(self, text: str, directory: str | None, outer: Command | None, depth: int) -> None:
-        """Read `text`, which begins in `directory`."""
+    def read(
+        self,
+        text: str,
+        directory: str | None,
+        outer: Command | None,
+        depth: int,
+        stdin: Command | None = None,
+    ) -> None:
+        """Read `text`, which begins in `directory` and has the standard input of `stdin`."""
         lexer = Lexer(text)
-        self.script(lexer.tokens(), directory, outer, depth)
+        self.script(lexer.tokens(), directory, outer, depth, stdin)
         if lexer.deep:
             deep = Unresolved("deep", "what is nested too deep")
             self.found.append(Command((), outer=outer, unresolved=(deep,)))
@@ -281,10 +332,15 @@ class _Reader(WrapperReader):
         return reader
 
     def script(
-        self, tokens: Sequence[Token], directory: str | None, outer: Command | None, depth: int
-    ) -> str | None:
-        """Read the tokens of one script, which begins in `directory`; return that of its end."""
-        script = _Script(self, directory, outer, depth)
+        self,
+        tokens: Sequence[Token],
+        directory: str | None,
+        outer: Command | None,
+        depth: int,
+        stdin: Command | None = None,
+    ) -> None:
+        """Read the tokens of one script, which begins in `directory`."""
+        script = _Script(self, directory, outer, depth, stdin)
         script.tokens = tokens
         for script.position, token in enumerate(tokens):
             if isinstance(token, Word):
@@ -294,7 +350,6 @@ class _Reader(WrapperReader):
             else:
                 script.operator(token.text)
         script.operator("")
-        return script.directory
 
     def call(self, command: Command, depth: int) -> None:
         """Read the body of a function with the arguments of the call."""
@@ -305,13 +360,7 @@ class _Reader(WrapperReader):
             return
         outside = self.variables
         self.variables = Variables(outside)
-        arguments = command.words[1:]
-        known = not any(word.unresolved for word in arguments)
-        for at, word in enumerate(arguments, 1):
-            self.variables.assign(str(at), None if word.unresolved else (word.text,))
-        for name in ("@", "*"):
-            joined = " ".join(word.text for word in arguments)
-            self.variables.assign(name, (joined,) if known else None)
+        self.variables.assign_arguments(command.words[1:])
         self.script(body, command.directory, command.outer, depth + 1)
         self.variables = outside
 
@@ -320,7 +369,21 @@ class _Reader(WrapperReader):
         for word in words:
             for script in word.scripts:
                 if depth < MAX_NESTING:
+                    first = len(self.found)
                     self.script(script, directory, None, depth + 1)
+                    if len(self.found) > first and _is_substitution(word):
+                        word.output = output_of(self.found[-1])
+                        if word.output is None:
+                            word.printed = printed_words(self.found[-1])
                 else:
                     deep = Unresolved("deep", word.raw)
                     self.found.append(Command((), unresolved=(deep,)))
+
+
+def _is_substitution(word: Word) -> bool:
+    """Return True if the word, or the value that it assigns, is one substitution of a command."""
+    raw = word.raw
+    if match := ASSIGNMENT.match(raw):
+        raw = raw[match.end() :]
+    raw = raw.strip('"')
+    return len(word.scripts) == 1 and raw.startswith(("$(", "<(", "`")) and raw[-1] in ")`"

@@ -2,26 +2,32 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from posixpath import join
 
-from agent_pipes.core.lazy_regex import pattern
 from agent_pipes.core.tables import names
 from agent_pipes.shell.commands import SHELLS, Command, Unresolved, subdirectory
-from agent_pipes.shell.texts import document_text, output_of, path_of
+from agent_pipes.shell.texts import (
+    input_text,
+    input_words,
+    names_below,
+    output_of,
+    path_of,
+    script_text,
+)
 from agent_pipes.shell.variables import Variables
+from agent_pipes.shell.windows import WINDOWS_SHELLS, windows_commands
 from agent_pipes.shell.words import Token, Word
 from agent_pipes.shell.wrappers import (
     Arguments,
     Wrapper,
+    command_lines,
     find_script,
     inner_words,
-    is_wrapper,
     leading_options,
     runs_nothing,
     with_input,
     without_version,
+    wrapper_name,
     wrapper_of,
-    written_word,
 )
 
 MAX_NESTING = 12
@@ -30,16 +36,12 @@ MAX_NESTING = 12
 MAX_REPEATS = 64
 """Times that functions, aliases and written scripts of one command are read again."""
 
-_WINDOWS_SHELLS = names("powershell powershell.exe pwsh pwsh.exe cmd cmd.exe")
-_WINDOWS_SEPARATOR = pattern(r"&&|\|\||[;|&\n]")
-_WINDOWS_WORD = pattern(r"\"([^\"]*)\"|'([^']*)'|(\S+)")
-
 
 class WrapperReader(ABC):
     """Appends simple commands to `found`, each after the one that runs it.
 
     functions: the bodies of the functions that the command defines, by name.
-    aliases:   the values of its aliases.
+    aliases:   the values of its aliases; `git_aliases`: those of git.
     files:     the texts that it writes to files, by path.
     repeats:   readings of these so far.
     """
@@ -49,11 +51,19 @@ class WrapperReader(ABC):
         self.variables = Variables()
         self.functions: dict[str, Sequence[Token]] = {}
         self.aliases: dict[str, str] = {}
+        self.git_aliases: dict[str, str] = {}
         self.files: dict[str, str] = {}
         self.repeats = 0
 
     @abstractmethod
-    def read(self, text: str, directory: str | None, outer: Command | None, depth: int) -> None:
+    def read(
+        self,
+        text: str,
+        directory: str | None,
+        outer: Command | None,
+        depth: int,
+        stdin: Command | None = None,
+    ) -> None:
         """Read `text`, which begins in `directory`, with the functions that are defined here."""
 
     @abstractmethod
@@ -79,7 +89,7 @@ class WrapperReader(ABC):
             self.call(command, depth)
         elif name in self.aliases:
             self._aliased(command, depth)
-        elif name not in _HANDLERS and not is_wrapper(name):
+        elif name not in _HANDLERS and not (row := wrapper_name(name)):
             self.add(command)
             if "/" in command.words[0].text:
                 self._written_script(command, command.words[0], depth)
@@ -88,7 +98,7 @@ class WrapperReader(ABC):
         elif name in _HANDLERS:
             _HANDLERS[name](self, command, depth)
         else:
-            self._wrapped(command, wrapper_of(name), (name,), command.words[1:], depth)
+            self._wrapped(command, wrapper_of(row), (row,), command.words[1:], depth)
 
     def add(
         self, command: Command, unresolved: Unresolved | None = None, *, is_wrapper: bool = False
@@ -113,11 +123,15 @@ class WrapperReader(ABC):
 
     def _written_script(self, command: Command, word: Word, depth: int) -> bool:
         """Read a script that this very command line has written; False if it has not."""
-        text = self.files.get(path_of(word, command.directory))
+        text = word.output or self.files.get(path_of(word, command.directory))
         if text is None or not self.may_repeat(depth):
             return False
         self.fresh().read(text, command.directory, command, depth + 1)
         return True
+
+    def _is_written(self, word: Word, command: Command) -> bool:
+        """Return True if this very command line has written the script `word`."""
+        return word.output is not None or path_of(word, command.directory) in self.files
 
     def _alias(self, command: Command, depth: int) -> None:
         self.add(command)
@@ -136,7 +150,7 @@ class WrapperReader(ABC):
     # Builtins.
 
     def _eval(self, command: Command, depth: int) -> None:
-        text = " ".join(word.text for word in command.words[1:])
+        text = " ".join(script_text(word) for word in command.words[1:])
         self.read(text, command.directory, self.add(command, is_wrapper=True), depth + 1)
 
     def _trap(self, command: Command, depth: int) -> None:
@@ -145,7 +159,7 @@ class WrapperReader(ABC):
             self.read(command.words[1].text, command.directory, outer, depth + 1)
 
     def _source(self, command: Command, depth: int) -> None:
-        if len(command.words) > 1 and path_of(command.words[1], command.directory) in self.files:
+        if len(command.words) > 1 and self._is_written(command.words[1], command):
             self.add(command)
             self._written_script(command, command.words[1], depth)
         else:
@@ -161,16 +175,14 @@ class WrapperReader(ABC):
         words: tuple[Word, ...],
         depth: int,
     ) -> None:
-        given = leading_options(words, wrapper.values | wrapper.script, wrapper.module)
+        values = wrapper.values | wrapper.script | wrapper.entry
+        given = leading_options(words, values, wrapper.module)
         first = given.rest[0].text if given.rest else ""
         if wrapper.needs_script and not given.has(wrapper.script):
             find_script(wrapper, given)
         if first in wrapper.subcommands:
             inner = wrapper_of(*path, first)
             self._wrapped(command, inner, (*path, first), given.rest[1:], depth)
-        elif wrapper.then and len(given.rest) > wrapper.operands:
-            rest = given.rest[wrapper.operands :]
-            self._wrapped(command, wrapper_of(wrapper.then), (wrapper.then,), rest, depth)
         elif runs_nothing(wrapper, given, first):
             self.add(command)
         else:
@@ -178,7 +190,7 @@ class WrapperReader(ABC):
 
     def _run_inner(self, command: Command, wrapper: Wrapper, given: Arguments, depth: int) -> None:
         inner, script = inner_words(wrapper, given)
-        if not inner and not script:
+        if not inner and not script and not wrapper.shell:
             self.add(command, is_wrapper=wrapper.pure)
             return
         directory = command.directory
@@ -188,14 +200,11 @@ class WrapperReader(ABC):
         elsewhere, outer.elsewhere = outer.elsewhere, outer.elsewhere or wrapper.elsewhere
         if wrapper.elsewhere:
             directory = None
-        if script or wrapper.join or wrapper.each:
-            texts = [script.text] if script else []
-            if wrapper.join or (script and wrapper.append):
-                texts = [" ".join((*texts, *(written_word(word, wrapper) for word in inner)))]
-            elif wrapper.each:
-                texts = [word.text for word in inner]
-            for text in texts:
-                self.read(text, directory, outer, depth + 1)
+        if not inner and not script:
+            self._read_input(command, directory, depth)
+        elif script or wrapper.join or wrapper.each:
+            for text in command_lines(wrapper, inner, script, input_words(command)):
+                self.read(text, directory, outer, depth + 1, command)
         else:
             self._run_words(command, wrapper, given, inner, directory, depth)
         outer.elsewhere = elsewhere
@@ -214,7 +223,7 @@ class WrapperReader(ABC):
         reads_input = bool(wrapper.input)
         if reads_input:
             marker = given.value(wrapper.input)
-            inner = with_input(inner, marker.text if marker else "")
+            inner = with_input(inner, marker.text if marker else "", input_words(command))
         documents = tuple(
             redirect for redirect in command.redirects if redirect.op.startswith("<<")
         )
@@ -234,7 +243,7 @@ class WrapperReader(ABC):
         """Read `find` and what `-exec` and the like run on names below its directories."""
         words = command.words
         outer = self.add(command)
-        below = _below(command)
+        below = names_below(command)
         at = 0
         while at < len(words):
             at += 1
@@ -254,63 +263,76 @@ class WrapperReader(ABC):
     def _shell(self, command: Command, depth: int) -> None:
         words = command.words
         at, script = _shell_operand(words)
-        documents = [redirect for redirect in command.redirects if redirect.op.startswith("<<")]
         if script and at < len(words):
             outer = self.add(command, is_wrapper=True)
             reader = self.fresh()
-            for number, word in enumerate(words[at + 2 :], 1):
-                reader.variables.assign(str(number), None if word.unresolved else (word.text,))
-            reader.read(words[at].text, command.directory, outer, depth + 1)
-        elif at < len(words):
-            known = path_of(words[at], command.directory) in self.files
+            if zero := words[at + 1 : at + 2]:
+                reader.variables.assign("0", None if zero[0].unresolved else (zero[0].text,))
+            reader.variables.assign_arguments(words[at + 2 :])
+            reader.read(script_text(words[at]), command.directory, outer, depth + 1, command)
+        elif at < len(words) and words[at].text != "-":
+            known = self._is_written(words[at], command)
             gap = None if known else Unresolved("script", " ".join(command.argv[: at + 1]))
             self._written_script(self.add(command, gap), words[at], depth)
-        elif documents:
-            self._read_input(command, document_text(documents[-1]), depth)
         else:
-            self._shell_on_stdin(command, script, depth)
-
-    def _read_input(self, command: Command, text: str, depth: int) -> None:
-        outer = self.add(command, is_wrapper=True)
-        self.fresh().read(text, command.directory, outer, depth + 1)
-
-    def _shell_on_stdin(self, command: Command, script: bool, depth: int) -> None:
-        files = [redirect.target for redirect in command.redirects if redirect.op == "<"]
-        if not (command.piped or files or script):
             self.add(command, is_wrapper=True)
-        elif files and path_of(files[-1], command.directory) in self.files:
-            self._written_script(self.add(command), files[-1], depth)
-        elif command.sources and (text := output_of(command.sources[0])) is not None:
-            self._read_input(command, text, depth)
-        else:
-            piped = "what is piped into it" if command.piped else "its standard input"
-            source = files[-1].raw if files else piped
-            self.add(command, Unresolved("script", f"{command}: {source}"))
+            self._read_input(command, command.directory, depth)
+
+    def _read_input(self, command: Command, directory: str | None, depth: int) -> None:
+        """Read what a shell, added already, is given on its standard input."""
+        text = input_text(command)
+        files = [redirect.target for redirect in command.redirects if redirect.op == "<"]
+        if text is None and files and self._is_written(files[-1], command):
+            self._written_script(command, files[-1], depth)
+        elif text is not None:
+            self.fresh().read(text, directory, command, depth + 1)
+        elif command.piped or files:
+            source = files[-1].raw if files else "what is piped into it"
+            command.is_wrapper = False
+            command.unresolved = (Unresolved("script", f"{command}: {source}"),)
 
     def _windows_shell(self, command: Command, depth: int) -> None:
-        """Split what PowerShell or cmd runs into commands, to be matched by name and no more."""
-        words = command.argv[1:]
-        is_cmd = command.name.startswith("cmd")
-        start = next(
-            (
-                at + 1
-                for at, word in enumerate(words)
-                if word.lower() in ("/c", "/k" if is_cmd else "-c", "-command")
-            ),
-            None,
-        )
-        outer = self.add(command, is_wrapper=start is not None)
-        for part in _WINDOWS_SEPARATOR.split(" ".join(words[start:]) if start else ""):
-            texts = ["".join(found) for found in _WINDOWS_WORD.findall(part)]
-            if texts:
-                inner = Command(tuple(Word(text, text) for text in texts), (), None, outer)
-                inner.elsewhere = True
-                self.add(inner)
+        commands = windows_commands(command.argv)
+        if commands is None:
+            self.add(command, Unresolved("script", str(command)))
+            return
+        outer = self.add(command, is_wrapper=bool(commands))
+        for texts in commands:
+            inner = Command(tuple(Word(text, text) for text in texts), (), None, outer)
+            inner.elsewhere = True
+            self.add(inner)
+
+    # Git runs its aliases.
+
+    def _git(self, command: Command, depth: int) -> None:
+        row = wrapper_of("git")
+        lead = leading_options(command.words[1:], row.values)
+        self._keep_git_aliases(lead)
+        value = self.git_aliases.get(lead.rest[0].text) if lead.rest else None
+        if value is None or not self.may_repeat(depth):
+            self._wrapped(command, row, ("git",), command.words[1:], depth)
+            return
+        text = value[1:] if value.startswith("!") else f"git {value}"
+        rest = " ".join(word.raw for word in lead.rest[1:])
+        outer = self.add(command, is_wrapper=True)
+        self.read(f"{text} {rest}", command.directory, outer, depth + 1)
+
+    def _keep_git_aliases(self, lead: Arguments) -> None:
+        """Keep the aliases that `git -c alias.x=…` and `git config alias.x …` define."""
+        settings = [word.text.partition("=") for name, word in lead.options if name == "-c"]
+        if lead.rest and lead.rest[0].text == "config":
+            at = next((n for n, word in enumerate(lead.rest) if word.text.startswith("alias.")), 0)
+            if at and at + 1 < len(lead.rest):
+                settings.append((lead.rest[at].text, "=", lead.rest[at + 1].text))
+        for name, _, value in settings:
+            if name.startswith("alias."):
+                self.git_aliases[name.removeprefix("alias.")] = value
 
 
 _HANDLERS: dict[str, Callable[[WrapperReader, Command, int], None]] = {
     **dict.fromkeys(SHELLS, WrapperReader._shell),
-    **dict.fromkeys(_WINDOWS_SHELLS, WrapperReader._windows_shell),
+    "git": WrapperReader._git,
+    **dict.fromkeys(WINDOWS_SHELLS, WrapperReader._windows_shell),
     **dict.fromkeys(("find", "fd", "fdfind"), WrapperReader._find),
     "eval": WrapperReader._eval,
     "trap": WrapperReader._trap,
@@ -321,24 +343,6 @@ _HANDLERS: dict[str, Callable[[WrapperReader, Command, int], None]] = {
 """Programs that run what their arguments say, besides those of the table."""
 
 _EXECUTING = names("-exec -execdir -ok -okdir -x --exec -X --exec-batch")
-
-
-def _below(command: Command) -> list[Word]:
-    """Return the names that `find` passes on: those of `-name` below its first directory."""
-    words = command.words
-    starts = [word for word in words[1:] if not word.text.startswith(("-", "(", "!"))][:1]
-    if command.name != "find":
-        starts = []
-    top = starts[0] if starts else Word(".", ".")
-    patterns = [
-        words[at + 1].text
-        for at, word in enumerate(words[:-1])
-        if word.text in ("-name", "-iname") and words[at - 1].text not in ("!", "-not")
-    ]
-    return [
-        Word(join(top.text, name), "{}", top.unresolved or "glob", top.tilde)
-        for name in [f"**/{pattern}" for pattern in patterns] or ["*"]
-    ]
 
 
 def _shell_operand(words: tuple[Word, ...]) -> tuple[int, bool]:

@@ -2,8 +2,11 @@
 
 import re
 from base64 import b64decode
+from collections.abc import Sequence
+from itertools import takewhile
 from posixpath import join, normpath
 
+from agent_pipes.core.tables import names
 from agent_pipes.shell.commands import Command
 from agent_pipes.shell.words import Redirect, Word
 
@@ -46,6 +49,87 @@ def output_of(command: Command, stages: int = MAX_OUTPUT_STAGES) -> str | None:
     if command.name == "base64" and text and texts[:1] in (["-d"], ["-D"], ["--decode"]):
         return _decoded(text)
     return None
+
+
+_FILTERS = names("sort uniq head tail tac shuf grep egrep")
+"""Programs that print some of the lines that they read."""
+
+
+def printed_words(command: Command, stages: int = MAX_OUTPUT_STAGES) -> tuple[Word, ...]:
+    """Return the words that a command prints, with patterns for names of files; none if unknown."""
+    if (text := output_of(command)) is not None:
+        return tuple(Word(word, word) for word in text.split())
+    words = command.words[1:]
+    if command.name in ("find", "fd", "fdfind"):
+        return names_below(command)
+    if command.name == "ls":
+        named = [word for word in words if not word.text.startswith("-")]
+        if all(word.unresolved == "glob" for word in named):
+            return tuple(named) or (Word("*", "*", "glob"),)
+    elif command.name in _FILTERS and command.sources and stages:
+        return printed_words(command.sources[0], stages - 1)
+    return ()
+
+
+def input_text(command: Command) -> str | None:
+    """Return the text on a command's standard input, None if it is not known."""
+    documents = [each for each in command.redirects if each.op.startswith("<<")]
+    if documents:
+        return document_text(documents[-1])
+    return output_of(command.sources[0]) if command.piped and command.sources else None
+
+
+def input_words(command: Command) -> tuple[Word, ...]:
+    """Return the words on a command's standard input, none if they are not known."""
+    if (text := input_text(command)) is not None:
+        return tuple(Word(word, word) for word in text.split())
+    return printed_words(command.sources[0]) if command.piped and command.sources else ()
+
+
+def script_text(word: Word) -> str:
+    """Return the text of a script in a word, which may be what a command prints."""
+    return word.text if word.output is None else word.output
+
+
+def names_below(command: Command) -> tuple[Word, ...]:
+    """Return the names that `find` or `fd` finds, as patterns: those of its tests."""
+    words = command.words[1:]
+    if command.name == "find":
+        starts = list(takewhile(lambda word: not word.text.startswith(("-", "(", "!")), words))
+        found = _tested(words) or ["**"]
+    else:
+        operands = [word for word in words if not word.text.startswith("-")]
+        starts = operands[1:]
+        named = operands[0].text.strip("^$") if operands else "."
+        found = ["**" if named == "." else f"**/*{named}*"]
+    return tuple(
+        Word(
+            name if name.startswith(f"{start.text}/") else join(start.text, name),
+            "{}",
+            start.unresolved or "glob",
+            start.tilde,
+        )
+        for start in starts or [Word(".", ".")]
+        for name in found
+    )
+
+
+def _tested(words: Sequence[Word]) -> list[str]:
+    """Return the patterns of the tests -name and -path of `find` that are not negated."""
+    found = []
+    for at, word in enumerate(words[:-1]):
+        test, value = word.text, words[at + 1].text
+        negated = words[at - 1].text in ("!", "-not") if at else False
+        pruned = at + 2 < len(words) and words[at + 2].text == "-prune"
+        if negated or pruned:
+            continue
+        if test in ("-name", "-iname"):
+            found.append(f"**/{value if test == '-name' else value.lower()}")
+        elif test in ("-path", "-ipath", "-wholename"):
+            # A wildcard of -path matches slashes, too.
+            text = re.sub(r"(?<![^/])\*(?![^/])", "**", value)
+            found.append(text)
+    return found
 
 
 def _decoded(text: str) -> str | None:

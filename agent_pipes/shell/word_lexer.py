@@ -18,7 +18,7 @@ SIMPLE_WORD = r"[\w./:=@%+,^!-][\w./:=@%+,^!~#-]*+(?=[ \t\n|&;)]|\Z)"
 _PLAIN = pattern(r"[^ \t\n\\'\"$`|&;<>()*?\[{]+")
 _SIMPLE_WORD = pattern(SIMPLE_WORD)
 _VARIABLE = pattern(r"\$(?:[A-Za-z_]\w*|[0-9@*#?$!-])")
-_BRACED = pattern(r"\$\{(\w+|@|\*)(?::?[-=?][^}]*)?\}")
+_BRACED = pattern(r"\$\{(\w+(?:\[[@*]\])?|@|\*)(?:(?::?[-=]([^}'\"\\]*)|:?\?[^}]*))?\}")
 _BRACES = pattern(r"\{[^{}\s]*+\}")
 _ARRAY = pattern(r"[A-Za-z_]\w*\+?=\Z")
 _ARITHMETIC = pattern(r"\\.|'[^']*'|\"(?:[^\"\\]|\\.)*+\"|[()]", re.S)
@@ -39,9 +39,10 @@ _WORD_ENDS = frozenset(" \t\n|&;<>()")
 class _Parts:
     """A word while it is read."""
 
-    __slots__ = ("known", "scripts", "text", "unresolved", "variables")
+    __slots__ = ("elements", "known", "scripts", "text", "unresolved", "variables")
 
     def __init__(self) -> None:
+        self.elements: list[Word] = []
         self.text: list[str] = []
         self.unresolved = ""
         self.scripts: list[list[Token]] = []
@@ -52,10 +53,10 @@ class _Parts:
         self.unresolved = worse(self.unresolved, unresolved)
         self.known = self.known and unresolved == "glob"
 
-    def add_variable(self, name: str, written: str, quoted: bool) -> None:
+    def add_variable(self, name: str, written: str, quoted: bool, default: str = "") -> None:
         """Append a variable, whose value may be known to the reader of the command."""
         self.unresolved = worse(self.unresolved, "variable")
-        self.variables.append(Variable(len(self.text), name, quoted))
+        self.variables.append(Variable(len(self.text), name, quoted, default))
         self.text.append(written)
 
 
@@ -102,6 +103,7 @@ class WordLexer(ABC):
             tilde,
             tuple(parts.scripts),
         )
+        word.elements = tuple(parts.elements)
         if parts.variables and parts.known:
             word.pieces, word.variables = tuple(parts.text), tuple(parts.variables)
         return word
@@ -212,7 +214,10 @@ class WordLexer(ABC):
         plain = _VARIABLE.match(text, start) or _BRACED.match(text, start)
         if plain and "$" not in plain[0][1:] and "`" not in plain[0]:
             self.at = plain.end()
-            parts.add_variable(plain[1] if plain[0][1] == "{" else plain[0][1:], plain[0], quoted)
+            if plain[0][1] == "{":
+                parts.add_variable(plain[1], plain[0], quoted, plain[2] or "")
+            else:
+                parts.add_variable(plain[0][1:], plain[0], quoted)
             return
         if text[start] == "`":
             self._backtick(parts, quoted)
@@ -249,9 +254,8 @@ class WordLexer(ABC):
             parts.add_variable(name, written, quoted)
             return
         if opening == 1:
-            parts.scripts += [
-                script for token in inner if isinstance(token, Word) for script in token.scripts
-            ]
+            parts.elements = [token for token in inner if isinstance(token, Word)]
+            parts.scripts += [script for word in parts.elements for script in word.scripts]
             parts.mark("variable")
         else:
             parts.scripts.append(inner)

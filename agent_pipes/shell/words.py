@@ -4,11 +4,18 @@ from typing import NamedTuple
 
 
 class Variable(NamedTuple):
-    """An expansion in a word: the index of its piece, its name, and True if it is in quotes."""
+    """An expansion in a word.
+
+    piece:   the index of its piece.
+    name:    the name of the variable; `name[@]` for all elements of an array.
+    quoted:  it is in quotes.
+    default: the value in `${name:-value}`.
+    """
 
     piece: int
     name: str
     quoted: bool
+    default: str = ""
 
 
 class Word:
@@ -22,9 +29,23 @@ class Word:
     tilde:      it begins with an unquoted `~`, a home directory.
     scripts:    the tokens of the command substitutions in it.
     pieces:     the pieces of `text`, if some of them are the `variables`, and all else is known.
+    elements:   the elements of the array that it assigns.
+    output:     the text that it is replaced by, if it is one substitution whose output is known.
+    printed:    the words that its substitution prints, as far as they are known: names of files.
     """
 
-    __slots__ = ("pieces", "raw", "scripts", "text", "tilde", "unresolved", "variables")
+    __slots__ = (
+        "elements",
+        "output",
+        "pieces",
+        "printed",
+        "raw",
+        "scripts",
+        "text",
+        "tilde",
+        "unresolved",
+        "variables",
+    )
 
     def __init__(
         self,
@@ -41,6 +62,9 @@ class Word:
         self.scripts = scripts
         self.pieces: tuple[str, ...] = ()
         self.variables: tuple[Variable, ...] = ()
+        self.elements: tuple[Word, ...] = ()
+        self.output: str | None = None
+        self.printed: tuple[Word, ...] = ()
 
     @property
     def path(self) -> str:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from agent_pipes.core.lazy_regex import pattern
 from agent_pipes.core.tables import names, read_table
 from agent_pipes.shell.commands import ASSIGNMENT
+from agent_pipes.shell.texts import script_text
 from agent_pipes.shell.words import Word
 
 
@@ -27,18 +28,21 @@ class Wrapper(NamedTuple):
     late_script:  options after the operands whose value is a command line.
     join:         the arguments are words of one command line.
     each:         each argument is a command line.
-    until:        the word that ends the command.
+    arguments:    the word after which each word is an argument, with which the command runs.
+    keys:         some arguments are names of keys.
+    shell:        without a command it runs its standard input.
     input:        options whose value marks the place of what is read from standard input;
                   without them, the end.
     lookup:       options with which nothing is run.
     module:       options whose value is the program, and the rest its arguments.
     needs_module: without such an option it runs no command of its arguments.
     package:      the program's name may have a version (`prisma@5`).
-    dashes:       the command follows `--`.
-    needs:        an option without which it runs no command of its arguments.
+    after:        words of which the first is followed by the command, if there is one.
+    needs_after:  without one it runs no command of its arguments.
     subcommands:  the subcommands that run commands.
     fallthrough:  a first operand that is none of its `own` subcommands is a command.
-    then:         the arguments are those of this program.
+    entry:        options whose value begins the command.
+    program:      the program that runs, if it is not in the arguments.
     """
 
     values: frozenset[str] = frozenset()
@@ -53,28 +57,39 @@ class Wrapper(NamedTuple):
     late_script: frozenset[str] = frozenset()
     join: bool = False
     each: bool = False
-    until: str = ""
+    arguments: str = ""
+    keys: bool = False
+    shell: bool = False
     input: frozenset[str] = frozenset()
     lookup: frozenset[str] = frozenset()
     module: frozenset[str] = frozenset()
     needs_module: bool = False
     package: bool = False
-    dashes: bool = False
-    needs: str = ""
+    after: frozenset[str] = frozenset()
+    needs_after: bool = False
     subcommands: tuple[str, ...] = ()
     fallthrough: bool = False
     own: frozenset[str] = frozenset()
-    then: str = ""
+    entry: frozenset[str] = frozenset()
+    program: str = ""
 
 
+_INPUT = Word("$INPUT", "$INPUT", "input")
+"""A word of the standard input that is not known."""
+
+_KEYS = names("Enter Space Tab C-m C-j")
+_KEY_ENDS = pattern(r"(?:\^M|\\[nr])+\Z")
 _VERSION = pattern(r"(?<=.)@[\w.^~*-]+\Z")
-_SETS = names("values directory script late_script input lookup module own")
+_SETS = names("values directory script late_script input lookup module own after entry")
 _ROWS: dict[str, Any] = read_table("wrappers")
 
 
-def is_wrapper(name: str) -> bool:
-    """Return True if the table has the program `name`."""
-    return name in _ROWS
+def wrapper_name(name: str) -> str:
+    """Return the name under which the table has the program (`python` for `python3.12`), or ""."""
+    if name in _ROWS:
+        return name
+    plain = name.rstrip("0123456789.")
+    return plain if plain != name and plain in _ROWS else ""
 
 
 @lru_cache(maxsize=512)
@@ -102,11 +117,19 @@ def _same(row: dict[str, Any]) -> dict[str, Any]:
 
 
 class Arguments:
-    """Leading options of a command with their values, and the words after them."""
+    """Leading options of a command with their values, the words after them, and all its words."""
 
-    def __init__(self) -> None:
+    def __init__(self, words: tuple[Word, ...]) -> None:
         self.options: list[tuple[str, Word]] = []
         self.rest: tuple[Word, ...] = ()
+        self.words = words
+
+    def after(self, wanted: frozenset[str]) -> tuple[Word, ...] | None:
+        """Return the words after the first of those `wanted`, None if there is none."""
+        for at, word in enumerate(self.words):
+            if word.text in wanted:
+                return self.words[at + 1 :]
+        return None
 
     def value(self, wanted: frozenset[str]) -> Word | None:
         """Return the value of the last of the options `wanted` that was given."""
@@ -125,7 +148,7 @@ def leading_options(
     An option without a value has an empty one. The `last` options end the options: their value is
     the last word that is read.
     """
-    found, at = Arguments(), 0
+    found, at = Arguments(words), 0
     takes_value = values | last
     while at < len(words) and words[at].text.startswith("-") and words[at].text != "-":
         text = words[at].text
@@ -167,8 +190,8 @@ def runs_nothing(wrapper: Wrapper, given: Arguments, first: str) -> bool:
     """Return True if the program runs no command of its arguments."""
     if given.has(wrapper.lookup):
         return True
-    if wrapper.needs and not given.has(frozenset([wrapper.needs])):
-        return True
+    if wrapper.needs_after:
+        return given.after(wrapper.after) is None
     if wrapper.needs_script:
         return not given.has(wrapper.script)
     if wrapper.needs_module:
@@ -182,8 +205,8 @@ def runs_nothing(wrapper: Wrapper, given: Arguments, first: str) -> bool:
 
 def find_script(wrapper: Wrapper, given: Arguments) -> None:
     """Look for the option with the script after the operands: `su - dev -c SCRIPT`."""
-    for at, word in enumerate(given.rest[:-1]):
-        if word.text in wrapper.script:
+    for at, word in enumerate(given.rest):
+        if word.text in wrapper.script and at + 1 < len(given.rest):
             given.options.append((word.text, given.rest[at + 1]))
             return
         name, equals, value = word.text.partition("=")
@@ -202,21 +225,47 @@ def inner_words(wrapper: Wrapper, given: Arguments) -> tuple[tuple[Word, ...], W
         return (), script
     while wrapper.assignments and inner and ASSIGNMENT.match(inner[0].raw):
         inner = inner[1:]
-    dashes = [at for at, word in enumerate(inner) if word.text == "--"] if wrapper.dashes else []
-    inner = inner[dashes[0] + 1 if dashes else wrapper.operands :]
+    after = given.after(wrapper.after) if wrapper.after else None
+    inner = inner[wrapper.operands :] if after is None else after
     if len(inner) >= 2 and inner[0].text in wrapper.late_script:
         return (), inner[1]
     if inner and inner[0].text == "--":
         inner = inner[1:]
-    if wrapper.until:
-        end = next((at for at, word in enumerate(inner) if word.text == wrapper.until), len(inner))
-        inner = inner[:end]
+    if entry := given.value(wrapper.entry):
+        inner = (*(Word(text, text) for text in entry.text.split()), *inner)
+    if wrapper.program:
+        inner = (Word(wrapper.program, wrapper.program), *inner)
     return inner, script
 
 
-def written_word(word: Word, wrapper: Wrapper) -> str:
-    """Return a word as it is added to a command line: ssh and the like read it once more."""
-    return word.raw if wrapper.append or word.unresolved else word.text
+def command_lines(
+    wrapper: Wrapper, inner: tuple[Word, ...], script: Word | None, given: tuple[Word, ...]
+) -> list[str]:
+    """Return the command lines that a wrapper runs.
+
+    given: the words of its standard input, none if they are not known.
+    """
+    texts = [script_text(script)] if script else []
+    if wrapper.each:
+        return texts or [word.text for word in inner]
+    if not wrapper.join and not wrapper.append:
+        return texts
+    if wrapper.keys:
+        inner = tuple(word for word in inner if word.text not in _KEYS)
+    values: tuple[Word, ...] = ()
+    if wrapper.arguments:
+        at = next((at for at, word in enumerate(inner) if word.text == wrapper.arguments), None)
+        inner, values = (inner, given or (_INPUT,)) if at is None else (inner[:at], inner[at + 1 :])
+    # A command line is read once more: ssh and the like remove one level of quotes.
+    words = (word.raw if wrapper.append or word.unresolved else word.text for word in inner)
+    line = " ".join((*texts, *words))
+    if not values:
+        return [_KEY_ENDS.sub("", line) if wrapper.keys else line]
+    if not line:
+        return [word.text for word in values]
+    return [
+        line.replace("{}", word.raw) if "{}" in line else f"{line} {word.raw}" for word in values
+    ]
 
 
 def without_version(word: Word) -> Word:
@@ -224,11 +273,22 @@ def without_version(word: Word) -> Word:
     return Word(text, word.raw, word.unresolved) if text != word.text else word
 
 
-def with_input(inner: tuple[Word, ...], marker: str) -> tuple[Word, ...]:
-    """Return the command that xargs runs, with its input in the place of `marker` or at the end."""
+def with_input(inner: tuple[Word, ...], marker: str, given: tuple[Word, ...]) -> tuple[Word, ...]:
+    """Return the command that xargs runs, with its input in the place of `marker` or at the end.
+
+    given: the words of its input, none if they are not known.
+    """
     if not marker:
-        return (*inner, Word("…", "…", "input"))
-    return tuple(
-        Word(word.text, word.raw, "input", word.tilde) if marker in word.text else word
-        for word in inner
-    )
+        return (*inner, *(given or (Word("…", "…", "input"),)))
+    found: list[Word] = []
+    for word in inner:
+        if marker not in word.text:
+            found.append(word)
+        elif not given:
+            found.append(Word(word.text, word.raw, "input", word.tilde))
+        else:
+            found += (
+                Word(word.text.replace(marker, each.text), word.raw, each.unresolved, word.tilde)
+                for each in given
+            )
+    return tuple(found)
