@@ -42,8 +42,16 @@ def wrapper_text(row: dict, rows: dict) -> str:
         parts.append(f"A command line is the value of {row['script']}")
     if row.get("module"):
         parts.append(f"The command begins with the value of {row['module']}")
-    if row.get("operands"):
+    if row.get("operands") and not row.get("shell"):
         parts.append(f"Operands before the command: {row['operands']}")
+    if row.get("after"):
+        parts.append(f"The command follows {row['after']}")
+    if row.get("arguments"):
+        parts.append(f"It runs with each word after {row['arguments']}")
+    if row.get("entry"):
+        parts.append(f"The command begins with the value of {row['entry']}")
+    if row.get("shell"):
+        parts.append("Without a command, its standard input is a script")
     if row.get("subcommands"):
         parts.append(f"Subcommands: {', '.join(subcommands(row, rows))}")
     if row.get("fallthrough"):
@@ -96,21 +104,45 @@ def options() -> list[str]:
     return listed(rows)
 
 
+def file_text(row: dict) -> str:
+    """Describe a row of programs.json in sentences; the last ones say what is not seen."""
+    operands = {"read": "read", "write": "written", "delete": "deleted", "none": "no files"}
+    parts = [f"Operands are {operands[row.get('operands', 'none')]}"]
+    if row.get("also"):
+        parts.append(f"They are {operands[row['also']]}, too")
+    for key, word in (("first", "The first is"), ("last", "The last is")):
+        if row.get(key):
+            parts.append(f"{word} {operands[row[key]]}")
+    for key, word in (("read", "Read"), ("write", "Written"), ("into", "Written into")):
+        if row.get(key):
+            parts.append(f"{word}: {row[key]}")
+    if row.get("in_place") and row["in_place"] != "*":
+        parts.append(f"Written, too, with {row['in_place']}")
+    for key, word in (("unless", "Untouched with"), ("only_with", "Untouched without")):
+        if row.get(key):
+            parts.append(f"{word} {row[key]}")
+    if row.get("recursive") and row["recursive"] != "*":
+        parts.append(f"With the content of directories: {row['recursive']}")
+    if row.get("include"):
+        parts.append(f"Only what matches: {row['include']}")
+    if row.get("visible"):
+        parts.append("Not seen: which files in a directory are ignored")
+    if row.get("archive"):
+        parts.append("Not seen: the names in an archive")
+    elif row.get("operands_max") and not row.get("archive"):
+        parts.append("Not seen: more operands")
+    if row.get("also_unknown"):
+        parts.append("Not seen: what else it does")
+    return ". ".join(parts)
+
+
 def files() -> list[str]:
-    table, rows = read("programs"), []
-    for name, row in table["files"].items():
-        operands = {"read": "read", "write": "written", "delete": "deleted", "none": "no files"}
-        parts = [f"Operands are {operands[row['operands']]}"]
-        for key, word in (("read", "Read"), ("write", "Written"), ("into", "Written into")):
-            if row.get(key):
-                parts.append(f"{word}: {row[key]}")
-        if row.get("recursive") and row["recursive"] != "*":
-            parts.append(f"With the content of directories: {row['recursive']}")
-        if row.get("include"):
-            parts.append(f"Only what matches: {row['include']}")
-        if row.get("operands_max"):
-            parts.append("Not seen: names in it" if row.get("into") else "Not seen: more operands")
-        rows.append((name, ". ".join(parts)))
+    table = read("programs")
+    rows = [(name, file_text(row)) for key in ("files", "verbs") for name, row in table[key].items()]
+    rows += [
+        (", ".join(f"git {verb}" for verb in verbs.split()), file_text(row))
+        for verbs, row in table["git"].items()
+    ]
     for name, (text, unseen) in table["special"].items():
         rows.append(
             (name, text[0].upper() + text[1:] + (f". Not seen: {unseen}" if unseen else ""))
@@ -118,7 +150,22 @@ def files() -> list[str]:
     return listed(rows)
 
 
-TABLES = {"WRAPPERS": wrappers, "OPTIONS": options, "FILES": files}
+def hosts() -> list[str]:
+    """List the options and variables whose value is a host."""
+    table = read("hosts")
+    rows = [(name, f"The value of {options}") for name, options in table["options"].items()]
+    rows += [
+        (name, f"The registry in the name of an image, or the host of a module: {verbs}")
+        for name, verbs in table["images"].items()
+    ]
+    rows.append(("variables", f"Set for a command, or exported: {table['environment']}"))
+    rows.append(("commands in variables", f"Read for hosts: {table['command_variables']}"))
+    first = " ".join(table["first_operand"])
+    rows.append((first, "The first operand. Not seen: hosts in configuration files"))
+    return listed(rows)
+
+
+TABLES = {"WRAPPERS": wrappers, "OPTIONS": options, "FILES": files, "HOSTS": hosts}
 
 
 def page() -> str:

@@ -11,7 +11,7 @@ from agent_pipes.shell import Command, Word
 
 Access = Literal["read", "write", "delete"]
 About = Literal["read", "write", "delete", "command", "network"]
-Extent = Literal["", "in", "all"]
+Extent = Literal["", "in", "all", "visible"]
 
 FILES: tuple[About, ...] = ("read", "write", "delete")
 ALL: tuple[About, ...] = ("read", "write", "delete", "command", "network")
@@ -28,6 +28,7 @@ KINDS = {
     "directory": "an unknown directory",
     "tree": "the content of a directory",
     "tool": "the inside of a tool",
+    "archive": "the names in an archive",
     "deep": "a command nested too deeply",
     "long": "a text that is too long",
 }
@@ -53,9 +54,9 @@ class PathAccess(NamedTuple):
     directory: where it is relative to: "" the directory of the call, a path relative to that, or an
                absolute one.
     extent:    "" the path itself, "in" something that is put into it if it is a directory, "all"
-               its
-               whole content too.
+               its whole content too, "visible" what is not hidden or ignored of that.
     glob:      it is a pattern that the shell replaces by names.
+    named:     it may be something else than a path: only a list of what is denied counts.
     """
 
     access: Access
@@ -63,6 +64,7 @@ class PathAccess(NamedTuple):
     directory: str = ""
     extent: Extent = ""
     glob: bool = False
+    named: bool = False
 
 
 class Unjudged(NamedTuple):
@@ -86,12 +88,26 @@ class AccessSet:
     directory: the directory that the call names as its own, "" if it names none.
     scripts:   texts that are run and could not be read as commands.
     links:     symbolic links that the call makes: their paths, and what they point to.
+    mentioned: paths in the arguments of programs that are not known.
+    remotes:   the hosts of git's remotes, by directory and name, that the session has set.
     """
 
-    __slots__ = ("commands", "directory", "hosts", "links", "paths", "scripts", "unjudged")
+    __slots__ = (
+        "commands",
+        "directory",
+        "hosts",
+        "links",
+        "mentioned",
+        "paths",
+        "remotes",
+        "scripts",
+        "unjudged",
+    )
 
-    def __init__(self) -> None:
+    def __init__(self, remotes: dict[tuple[str, str], str] | None = None) -> None:
         self.directory = ""
+        self.mentioned: list[PathAccess] = []
+        self.remotes = {} if remotes is None else remotes
         self.paths: list[PathAccess] = []
         self.commands: list[Command] = []
         self.hosts: list[str] = []
@@ -100,7 +116,13 @@ class AccessSet:
         self.unjudged: list[Unjudged] = []
 
     def add_path(
-        self, access: Access, word: Word, directory: str | None, extent: Extent = ""
+        self,
+        access: Access,
+        word: Word,
+        directory: str | None,
+        extent: Extent = "",
+        *,
+        named: bool = False,
     ) -> None:
         """Add the path in `word`, or the reason why it is not known."""
         if not word.text or word.text == "-":
@@ -112,17 +134,16 @@ class AccessSet:
         elif directory is None and not path.startswith(("/", "~")):
             what = f"{word.raw}, in a directory that is not known"
             self.add_unjudged("directory", what, *about)
-        elif word.unresolved and (words := _expand_braces(path)) != [path]:
+        elif word.unresolved and (words := expand_braces(path)) != [path]:
             if not words:
                 self.add_unjudged("glob", word.raw, *about)
             for text in words:
                 unresolved = "glob" if re.search(r"[*?\[]", text) else ""
-                self.add_path(
-                    access, Word(text, word.raw, unresolved, word.tilde), directory, extent
-                )
+                one = Word(text, word.raw, unresolved, word.tilde)
+                self.add_path(access, one, directory, extent, named=named)
         elif len(self.paths) < MAX_PATHS:
             glob = word.unresolved == "glob"
-            self.paths.append(PathAccess(access, path, directory or "", extent, glob))
+            self.paths.append(PathAccess(access, path, directory or "", extent, glob, named))
             if self.links:
                 self._follow_links(access, path, directory, extent)
         else:
@@ -142,11 +163,24 @@ class AccessSet:
                         self.paths.append(PathAccess(access, text, base, extent))
 
     def add_paths(
-        self, access: Access, words: Sequence[Word], directory: str | None, extent: Extent = ""
+        self,
+        access: Access,
+        words: Sequence[Word],
+        directory: str | None,
+        extent: Extent = "",
+        *,
+        named: bool = False,
     ) -> None:
         """Add the paths in `words`."""
         for word in words:
-            self.add_path(access, word, directory, extent)
+            self.add_path(access, word, directory, extent, named=named)
+
+    def mention(self, access: Access, word: Word, directory: str | None) -> None:
+        """Add a path in the arguments of a program that is not known."""
+        if directory is not None and len(self.mentioned) < MAX_PATHS:
+            glob = word.unresolved == "glob"
+            path = PathAccess(access, word.path, directory, "", glob, named=True)
+            self.mentioned.append(path)
 
     def add_unjudged(self, kind: str, what: str, *about: About) -> None:
         """Add something that could not be judged: one of KINDS."""
@@ -154,7 +188,7 @@ class AccessSet:
             self.unjudged.append(Unjudged(kind, truncate(what, MAX_QUOTED_CHARS), about))
 
 
-def _expand_braces(text: str, limit: int = MAX_BRACE_WORDS) -> list[str]:
+def expand_braces(text: str, limit: int = MAX_BRACE_WORDS) -> list[str]:
     """Return the words of `{a,b}` in `text`; none if they are too many or not a plain list."""
     start, depth, commas = text.find("{"), 0, list[int]()
     if start < 0:
@@ -173,7 +207,7 @@ def _expand_braces(text: str, limit: int = MAX_BRACE_WORDS) -> list[str]:
     found: list[str] = []
     for begin, end in pairwise([start, *commas, at]):
         found += (
-            rest := _expand_braces(
+            rest := expand_braces(
                 text[:start] + text[begin + 1 : end] + text[at + 1 :], limit - len(found)
             )
         )

@@ -40,12 +40,14 @@ def arguments(
     *,
     optional: str = "",
     single: bool = False,
+    pairs: frozenset[str] = frozenset(),
 ) -> Arguments:
     """Split the arguments of a command.
 
     values:   options that take a value: `-o`, `--output`.
     optional: letters of short options that take one only without a space before it.
     single:   long options have one dash, and short ones are not joined.
+    pairs:    those of `values` that take two, of which the second is kept.
     """
     found = Arguments()
     words = command.words[1:]
@@ -63,6 +65,7 @@ def arguments(
             continue
         name, value = _option(word, values, optional, single, found.options)
         if value is None and at < len(words):
+            at += name in pairs and at + 1 < len(words)
             value = words[at]
             at += 1
         if name:
@@ -88,7 +91,7 @@ def _option(
             return name, None
         return name, Word(value, word.raw, word.unresolved if value else "", value[:1] == "~")
     for place, letter in enumerate(text[1:], 2):
-        rest = text[place:].removeprefix("=")
+        rest = text[place:] if text[place:] == "=" else text[place:].removeprefix("=")
         name = f"-{letter}"
         if letter in optional or (name in values and rest):
             return name, Word(rest, word.raw, word.unresolved if rest else "", rest[:1] == "~")

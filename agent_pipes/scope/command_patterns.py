@@ -93,10 +93,10 @@ class _Stage(NamedTuple):
         return _begins(self.operands, before, maybe) and _begins(self.literal, after, maybe)
 
     def _has_options(self, given: dict[str, str]) -> bool:
-        return all(
-            name in given and (not value or given[name] == value)
-            for name, value in self.options.items()
-        )
+        for name, value in self.options.items():
+            if name not in given or (value and given[name] != value):
+                return False
+        return True
 
 
 def _begins(wanted: Sequence[re.Pattern[str]], operands: Sequence[Operand], maybe: bool) -> bool:
@@ -245,12 +245,15 @@ class DeniedCommands:
         self.patterns = [CommandPattern(text) for text in patterns]
         self._named: dict[str, list[CommandPattern]] = {}
         self._other: list[tuple[CommandPattern, str]] = []
+        words = sorted({re.escape(pattern.word) for pattern in self.patterns})
+        self._any_word = re.compile("|".join(words))
         for pattern in self.patterns:
             last = pattern.text.rpartition("|")[2].split()[0]
             if _WILD.search(last) or "/" in last:
                 self._other.append((pattern, _WILD.split(last)[0]))
             else:
                 self._named.setdefault(last, []).append(pattern)
+        self._starts = tuple(start for _, start in self._other)
 
     def match(self, command: Command) -> str:
         """Return the pattern that covers the command, or ""."""
@@ -269,6 +272,8 @@ class DeniedCommands:
         """Return the patterns whose program may be that of the command."""
         program = _program(command)
         path = command.words[0].text
+        if not program.startswith(self._starts) and not path.startswith(self._starts):
+            return self._named.get(program, [])
         others = [
             pattern
             for pattern, start in self._other
@@ -290,6 +295,8 @@ class DeniedCommands:
 
     def phrase_in(self, text: str) -> str:
         """Return a pattern whose words are in a text that is no command, or ""."""
+        if not self._any_word.search(text):
+            return ""
         return next((pattern.text for pattern in self.patterns if pattern.is_in(text)), "")
 
 

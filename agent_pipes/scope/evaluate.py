@@ -79,10 +79,11 @@ class Evaluation(NamedTuple):
 class SessionScope:
     """The policy in one session, whose directory its start names."""
 
-    __slots__ = ("policy", "protected", "root", "started_in")
+    __slots__ = ("policy", "protected", "remotes", "root", "started_in")
 
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
+        self.remotes: dict[tuple[str, str], str] = {}
         self.started_in = _working_directory()
         self.enter(self.started_in)
 
@@ -101,7 +102,7 @@ class SessionScope:
 
     def evaluate(self, event: Event) -> Evaluation:
         """Evaluate `event`, whose type is one of JUDGED_EVENTS."""
-        accesses = accesses_of(event)
+        accesses = accesses_of(event, self.remotes)
         unjudged = [gap for gap in accesses.unjudged if self.policy.covers(*gap.about)]
         breaches = [
             *self._path_breaches(accesses, unjudged),
@@ -110,7 +111,8 @@ class SessionScope:
         ]
         # The user's own rules are named before the one that protects the watch.
         breaches.sort(key=lambda breach: breach.kind == "policy")
-        self._add_phrases(accesses, unjudged)
+        if not breaches:
+            self._add_phrases(accesses, unjudged)
         if self.policy.unjudged == "deny" and not breaches:
             breaches = [
                 Breach("unjudged", f"{KINDS[gap.kind]}: {gap.what}", "unjudged")
@@ -145,7 +147,18 @@ class SessionScope:
                 unjudged.append(Unjudged(verdict.unjudged, what, (access.access,), maybe))
             if access.access != "read" and self._is_protected(access, path):
                 breaches.append(Breach("policy", self._shown(path), SELF_PROTECTION))
+        if self.policy.covers("read"):
+            self._add_mentioned(accesses, base, unjudged)
         return breaches
+
+    def _add_mentioned(self, accesses: AccessSet, base: str, unjudged: list[Unjudged]) -> None:
+        """Add the denied files among the arguments of programs that are not known."""
+        for access in accesses.mentioned:
+            path = ResolvedPath.of(absolute(access.path, base, access.directory))
+            verdict = self.policy.path_verdict(access, path, self.root)
+            if rule := verdict.rule.removeprefix("denied by ") or verdict.maybe:
+                gap = Unjudged("program", self._shown(path), (access.access,), rule)
+                unjudged.append(gap)
 
     def _command_breaches(self, accesses: AccessSet, unjudged: list[Unjudged]) -> list[Breach]:
         if not self.policy.covers("command"):

@@ -1,23 +1,27 @@
 """Files and hosts of git's commands."""
 
+from collections.abc import Callable
+
 from agent_pipes.core.tables import names
 from agent_pipes.scope import network_programs
 from agent_pipes.scope.access import AccessSet
 from agent_pipes.scope.arguments import Arguments, arguments
+from agent_pipes.scope.listed_programs import add_listed, listed_program
+from agent_pipes.scope.network_programs import keep_remote
 from agent_pipes.scope.special_programs import add_patch
 from agent_pipes.shell import Command, Word
 from agent_pipes.shell.commands import subdirectory
-from agent_pipes.shell.wrappers import Arguments as Leading
 from agent_pipes.shell.wrappers import leading_options
 
 _GLOBAL = names("-C -c --git-dir --work-tree --namespace --exec-path --config-env")
 _VALUES = names(
     "-m -b -B -C -c -s -o -O -F -S --message --branch --source --depth --file --output --author"
     " --date --since --until --grep --pretty --format --max-count --output-directory --reference"
-    " --template --separate-git-dir --blob --type --get --onto --strategy --pathspec-from-file"
+    " --template --config --remote --directory"
+    " --separate-git-dir --blob --type --get --onto --strategy --pathspec-from-file"
 )
 _WITHOUT_VALUES = {
-    "clone": names("-s -l -n"),
+    "clone": names("-s -l -n -S -F"),
     "commit": names("-s -o -S"),
     "log": names("-m -c -s"),
     "show": names("-m -c -s"),
@@ -39,7 +43,8 @@ _READ_ONLY = names(
 )
 """Subcommands that write nothing in the work tree."""
 
-_KNOWN = _READ_ONLY | {"rm", "restore", "checkout"}
+_KNOWN = _READ_ONLY | names("rm mv archive bundle format-patch init grep")
+_CHANGES_TREE = names("apply am clean stash pull merge rebase cherry-pick revert reset")
 _TALKS = names("clone fetch pull push ls-remote")
 _SHOWS = names("show cat-file log diff blame archive")
 
@@ -47,63 +52,81 @@ _SHOWS = names("show cat-file log diff blame archive")
 def add_git(command: Command, found: AccessSet) -> None:
     """Add what a git command accesses."""
     lead = leading_options(command.words[1:], _GLOBAL)
-    where = command.directory
+    where = tree = command.directory
     for name, value in lead.options:
         if name == "-C":
-            where = subdirectory(where, value)
+            where = tree = subdirectory(where, value)
         elif name == "-c":
             _add_setting(value, found)
-        elif name in ("--git-dir", "--work-tree"):
-            found.add_path("read", value, where)
+        elif name == "--git-dir":
+            found.add_path("read", value, where, "in", named=True)
+        elif name == "--work-tree":
+            tree = subdirectory(where, value)
     if not lead.rest:
         return
     verb = lead.rest[0].text
     values = _VALUES - _WITHOUT_VALUES.get(verb, frozenset())
     if verb == "config":
         values |= {"-f"}
-    given = arguments(Command(lead.rest), values)
-    _add_files(verb, given, where, found, command, lead)
-    _add_hosts(verb, given, found)
+    run = command.with_words(lead.rest)
+    run.directory = tree
+    given = arguments(run, values)
+    if row := listed_program("git", verb):
+        add_listed(run, row._replace(with_value=row.with_value | values), found)
+    _add_files(verb, given, run, found)
+    _add_hosts(verb, given, where, found)
+    if verb in _CHANGES_TREE and not given.has(["-n", "--dry-run"]):
+        # Whatever it changes is in the work tree.
+        found.add_path("write", Word(".", "."), tree, "in", named=True)
 
 
-def _add_files(
-    verb: str,
-    given: Arguments,
-    where: str | None,
-    found: AccessSet,
-    command: Command,
-    lead: Leading,
-) -> None:
+def _add_files(verb: str, given: Arguments, run: Command, found: AccessSet) -> None:
+    where = run.directory
     found.add_paths("write", given.values(names("--output -o")), where)
     if given.has(["--no-index"]):
         found.add_paths("read", given.operands, where, "all")
     if verb in _SHOWS:
-        _add_shown(verb, given, where, found)
-    if verb in ("apply", "am"):
-        add_patch(Command(lead.rest, command.redirects, where), found)
-        found.add_paths("read", given.operands, where)
-    elif verb == "rm" and not given.has(["--cached"]):
-        found.add_paths("delete", given.operands, where, "in" if given.has(["-r"]) else "")
-    elif verb == "restore" and not _only_index(given):
-        found.add_paths("write", given.operands, where, "all")
-    elif verb == "mv":
-        found.add_paths("delete", given.operands[:-1], where, "in")
-        found.add_paths("write", given.operands[-1:], where, "in")
-    elif verb == "checkout" and not given.has(["-b", "-B"]):
-        paths = given.literal or [word for word in given.operands if word.text in (".", "./")]
-        found.add_paths("write", paths, where, "all")
-        if not paths:
-            found.add_unjudged("program", "git checkout", "write")
-    elif verb == "clone":
-        _add_clone(given, where, found)
-    elif verb == "init":
-        found.add_paths("write", given.operands[-1:], where, "in")
-    elif verb == "worktree":
-        _add_worktree(given, where, found)
-    elif verb == "config":
-        _add_config(given, where, found)
-    elif verb not in _KNOWN and not (verb == "clean" and given.has(["-n", "--dry-run"])):
+        _add_shown(given, where, found)
+    if add := _VERBS.get(verb):
+        add(given, run, found)
+    elif verb not in _KNOWN:
         found.add_unjudged("program", f"git {verb}", "write", "delete")
+
+
+def _apply(given: Arguments, run: Command, found: AccessSet) -> None:
+    where = run.directory
+    if directory := given.value("--directory"):
+        found.add_path("write", directory, where, "in")
+    add_patch(run, found)
+    found.add_paths("read", given.operands, where)
+
+
+def _restore(given: Arguments, run: Command, found: AccessSet) -> None:
+    if not _only_index(given):
+        found.add_paths("write", given.operands, run.directory, "all")
+
+
+def _checkout(given: Arguments, run: Command, found: AccessSet) -> None:
+    if given.has(["-b", "-B"]):
+        return
+    paths = given.literal or given.operands[1:]
+    paths = paths or [word for word in given.operands if word.text in (".", "./")]
+    found.add_paths("write", paths, run.directory, "all")
+    if not paths:
+        found.add_unjudged("program", "git checkout", "write")
+        for word in given.operands:
+            found.mention("write", word, run.directory)
+
+
+def _stash(given: Arguments, run: Command, found: AccessSet) -> None:
+    found.add_paths("write", given.literal, run.directory, "all")
+    found.add_unjudged("program", "git stash", "write", "delete")
+
+
+def _submodule(given: Arguments, run: Command, found: AccessSet) -> None:
+    if given.operands and given.operands[0].text == "add":
+        found.add_paths("write", given.operands[2:3], run.directory, "in")
+    found.add_unjudged("program", "git submodule", "write", "delete")
 
 
 def _only_index(given: Arguments) -> bool:
@@ -111,20 +134,16 @@ def _only_index(given: Arguments) -> bool:
     return given.has(["-S", "--staged"]) and not given.has(["-W", "--worktree"])
 
 
-def _add_shown(verb: str, given: Arguments, where: str | None, found: AccessSet) -> None:
-    """Add the files in `HEAD:path` and after `--`."""
+def _add_shown(given: Arguments, where: str | None, found: AccessSet) -> None:
+    """Add the files in `HEAD:path`, `:path` and `:0:path`."""
     for word in given.operands:
-        _, colon, path = word.text.partition(":")
+        _, colon, path = word.text.rpartition(":")
         if colon and path and "://" not in word.text:
             found.add_path("read", Word(path, word.raw, word.unresolved), where)
-    if verb == "blame":
-        found.add_paths("read", given.operands[-1:], where)
-    elif verb in ("show", "diff") or given.has(["-p", "--patch", "-L"]):
-        found.add_paths("read", given.literal, where)
 
 
-def _add_clone(given: Arguments, where: str | None, found: AccessSet) -> None:
-    operands = given.operands
+def _clone(given: Arguments, run: Command, found: AccessSet) -> None:
+    operands, where = given.operands, run.directory
     if len(operands) > 1:
         found.add_path("write", operands[1], where, "in")
     elif operands:
@@ -132,9 +151,12 @@ def _add_clone(given: Arguments, where: str | None, found: AccessSet) -> None:
         name = name.rpartition(":")[2]
         found.add_path("write", Word(name, operands[0].raw, operands[0].unresolved), where, "in")
     found.add_paths("write", given.values(frozenset(["--separate-git-dir"])), where, "in")
+    for setting in given.values(names("-c --config")):
+        _add_setting(setting, found)
 
 
-def _add_worktree(given: Arguments, where: str | None, found: AccessSet) -> None:
+def _worktree(given: Arguments, run: Command, found: AccessSet) -> None:
+    where = run.directory
     action = given.operands[0].text if given.operands else ""
     if action == "add":
         found.add_paths("write", given.operands[1:2], where, "in")
@@ -145,7 +167,8 @@ def _add_worktree(given: Arguments, where: str | None, found: AccessSet) -> None
         found.add_paths("write", given.operands[2:3], where, "in")
 
 
-def _add_config(given: Arguments, where: str | None, found: AccessSet) -> None:
+def _config(given: Arguments, run: Command, found: AccessSet) -> None:
+    where = run.directory
     writes = len(given.operands) > 1 or given.has(["--unset", "--add", "--unset-all", "-e"])
     files = given.values(names("-f --file"))
     if not given.has(["--get", "--list", "-l"]):
@@ -155,8 +178,12 @@ def _add_config(given: Arguments, where: str | None, found: AccessSet) -> None:
             found.add_path("write", Word("~/.gitconfig", "~/.gitconfig", tilde=True), "")
         elif given.has(["--system"]) and writes:
             found.add_path("write", Word("/etc/gitconfig", "/etc/gitconfig"), "")
-    if len(given.operands) > 1:
-        _add_setting(Word(f"{given.operands[0].text}={given.operands[1].text}", ""), found)
+    operands = [word for word in given.operands if word.text not in ("set", "get", "unset")]
+    if len(operands) > 1:
+        name, value = operands[0].text, operands[1]
+        _add_setting(Word(f"{name}={value.text}", ""), found)
+        if name.startswith("remote.") and name.endswith(".url"):
+            keep_remote(name[len("remote.") : -len(".url")], value, where, found)
 
 
 def _add_setting(setting: Word, found: AccessSet) -> None:
@@ -167,18 +194,39 @@ def _add_setting(setting: Word, found: AccessSet) -> None:
         network_programs.add_address(setting, value, found)
     elif name.startswith("url.") and name.endswith(("insteadof", "pushinsteadof")):
         network_programs.add_address(setting, setting.text[4:].partition(".insteadOf")[0], found)
+    elif name == "core.sshcommand":
+        network_programs.add_command(value, found)
     elif name.startswith("alias.") and value.startswith("!"):
         found.add_unjudged("script", setting.text, "command")
         found.scripts.append(value[1:])
 
 
-def _add_hosts(verb: str, given: Arguments, found: AccessSet) -> None:
+def _add_hosts(verb: str, given: Arguments, where: str | None, found: AccessSet) -> None:
     operands = given.operands
     if verb in _TALKS:
         operands = operands[:1] if verb == "clone" else operands
-        network_programs.add_remotes(operands, f"git {verb}", found)
-    elif verb == "remote" and operands and operands[0].text in ("add", "set-url"):
-        addresses = [word for word in operands[1:] if ":" in word.text]
-        network_programs.add_remotes(addresses, "git remote", found)
+        network_programs.add_remotes(operands, f"git {verb}", found, where)
+    elif verb == "remote" and len(operands) > 2 and operands[0].text in ("add", "set-url"):
+        keep_remote(operands[1].text, operands[2], where, found)
+        addresses = [word for word in operands[2:] if ":" in word.text]
+        network_programs.add_remotes(addresses, "git remote", found, where)
+    elif verb == "submodule" and operands and operands[0].text == "add":
+        network_programs.add_remotes(operands[1:2], "git submodule", found, where)
+    elif verb in ("svn", "request-pull"):
+        network_programs.add_remotes(operands[1:2], f"git {verb}", found, where)
     elif verb == "submodule" or (verb == "remote" and operands and operands[0].text == "update"):
         found.add_unjudged("network", f"the remote of git {verb}", "network")
+    for value in given.values(frozenset(["--remote"])):
+        network_programs.add_remotes([value], f"git {verb}", found, where)
+
+
+_VERBS: dict[str, Callable[[Arguments, Command, AccessSet], None]] = {
+    **dict.fromkeys(("apply", "am"), _apply),
+    "checkout": _checkout,
+    "clone": _clone,
+    "config": _config,
+    "restore": _restore,
+    "stash": _stash,
+    "submodule": _submodule,
+    "worktree": _worktree,
+}

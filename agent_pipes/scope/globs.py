@@ -8,7 +8,8 @@ tried twice.
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from posixpath import expanduser, normpath
+from os.path import lexists
+from posixpath import expanduser, join, normpath
 from typing import NamedTuple
 
 from agent_pipes.core.lazy_regex import pattern as regex
@@ -311,6 +312,19 @@ class PathPatterns:
             or compiled.matches.match(_joined(subject, ANY_NAME))
             for _, compiled, subject in self._forms(where, root)
         )
+
+    def existing(self, where: Place, root: str) -> str:
+        """Return a pattern without a wildcard that names an existing file in the directory."""
+        for each in self._list:
+            for compiled in each.compiled or self._upward_of(each.text, root):
+                parts = [part for part in compiled.parts if part != "**"]
+                if not parts or any(map(_is_wild, parts)):
+                    continue
+                base = {"anchored": root, "anywhere": f"/{where.path}"}.get(each.kind, "/")
+                path = join(base, *parts)
+                if path.startswith(f"/{where.path}/") and lexists(path):
+                    return each.text
+        return ""
 
     def named(self, where: Place, root: str) -> str:
         """Return a pattern that names something in the directory, not at any depth, or ""."""

@@ -2,13 +2,15 @@
 
 import re
 from collections.abc import Callable, Iterable
-from posixpath import basename
+from posixpath import basename, join, normpath
 
 from agent_pipes.core.lazy_regex import pattern
 from agent_pipes.core.tables import names, read_table
-from agent_pipes.scope.access import AccessSet
+from agent_pipes.scope.access import AccessSet, expand_braces
 from agent_pipes.scope.arguments import Arguments, arguments
-from agent_pipes.shell import Command, Word
+from agent_pipes.shell import Command, Word, parse
+from agent_pipes.shell.options import options_of
+from agent_pipes.shell.wrappers import Wrapper, leading_options, wrapper_name, wrapper_of
 
 _URL = pattern(r"[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)")
 _REMOTE = pattern(r"(?:[^@:/\s]+@)?(\[[0-9A-Fa-f:.]+\]|[^@:/\s]+):(?!//)(.*)", re.S)
@@ -16,7 +18,22 @@ _METHOD = pattern(r"[A-Z]+")
 _SOCAT_HOST = pattern(r"(?:TCP|UDP|SSL|OPENSSL|SCTP|SOCKS\w*|PROXY)\d?(?:-CONNECT)?:([^:,]+)", re.I)
 _SSH_HOP = pattern(r"(?i)\s*(?:ProxyJump|HostName)\s*[= ]\s*(.+)")
 
+_IMAGE = pattern(r"[\w-]+(?:\.[\w-]+)+(?::\d+)?(?=/)|[\w-]+:\d+(?=/)")
+_CONNECTION = pattern(r"(?:.*\s)?host(?:addr)?=(\S+)", re.S)
+_PROXY = pattern(r"(?:https?|all|ftp|socks)_proxy", re.I)
+
 _TABLE = read_table("hosts")
+_SCHEMES = names(_TABLE["schemes"])
+_ENVIRONMENT = names(_TABLE["environment"])
+_COMMAND_VARIABLES = names(_TABLE["command_variables"])
+_IMAGE_VERBS = {name: names(verbs) for name, verbs in _TABLE["images"].items()}
+_OPTIONS = {
+    name: names(options)
+    for programs, options in _TABLE["options"].items()
+    for name in programs.split()
+}
+"""Options whose value is a host, by program."""
+
 PACKAGES = names(_TABLE["packages"])
 """Programs that connect to hosts of their own choosing."""
 
@@ -27,6 +44,10 @@ _CURL = {key: names(value) for key, value in _TABLE["curl"].items()}
 _WGET = {key: names(value) for key, value in _TABLE["wget"].items()}
 _CURL_VALUES = frozenset().union(*_CURL.values())
 _WGET_VALUES = frozenset().union(*_WGET.values())
+
+
+MAX_REMOTES = 1000
+"""Git remotes of one session whose hosts are kept."""
 
 
 def host_of(url: str) -> str:
@@ -49,6 +70,66 @@ def add_accesses(command: Command, found: AccessSet) -> None:
     _PROGRAMS[command.name](command, found)
 
 
+def add_environment(command: Command, found: AccessSet) -> None:
+    """Add the hosts in variables that are set for the command, or exported."""
+    words = command.assignments
+    if command.name in ("export", "declare", "env", "sudo"):
+        words = (*words, *command.own)
+    for word in words:
+        name, equals, value = word.text.partition("=")
+        if not equals:
+            continue
+        if _PROXY.fullmatch(name):
+            add_address(word, value, found)
+        elif name in _ENVIRONMENT:
+            add_url(value, word, found)
+        elif name in _COMMAND_VARIABLES:
+            add_command(value, found)
+
+
+def add_option_hosts(command: Command, found: AccessSet) -> None:
+    """Add the hosts in options of programs that no function here reads, and in names of images."""
+    name = command.name
+    table = options_of(name)
+    if options := _OPTIONS.get(name):
+        given = arguments(command, options | table.values, single=table.single)
+        for value in given.values(options):
+            add_address(value, value.text, found)
+        for word in given.operands:
+            if match := _CONNECTION.match(word.text):
+                add_address(word, match[1], found)
+    if verbs := _IMAGE_VERBS.get(name):
+        rest = leading_options(command.words[1:], table.values).rest
+        if rest and rest[0].text in verbs:
+            _add_images(name, rest, found)
+
+
+def _add_images(name: str, words: tuple[Word, ...], found: AccessSet) -> None:
+    """Add the registries in the names of images, and the hosts of Go's modules."""
+    row = wrapper_of(name, "run") if wrapper_name(name) else Wrapper()
+    operands = arguments(Command(words), row.values).operands
+    for word in operands if name == "go" else operands[:1]:
+        text = f"{word.text}/" if words[0].text == "login" else word.text
+        if match := _IMAGE.match(text):
+            add_address(word, match[0], found)
+
+
+def add_command(text: str, found: AccessSet) -> bool:
+    """Add the hosts of a command that a program is told to connect with; False if it has none."""
+    before = len(found.hosts)
+    for command in parse(text):
+        if command.name in _PROGRAMS:
+            _PROGRAMS[command.name](command, found)
+    return len(found.hosts) > before
+
+
+def add_url(url: str, word: Word, found: AccessSet) -> None:
+    """Add the host in `url`, a part of `word`, if its scheme is one of the network's."""
+    scheme, mark, _ = url.partition("://")
+    if not mark or scheme.lower().rpartition("+")[2] in _SCHEMES:
+        add_address(word, url, found)
+
+
 def _first_operand(command: Command, found: AccessSet) -> None:
     given = arguments(command, _FIRST_OPERAND[command.name])
     if command.name in ("nc", "ncat", "netcat"):
@@ -59,7 +140,7 @@ def _first_operand(command: Command, found: AccessSet) -> None:
             return
     if command.name in ("ssh", "mosh", "sftp"):
         _add_hops(given, found)
-    _add_addresses(given.operands[:1], found)
+    _add_addresses(given.operands[: 2 if command.name in ("nslookup", "host") else 1], found)
 
 
 def _add_hops(given: Arguments, found: AccessSet) -> None:
@@ -68,17 +149,23 @@ def _add_hops(given: Arguments, found: AccessSet) -> None:
         if name == "-J":
             _add_list(value, found)
         elif name == "-o":
-            hop = _SSH_HOP.match(value.text)
-            if hop:
-                _add_list(Word(hop[1], value.raw, value.unresolved), found)
-            elif value.text.lower().startswith("proxycommand"):
-                found.add_unjudged("network", value.text, "network")
+            _add_ssh_option(value, found)
         elif name == "-W":
             add_address(value, value.text, found)
         elif name in ("-L", "-R"):
             parts = value.text.split(":")
             if len(parts) >= 3:
                 add_address(value, parts[-2], found)
+
+
+def _add_ssh_option(value: Word, found: AccessSet) -> None:
+    hop = _SSH_HOP.match(value.text)
+    if hop:
+        _add_list(Word(hop[1], value.raw, value.unresolved), found)
+    elif value.text.lower().startswith("proxycommand"):
+        named = add_command(value.text[12:].lstrip(" ="), found)
+        if not named:
+            found.add_unjudged("network", value.text, "network")
 
 
 def _add_list(word: Word, found: AccessSet) -> None:
@@ -100,12 +187,21 @@ def _curl(command: Command, found: AccessSet) -> None:
     found.add_paths("read", given.values(_CURL["read"]), where)
     for value in given.values(_CURL["at"]):
         _add_at(value, where, found)
+    for value in given.values(names("-b --cookie")):
+        if "=" not in value.text:
+            found.add_path("read", value, where)
+    addresses = [each for word in addresses for each in _braced(word)]
     into = given.value("--output-dir")
     if given.has(names("-O --remote-name --remote-name-all -J --remote-header-name")):
         _add_downloads(given.operands, into, where, found)
     elif into:
         found.add_path("write", into, where, "in")
     _add_addresses(addresses, found)
+
+
+def _braced(word: Word) -> list[Word]:
+    """Return the addresses that curl itself expands `{a,b}` to."""
+    return [Word(text, word.raw, word.unresolved) for text in expand_braces(word.text)] or [word]
 
 
 def _add_map(value: Word, found: AccessSet) -> None:
@@ -174,7 +270,11 @@ def _copies(command: Command, found: AccessSet) -> None:
     is_rsync = command.name == "rsync"
     given = arguments(command, names(_TABLE["copy"][command.name]))
     _add_hops(given, found)
+    if is_rsync:
+        for value in given.values(names("-e --rsh")):
+            add_command(value.text, found)
     if command.name == "sftp":
+        found.add_paths("read", given.values(frozenset(["-b"])), command.directory)
         _add_addresses(given.operands[:1], found)
         return
     where = command.directory
@@ -220,7 +320,10 @@ def _socat(command: Command, found: AccessSet) -> None:
         kind, _, path = word.text.partition(":")
         if kind.upper() in ("FILE", "OPEN", "CREATE", "GOPEN"):
             name = path.partition(",")[0]
-            found.add_path("write", Word(name, word.raw, word.unresolved), command.directory)
+            file = Word(name, word.raw, word.unresolved)
+            found.add_path("write", file, command.directory)
+            if kind.upper() != "CREATE":
+                found.add_path("read", file, command.directory)
 
 
 def _mount(command: Command, found: AccessSet) -> None:
@@ -232,11 +335,18 @@ def _mount(command: Command, found: AccessSet) -> None:
             _add_addresses([word], found)
 
 
-def add_remotes(operands: Iterable[Word], what: str, found: AccessSet) -> None:
-    """Add the hosts of git addresses; the name of a remote does not tell its host."""
+def add_remotes(
+    operands: Iterable[Word], what: str, found: AccessSet, where: str | None = ""
+) -> None:
+    """Add the hosts of git addresses, and of the remotes that this session has set by name."""
     named = False
+    known = _KnownRemotes(found, where)
+    operands = list(operands) or [Word("origin", "origin")]
     for word in operands:
-        if "://" in word.text or (
+        if (host := known.get(word.text)) is not None:
+            found.hosts += [host] if host else []
+            named = True
+        elif "://" in word.text or (
             _REMOTE.fullmatch(word.text) and not word.text.startswith(("/", ".", "+"))
         ):
             _add_addresses([word], found)
@@ -245,9 +355,36 @@ def add_remotes(operands: Iterable[Word], what: str, found: AccessSet) -> None:
         found.add_unjudged("network", f"the remote of {what}", "network")
 
 
+class _KnownRemotes:
+    """The remotes that the session has set in one repository, by name."""
+
+    def __init__(self, found: AccessSet, where: str | None) -> None:
+        self._remotes = found.remotes
+        self._where = None if where is None else normpath(join("/", found.directory, where))
+
+    def get(self, name: str) -> str | None:
+        """Return the host of a remote, "" for none, None if the remote is not known."""
+        return None if self._where is None else self._remotes.get((self._where, name))
+
+    def set(self, name: str, host: str) -> None:
+        """Keep the host of a remote."""
+        if self._where is not None and len(self._remotes) < MAX_REMOTES:
+            self._remotes[self._where, name] = host
+
+
+def keep_remote(name: str, address: Word, where: str | None, found: AccessSet) -> None:
+    """Keep the host of the remote `name`, for later commands of the session."""
+    text = address.text
+    is_remote = "://" in text or bool(_REMOTE.fullmatch(text))
+    host = host_of(text) if "://" in text else _host(_authority(text))
+    if not address.unresolved:
+        _KnownRemotes(found, where).set(name, host if is_remote else "")
+
+
 def add_address(word: Word, address: str, found: AccessSet) -> None:
     """Add the host in `address`, a part of `word`."""
-    _add_addresses([Word(address, word.raw, word.unresolved)], found)
+    if "%" not in address:  # A placeholder of ssh: %h is the host itself.
+        _add_addresses([Word(address, word.raw, word.unresolved)], found)
 
 
 def _add_addresses(words: Iterable[Word], found: AccessSet) -> None:

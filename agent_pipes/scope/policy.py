@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 from agent_pipes.core.strict_json import StrictJSON, quoted
 from agent_pipes.core.tables import names
-from agent_pipes.scope.access import About, PathAccess
+from agent_pipes.scope.access import About, Extent, PathAccess
 from agent_pipes.scope.command_patterns import (
     AllowedCommands,
     DeniedCommands,
@@ -165,7 +165,11 @@ class Policy:
             for where in places:
                 if pattern := _denied(lists.deny, where, access, root.path):
                     return Verdict(f'denied by {key}.deny "{pattern}"')
-        if lists.allow and not _is_allowed(lists.allow, places[-1], access, root.path):
+        if (
+            lists.allow
+            and not access.named
+            and not _is_allowed(lists.allow, places[-1], access, root.path)
+        ):
             directory = place(fixed_directory(path.real), root)
             if access.glob and kind != "delete" and lists.allow.possible(directory, root.path):
                 return Verdict(unjudged="glob")
@@ -174,10 +178,8 @@ class Policy:
             return ALLOWED
         if access.glob:
             return self._glob_verdict(lists.deny, key, places, root.path)
-        if access.extent == "all" and any(
-            lists.deny.possible(where, root.path) for where in places
-        ):
-            return Verdict(unjudged="tree")
+        if access.extent in ("all", "visible"):
+            return _tree_verdict(lists.deny, key, places, root.path, access.extent)
         return ALLOWED
 
     @staticmethod
@@ -236,6 +238,19 @@ class Policy:
         return Verdict(
             "outside network.allow" if self._hosts.patterns else "denied by network.deny_all"
         )
+
+
+def _tree_verdict(
+    deny: PathPatterns, key: str, places: list[Place], root: str, extent: Extent
+) -> Verdict:
+    """Judge a directory that is read with its content: what is denied and exists in it is read."""
+    if not any(deny.possible(where, root) for where in places):
+        return ALLOWED
+    if extent == "all":
+        for where in places:
+            if pattern := deny.existing(where, root):
+                return Verdict(f'denied by {key}.deny "{pattern}"')
+    return Verdict(unjudged="tree")
 
 
 def _denied(patterns: PathPatterns, where: Place, access: PathAccess, root: str) -> str:

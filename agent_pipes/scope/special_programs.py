@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable
-from itertools import takewhile
 from posixpath import join, normpath
 
 from agent_pipes.core.lazy_regex import pattern
@@ -11,15 +10,20 @@ from agent_pipes.scope.access import ALL, AccessSet
 from agent_pipes.scope.arguments import arguments
 from agent_pipes.shell import Command, Word, patched_files
 from agent_pipes.shell.commands import subdirectory
+from agent_pipes.shell.texts import names_below
 
 _DEVICE = pattern(r"/dev/(?:null|zero|full|u?random|tty|std(?:in|out|err)|fd/\d+)")
 _COPY_VALUES = names("-t -S --target-directory --suffix")
 _INSTALL_VALUES = _COPY_VALUES | names("-m -o -g --mode --owner --group")
 _RECURSIVE = names("-r -R -a --recursive --archive")
-_SED_WRITES = pattern(r"(?:^|[\d$/;{}])\s*[wW] +\S")
+_SED_WRITES = pattern(r"(?:^|[\d$/;{}])\s*[wW] +([^\s;}]+)")
 _AWK_OPENS = pattern(r"[|>]|system\s*\(|getline")
+_PATCH_VALUES = names(
+    "-d -i -o -p -r -B -F -D -z -V --directory --input --output --strip --reject-file --fuzz"
+)
 _TAR_VALUES = names(
     "-C -f -T -X -g -H -I -b -K -N -V --directory --file --files-from --exclude-from --exclude"
+    " --one-top-level"
     " --transform --strip-components --owner --group --mode --format --use-compress-program"
 )
 
@@ -36,6 +40,8 @@ def _copy(command: Command, found: AccessSet) -> None:
     if not into:
         sources, target = given.operands[:-1], given.operands[-1] if given.operands else None
     deep = name == "mv" or given.has(_RECURSIVE)
+    if name == "cp" and len(sources) == 1 and target and given.has(names("-s -l --link")):
+        _add_link(sources[0], target, where, found)
     if name == "mv":
         found.add_paths("delete", sources, where, "in")
     found.add_paths("read", sources, where, "all" if deep else "")
@@ -101,7 +107,8 @@ def _sed(command: Command, found: AccessSet) -> None:
     if not given.has(names("-e --expression -f --file")) and operands:
         scripts.append(operands[0].text)
         operands = operands[1:]
-    if any(_SED_WRITES.search(script) for script in scripts):
+    for name in (name for script in scripts for name in _SED_WRITES.findall(script)):
+        found.add_path("write", Word(name, name), where)
         found.add_unjudged("script", str(command), "write")
     found.add_paths("read", operands, where)
     if given.has(names("-i --in-place")):
@@ -173,22 +180,16 @@ def _dd(command: Command, found: AccessSet) -> None:
 
 
 def _find(command: Command, found: AccessSet) -> None:
-    words = [word for word in command.words[1:] if word.text not in ("-L", "-H", "-P")]
-    starts = list(takewhile(lambda word: not word.text.startswith(("-", "(", "!")), words))
-    starts = starts or [Word(".", ".")]
-    patterns = [
-        words[at + 1].text
-        for at, word in enumerate(words[:-1])
-        if word.text in ("-name", "-iname") and words[at - 1].text not in ("!", "-not")
-    ]
+    words = command.words[1:]
     if any(word.text == "-delete" for word in words):
-        for start in starts:
-            for name in patterns:
-                text = join(start.text, "**", name)
-                below = Word(text, start.raw, start.unresolved or "glob", start.tilde)
-                found.add_path("delete", below, command.directory)
-            if not patterns:
+        below = names_below(command)
+        if all(word.text.endswith("/**") for word in below):
+            # Without a test the directories themselves are deleted.
+            for word in below:
+                start = Word(word.text[:-3], word.raw, "", word.tilde)
                 found.add_path("delete", start, command.directory, "all")
+        else:
+            found.add_paths("delete", below, command.directory)
     for at, word in enumerate(words[:-1]):
         if word.text in ("-fprint", "-fprintf", "-fls", "-fprint0"):
             found.add_path("write", words[at + 1], command.directory)
@@ -205,6 +206,7 @@ def _tar(command: Command, found: AccessSet) -> None:
     creates = given.has(names("-c -r -u --create --append --update --delete"))
     if archive is not None and archive.text != "-":
         found.add_path("write" if creates else "read", archive, where)
+    found.add_paths("read", given.values(names("-T --files-from")), where)
     inside = where
     if directory := given.value("-C", "--directory"):
         inside = subdirectory(where, directory)
@@ -213,8 +215,12 @@ def _tar(command: Command, found: AccessSet) -> None:
         if given.has(["--remove-files"]):
             found.add_paths("delete", given.operands, inside, "all")
     elif given.has(names("-x --extract --get")) and not given.has(names("-O --to-stdout")):
-        target = directory or Word(".", ".")
+        target = directory or given.value("--one-top-level") or Word(".", ".")
         found.add_path("write", target, where, "in")
+        if given.operands:
+            found.add_paths("write", given.operands, inside, "all")
+        else:
+            found.add_unjudged("archive", str(command), "write")
     elif not given.has(names("-t --list -d --diff --compare")):
         found.add_unjudged("program", str(command), "read", "write", "delete")
 
@@ -228,8 +234,16 @@ def add_patch(command: Command, found: AccessSet) -> None:
     ]
     texts = [*documents, *(word.text for word in command.words[1:] if "\n" in word.text)]
     paths = [path for text in texts for path in patched_files(text)]
+    given = arguments(command, _PATCH_VALUES)
+    where = command.directory
+    if directory := given.value("-d", "--directory"):
+        found.add_path("write", directory, where, "in")
+        where = subdirectory(where, directory)
     for path in paths:
-        found.add_path("write", Word(path, path, tilde=path.startswith("~")), command.directory)
+        found.add_path("write", Word(path, path, tilde=path.startswith("~")), where)
+    if command.name == "patch":
+        found.add_paths("write", [*given.operands[:1], *given.values(names("-o --output"))], where)
+        found.add_paths("read", given.values(names("-i --input")), where)
     if not paths:
         found.add_unjudged("script", str(command), "write")
 
@@ -239,7 +253,7 @@ SPECIAL: dict[str, Callable[[Command, AccessSet], None]] = {
     "ln": _link,
     **dict.fromkeys(("sed", "gsed"), _sed),
     **dict.fromkeys(("awk", "gawk", "mawk", "nawk"), _awk),
-    "perl": _perl,
+    **dict.fromkeys(("perl", "ruby"), _perl),
     **dict.fromkeys(("uniq", "xxd"), _first_in_rest_out),
     "sort": _sort,
     "dd": _dd,

@@ -50,9 +50,12 @@ _CONTENTS = frozenset(
 """Arguments that are written to a file: what trace-tail --max-argument cut there is no access."""
 
 
-def accesses_of(event: Event) -> AccessSet:
-    """Return what `event` accesses: a `tool_call`, or the store's `file_read` and `file_write`."""
-    found = AccessSet()
+def accesses_of(event: Event, remotes: dict[tuple[str, str], str] | None = None) -> AccessSet:
+    """Return what `event` accesses: a `tool_call`, or the store's `file_read` and `file_write`.
+
+    remotes: the hosts of git's remotes that the session has set; the event's are added.
+    """
+    found = AccessSet(remotes)
     if event.type in ("file_read", "file_write"):
         access: Access = "read" if event.type == "file_read" else "write"
         found.directory = _directory(event.data.get("cwd"))
@@ -156,7 +159,7 @@ def _add_files(tool: Tool, arguments: Fields, found: AccessSet) -> bool:
     if has_paths and not words.writes and not words.reads:
         found.add_unjudged("tool", tool.name, *FILES)
     if not has_paths and not words.writes and words.words & {"grep", "rg"}:
-        _add_path(".", "read", "all", found)
+        _add_path(".", "read", "visible", found)
     return len(found.paths) > before
 
 

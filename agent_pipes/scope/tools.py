@@ -18,7 +18,9 @@ _WRITES = names(
     "write edit multiedit notebookedit create insert replace append update delete remove rename"
     " move copy save patch apply mkdir touch put set upload modify overwrite undo strreplace"
 )
-_DEEP = names("delete remove move rename grep search rg codebase")
+_DEEP = names("delete remove move rename")
+_SEARCHES = names("grep search rg codebase")
+"""Words of tools that search as ripgrep does, which leaves out hidden and ignored files."""
 _MOVES = names("move rename copy link file files directory folder path")
 
 _PATH_KEYS = names(
@@ -66,7 +68,9 @@ class NameWords:
         found = self._uses.get(key)
         if found is None:
             extent: Extent = ""
-            if self.words & _DEEP:
+            if self.words & _SEARCHES:
+                extent = "visible"
+            elif self.words & _DEEP:
                 extent = "all"
             elif key in _TO_KEYS or "directory" in self.words:
                 extent = "in"

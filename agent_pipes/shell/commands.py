@@ -38,6 +38,7 @@ class Command:
     assignments: the assignments before it.
     sources:    the commands whose output it reads: the one before a pipe, those of its
                 substitutions.
+    own:        its arguments, without those of the command that it runs.
     elsewhere:  it runs on another machine or in a container: its files are not those of this one.
     name:       the program's name without its directory, "" if there is none or it is not known.
     """
@@ -49,6 +50,7 @@ class Command:
         "is_wrapper",
         "name",
         "outer",
+        "own",
         "piped",
         "redirects",
         "sources",
@@ -73,12 +75,25 @@ class Command:
         self.directory = directory
         self.outer = outer
         self.is_wrapper = False
+        self.own = words[1:]
         self.piped = piped
         self.unresolved = unresolved
         self.assignments = assignments
         self.sources = sources
         self.elsewhere: bool = outer is not None and outer.elsewhere
         self.name = words[0].text.rpartition("/")[2] if words and not words[0].unresolved else ""
+
+    def with_words(self, words: tuple[Word, ...]) -> "Command":
+        """Return the same command with other words."""
+        return Command(
+            words,
+            self.redirects,
+            self.directory,
+            self.outer,
+            piped=self.piped,
+            assignments=self.assignments,
+            sources=self.sources,
+        )
 
     @property
     def argv(self) -> list[str]:

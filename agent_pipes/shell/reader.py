@@ -105,6 +105,7 @@ class WrapperReader(ABC):
     ) -> Command:
         """Append `command`, with what cannot be known of it."""
         command.is_wrapper = is_wrapper
+        command.own = () if is_wrapper else command.words[1:]
         command.unresolved = (unresolved,) if unresolved else ()
         self.found.append(command)
         return command
@@ -197,6 +198,8 @@ class WrapperReader(ABC):
         if moved_to := given.value(wrapper.directory):
             directory = subdirectory(directory, moved_to)
         outer = self.add(command, is_wrapper=wrapper.pure)
+        read = {id(word) for word in (*inner, script)}
+        outer.own = tuple(word for word in command.words[1:] if id(word) not in read)
         elsewhere, outer.elsewhere = outer.elsewhere, outer.elsewhere or wrapper.elsewhere
         if wrapper.elsewhere:
             directory = None
@@ -254,6 +257,8 @@ class WrapperReader(ABC):
                 inner: list[Word] = []
                 for word in words[start:at]:
                     inner += below if word.text == "{}" else [word]
+                if command.name != "find" and not any(word.text == "{}" for word in words[start:]):
+                    inner += below
                 if inner:
                     run = Command(tuple(inner), (), command.directory, outer)
                     self.run(run, depth + 1)

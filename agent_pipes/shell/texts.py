@@ -101,7 +101,7 @@ def names_below(command: Command) -> tuple[Word, ...]:
         operands = [word for word in words if not word.text.startswith("-")]
         starts = operands[1:]
         named = operands[0].text.strip("^$") if operands else "."
-        found = ["**" if named == "." else f"**/*{named}*"]
+        found = ["**" if named == "." else f"**/{'' if named[:1] == '.' else '*'}{named}*"]
     return tuple(
         Word(
             name if name.startswith(f"{start.text}/") else join(start.text, name),
