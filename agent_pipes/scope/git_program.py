@@ -3,11 +3,11 @@
 from collections.abc import Callable
 
 from agent_pipes.core.tables import names
-from agent_pipes.scope import network_programs
 from agent_pipes.scope.access import AccessSet
 from agent_pipes.scope.arguments import Arguments, arguments
+from agent_pipes.scope.hosts import add_address, add_remotes, keep_remote
 from agent_pipes.scope.listed_programs import add_listed, listed_program
-from agent_pipes.scope.network_programs import keep_remote
+from agent_pipes.scope.network_programs import add_command
 from agent_pipes.scope.special_programs import add_patch
 from agent_pipes.shell import Command, Word
 from agent_pipes.shell.commands import subdirectory
@@ -44,7 +44,7 @@ _READ_ONLY = names(
 """Subcommands that write nothing in the work tree."""
 
 _KNOWN = _READ_ONLY | names("rm mv archive bundle format-patch init grep")
-_CHANGES_TREE = names("apply am clean stash pull merge rebase cherry-pick revert reset")
+_CHANGES_TREE = names("clean stash pull merge rebase cherry-pick revert reset")
 _TALKS = names("clone fetch pull push ls-remote")
 _SHOWS = names("show cat-file log diff blame archive")
 
@@ -97,7 +97,10 @@ def _apply(given: Arguments, run: Command, found: AccessSet) -> None:
     where = run.directory
     if directory := given.value("--directory"):
         found.add_path("write", directory, where, "in")
+    before = len(found.paths)
     add_patch(run, found)
+    if len(found.paths) == before:
+        found.add_path("write", Word(".", "."), where, "in", named=True)
     found.add_paths("read", given.operands, where)
 
 
@@ -191,11 +194,11 @@ def _add_setting(setting: Word, found: AccessSet) -> None:
     name, _, value = setting.text.partition("=")
     name = name.lower()
     if name.endswith(("proxy", ".url", ".pushurl")) and value:
-        network_programs.add_address(setting, value, found)
+        add_address(setting, value, found)
     elif name.startswith("url.") and name.endswith(("insteadof", "pushinsteadof")):
-        network_programs.add_address(setting, setting.text[4:].partition(".insteadOf")[0], found)
+        add_address(setting, setting.text[4:].partition(".insteadOf")[0], found)
     elif name == "core.sshcommand":
-        network_programs.add_command(value, found)
+        add_command(value, found)
     elif name.startswith("alias.") and value.startswith("!"):
         found.add_unjudged("script", setting.text, "command")
         found.scripts.append(value[1:])
@@ -205,19 +208,19 @@ def _add_hosts(verb: str, given: Arguments, where: str | None, found: AccessSet)
     operands = given.operands
     if verb in _TALKS:
         operands = operands[:1] if verb == "clone" else operands
-        network_programs.add_remotes(operands, f"git {verb}", found, where)
+        add_remotes(operands, f"git {verb}", found, where)
     elif verb == "remote" and len(operands) > 2 and operands[0].text in ("add", "set-url"):
         keep_remote(operands[1].text, operands[2], where, found)
         addresses = [word for word in operands[2:] if ":" in word.text]
-        network_programs.add_remotes(addresses, "git remote", found, where)
+        add_remotes(addresses, "git remote", found, where)
     elif verb == "submodule" and operands and operands[0].text == "add":
-        network_programs.add_remotes(operands[1:2], "git submodule", found, where)
+        add_remotes(operands[1:2], "git submodule", found, where)
     elif verb in ("svn", "request-pull"):
-        network_programs.add_remotes(operands[1:2], f"git {verb}", found, where)
+        add_remotes(operands[1:2], f"git {verb}", found, where)
     elif verb == "submodule" or (verb == "remote" and operands and operands[0].text == "update"):
         found.add_unjudged("network", f"the remote of git {verb}", "network")
     for value in given.values(frozenset(["--remote"])):
-        network_programs.add_remotes([value], f"git {verb}", found, where)
+        add_remotes([value], f"git {verb}", found, where)
 
 
 _VERBS: dict[str, Callable[[Arguments, Command, AccessSet], None]] = {

@@ -9,8 +9,8 @@ edit secrets/key                  may read secrets/key
 from agent_pipes.core.lazy_regex import pattern
 from agent_pipes.core.tables import names
 from agent_pipes.scope.access import AccessSet
+from agent_pipes.scope.hosts import add_url
 from agent_pipes.scope.listed_programs import TABLE
-from agent_pipes.scope.network_programs import add_url
 from agent_pipes.scope.tools import argument_use, name_words
 from agent_pipes.shell import Command, Word
 

@@ -2,18 +2,17 @@
 
 import re
 from collections.abc import Callable, Iterable
-from posixpath import basename, join, normpath
+from posixpath import basename
 
 from agent_pipes.core.lazy_regex import pattern
-from agent_pipes.core.tables import names, read_table
+from agent_pipes.core.tables import names
 from agent_pipes.scope.access import AccessSet, expand_braces
 from agent_pipes.scope.arguments import Arguments, arguments
+from agent_pipes.scope.hosts import REMOTE, TABLE, add_address, add_addresses, add_url
 from agent_pipes.shell import Command, Word, parse
 from agent_pipes.shell.options import options_of
 from agent_pipes.shell.wrappers import Wrapper, leading_options, wrapper_name, wrapper_of
 
-_URL = pattern(r"[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)")
-_REMOTE = pattern(r"(?:[^@:/\s]+@)?(\[[0-9A-Fa-f:.]+\]|[^@:/\s]+):(?!//)(.*)", re.S)
 _METHOD = pattern(r"[A-Z]+")
 _SOCAT_HOST = pattern(r"(?:TCP|UDP|SSL|OPENSSL|SCTP|SOCKS\w*|PROXY)\d?(?:-CONNECT)?:([^:,]+)", re.I)
 _SSH_HOP = pattern(r"(?i)\s*(?:ProxyJump|HostName)\s*[= ]\s*(.+)")
@@ -22,47 +21,26 @@ _IMAGE = pattern(r"[\w-]+(?:\.[\w-]+)+(?::\d+)?(?=/)|[\w-]+:\d+(?=/)")
 _CONNECTION = pattern(r"(?:.*\s)?host(?:addr)?=(\S+)", re.S)
 _PROXY = pattern(r"(?:https?|all|ftp|socks)_proxy", re.I)
 
-_TABLE = read_table("hosts")
-_SCHEMES = names(_TABLE["schemes"])
-_ENVIRONMENT = names(_TABLE["environment"])
-_COMMAND_VARIABLES = names(_TABLE["command_variables"])
-_IMAGE_VERBS = {name: names(verbs) for name, verbs in _TABLE["images"].items()}
+_ENVIRONMENT = names(TABLE["environment"])
+_COMMAND_VARIABLES = names(TABLE["command_variables"])
+_IMAGE_VERBS = {name: names(verbs) for name, verbs in TABLE["images"].items()}
 _OPTIONS = {
     name: names(options)
-    for programs, options in _TABLE["options"].items()
+    for programs, options in TABLE["options"].items()
     for name in programs.split()
 }
 """Options whose value is a host, by program."""
 
-PACKAGES = names(_TABLE["packages"])
+PACKAGES = names(TABLE["packages"])
 """Programs that connect to hosts of their own choosing."""
 
-_FIRST_OPERAND = {name: names(values) for name, values in _TABLE["first_operand"].items()}
+_FIRST_OPERAND = {name: names(values) for name, values in TABLE["first_operand"].items()}
 """Programs whose first operand is a host, and their options that take a value."""
 
-_CURL = {key: names(value) for key, value in _TABLE["curl"].items()}
-_WGET = {key: names(value) for key, value in _TABLE["wget"].items()}
+_CURL = {key: names(value) for key, value in TABLE["curl"].items()}
+_WGET = {key: names(value) for key, value in TABLE["wget"].items()}
 _CURL_VALUES = frozenset().union(*_CURL.values())
 _WGET_VALUES = frozenset().union(*_WGET.values())
-
-
-MAX_REMOTES = 1000
-"""Git remotes of one session whose hosts are kept."""
-
-
-def host_of(url: str) -> str:
-    """Return the host in `url` without userinfo, port and brackets; "" if there is none."""
-    match = _URL.match(url)
-    return _host(match[1]) if match else ""
-
-
-def _host(authority: str) -> str:
-    if "\\" in authority or re.search(r"[\s*{}$`]", authority):
-        return ""
-    name = authority.rpartition("@")[2]
-    if name.startswith("["):
-        return name[1:].partition("]")[0].lower()
-    return name.partition(":")[0].lower()
 
 
 def add_accesses(command: Command, found: AccessSet) -> None:
@@ -123,13 +101,6 @@ def add_command(text: str, found: AccessSet) -> bool:
     return len(found.hosts) > before
 
 
-def add_url(url: str, word: Word, found: AccessSet) -> None:
-    """Add the host in `url`, a part of `word`, if its scheme is one of the network's."""
-    scheme, mark, _ = url.partition("://")
-    if not mark or scheme.lower().rpartition("+")[2] in _SCHEMES:
-        add_address(word, url, found)
-
-
 def _first_operand(command: Command, found: AccessSet) -> None:
     given = arguments(command, _FIRST_OPERAND[command.name])
     if command.name in ("nc", "ncat", "netcat"):
@@ -140,7 +111,7 @@ def _first_operand(command: Command, found: AccessSet) -> None:
             return
     if command.name in ("ssh", "mosh", "sftp"):
         _add_hops(given, found)
-    _add_addresses(given.operands[: 2 if command.name in ("nslookup", "host") else 1], found)
+    add_addresses(given.operands[: 2 if command.name in ("nslookup", "host") else 1], found)
 
 
 def _add_hops(given: Arguments, found: AccessSet) -> None:
@@ -177,7 +148,7 @@ def _curl(command: Command, found: AccessSet) -> None:
     given = arguments(command, _CURL_VALUES)
     where = command.directory
     addresses = given.operands + given.values(_CURL["url"])
-    _add_addresses(given.values(_CURL["host"]), found)
+    add_addresses(given.values(_CURL["host"]), found)
     for value in given.values(_CURL["map"]):
         _add_map(value, found)
     for value in given.values(_CURL["config"]):
@@ -196,7 +167,7 @@ def _curl(command: Command, found: AccessSet) -> None:
         _add_downloads(given.operands, into, where, found)
     elif into:
         found.add_path("write", into, where, "in")
-    _add_addresses(addresses, found)
+    add_addresses(addresses, found)
 
 
 def _braced(word: Word) -> list[Word]:
@@ -250,7 +221,7 @@ def _wget(command: Command, found: AccessSet) -> None:
         name, _, address = value.text.replace(" ", "").partition("=")
         if name.endswith("_proxy"):
             add_address(value, address, found)
-    _add_addresses(given.operands, found)
+    add_addresses(given.operands, found)
 
 
 def _httpie(command: Command, found: AccessSet) -> None:
@@ -262,31 +233,31 @@ def _httpie(command: Command, found: AccessSet) -> None:
     addresses = [word for word in given.operands if not _METHOD.fullmatch(word.text)]
     for word in addresses[1:]:
         _add_at(word, command.directory, found)
-    _add_addresses(addresses[:1], found)
+    add_addresses(addresses[:1], found)
 
 
 def _copies(command: Command, found: AccessSet) -> None:
     """Add what scp, sftp and rsync copy: an operand with a host before a colon is there."""
     is_rsync = command.name == "rsync"
-    given = arguments(command, names(_TABLE["copy"][command.name]))
+    given = arguments(command, names(TABLE["copy"][command.name]))
     _add_hops(given, found)
     if is_rsync:
         for value in given.values(names("-e --rsh")):
             add_command(value.text, found)
     if command.name == "sftp":
         found.add_paths("read", given.values(frozenset(["-b"])), command.directory)
-        _add_addresses(given.operands[:1], found)
+        add_addresses(given.operands[:1], found)
         return
     where = command.directory
     operands = given.operands
     found.add_paths("read", given.values(names("--files-from --exclude-from")), where)
     here: list[tuple[int, Word]] = []
     for at, word in enumerate(operands):
-        remote = _REMOTE.fullmatch(word.text)
+        remote = REMOTE.fullmatch(word.text)
         if word.text.startswith(("/", ".", "~")) or not (remote or "://" in word.text):
             here.append((at, word))
         else:
-            _add_addresses([word], found)
+            add_addresses([word], found)
     deletes = is_rsync and any(name.startswith("--del") for name, _ in given.options)
     for at, word in here:
         if at < len(operands) - 1:
@@ -307,7 +278,7 @@ def _dig(command: Command, found: AccessSet) -> None:
         if word.text.startswith("@")
     ]
     asked = [word for word in given.operands if not word.text.startswith(("@", "+"))][:1]
-    _add_addresses([*servers, *asked], found)
+    add_addresses([*servers, *asked], found)
 
 
 def _socat(command: Command, found: AccessSet) -> None:
@@ -331,83 +302,8 @@ def _mount(command: Command, found: AccessSet) -> None:
     for word in given.operands[:1]:
         if word.text.startswith("//"):
             add_address(word, word.text[2:].partition("/")[0], found)
-        elif _REMOTE.fullmatch(word.text):
-            _add_addresses([word], found)
-
-
-def add_remotes(
-    operands: Iterable[Word], what: str, found: AccessSet, where: str | None = ""
-) -> None:
-    """Add the hosts of git addresses, and of the remotes that this session has set by name."""
-    named = False
-    known = _KnownRemotes(found, where)
-    operands = list(operands) or [Word("origin", "origin")]
-    for word in operands:
-        if (host := known.get(word.text)) is not None:
-            found.hosts += [host] if host else []
-            named = True
-        elif "://" in word.text or (
-            _REMOTE.fullmatch(word.text) and not word.text.startswith(("/", ".", "+"))
-        ):
-            _add_addresses([word], found)
-            named = True
-    if not named:
-        found.add_unjudged("network", f"the remote of {what}", "network")
-
-
-class _KnownRemotes:
-    """The remotes that the session has set in one repository, by name."""
-
-    def __init__(self, found: AccessSet, where: str | None) -> None:
-        self._remotes = found.remotes
-        self._where = None if where is None else normpath(join("/", found.directory, where))
-
-    def get(self, name: str) -> str | None:
-        """Return the host of a remote, "" for none, None if the remote is not known."""
-        return None if self._where is None else self._remotes.get((self._where, name))
-
-    def set(self, name: str, host: str) -> None:
-        """Keep the host of a remote."""
-        if self._where is not None and len(self._remotes) < MAX_REMOTES:
-            self._remotes[self._where, name] = host
-
-
-def keep_remote(name: str, address: Word, where: str | None, found: AccessSet) -> None:
-    """Keep the host of the remote `name`, for later commands of the session."""
-    text = address.text
-    is_remote = "://" in text or bool(_REMOTE.fullmatch(text))
-    host = host_of(text) if "://" in text else _host(_authority(text))
-    if not address.unresolved:
-        _KnownRemotes(found, where).set(name, host if is_remote else "")
-
-
-def add_address(word: Word, address: str, found: AccessSet) -> None:
-    """Add the host in `address`, a part of `word`."""
-    if "%" not in address:  # A placeholder of ssh: %h is the host itself.
-        _add_addresses([Word(address, word.raw, word.unresolved)], found)
-
-
-def _add_addresses(words: Iterable[Word], found: AccessSet) -> None:
-    for word in words:
-        if not word.text or (word.text.startswith(("data:", "about:")) and not word.unresolved):
-            continue
-        if word.text.startswith("file:") and not word.unresolved:
-            path = re.sub(r"^file:(?://[^/]*)?", "", word.text)
-            found.add_path("read", Word(path, word.raw), "")
-            continue
-        host = host_of(word.text) if "://" in word.text else _host(_authority(word.text))
-        if host and "$" not in host and "`" not in host:
-            found.hosts.append(host)
-        else:
-            found.add_unjudged(word.unresolved or "network", word.raw, "network")
-
-
-def _authority(address: str) -> str:
-    """Return the part of an address without a scheme that names the host: `host:path`, `host/x`."""
-    remote = _REMOTE.fullmatch(address)
-    if remote and "/" not in remote[1] and not re.fullmatch(r"\d+(?:[/?#].*)?", remote[2], re.S):
-        return remote[1]
-    return re.split(r"[/?#]", address, maxsplit=1)[0]
+        elif REMOTE.fullmatch(word.text):
+            add_addresses([word], found)
 
 
 _PROGRAMS: dict[str, Callable[[Command, AccessSet], None]] = {

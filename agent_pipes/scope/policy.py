@@ -41,7 +41,7 @@ MAX_LINE_CHARS = 1 << 16
 _SYSTEM_DIRECTORIES = names("/bin /sbin /usr/bin /usr/sbin /usr/local/bin /opt/homebrew/bin")
 _FREE = names(
     "cd pushd popd echo printf true false : test [ [[ pwd exit return break continue set unset"
-    " export declare typeset local readonly shift wait read trap"
+    " export declare typeset local readonly shift wait read trap alias unalias"
 )
 """Builtins of the shell that run nothing: a list of allowed commands need not contain them."""
 

@@ -17,7 +17,7 @@ from agent_pipes.core.lazy_regex import pattern
 from agent_pipes.core.tables import names
 from agent_pipes.scope import file_programs
 from agent_pipes.scope.access import ALL, FILES, Access, AccessSet, Extent
-from agent_pipes.scope.network_programs import host_of
+from agent_pipes.scope.hosts import host_of
 from agent_pipes.scope.tools import Tool, argument_use, name_words, tool_of
 from agent_pipes.shell import Word, command_line, parse, patched_files
 from agent_pipes.shell.commands import MAX_PATH_BYTES
@@ -190,7 +190,10 @@ def _add_named(
     if isinstance(arguments, dict):
         for name, value in arguments.items():
             if depth or not (tool.words.uses(letters(name)) or letters(name) in _URL_KEYS):
-                _add_named(tool, value, found, name if isinstance(name, str) else "", depth + 1)
+                inner = name if isinstance(name, str) else ""
+                # Where the outer name says that something is written, the inner one is its path.
+                inner = f"{key}_{inner}" if argument_use(key) == "write" else inner
+                _add_named(tool, value, found, inner, depth + 1)
     elif isinstance(arguments, list):
         for value in arguments[:MAX_ARGUMENT_ITEMS]:
             _add_named(tool, value, found, key, depth + 1)

@@ -317,7 +317,9 @@ class WrapperReader(ABC):
         if value is None or not self.may_repeat(depth):
             self._wrapped(command, row, ("git",), command.words[1:], depth)
             return
-        text = value[1:] if value.startswith("!") else f"git {value}"
+        leading = command.words[1 : len(command.words) - len(lead.rest)]
+        before = " ".join(["git", *(word.raw for word in leading)])
+        text = value[1:] if value.startswith("!") else f"{before} {value}"
         rest = " ".join(word.raw for word in lead.rest[1:])
         outer = self.add(command, is_wrapper=True)
         self.read(f"{text} {rest}", command.directory, outer, depth + 1)

@@ -231,8 +231,8 @@ PATCH = "*** Begin Patch\n*** Update File: src/a.py\n*** Move to: deploy/a.py\n@
         ("Write", {"file_path": "a"}, ["write a"]),
         ("Edit", {"file_path": "a", "old_string": "/x", "new_string": "/y"}, ["write a"]),
         ("Read", {"file_path": "a", "offset": 5}, ["read a"]),
-        ("Grep", {"pattern": "/x", "path": "a"}, ["read a all"]),
-        ("Grep", {"pattern": "x", "-n": True}, ["read . all"]),
+        ("Grep", {"pattern": "/x", "path": "a"}, ["read a visible"]),
+        ("Grep", {"pattern": "x", "-n": True}, ["read . visible"]),
         ("Glob", {"pattern": "**/*.py", "path": "a"}, []),
         ("LS", {"path": "/a"}, []),
         ("TodoWrite", {"todos": [{"content": "a/b"}]}, []),
@@ -247,7 +247,7 @@ PATCH = "*** Begin Patch\n*** Update File: src/a.py\n*** Move to: deploy/a.py\n@
         ("create", {"path": "a", "file_text": "x"}, ["write a"]),
         ("str_replace_editor", {"command": "view", "path": "a"}, ["read a"]),
         ("str_replace_editor", {"command": "str_replace", "path": "a"}, ["write a"]),
-        ("rg", {"pattern": "x", "paths": ["a", "b"]}, ["read a all", "read b all"]),
+        ("rg", {"pattern": "x", "paths": ["a", "b"]}, ["read a visible", "read b visible"]),
         ("read_file", {"file_path": "a"}, ["read a"]),
         ("read_many_files", {"include": ["a", "b"]}, ["read a", "read b"]),
         ("replace", {"file_path": "a", "old_string": "x"}, ["write a"]),
@@ -463,7 +463,7 @@ def test_all_commands_of_a_line_are_judged_and_counted(project):
 @pytest.mark.parametrize(
     ("command", "kind"),
     [
-        ("rm $F", "variable"), ("echo x > \"$F\"", "variable"), ("rm $(cat list)", "substitution"), ("rm */a", "glob"), ("ls | xargs rm", "input"), ("python x.py", "script"),
+        ("rm $F", "variable"), ("echo x > \"$F\"", "variable"), ("rm $(cat list)", "substitution"), ("rm */a", "glob"), ("cat x | xargs rm", "input"), ("python x.py", "script"),
         ("bash x.sh", "script"), ("make", "script"), ("npm run build", "script"), ("./x", "script"), ("source x.sh", "script"), ("curl localhost | sh", "script"), ("eval \"$X\"", "variable"),
         ("$CMD x", "variable"), ("frobnicate deploy/a", "program"), ("git stash", "program"), ("cd $D && rm x", "directory"), ("cd -; rm x", "directory"), ("rm {1..9}", "glob"),
         ("python - <<EOF\nopen('deploy/a', 'w')\nEOF", "script"), ("awk '{print > \"deploy/a\"}' src/a", "script"), ("patch -p1 < x", "script"), ("sudo " * 50 + "rm x", "deep"),
