@@ -138,7 +138,9 @@ def file_text(row: dict) -> str:
 
 def files() -> list[str]:
     table = read("programs")
-    rows = [(name, file_text(row)) for key in ("files", "verbs") for name, row in table[key].items()]
+    rows = [
+        (name, file_text(row)) for key in ("files", "verbs") for name, row in table[key].items()
+    ]
     rows += [
         (", ".join(f"git {verb}" for verb in verbs.split()), file_text(row))
         for verbs, row in table["git"].items()
