@@ -386,7 +386,7 @@ def test_time_is_linear_in_the_text(bomb):
     for reader in (parse, normalize):
         reader((bomb * 24_000)[:24_000] + "x")
     # A quadratic reader needs minutes for one of these.
-    assert time.process_time() - start < 4
+    assert time.process_time() - start < 8
 
 
 PIECES = [
