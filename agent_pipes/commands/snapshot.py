@@ -30,6 +30,9 @@ MAX_SESSIONS = 10_000
 SAFE_CONFIG = ("-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}")
 """Settings that keep git from running programs that the repository names."""
 
+ADD_INCOMPLETE = 1
+"""Exit status of `git add --ignore-errors` that could not add all files."""
+
 AUTHOR = {
     f"GIT_{role}_{field}": value
     for role in ("AUTHOR", "COMMITTER")
@@ -161,7 +164,7 @@ def take(request: Request) -> tuple[str, str]:
         except FileNotFoundError:
             pass
         environment = {**AUTHOR, "GIT_INDEX_FILE": str(index)}
-        _git(top, "add", "--all", environment=environment)
+        _add(top, environment)
         tree = _git(top, "write-tree", environment=environment)
     base = f"refs/agent-pipes/{_ref_name(request.session)}"
     found = _git(top, "for-each-ref", "--format=%(refname) %(tree) %(objectname)", f"{base}/")
@@ -181,6 +184,16 @@ def take(request: Request) -> tuple[str, str]:
     ref = f"{base}/{refs[-1][0] + 1 if refs else 1}"
     _git(top, "update-ref", ref, commit)
     return ref, commit
+
+
+def _add(top: str, environment: dict[str, str]) -> None:
+    """Add the work tree to the index; report what git cannot add, and go on without it."""
+    try:
+        _git(top, "add", "--all", "--ignore-errors", environment=environment)
+    except subprocess.CalledProcessError as error:
+        if error.returncode != ADD_INCOMPLETE:
+            raise
+        warn(f"{top}: the snapshot is not complete: {_reason(error)}")
 
 
 def _git(directory: str, *arguments: str, environment: dict[str, str] | None = None) -> str:

@@ -115,6 +115,41 @@ def test_a_repository_without_a_commit(tmp_path):
     assert git(tmp_path, "show", f"{found['ref']}:a") == "a"
 
 
+def test_what_git_cannot_add_is_reported_and_the_rest_is_taken(place):
+    (place / "inner").mkdir()
+    git(place / "inner", "init", "-q")
+    (place / "inner" / "f").write_text("f\n")
+    done = run("trace-snapshot", input=live(place).bytes)
+    (found,) = snapshots(done)
+    assert git(place, "show", f"{found['ref']}:new.py") == "new"
+    assert b"the snapshot is not complete: error: 'inner/'" in done.stderr
+
+
+def test_a_worktree_of_its_own_and_a_submodule(place, tmp_path_factory):
+    library = tmp_path_factory.mktemp("library")
+    git(library, "init", "-q")
+    (library / "x").write_text("x\n")
+    git(library, "add", "-A")
+    git(library, "commit", "-qm", "x")
+    git(place, "-c", "protocol.file.allow=always", "submodule", "add", "-q", str(library), "lib")
+    git(place, "commit", "-qm", "library")
+    other = tmp_path_factory.mktemp("other") / "tree"
+    git(place, "worktree", "add", "-q", str(other), "-b", "other")
+    (other / "b").write_text("b\n")
+    (place / "lib" / "x").write_text("changed\n")
+    for where, name in ((other, "b"), (place, "new.py")):
+        (found,) = snapshots(run("trace-snapshot", input=live(where).bytes))
+        assert name in git(where, "ls-tree", "-r", "--name-only", found["ref"]).split()
+        assert git(where, "rev-parse", f"{found['ref']}:lib") == git(library, "rev-parse", "HEAD")
+
+
+def test_a_repository_without_a_work_tree_is_reported(tmp_path):
+    git(tmp_path, "init", "-q", "--bare")
+    done = run("trace-snapshot", input=tripped(live(tmp_path)).bytes)
+    assert done.returncode == 0 and snapshots(done) == []
+    assert b"no snapshot: fatal: this operation must be run in a work tree" in done.stderr
+
+
 def test_a_replayed_session_is_none_of_today(place):
     """Its process has ended, and the work tree has long been another."""
     over = Stream()
