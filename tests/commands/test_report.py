@@ -143,6 +143,21 @@ def test_lower_limits_are_tried_to_see_how_near_a_count_came(tmp_path):
         assert f"nearest was {found}.".encode() in done.stdout, done.stderr
 
 
+def test_where_nothing_came_after_the_accent_is_unused():
+    stream = Stream()
+    usage = {"input_tokens": 1000, "output_tokens": 500}
+    data = {"model": "claude-opus-4-8", "response_id": "r1", "usage": usage}
+    stream.add("llm_response", data)
+    stream.spiral(2)
+    stream.add("violation", {"watcher": "retry", "level": "critical", "message": "m"})
+    stream.add("assistant_response", {"text": "sorry"})
+    page = page_of(run("trace-cost", input=stream.bytes).stdout)
+    assert "nothing was spent after" in page and 'class="curve hot"' not in page
+    assert "spent after the trip" not in Text(page).text
+    labels = re.findall(r'class="yl"[^>]*>(.*?)<', page)
+    assert len(labels) == len(set(labels)) >= 2
+
+
 def test_rows_add_up_to_the_session_as_trace_cost_sums_it():
     stream = Stream()
     stream.add("session_start", {"agent": "claude", "cwd": "/w", "model": "claude-opus-4-8"})

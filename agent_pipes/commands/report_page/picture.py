@@ -11,7 +11,7 @@ from agent_pipes.agents.tools import kind_of
 from agent_pipes.commands.report_page.rounds import Loop, Round
 from agent_pipes.commands.report_page.scale import Scale, dollar_lines
 from agent_pipes.commands.report_page.story import CallRow, Mark, Story
-from agent_pipes.commands.report_page.verdict import clean_message, money_limit
+from agent_pipes.commands.report_page.verdict import MIN_SHOWN_USD, clean_message, money_limit
 from agent_pipes.commands.report_page.words import clip, dollars, escape, label, span
 from agent_pipes.core.display import truncate
 
@@ -143,7 +143,7 @@ class Picture:
         lines = dollar_lines(max(usd for _, usd in self.story.curve))
         for usd in lines:
             y = self._height(usd)
-            text = money_limit(usd) if usd >= 0.01 else f"${usd:.4f}".rstrip("0")
+            text = money_limit(usd) if lines[0] >= 0.01 else f"${usd:.{3 + (lines[0] < 0.001)}f}"
             yield _line("grid", "0", "100%", y, y)
             yield f'<text class="yl" x="0" y="{y - 4:.1f}">{text}</text>'
         limits = [
@@ -174,7 +174,7 @@ class Picture:
         after = [(cut, before[-1][1]), *(point for point in points if point[0] > cut)]
         size = f'width="100%" height="{CURVE_BASE_PX}" viewBox="0 0 1000 {CURVE_BASE_PX}"'
         yield f'<svg x="0" y="0" {size} preserveAspectRatio="none">'
-        if trip and len(after) > 1:
+        if trip and len(after) > 1 and self.story.usd_after_trip >= MIN_SHOWN_USD:
             path = self._steps(after)
             yield f'<path class="area" d="{path}V{CURVE_BASE_PX}H{cut:.2f}Z"/>'
             yield f'<path class="curve" d="{self._steps([*before, after[0]])}"/>'

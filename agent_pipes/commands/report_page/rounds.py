@@ -19,6 +19,10 @@ _HEADER = re.compile(r"\AChunk ID: .*?\nOutput:\n", re.DOTALL)
 """Lines that a client has put before the output of a command."""
 
 
+_FILLING = re.compile(r"([ =_-])\1{3,}")
+"""Characters that only fill a line."""
+
+
 @dataclass(slots=True)
 class Round:
     """One round of a loop.
@@ -179,7 +183,10 @@ def group_errors(story: Story) -> list[ErrorGroup]:
     for row in story.calls:
         if row.state not in ("fail", "cut"):
             continue
-        text = _HEADER.sub("", _WRAPPED.sub(r"\2", row.result.strip())) or row.result
+        text = (
+            _FILLING.sub(r"\1\1\1", _HEADER.sub("", _WRAPPED.sub(r"\2", row.result.strip())))
+            or row.result
+        )
         key = (row.outcome, re.sub(r"\d+", "#", mask_volatile(text[:2000], failed=True)))
         groups.setdefault(key, ErrorGroup(text, [])).calls.append(row)
     return sorted(groups.values(), key=lambda group: (-len(group.calls), group.calls[0].number))
