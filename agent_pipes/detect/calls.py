@@ -11,7 +11,13 @@ from agent_pipes.agents.tools import kind_of
 from agent_pipes.core.event import Event
 from agent_pipes.core.jsonl import Fields, canonical
 from agent_pipes.detect import tool_kinds
-from agent_pipes.detect.outcomes import Outcome, outcome, result_end, result_text
+from agent_pipes.detect.outcomes import (
+    Outcome,
+    ended_in_background,
+    outcome,
+    result_end,
+    result_text,
+)
 from agent_pipes.detect.results import Result
 from agent_pipes.shell import (
     command_kind,
@@ -161,6 +167,9 @@ class Call:
         """Hash of tool and object: the command as a shell reads it, the file, else the call."""
         if self.writer:
             return hash((self.writer.target, "log"))
+        if self.answer and ended_in_background(self.answer, self.tool) is not None:
+            # Each background command has an id of its own.
+            return hash((self.tool, "ended"))
         if self.command:
             return hash((self.tool, subject(self.command)))
         if files := self._files():

@@ -42,6 +42,7 @@ _EXIT_CODE = pattern(
     r"""|(?:Chunk ID|Wall time).{0,200}?Process exited with code (-?\d+)""",
     re.S,
 )
+_ENDED_IN_BACKGROUND = pattern(r"<exit_code>(-?\d{1,9})</exit_code>")
 OUR_DENIAL = "agent-strace denies this call once"
 """Words in a denial that delivers a hint: such a call did not fail by the agent's doing."""
 
@@ -79,7 +80,7 @@ def outcome(event: Event, command: str = "", tool: str = "") -> Outcome:
     if type(code) is not int:
         if data.get("running") is True:
             return Outcome.RUNNING
-        code = _written_exit_code(event) or 0
+        code = _written_exit_code(event, tool) or 0
     if code:
         answer = is_answer(command, code, result_text(event))
         return Outcome.ANSWER if answer else Outcome.FAILED
@@ -102,10 +103,23 @@ def _of_error(event: Event, command: str, tool: str) -> Outcome:
     return Outcome.FAILED
 
 
-def _written_exit_code(event: Event) -> int | None:
-    """Return the exit code that a store has written into the text of a result alone."""
-    if "result_digest" in event.data:
+def _written_exit_code(event: Event, tool: str) -> int | None:
+    """Return the exit code that a store, or a tool that waits, has written into a result's text."""
+    code = ended_in_background(event, tool)
+    if code is not None or "result_digest" in event.data:
+        return code
+    return _code_of_store(event)
+
+
+def ended_in_background(event: Event, tool: str) -> int | None:
+    """Return the exit code of a background command for which a tool has waited."""
+    if kind_of(tool) != "wait":
         return None
+    ended = _ENDED_IN_BACKGROUND.search(result_text(event), 0, _HEADER_CHARS)
+    return int(ended[1]) if ended else None
+
+
+def _code_of_store(event: Event) -> int | None:
     text = result_text(event)
     if text[:1] not in ("{", "E", "C", "W"):
         return None

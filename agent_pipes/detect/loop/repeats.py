@@ -148,7 +148,7 @@ class RepeatedCalls:
             made.stuck = hash((call.target, call.outcome.value))
         elif call.failed:
             made.stuck = hash((call.target, self.modes.mode(call.target, call.result)))
-            if call.command and len(self.failing) < MAX_TURNS:
+            if (call.command or call.polls) and len(self.failing) < MAX_TURNS:
                 self.failing.add(call.target)
         elif call.target in self.failing:
             # Fix, test, fix, test is work: no two successes after a failure are alike.
