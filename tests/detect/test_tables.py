@@ -46,50 +46,50 @@ def page_again(stream: Stream, number: int) -> None:
 
 ROWS: dict[str, dict[str, Trouble]] = {
     "retry": {
-        "one command fails": each(fails("broken")),
-        "it fails differently after each change": each(changes_and_fails),
-        "one error, whatever the command": each(fails("broken", "tool-{}")),
+        "--max": each(fails("broken")),
+        "4 x --max": each(changes_and_fails),
+        "--max-errors": each(fails("broken", "tool-{}")),
     },
     "loop": {
-        "a sequence of calls": each(round_of_three),
-        "a call with the same result": each(lambda stream, n: read(stream)),
-        "a call with any result": each(page_again),
-        "commands that do not come back": each(
+        "--max": each(round_of_three),
+        "--max-same-result": each(lambda stream, n: read(stream)),
+        "--max-same-call": each(page_again),
+        "--max-unfinished": each(
             lambda stream, n: stream.bash(
                 f"run {n}", "Command timed out after 2m", failed=True
             )
         ),
-        "messages without a call": each(
+        "--max-talk": each(
             lambda stream, n: stream.add("assistant_response", {"text": f"done {n}"})
         ),
-        "identical messages": each(
+        "--max-same-message": each(
             lambda stream, n: stream.add("assistant_response", {"text": "done"})
         ),
-        "rounds within a message": lambda times: each(
+        "--max-chant": lambda times: each(
             lambda stream, n: stream.add(
                 "assistant_response", {"text": "I will look at every file of the project once more. " * times}
             )
         )(1),
-        "compactions without new work": each(lambda stream, n: stream.add("compaction", {})),
-        "equal answers to other arguments": each(
+        "--max-compactions": each(lambda stream, n: stream.add("compaction", {})),
+        "--max-stagnant": each(
             lambda stream, n: stream.call("Grep", {"pattern": f"p{n}"}, "No match in src")
         ),
     },
     "spawn": {
-        "many at once": each(
+        "--max": each(
             lambda stream, n: stream.add("subagent_start", {"agent_id": f"a{n}"})
         ),
-        "nested": each(
+        "--depth": each(
             lambda stream, n: stream.add("subagent_start", {"agent_id": f"a{n}", "depth": n + 1})
         ),
     },
 }  # fmt: skip
 
-WARNINGS_ONLY = {"equal answers to other arguments"}
+WARNINGS_ONLY = {"--max-stagnant"}
 
 
 def rows_of(name: str) -> list[tuple[str, int]]:
-    """Return trouble and limit of each row of the page's table."""
+    """Return option and limit of each row of the page's table, whatever words the row has."""
     page = (ROOT / "man" / f"trace-detect-{name}.1").read_text()
     defaults = {each.opts[0]: each.fallback() for each in DETECTORS[name].options}
     found = []
@@ -100,7 +100,8 @@ def rows_of(name: str) -> list[tuple[str, int]]:
         if row and "--" + row[3] in defaults:
             limit = int(defaults["--" + row[3]])
             assert row[4] is None or int(row[4]) == limit
-            found.append((row[1], limit * int(row[2] or 1)))
+            name_of_row = f"4 x --{row[3]}" if row[2] else f"--{row[3]}"
+            found.append((name_of_row, limit * int(row[2] or 1)))
     return found
 
 
