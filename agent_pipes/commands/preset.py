@@ -231,7 +231,8 @@ def read_config(path: Path | None, monitor: ConfigMonitor) -> tuple[dict[str, An
     path = path or DEFAULT_CONFIG
     monitor.add(path)
     found = load_config(path)
-    warn(f"Limits from {path}")
+    off = f"; turned off: {', '.join(sorted(found[1]))}" if found[1] else ""
+    warn(f"Limits from {path}{off}")
     if writable_by_others(path):
         warn(f"warning: other users can write {path}, and so change the limits; chmod go-w {path}")
     if "webhook.url" in found[0] and readable_by_others(path):

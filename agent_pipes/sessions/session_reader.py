@@ -28,6 +28,12 @@ MAX_LINE_BYTES = 64 << 20
 MAX_EVENT_IDS = 200_000
 """Events of a session remembered to drop repetitions when its files are read again."""
 
+MAX_UNKNOWN_LINES = 200
+"""First lines of a session of which none gives an event: its format is not known."""
+
+FRAME_TYPES = OURS | {"session_start", "session_end"}
+"""Types of events that show no work."""
+
 MAX_CLOCK_LEAD_S = 60.0
 """Seconds by which an event of a live session may be ahead of our clock."""
 
@@ -112,6 +118,9 @@ class SessionReader:
         self._recorded = recorded
         self._forgery_reported = False
         self._future_reported = False
+        # Of a part of the lines events are expected only now and then.
+        self._is_understood = agent.is_native or usage_only or only is not None
+        self._unknown_lines = 0
         self._event_ids: BoundedDict[int, None] | None = (
             BoundedDict(MAX_EVENT_IDS) if live else None
         )
@@ -131,6 +140,7 @@ class SessionReader:
         """Yield the events of consecutive lines of a file; `number` is that of the first line."""
         name = str(path)
         arrival = self.clock.now()
+        line_number = number - 1
         for line_number, line in enumerate(lines, number):
             if not self._may_matter(line):
                 continue
@@ -141,6 +151,18 @@ class SessionReader:
                     self._report_bad(f"{name}:{line_number}: {error}")
                     if self.agent.is_native:
                         yield Event(line, {})
+        if not self._is_understood:
+            self._count_unknown(line_number + 1 - number)
+
+    def _count_unknown(self, lines: int) -> None:
+        """Report a session whose first lines give no events."""
+        self._unknown_lines += lines
+        if self._unknown_lines >= MAX_UNKNOWN_LINES:
+            self._is_understood = True
+            warn(
+                f"{self.session.path}: {self._unknown_lines} lines gave no event: NOT watched; "
+                f"this may be the format of a newer version of {self.agent.title}"
+            )
 
     def restart(self) -> None:
         """Expect all files again from their start, and drop the events emitted before."""
@@ -242,6 +264,7 @@ class SessionReader:
                 yield self._process_event()
         if event.type:
             self.ended = event.type == "session_end"
+            self._is_understood = self._is_understood or event.type not in FRAME_TYPES
         if event.type == "session_start" and (missing := event.data.get("cannot_tell")):
             unknown = ", ".join(UNRECORDED.get(str(each), str(each)) for each in missing)
             warn(

@@ -1,4 +1,4 @@
-"""Time of a live session: jumps of the machine's clock make no silence, and no time without end."""
+"""Reading a session: its time, its format, and what neither may keep from being watched."""
 
 import json
 import time
@@ -54,6 +54,18 @@ def test_a_machine_that_sleeps_or_a_clock_that_is_set_is_no_silence(jump):
 def test_a_silence_that_ticks_have_shown_is_raised():
     ticks = [("tick", 2.0 + second) for second in range(1, 602)]
     assert len(raised(detect_stall, live(*ticks))) == 1
+
+
+def test_a_session_in_an_unknown_form_is_reported_once(capfd):
+    """Claude Code 9 writes its lines in another way: nothing of them is understood."""
+    agent = agent_named("claude")
+    reader = SessionReader(
+        Session("claude", "s", "", __file__, 0.0, 0.0), agent, Clock(), live=True
+    )
+    line = json.dumps({"kind": "turn-v9", "session": "s", "body": {"tool": "Bash"}}).encode()
+    for _ in range(30):
+        assert not list(reader.events("file", 1, [line] * 10))
+    assert capfd.readouterr().err.count("lines gave no event: NOT watched") == 1
 
 
 def test_an_event_of_the_future_happens_now(capfd):
