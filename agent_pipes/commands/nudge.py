@@ -83,8 +83,8 @@ class Hints:
         if session not in self._warned:
             self._warned[session] = None
             warn(
-                f"session {session}: the agent has no hook that could give it a hint, so the next "
-                "step is taken; see agent-strace setup"
+                f"session {session}: the agent has no hook that could give it a hint: "
+                "the step nudge is skipped; see agent-strace setup"
             )
 
 
