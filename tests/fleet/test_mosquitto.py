@@ -83,7 +83,7 @@ def violation(session: str) -> bytes:
 def identity(process) -> tuple[int, str]:
     """PID within its namespace, and the tick at which it started, of an agent that a shell runs."""
     tree = subprocess.run(
-        ["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True
+        ["ps", "-ww", "-eo", "pid,args"], capture_output=True, text=True, check=True
     ).stdout
     (pid,) = [
         int(line.split()[0])
@@ -102,10 +102,17 @@ def fleet(programs, hosts):
     broker = Broker(programs)
     for host in hosts:
         host.shell(shown("host.sh"), env={"AUTH": "-P secret"})
-    centre(programs, broker, PER="cwd", MAX="3")
+    programs.centre = centre(programs, broker, PER="cwd", MAX="3")
     for name in ("a", "b", "a-kill", "b-kill", "centre", "centre-out"):
         until(connected(broker, name), SLOW, name)
     return broker, *hosts
+
+
+def responses(programs) -> list[str]:
+    """Ids of the responses in the centre's log."""
+    content = (programs.folder / "centre" / "events.ndjson").read_bytes()
+    events = [json.loads(line) for line in content.splitlines(keepends=True) if line[-1:] == b"\n"]
+    return [each["data"]["response_id"] for each in events if "response_id" in each["data"]]
 
 
 def test_an_agent_on_a_is_ended_by_a_budget_that_was_passed_on_b(fleet, programs):
@@ -171,6 +178,19 @@ def test_equal_pids_and_ticks_on_two_hosts_are_two_agents(fleet, programs):
     assert b.ended(pair[1]) is None and started[1].poll() is None
 
 
+def test_a_centre_that_is_killed_and_restarted_remembers_what_was_spent(fleet, programs):
+    broker, a, _ = fleet
+    a.agent("a-before", 1.4, pause=0.2, rounds=2)
+    until(lambda: len(responses(programs)) == 2, SLOW, "two responses")
+    os.killpg(programs.centre.pid, signal.SIGKILL)
+    programs.centre.wait()
+    centre(programs, broker, PER="cwd", MAX="3")
+    # Alone it is far from the limit of three dollars.
+    a.agent("a-after", 0.4, pause=2, rounds=2)
+    until(lambda: a.ended("a-after") is not None, SLOW, "the end of a-after")
+    assert a.ended("a-before") is None and len(responses(programs)) <= 4
+
+
 def sent_through_a_crash(programs, without: tuple[str, ...]) -> tuple[int, int]:
     """(messages sent, different messages received) where the broker is killed half-way."""
     broker = Broker(programs, without=without, users=False)
@@ -219,11 +239,9 @@ def test_without_a_setting_acknowledged_messages_are_lost(programs, without):
 def test_a_sender_goes_on_when_the_broker_is_back(fleet, programs):
     broker, a, _ = fleet
     a.agent("a-works", 0.001, pause=0.2)
-    events = programs.folder / "centre" / "events.ndjson"
 
     def seen() -> set[str]:
-        lines = [json.loads(line) for line in events.read_bytes().splitlines(keepends=True)[:-1]]
-        return {each["data"].get("response_id", "") for each in lines}
+        return set(responses(programs))
 
     until(lambda: len(seen()) > 5, SLOW)
     broker.kill()
