@@ -71,7 +71,12 @@ class Translator(Protocol):
 
 
 class RowReader(Protocol):
-    """Reads a session that is no file of its own, but rows of a database."""
+    """Reads a session that is no file of its own, but rows of a database.
+
+    log: the path of the file that is written before rows can be read.
+    """
+
+    log: str
 
     def read(self) -> list[bytes]:
         """Return the lines that are new since the last call; does not wait."""

@@ -38,9 +38,20 @@ def time_of(fields: Fields, fallback: float) -> float:
 
 
 def event_fields(
-    event_type: str, time: float, event_id: str, session: str, data: Fields, parent: str = ""
+    event_type: str,
+    time: float,
+    event_id: str,
+    session: str,
+    data: Fields,
+    parent: str = "",
+    *,
+    since: float | None = None,
 ) -> Fields:
-    """Return an event's fields in the order of the store; `time` in seconds since the epoch."""
+    """Return an event's fields in the order of the store.
+
+    time:  seconds since the epoch.
+    since: the time at which it began, None if it has no duration.
+    """
     fields: Fields = {
         "event_type": event_type,
         "timestamp": time,
@@ -49,6 +60,8 @@ def event_fields(
     }
     if parent:
         fields["parent_id"] = parent
+    if since is not None and time >= since:
+        fields["duration_ms"] = round((time - since) * 1000, 3)
     fields["data"] = data
     return fields
 

@@ -15,7 +15,7 @@ from agent_pipes.agents.claude.lines import (
 from agent_pipes.agents.claude.outcomes import details_of, outcome
 from agent_pipes.agents.claude.prompts import origin_of
 from agent_pipes.agents.claude.usage import Response, Responses, size_of
-from agent_pipes.agents.fields import string, text_of
+from agent_pipes.agents.fields import event_fields, string, text_of
 from agent_pipes.agents.results import result_data
 from agent_pipes.agents.seen import Seen
 from agent_pipes.core.bounded import BoundedDict
@@ -89,18 +89,7 @@ class Translator:
         parent: str = "",
         since: float | None = None,
     ) -> Fields:
-        fields: Fields = {
-            "event_type": event_type,
-            "timestamp": time,
-            "event_id": id,
-            "session_id": self.session,
-        }
-        if parent:
-            fields["parent_id"] = parent
-        if since is not None and time >= since:
-            fields["duration_ms"] = round((time - since) * 1000, 3)
-        fields["data"] = data
-        return fields
+        return event_fields(event_type, time, id, self.session, data, parent, since=since)
 
     def _begin(self, line: Line, path: str) -> Iterator[Fields]:
         """Yield the start of the session or subagent before its first event."""

@@ -2,7 +2,7 @@
 
 import orjson
 
-from agent_pipes.agents.fields import string, within
+from agent_pipes.agents.fields import event_fields, string, within
 from agent_pipes.agents.results import result_data
 from agent_pipes.core.event import YEAR_2000, YEAR_2100
 from agent_pipes.core.jsonl import Fields
@@ -12,16 +12,7 @@ def event(
     event_type: str, time: float, session: str, key: str, data: Fields, parent: str = ""
 ) -> Fields:
     """Return an event with the id `key`."""
-    fields: Fields = {
-        "event_type": event_type,
-        "timestamp": time,
-        "event_id": key,
-        "session_id": session,
-    }
-    if parent:
-        fields["parent_id"] = parent
-    fields["data"] = data
-    return fields
+    return event_fields(event_type, time, key, session, data, parent)
 
 
 def failure(message: str, reason: str, limit: int) -> Fields:

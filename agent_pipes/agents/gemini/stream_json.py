@@ -6,7 +6,7 @@ Calls appear as they begin; there are no exit codes, and token counts only at th
 from collections.abc import Iterator
 from typing import Any
 
-from agent_pipes.agents.fields import string
+from agent_pipes.agents.fields import event_fields, string
 from agent_pipes.agents.results import result_data, shell_command
 from agent_pipes.core.bounded import BoundedDict
 from agent_pipes.core.jsonl import Fields
@@ -96,16 +96,8 @@ class Stream:
     def _event(
         self, event_type: str, time: float, data: Fields, *, name: str = "", parent: str = ""
     ) -> Fields:
-        fields: Fields = {
-            "event_type": event_type,
-            "timestamp": time,
-            "event_id": name or f"{event_type}-{self._number}",
-            "session_id": self.session,
-        }
-        if parent:
-            fields["parent_id"] = parent
-        fields["data"] = data
-        return fields
+        key = name or f"{event_type}-{self._number}"
+        return event_fields(event_type, time, key, self.session, data, parent)
 
     def _call(self, record: Fields, time: float) -> Fields:
         name = string(record, "tool_id") or f"call-{self._number}"

@@ -9,7 +9,7 @@ import signal
 from collections.abc import Hashable, Iterator
 from pathlib import PurePath
 
-from agent_pipes.agents.fields import string, text_of, time_of, within
+from agent_pipes.agents.fields import event_fields, string, text_of, time_of, within
 from agent_pipes.agents.gemini.stream_json import STREAM, Stream, count, is_stream
 from agent_pipes.agents.results import result_data, shell_command
 from agent_pipes.core.bounded import BoundedDict
@@ -106,16 +106,8 @@ class Translator:
         agent: str = "",
         parent: str = "",
     ) -> Fields:
-        fields: Fields = {
-            "event_type": event_type,
-            "timestamp": time,
-            "event_id": name,
-            "session_id": self.session,
-        }
-        if parent:
-            fields["parent_id"] = parent
-        fields["data"] = {**data, "agent_id": agent} if agent else data
-        return fields
+        data = {**data, "agent_id": agent} if agent else data
+        return event_fields(event_type, time, name, self.session, data, parent)
 
     def _begin(self, record: Fields, arrival: float, path: str) -> Iterator[Fields]:
         """Yield the start of a file, or of an old document."""

@@ -49,6 +49,7 @@ class EventRows:
     def __init__(self, path: Path) -> None:
         """Prepare to read the session at `path`, see sessions()."""
         self._database = path.parent
+        self.log = f"{path.parent}-wal"
         self._family = {path.name}
         self._connection: sqlite3.Connection | None = None
         self._version = -1

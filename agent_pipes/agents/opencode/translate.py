@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from agent_pipes.agents.fields import number, string, within
+from agent_pipes.agents.fields import event_fields, number, string, within
 from agent_pipes.agents.results import result_data, shell_command
 from agent_pipes.agents.seen import Seen
 from agent_pipes.core.bounded import BoundedDict
@@ -221,18 +221,9 @@ class Translator:
         aggregate: str = "",
         parent: str = "",
     ) -> Fields:
-        fields: Fields = {
-            "event_type": event_type,
-            "timestamp": time,
-            "event_id": key,
-            "session_id": self.session,
-        }
-        if parent:
-            fields["parent_id"] = parent
         if aggregate and aggregate != self.session:
             data = {**data, "agent_id": aggregate}
-        fields["data"] = data
-        return fields
+        return event_fields(event_type, time, key, self.session, data, parent)
 
 
 def _reason(text: str) -> str:

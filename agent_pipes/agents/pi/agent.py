@@ -1,74 +1,30 @@
 """The pi coding agent."""
 
-import os
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
-
-from agent_pipes.agents.base import Agent, ProcessFoundBy, Session, SessionFolder, home_from
-from agent_pipes.agents.by_directory import DirectoryProcesses
-from agent_pipes.agents.jsonl_sessions import JsonlSessions
+from agent_pipes.agents.jsonl_agent import JsonlAgent
 from agent_pipes.agents.pi import translate
 from agent_pipes.core.jsonl import Fields
-from agent_pipes.core.lazy_regex import pattern
-
-if TYPE_CHECKING:
-    from agent_pipes.process.table import Identity
-
-_SCRIPT = pattern(r"(^|/)pi$|/pi-coding-agent/")
 
 
-class Pi(Agent):
+class Pi(JsonlAgent):
     """pi 0.73, by its session files and the directory of its process."""
 
     name = "pi"
     title = "pi coding agent"
     programs = ("pi",)
     package = "@mariozechner/pi-coding-agent"
-    process_found_by: ClassVar[ProcessFoundBy] = "cwd"
-
-    def __init__(self) -> None:
-        self._sessions = JsonlSessions("pi", "*/*.jsonl", key="id")
-        self._processes = DirectoryProcesses(self)
-
-    def homes(self) -> list[Path]:
-        """Return $PI_CODING_AGENT_DIR, else ~/.pi/agent."""
-        return [home_from("PI_CODING_AGENT_DIR", ".pi", "agent")]
-
-    def session_folders(self) -> list[SessionFolder]:
-        """Return the folder of sessions, with one folder for each directory in it."""
-        return [SessionFolder(self._root(), 1)]
-
-    def sessions(self) -> Iterator[Session]:
-        """Yield every session file."""
-        return self._sessions.every(self._root())
-
-    def sessions_at(self, path: Path) -> list[Session] | None:
-        """Return the session in a file that has changed."""
-        return self._sessions.changed(path)
-
-    def _root(self) -> Path:
-        return self.homes()[0] / "sessions"
+    home_variable = "PI_CODING_AGENT_DIR"
+    home = (".pi", "agent")
+    layout = "sessions/*/*.jsonl"
+    session_key = "id"
+    script = r"(^|/)pi$|/pi-coding-agent/"
 
     def recognises(self, record: Fields) -> bool:
-        """Return True for a line of a session file or of `--mode json`."""
+        """Return True for a line of a session file, and of its JSON output on a pipe."""
         return translate.recognises(record)
 
     def translator(self, max_result: int = 4096, recorded: bool = False) -> translate.Translator:
         """Return a translator; counts are always exact."""
         return translate.Translator(max_result)
-
-    def process(self, session: Session) -> "Identity | None":
-        """Return the process in the session's directory, if there is exactly one."""
-        return self._processes.of(session, self.sessions())
-
-    def is_program(self, executable: str, arguments: Sequence[str]) -> bool:
-        """Return True for the program, and for its script in a JavaScript runtime."""
-        program = os.path.basename(arguments[0])
-        if program == "pi":
-            return True
-        script = next((each for each in arguments[1:] if not each.startswith("-")), "")
-        return program in ("node", "nodejs", "bun") and _SCRIPT.search(script) is not None
 
 
 AGENT = Pi()

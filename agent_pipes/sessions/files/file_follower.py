@@ -33,8 +33,6 @@ ROTATED_S = 5.0
 
 MAX_OPEN_FILES = 4096
 
-ROWS_INTERVAL_S = 0.05
-
 _KINDS = {
     stat.S_IFDIR: "a directory",
     stat.S_IFIFO: "a named pipe",
@@ -120,7 +118,7 @@ class FileFollower:
         self._followed: dict[str, _Followed] = {}
         self._watcher = PathWatcher(poll, warn)
         self._open_files: dict[FollowedFile, None] = {}
-        self._rows = RowFollower()
+        self._rows = RowFollower(self._watcher)
         self._max_open = _max_open_files()
 
     def fileno(self) -> int:
@@ -130,7 +128,7 @@ class FileFollower:
     @property
     def interval(self) -> float:
         """Seconds until the next call of `read` at most."""
-        return min(self._watcher.interval, ROWS_INTERVAL_S if self._rows else 60.0)
+        return min(self._watcher.interval, self._rows.interval(self._clock()))
 
     def add(self, path: Path, *, document: bool = False, rows: RowReader | None = None) -> None:
         """Follow the file at `path` from its start; it need not exist. `rows` replace a file.
@@ -174,10 +172,11 @@ class FileFollower:
 
     def read(self) -> Iterator[Chunk]:
         """Yield the complete lines that have not been read yet. Does not wait."""
-        for place, lines, number in self._rows.read():
-            yield Chunk(place, lines, number, False)
         now = self._clock()
         due = self._watcher.due(now)
+        self._rows.see(due, now)
+        for place, lines, number in self._rows.read():
+            yield Chunk(place, lines, number, False)
         self.directories_changed |= self._watcher.changed
         self._watcher.changed = False
         for path, reported in due.items():

@@ -1,7 +1,9 @@
 """agents/opencode: event rows of the database, `run --format json`, following live."""
 
 import json
+import select
 import sqlite3
+import sys
 import time
 from pathlib import Path
 
@@ -11,6 +13,8 @@ from agent_pipes.agents.opencode import place
 from agent_pipes.agents.opencode.agent import AGENT as OPENCODE
 from agent_pipes.agents.registry import every_agent
 from agent_pipes.core.jsonl import objects
+from agent_pipes.sessions.files.file_follower import FileFollower
+from agent_pipes.sessions.files.row_follower import ROWS_INTERVAL_S
 from tests.helpers.support import FIXTURES, run
 
 TASK, STREAM = FIXTURES / "opencode" / "task.jsonl", FIXTURES / "opencode" / "stream.jsonl"
@@ -120,6 +124,33 @@ def test_rows_come_as_they_are_committed_and_those_of_other_sessions_do_not(data
     fill(database, ROWS[10:])
     assert [json.loads(line) for line in reader.read()] == ROWS[10:], "the subagent's, too"
     reader.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="inotify")
+def test_a_write_to_the_log_wakes_its_follower_which_does_not_poll(database):
+    path = place.database() / MAIN
+    follower = FileFollower(warn=pytest.fail)
+    follower.add(path, rows=OPENCODE.row_reader(path))
+    while follower.interval < ROWS_INTERVAL_S * 10:
+        list(follower.read())
+    for row in (ROWS[0], ROWS[1]):
+        fill(database, [row])
+        assert select.select([follower.fileno()], [], [], 20)[0], "no wake-up"
+        found: list[bytes] = []
+        while not found:
+            found = [line for chunk in follower.read() for line in chunk.lines]
+        assert [json.loads(line) for line in found] == [row]
+        assert follower.interval <= ROWS_INTERVAL_S, "a commit may follow its log"
+    follower.close()
+
+
+def test_rows_are_polled_without_inotify(database):
+    path = place.database() / MAIN
+    follower = FileFollower(poll=True, warn=pytest.fail)
+    follower.add(path, rows=OPENCODE.row_reader(path))
+    list(follower.read())
+    assert follower.interval <= ROWS_INTERVAL_S
+    follower.close()
 
 
 def test_subagents_sessions_are_none_of_their_own(database, tmp_path):
