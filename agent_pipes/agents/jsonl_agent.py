@@ -17,7 +17,7 @@ _RUNTIMES = ("node", "nodejs", "bun")
 
 
 class JsonlAgent(Agent):
-    """What such an agent declares, besides its name, its title and how its lines are read.
+    """Base of such an agent, which declares these besides its name, title and translator.
 
     home_variable: environment variable with its folder.
     home:          its folder below the user's home directory otherwise.
