@@ -86,7 +86,8 @@ _TIMES = (
 )
 _MOVING = pattern(_TIMES + ")")
 _MOVING_IN_FAILURE = pattern(
-    _TIMES + r"|[0-9]*(?:[.,][0-9]+)?[ ]?"
+    _TIMES + r"|[0-9]?:[0-9]{2}(?:\.[0-9]+|[ ](?=\+))|[0-9]*(?:\.[0-9]+)?[ ]?[KMG]i?B\b"
+    r"|[0-9]*(?:[.,][0-9]+)?[ ]?"
     r"(?:[mµun]?s|secs?|seconds?|mins?|minutes?|m(?=[ ]?[0-9]+(?:\.[0-9]+)?[ ]?s))\b)"
 )
 _RULE = pattern(r"([-=_*~#─━])\1{2,}")
@@ -122,18 +123,20 @@ _DURATION = pattern(r"(uration(?<=[dD]uration)(?:_?[mM]s|_?[sS]econds)?[\"']?[:=
 
 _TIME_WORD = pattern(r"(?i)\b(?:secs?|seconds?|m?s|duration\w{0,10}|elapsed|took|finished)\b")
 _DECIMAL = pattern(r"[0-9]+\.[0-9]+")
-_OF_TOOLS = pattern(
-    r"(?i:\bseed\b\W{0,4}[0-9]+)"
-    r"|\b[0-9]+ (?:executed|up-to-date|from cache)\b"
-    r"|\(cached\)|\b[0-9]+ wallclock|^[0-9]{2}:[0-9]{2} (?=\+)"
-    r"|(?<![0-9:])[0-9]{1,2}:[0-9]{2}\.[0-9]+|\b[0-9]+(?:\.[0-9]+)? ?[KMG]i?B\b"
-    r"|^#[0-9]+ [0-9]+\.[0-9]+|-[0-9a-f]{16}\b"
-    r"|\b(?=[0-9]{0,63}[a-f])(?=[a-f]{0,63}[0-9])[0-9a-f]{12,64}\b"
-    r"|(?<=_id>)[\w-]{1,80}(?=</)|(?<=\bgoroutine )[0-9]+|(?<=' \()[0-9]+(?=\) panicked at)"
-    r"|(?<=localhost:)[0-9]{5}\b|(?<=127\.0\.0\.1:)[0-9]{5}\b",
-    re.M,
+_HASH = pattern(r"[0-9a-f]{12,64}")
+_OF_TOOLS = (
+    ("eed", pattern(r"(?i:\bseed\b\W{0,4}[0-9]+)")),
+    ("up-to-date", pattern(r"\b[0-9]+ (?:executed|up-to-date|from cache)\b")),
+    ("(cached)", pattern(r"\(cached\)")),
+    ("wallclock", pattern(r"\b[0-9]+ wallclock")),
+    ("#", pattern(r"^#[0-9]+ [0-9]+\.[0-9]+", re.M)),
+    ("_id>", pattern(r"(?<=_id>)[\w-]{1,80}(?=</)")),
+    ("goroutine ", pattern(r"(?<=goroutine )[0-9]+")),
+    ("panicked at", pattern(r"(?<=' \()[0-9]+(?=\) panicked at)")),
+    ("localhost:", pattern(r"(?<=localhost:)[0-9]{5}\b")),
+    ("127.0.0.1:", pattern(r"(?<=127\.0\.0\.1:)[0-9]{5}\b")),
 )
-"""Parts of a failure that test and build tools change from run to run: seeds, caches, memory."""
+"""Parts of a failure that tools change from run to run, each after a text without which none is."""
 
 
 def comparable(text: str, *, failed: bool) -> str:
@@ -145,8 +148,13 @@ def comparable(text: str, *, failed: bool) -> str:
     return "\n".join(sorted(masked.split("\n"))) if failed else masked
 
 
+def _hash(match: re.Match[str]) -> str:
+    """Return the mask of a hash; a number and a word are none."""
+    return match[0] if match[0].isdecimal() or match[0].isalpha() else "<>"
+
+
 def _without_decimals(line: str) -> str:
-    return _DECIMAL.sub("<>", line) if "." in line and _TIME_WORD.search(line) else line
+    return _DECIMAL.sub("<>", line) if _DECIMAL.search(line) and _TIME_WORD.search(line) else line
 
 
 def mask_volatile(text: str, *, failed: bool) -> str:
@@ -172,6 +180,9 @@ def mask_volatile(text: str, *, failed: bool) -> str:
     if _DASHED.search(text):
         text = _UUID.sub("<>", text)
     if failed:
-        text = _MOVING_IN_FAILURE.sub("<>", _OF_TOOLS.sub("<>", text))
+        for sign, expression in _OF_TOOLS:
+            if sign in text:
+                text = expression.sub("<>", text)
+        text = _MOVING_IN_FAILURE.sub("<>", _HASH.sub(_hash, text))
         return _RULE.sub("-", "\n".join(map(_without_decimals, text.split("\n"))))
     return _MOVING.sub("<>", text)

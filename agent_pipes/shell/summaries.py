@@ -165,7 +165,8 @@ def _table() -> dict[str, Any]:
 
 @cache
 def _may_name_a_tool() -> re.Pattern[str]:
-    return re.compile("|".join(f"(?:{each.pattern})" for _, each in _table()["classes"]))
+    classes = "|".join(f"(?:{each.pattern})" for _, each in _table()["classes"])
+    return re.compile(rf"(?<![\w.-])(?:{classes})")
 
 
 def _class_of(words: str) -> str:
