@@ -22,6 +22,9 @@ def surely_matches(pattern: Sequence[str], glob: str) -> bool:
     The pattern ends in a plain name, and the glob has a part of that name in its last part.
     """
     names = _parts(glob)
+    if names and pattern and pattern[-1] == names[-1] == "**":
+        # `secrets/**` and `**/secrets/**`: the directories are compared.
+        pattern, names = pattern[:-1], names[:-1]
     last = pattern[-1] if pattern else ""
     if not names or not last or _is_wild(last) or not re.search(r"\w", names[-1]):
         return False

@@ -192,8 +192,10 @@ class Policy:
         below = False
         for where in places:
             for pattern, parts, subject in deny.parts(where, root):
-                # A pattern that ends in ** would be named for any glob at all.
-                if parts[-1] != "**" and may_match(parts, subject, below=False):
+                # A pattern that ends in ** would be named for any glob at all, and so would any
+                # pattern for a glob that does: whatever is below a directory.
+                names_all = parts[-1] == "**" or subject.endswith("**")
+                if not names_all and may_match(parts, subject, below=False):
                     return Verdict(unjudged="glob", maybe=f'{key}.deny "{pattern}"')
                 below = below or may_match(parts, subject, below=True)
         return Verdict(unjudged="glob") if below else ALLOWED
