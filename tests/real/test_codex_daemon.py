@@ -116,8 +116,8 @@ def calling(terminal: Terminal, count: int) -> list[Session]:
 def tools(session: Session, holder: table.Identity) -> list[table.Identity]:
     """The processes that the session has started, by what stands in their environment."""
     return [
-        each
-        for each in table.descendants(holder.pid)
+        each.identity
+        for each in table.below([holder.pid], table.all_processes())
         if table.environment_value(each.pid, CODEX.env_marker) == session.id
     ]
 
