@@ -71,7 +71,7 @@ class Translator(Protocol):
 
 
 class RowReader(Protocol):
-    """Reads a session that is no file of its own, but rows of a database.
+    """Reader of a session that is stored as rows of a database.
 
     log: the path of the file that is written before rows can be read.
     """
@@ -105,7 +105,7 @@ class Agent:
     document_suffix:  suffix of files that are one JSON document, rewritten on each change; "" if
                       there are none.
     refusal:          what a session is that is recognised and cannot be read; "" if it can.
-    has_control_socket: one process may serve several sessions and is told to end one.
+    has_control_socket: one process may serve several sessions and can be asked to end one.
     """
 
     name: ClassVar[str] = ""

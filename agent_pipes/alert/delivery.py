@@ -86,11 +86,11 @@ class DeliveryQueue:
             dropped = self.batching.dropped
         self.abandon()
         if self.failed > MAX_REPORTED_FAILURES:
-            warn(f"{self.name} did not take {self.failed} alerts in all")
+            warn(f"{self.name} refused {self.failed} alerts in all")
         if late:
-            warn(f"{self.name} has not taken {plural(late, 'alert')} in time")
+            warn(f"{self.name} did not accept {plural(late, 'alert')} in time")
         if dropped:
-            warn(f"{self.name} was too slow for {dropped} more, which were dropped")
+            warn(f"{self.name} was too slow: {dropped} more alerts were dropped")
         return not (late or dropped or self.failed)
 
     def _next(self) -> Batch | None:
@@ -133,7 +133,7 @@ class DeliveryQueue:
         if reported:
             what = "an alert" if batch.count == 1 else f"{batch.count} alerts"
             more = "; further ones are counted" if after >= MAX_REPORTED_FAILURES else ""
-            warn(f"{self.name} did not take {what}: {reason}{more}")
+            warn(f"{self.name} refused {what}: {reason}{more}")
 
 
 def close_all(queues: Iterable[DeliveryQueue], drain_s: float) -> bool:

@@ -125,7 +125,7 @@ class Program:
         for text in lines[:MAX_STDERR_LINES]:
             warn(f"{self.name}: {text}")
         if len(lines) > MAX_STDERR_LINES or len(stderr) > MAX_STDERR_BYTES:
-            warn(f"{self.name} said more, which is left out")
+            warn(f"{self.name} printed more lines, which are not shown")
 
 
 def _write_some(fd: int, left: memoryview) -> memoryview:

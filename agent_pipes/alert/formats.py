@@ -55,7 +55,7 @@ PAGERDUTY = "https://events.pagerduty.com/v2/enqueue"
 PAGERDUTY_HOSTS = ("events.pagerduty.com", "events.eu.pagerduty.com")
 
 MAX_OPEN_INCIDENTS = 10_000
-"""Violations that PagerDuty is told the end of."""
+"""Violations whose end is reported to PagerDuty."""
 
 Payload = Callable[[Batch], bytes | None]
 """Makes the body of the request for a batch; None if none is to be sent."""

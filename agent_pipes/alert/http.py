@@ -48,16 +48,16 @@ class Endpoint:
         if not text:
             raise click.UsageError("the webhook's URL is empty")
         if not text.isascii() or not text.isprintable() or " " in text:
-            raise click.UsageError("the webhook's URL holds characters that no URL has")
+            raise click.UsageError("the webhook's URL contains invalid characters")
         try:
             parts = urlsplit(text)
             self.host, self.port = parts.hostname or "", parts.port
         except ValueError:
             raise click.UsageError(
-                "the webhook's URL is not one: expected https://host/path"
+                "the webhook's URL is invalid: expected https://host/path"
             ) from None
         if parts.scheme not in ("https", "http") or not self.host:
-            raise click.UsageError("the webhook's URL is not one: expected https://host/path")
+            raise click.UsageError("the webhook's URL is invalid: expected https://host/path")
         if parts.username or parts.password:
             raise click.UsageError(
                 "the webhook's URL holds a user's name or password, which would not be sent"

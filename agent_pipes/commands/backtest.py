@@ -21,7 +21,7 @@ import click
 
 from agent_pipes.agents.base import Session
 from agent_pipes.commands.backtest_table import backtest_table
-from agent_pipes.commands.preset import Preset, find_policy, preset_options, read_config
+from agent_pipes.commands.preset import Preset, find_policy, judging_options, read_config
 from agent_pipes.core.config_monitor import ConfigMonitor
 from agent_pipes.core.event import Event, make
 from agent_pipes.core.exit_status import ExitStatus
@@ -79,13 +79,13 @@ def result_events(judgements: Iterable[Judgement]) -> Iterator[Event]:
     "--jobs",
     type=click.IntRange(min=1),
     default=lambda: os.cpu_count() or 1,
-    help="Processes that judge sessions.  [default: one per core]",
+    help="Number of processes.  [default: one per core]",
 )
 @click.option(
     "--config",
     "config_file",
     type=click.Path(path_type=Path),
-    help="The config file.  [default: .agent-watch.json, if it is there]",
+    help="The config file.  [default: .agent-watch.json, if it exists]",
 )
 @click.option(
     "--suggest",
@@ -100,11 +100,11 @@ def backtest(
     suggest: bool,
     **flags: Any,
 ) -> int:
-    """Try limits on recorded sessions, and show what they would have raised.
+    """Try limits on recorded sessions, and show the violations they would have raised.
 
-    The sessions are those of this machine, those in files and folders, or the events on standard
-    input (-). On a terminal the result is a table: the sessions that would have been stopped, what
-    they went on to spend, and how many each threshold stops. Elsewhere it is events.
+    The sessions are those of this machine, of files and folders, or of the events on standard input
+    (-). On a terminal the result is a table: the sessions that would have been stopped, the dollars
+    that they spent afterwards, and how many each threshold stops. Elsewhere it is events.
     """
     set_prefix("[backtest] ")
     limits = read_limits(config_file, flags)
@@ -178,7 +178,7 @@ def read_limits(
     """Return the limits that flags, config file and defaults come to, as in `watch`.
 
     config_file: None for .agent-watch.json, if it is there.
-    flags:       value of each option of `preset_options` by its parameter's name.
+    flags:       value of each option of `judging_options` by its parameter's name.
 
     Raises click.UsageError if the file is invalid.
     """
@@ -192,8 +192,4 @@ def read_limits(
     }
 
 
-backtest.params += [
-    option
-    for option in preset_options()
-    if option.name not in ("option_alert", "option_webhook", "option_dry_run")
-]
+backtest.params += judging_options()

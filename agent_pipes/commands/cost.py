@@ -30,21 +30,23 @@ MAX_NOTED_MODELS = 1000
 @click.option(
     "--summary",
     is_flag=True,
-    help="End with a cost_summary for each session: a table, where stdout is a terminal.",
+    help="End with a cost_summary for each session; on a terminal, print a table instead.",
 )
 @click.option(
     "--by",
     type=click.Choice(GROUPINGS),
     help="Summarise by day, project, model or session instead of events.",
 )
-@click.option("--all", "every", is_flag=True, help="Read every session recorded on this machine.")
+@click.option("--all", "every", is_flag=True, help="Read all sessions of this machine.")
 @click.option(
     "--since",
     type=POINT_IN_TIME,
     help="Count from this day on: 7d, yesterday, 2026-11-20.",
 )
-@click.option("--until", type=POINT_IN_TIME, help="Count up to this day, which counts too.")
-@click.option("--reverse", is_flag=True, help="Show totals first, and rows the other way round.")
+@click.option("--until", type=POINT_IN_TIME, help="Count up to this day, included.")
+@click.option(
+    "--reverse", is_flag=True, help="Print the totals first, and the rows in reverse order."
+)
 def cost(
     events: Iterable[Event],
     files: tuple[str, ...] = (),
@@ -59,15 +61,15 @@ def cost(
     until: float | None = None,
     reverse: bool = False,
 ) -> Events:
-    """Add to each llm_response what it costs in US dollars, and what its session has cost so far.
+    """Add to each llm_response its cost in US dollars, and that of its session so far.
 
-    Usage is taken as recorded. Without any, the cost is estimated from the text, and marked as an
-    estimate. With FILEs of sessions or --all it reads no events, but sums up these sessions.
+    Recorded usage is used. Without it, the cost is estimated from the text, and marked as an
+    estimate. With FILEs of sessions or --all, a bill of these is printed instead.
     """
     reads_sessions = bool(files) or every
     reports = summary or by is not None or reads_sessions
     if (since or until) and not reports:
-        raise click.UsageError("--since and --until choose what --summary, --by or --all count")
+        raise click.UsageError("--since and --until need --summary, --by or --all")
     stand_in = "" if unpriced_as in (None, NO_STAND_IN) else unpriced_as
     meter = Meter(prices or "", model or "", stand_in, recorded, detailed=reports)
     if not reports:
@@ -158,13 +160,13 @@ class _Notes:
             return
         self.unpriced.add(model)
         if not model:
-            warn("a response names no model: it counts as $0 (--model NAME names it)")
+            warn("a response names no model and counts as $0; set one with --model")
             return
         near = self.meter.table.nearest_name(model)
         hint = f"; the nearest name known is {near}" if near else ""
         warn(
             f"no price is known for {model!r}: it counts as $0 "
-            f"(--prices FILE has one, --unpriced-as MODEL stands in){hint}"
+            f"(set one with --prices FILE, or use another model's with --unpriced-as MODEL){hint}"
         )
 
     def _add_assumed_model(self, session: str) -> None:

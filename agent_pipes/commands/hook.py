@@ -20,8 +20,8 @@ guard_option = click.option(
     "--guard",
     type=click.Choice(list(GUARDS)),
     metavar="[=stop]",
-    help="Deny calls that are out of scope, and all calls after the breaker has tripped; the run "
-    "is ended with the second of these, with =stop at once.",
+    help="Deny calls that are out of scope, and all calls after a trip. The second denial after a "
+    "trip ends the run; with =stop the trip does.",
 )
 
 
@@ -31,14 +31,14 @@ guard_option = click.option(
 @click.option(
     "--provider",
     type=click.Choice(HOOKED),
-    help="The agent, where its payload does not tell.",
+    help="The agent, if the payload does not show it.",
 )
 def hook(event: str | None, guard: str | None, provider: str | None) -> int:
-    """Write down what an agent says through its hooks, in the .agent-traces store.
+    """Record one event of an agent's hook in the .agent-traces store.
 
-    Reads one payload of a hook of Claude Code, Codex, Gemini, Copilot or Cursor on standard input.
-    EVENT says what has happened, in the words of older settings, where the payload does not.
-    Whatever goes wrong, the exit status is 0.
+    The payload of a hook of Claude Code, Codex, Gemini, Copilot or Cursor is read from standard
+    input. EVENT names the event if the payload does not, as in older settings. The exit status is 0
+    after any error.
     """
     from agent_pipes.hooks.recorder import run
 

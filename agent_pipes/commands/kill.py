@@ -62,7 +62,7 @@ class SignalName(click.ParamType):  # type: ignore[type-arg]
     type=SignalName(),
     default="TERM",
     show_default=True,
-    help="The signal that asks the agent to exit; STOP pauses it.",
+    help="The first signal; STOP pauses the agent.",
 )
 @click.option(
     "--kill-after",
@@ -70,7 +70,7 @@ class SignalName(click.ParamType):  # type: ignore[type-arg]
     type=DURATION,
     default="10s",
     show_default=True,
-    help="Time until SIGKILL follows it; 'off' for never.",
+    help="Time until SIGKILL; 'off' for never.",
 )
 @click.option(
     "--dry-run",
@@ -84,12 +84,12 @@ class SignalName(click.ParamType):  # type: ignore[type-arg]
     cls=Option,
     flag="--then",
     metavar="COMMAND",
-    help="Run this after a kill, without a shell, with what happened as JSON on its stdin.",
+    help="Run this after a kill, without a shell, with the facts as JSON on its stdin.",
 )
 @click.option(
     "--local",
     is_flag=True,
-    help="Take the process from this machine's live sessions, for violations from elsewhere.",
+    help="For violations from other machines: find the session among the live ones here.",
 )
 @click.option(
     "--stale",
@@ -97,7 +97,7 @@ class SignalName(click.ParamType):  # type: ignore[type-arg]
     type=DURATION,
     default="5m",
     show_default=True,
-    help="Only report violations older than this, with --local; 'off' for no limit.",
+    help="With --local, only report violations older than this; 'off' for no limit.",
 )
 def kill(
     events: Iterable[Event],
@@ -111,17 +111,17 @@ def kill(
     stale: float = 300.0,
     shows_cause: bool = True,
 ) -> Events:
-    """Kill the agent and every process that it has started when a violation comes.
+    """Kill the agent and every process that it has started on a violation.
 
-    The process is the one that the stream names in `process` events, or --pid. It is asked to exit,
-    then killed, and it is confirmed that it is gone. Exit status 124: the agent was killed. 125: it
-    should have been, and was not.
+    The process is named by `process` events in the stream, or by --pid. It gets SIGTERM, then
+    SIGKILL, and its end is confirmed. Exit status 124: the agent was killed. 125: it should have
+    been, and was not.
     """
     from agent_pipes.process.handle import self_test
     from agent_pipes.process.killer import Killer
 
     if local and pid is not None:
-        raise click.UsageError("--pid names a process, and --local looks for one: use one of them")
+        raise click.UsageError("--pid and --local exclude each other")
     if problem := self_test():
         warn(f"no process can be killed here: {problem}")
     options: dict[str, Any] = {
@@ -153,7 +153,7 @@ def kill(
             pass
         aftermath.finish()
     if is_empty:
-        warn("the stream has ended without any event: nothing was watched")
+        warn("the stream ended without any event: nothing was watched")
         return ExitStatus.BROKE_OFF if pid or local else ExitStatus.OK
     return worst((killer.status, _report_left(killer)))
 
@@ -178,11 +178,11 @@ def _report_left(killer: "Killer") -> ExitStatus:
     for target in killer.targets():
         if target.at_risk:
             status = ExitStatus.BROKE_OFF
-            warn(f"the stream has ended and process {target.pid} has not: nothing watches it now")
+            warn(f"the stream ended, but process {target.pid} is running: nothing watches it now")
     for target in killer.targets():
         if target.is_paused:
             status = ExitStatus.KILLED
-            warn(f"process {target.pid} is still paused; to continue: {target.resume_command}")
+            warn(f"process {target.pid} is still paused; to continue it: {target.resume_command}")
     return status
 
 
@@ -206,7 +206,7 @@ class Aftermath:
         self._triggers: BoundedDict[str, Event] = BoundedDict(MAX_TRIGGERS)
 
     def see(self, event: Event) -> None:
-        """Note what the command is told."""
+        """Record the facts for the command."""
         if self._follow_up:
             self._briefings.see(event)
             if event.type == "violation":
@@ -277,9 +277,7 @@ def _identity(pid: int | None) -> "Identity | None":
     if pid is None:
         return None
     if pid <= 1:
-        raise click.UsageError(
-            f"--pid {pid}: expected the number of the agent's process, which is none below 2"
-        )
+        raise click.UsageError(f"--pid {pid}: a PID is at least 2")
     identity = identify(pid)
     if identity is None:
         raise click.UsageError(f"--pid {pid}: no such process")

@@ -56,9 +56,9 @@ def list_sessions(
     objects: bool = False,
     reverse: bool = False,
 ) -> Iterator[Event]:
-    """List the sessions that can be read here: a table on a terminal, else an object for each.
+    """List the sessions of agents: on a terminal a table, elsewhere one JSON object per session.
 
-    Objects come newest first; the table ends with the most recent session.
+    Objects are listed newest first; the table ends with the most recent session.
     """
     found = discovery.sessions() if all_dirs else discovery.sessions_here()
     if objects or not os.isatty(1):

@@ -89,7 +89,7 @@ class Hints:
 
 
 def text_of(event: Event) -> str:
-    """Return what the model is told about a violation."""
+    """Return the text for the model about a violation."""
     # How to raise the limit, the violation's `hint`, is for people, not for the agent.
     message = event.text("message")[:MAX_MESSAGE_CHARS]
     return f"{message}. {ADVICE.get(event.text('watcher'), OTHER_ADVICE)}"

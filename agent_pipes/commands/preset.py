@@ -30,7 +30,17 @@ FILTERS: tuple[Filter, ...] = (cost, *DETECTORS.values(), kill, alert, status)
 """The filters whose options are flags of watch."""
 
 
-def preset_options() -> list[click.Option]:
+ON_REQUEST = tuple(each for each in DETECTORS.values() if each.on_request)
+"""Detectors that are off without an option of theirs."""
+
+
+def judging_options() -> list[click.Option]:
+    """Return the options that decide what is raised, without those of sinks and of output."""
+    kinds = ("Limits", "Prices")
+    return [option for option in preset_options() if group_of_flag(option.flag) in kinds]
+
+
+def preset_options() -> list[Option]:
     """Return the filters' options that have a flag in watch, under that flag."""
     return [
         Option(
@@ -43,7 +53,7 @@ def preset_options() -> list[click.Option]:
             default=None,
             envvar=option.envvar,
             metavar=option.metavar,
-            help=f"{option.help}  [default: {option.default}]"
+            help=f"{option.help}  [default: {'off' if part in ON_REQUEST else option.default}]"
             if option.show_default
             else option.help,
         )
@@ -234,7 +244,7 @@ def read_config(path: Path | None, monitor: ConfigMonitor) -> tuple[dict[str, An
     off = f"; turned off: {', '.join(sorted(found[1]))}" if found[1] else ""
     warn(f"Limits from {path}{off}")
     if writable_by_others(path):
-        warn(f"warning: other users can write {path}, and so change the limits; chmod go-w {path}")
+        warn(f"warning: other users can edit {path}; chmod go-w {path}")
     if "webhook.url" in found[0] and readable_by_others(path):
         warn(
             f"warning: {path} contains the webhook's URL and can be read by other users; "

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from agent_pipes.commands.report_page.verdict import Breaker
 
 MAX_SESSIONS = 1000
-"""Sessions of one stream that are told apart; events of further ones are ignored."""
+"""Sessions of one stream that are distinguished; events of further ones are ignored."""
 
 TEXT_WIDTH, MAX_WIDTH = 100, 140
 """Columns of the summary: into a file or a pipe, and at most on a terminal."""
@@ -64,7 +64,7 @@ def report(
         return None
     if len(found) > 1:
         others = len(found) - 1
-        warn(f"showing session {found[0]}; {others} more on standard input: name one to see it")
+        warn(f"showing session {found[0]}; there are {others} more; name one to show it")
     story = builders[found[0]].story()
     breaker = breaker or UNKNOWN_BREAKER
     if judge and not story.trip:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from agent_pipes.commands.cost import cost
-from agent_pipes.commands.preset import Preset, find_policy, preset_options, read_config
+from agent_pipes.commands.preset import Preset, find_policy, judging_options, read_config
 from agent_pipes.commands.report import report as report_filter
 from agent_pipes.commands.report_page.verdict import Breaker
 from agent_pipes.commands.tail import tail
@@ -25,9 +25,6 @@ IN_VERDICT = ("--max-cost", "--max-duration")
 COUNTED = ("retry", "loop", "spawn")
 """Watchers whose nearness to their limit is found by trying lower ones."""
 
-NOT_OFFERED = ("option_alert", "option_webhook", "option_dry_run")
-"""Options of watch for sinks, of which a report has none."""
-
 
 @click.command("report", cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("session", required=False)
@@ -41,14 +38,14 @@ NOT_OFFERED = ("option_alert", "option_webhook", "option_dry_run")
     "--config",
     "config_file",
     type=click.Path(path_type=Path),
-    help="The config file.  [default: .agent-watch.json, if it is there]",
+    help="The config file.  [default: .agent-watch.json, if it exists]",
 )
 def report(
     session: str | None, text: bool, output: Path | None, config_file: Path | None, **flags: Any
 ) -> int:
-    """Print what happened in a session, and which limits it passed: a page, or a summary.
+    """Show a recorded session, with the limits that it exceeded.
 
-    Without SESSION the newest one of this directory. On a terminal a summary is printed,
+    Without SESSION it is the newest one of this directory. On a terminal a summary is printed,
     elsewhere a self-contained HTML page.
     """
     set_prefix("agent-strace report: ")
@@ -117,4 +114,4 @@ def _flags(preset: Preset, off: set[str]) -> list[str]:
     return words
 
 
-report.params += [option for option in preset_options() if option.name not in NOT_OFFERED]
+report.params += judging_options()

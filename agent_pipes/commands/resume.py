@@ -63,12 +63,12 @@ def _flags() -> list[click.Option]:
 @click.argument("session", required=False, shell_complete=complete_session)
 @click.option("--kill", "kills", is_flag=True, help="Kill the agent instead of continuing it.")
 @click.option(
-    "--ignore", "ignores", is_flag=True, help="Ignore this finding for the rest of the run."
+    "--ignore", "ignores", is_flag=True, help="Keep the limits, and ignore the present violations."
 )
 def resume(session: str | None, kills: bool, ignores: bool, **limits: Any) -> int:
-    """Continue an agent that was paused, with half of its limit added unless told otherwise.
+    """Continue a paused agent, with a higher limit: by half, unless an option sets it.
 
-    SESSION is the beginning of a session's ID; without it the only paused agent is meant. The watch
+    SESSION is the beginning of a session's id; it can be left out if one agent is paused. The watch
     that paused the agent goes on with the new limits; if it has exited, this command becomes a
     watch of the session.
     """
@@ -169,7 +169,7 @@ def _continue(record: "PauseRecord", handle: "ProcessHandle", allowance: Resumpt
     for watcher, limit in allowance.limits.items():
         write_line(f"new limit of the {watcher} watcher: {limit:g}")
     for watcher in allowance.ignored:
-        write_line(f"the finding of the {watcher} watcher is ignored for the rest of the run")
+        write_line(f"violations of the {watcher} watcher are ignored for the rest of the run")
     if not watched:
         _watch(record)
     return ExitStatus.OK

@@ -64,7 +64,7 @@ def run_command(command: tuple[str, ...], waiter: Waiter, watch: Callable[[Ident
             # The command has exited already, but it may have left something running.
             warn(NO_SESSION_OF_COMMAND)
         if child.poll() is None:
-            warn(f"{command[0]} (process {child.pid}) still runs, and nothing watches it now")
+            warn(f"{command[0]} (process {child.pid}) is still running, and nothing watches it now")
         returned = child.wait()
     if status in BREAKER_STATUSES:
         return status

@@ -40,12 +40,12 @@ from agent_pipes.scope.standard import write_standard_policy
 @click.option(
     "--policy",
     type=click.Choice(["standard"]),
-    help="Write a policy to start from to .agent-scope.json here, and do nothing else.",
+    help="Write a standard policy to .agent-scope.json here, and do nothing else.",
 )
 @click.option(
     "--statusline",
     is_flag=True,
-    help="Set Claude Code's status line instead: model, dollars, context, the nearest limit.",
+    help="Set the status line of Claude Code instead of hooks.",
 )
 def setup(
     agent: str | None,
@@ -56,7 +56,7 @@ def setup(
     policy: str | None,
     statusline: bool,
 ) -> int:
-    """Print the settings by which an agent calls the hook, or add them with --write.
+    """Print the settings that make an agent call the hook, or add them with --write.
 
     Everything else in the settings is left as it is. A hook of agent-strace that is there already
     is replaced. On a terminal you are asked before settings that exist are changed.

@@ -46,7 +46,7 @@ AUTHOR = {
     type=click.Choice(["start", "violation"]),
     multiple=True,
     default=("start", "violation"),
-    help="When to take a snapshot; may be given again.  [default: both]",
+    help="When to take a snapshot; repeatable.  [default: both]",
 )
 def snapshot(events: Iterable[Event], at: tuple[str, ...]) -> Events:
     """Commit the work tree under a ref of its own, at the session's start and at each violation.

@@ -14,43 +14,43 @@ if TYPE_CHECKING:
 SUBCOMMANDS = {
     "backtest": (
         "agent_pipes.commands.backtest",
-        "Try limits on recorded sessions, and show what they would have raised.",
+        "Try limits on recorded sessions.",
     ),
     "completion": (
         "agent_pipes.commands.completion",
-        "Print the completion script of all commands for SHELL.",
+        "Print a shell's completion script.",
     ),
     "doctor": (
         "agent_pipes.commands.doctor",
-        "Say what was found here, and whether a breaker would work.",
+        "Check whether a breaker would work here.",
     ),
     "examples": (
         "agent_pipes.commands.examples",
-        "Copy the example sessions into DIRECTORY, where each example of the man pages runs.",
+        "Copy the example sessions of the man pages.",
     ),
     "hook": (
         "agent_pipes.commands.hook",
-        "Write down what an agent says through its hooks, in the .agent-traces store.",
+        "Record one event of an agent's hook.",
     ),
     "man": (
         "agent_pipes.commands.man",
-        "Show the man page PAGE; without PAGE, list the pages.",
+        "Show a man page, or list them.",
     ),
     "report": (
         "agent_pipes.commands.report_session",
-        "Print what happened in a session, and which limits it passed: a page, or a summary.",
+        "Show a recorded session as a page.",
     ),
     "resume": (
         "agent_pipes.commands.resume",
-        "Continue an agent that was paused, with half of its limit added unless told otherwise.",
+        "Continue a paused agent, with new limits.",
     ),
     "setup": (
         "agent_pipes.commands.setup",
-        "Print the settings by which an agent calls the hook, or add them with --write.",
+        "Add the hook to an agent's settings.",
     ),
     "watch": (
         "agent_pipes.commands.watch",
-        "Watch an agent's session: report each limit that is exceeded.",
+        "Watch agents, and report or kill at a limit.",
     ),
 }
 """Module and summary by name, so that the listing loads none of them."""

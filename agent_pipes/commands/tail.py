@@ -79,12 +79,12 @@ class EventTypes(click.ParamType):  # type: ignore[type-arg]
 @click.option(
     "-n", "lines", hidden=True, callback=_refuse_lines, expose_value=False, help="See tail -n."
 )
-@click.option("--no-follow", is_flag=True, help="End where the session's files end now.")
+@click.option("--no-follow", is_flag=True, help="Print the events recorded so far, then exit.")
 @click.option(
     "--all",
     "every",
     is_flag=True,
-    help="All live sessions of this machine, and new ones; with --no-follow, all there are.",
+    help="All live sessions of this machine, and new ones; with --no-follow, all recorded ones.",
 )
 @click.option("--wait", is_flag=True, help="Wait for a session of this directory if none is live.")
 @click.option(
@@ -92,19 +92,23 @@ class EventTypes(click.ParamType):  # type: ignore[type-arg]
     type=POINT_IN_TIME,
     help="With --no-follow --all: only sessions that changed since (7d, yesterday, 2026-11-20).",
 )
-@click.option("--pid", type=click.IntRange(min=2), help="The agent's process; end when it does.")
+@click.option(
+    "--pid",
+    type=click.IntRange(min=2),
+    help="PID of the agent, for trace-kill; exit when it has exited.",
+)
 @click.option(
     "--format",
     "form",
     type=click.Choice(NAMES),
-    help="Read this format, whatever the content looks like.",
+    help="Read this format, without detection.",
 )
 @click.option(
     "--max-result",
     type=SIZE,
     default="4096",
     show_default=True,
-    help="Longest part of a result that an event carries.",
+    help="Cut results in events to this size.",
 )
 @click.option(
     "--max-argument",
@@ -116,17 +120,17 @@ class EventTypes(click.ParamType):  # type: ignore[type-arg]
     type=SIZE,
     default="64M",
     show_default=True,
-    help="Longest line that is read; a longer one is skipped, and said.",
+    help="Skip and report longer lines.",
 )
 @click.option(
     "--recorded",
     is_flag=True,
-    help="Leave recorded token counts as they are, also where they are placeholders.",
+    help="Do not correct token counts, even known placeholders.",
 )
 @click.option(
     "--only",
     type=EventTypes(),
-    help="Only events of these types (TYPE,...), beside those that delimit sessions and turns.",
+    help="Only events of these types, and those that delimit sessions and turns.",
 )
 @click.option(
     "--catch-up",
@@ -140,7 +144,7 @@ class EventTypes(click.ParamType):  # type: ignore[type-arg]
 @click.option(
     "--poll",
     is_flag=True,
-    help="Look at the files twenty times a second instead of being told of changes.",
+    help="Read the files twenty times a second instead of waiting for changes.",
 )
 def tail(
     waiter: Waiter,
@@ -150,11 +154,11 @@ def tail(
     catch_up: bool = False,
     **options: Any,
 ) -> Events:
-    """Write the events of an agent's session, from its start, then as it grows.
+    """Print the events of an agent's session so far, then each new one.
 
     Without an argument: every live session of this directory, else its newest session. SESSION is
-    the beginning of a session's id, or an agent's name; FILE is a session's file; - reads an
-    agent's own JSON output from standard input.
+    the beginning of a session's id, or an agent's name; FILE is a session's file or directory; -
+    reads an agent's own JSON output from standard input.
     """
     changes: list[Change] = []
     if max_argument:
@@ -186,9 +190,7 @@ def _events(
 ) -> Events:
     """Yield the events of the sessions that the options choose."""
     if since is not None and not (no_follow and every):
-        raise click.UsageError(
-            "--since chooses among recorded sessions: it needs --no-follow --all"
-        )
+        raise click.UsageError("--since needs --no-follow --all")
     if follow and no_follow:
         raise click.UsageError("-f and --no-follow exclude each other")
     given = Given(child, "child") if child else _given(pid)
@@ -332,8 +334,8 @@ def _chosen(text: str | None, agent: Agent | None) -> Session:
         raise discovery.no_session_here()
     age = format_duration(max(0.0, round(time.time() - mine[0].modified)))
     warn(
-        f"{discovery.describe(mine[0])}: the newest session of this directory, "
-        "not known to be live, "
+        f"{discovery.describe(mine[0])}: the newest session of this directory; "
+        "it may not be live, "
         f"changed {age} ago"
     )
     return mine[0]

@@ -174,11 +174,11 @@ def watch(
     source["wait"] = session is None and not (no_follow or every)
     if command and (session or every or no_follow or pid):
         raise click.UsageError(
-            "COMMAND brings its own session and process: "
-            "SESSION, --all, --no-follow and --pid do not go with it"
+            "with COMMAND its own session is watched: "
+            "SESSION, --all, --no-follow and --pid cannot be used"
         )
     if every and preset.kills and pid:
-        raise click.UsageError("--pid is one session's process, and --all follows many")
+        raise click.UsageError("--pid and --all exclude each other")
     parts = preset.parts(source)
     if explained:
         click.echo(explain(parts, command))

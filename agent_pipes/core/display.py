@@ -48,7 +48,7 @@ def truncate_left(text: str, limit: int) -> str:
 
 
 def plural(number: int, noun: str, several: str = "") -> str:
-    """Return `1 event`, `2 events`; `several` is the plural where it is not formed with `s`."""
+    """Return `1 event`, `2 events`; `several` is the plural if it is not formed with `s`."""
     return f"{number} {noun if number == 1 else several or noun + 's'}"
 
 

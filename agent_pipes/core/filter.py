@@ -191,7 +191,7 @@ class Filter(Command):
     def _run(self, exit_status: bool, **options: Any) -> int:
         if self.reads and sys.stdin is not None and sys.stdin.isatty():
             raise click.UsageError(
-                f"standard input is a terminal; events are expected there: trace-tail | {self.name}"
+                f"standard input is a terminal; events are read from it: trace-tail | {self.name}"
             )
         return run_pipeline([(self, options)], exit_status=exit_status)
 
@@ -271,7 +271,7 @@ def require_stdout() -> None:
     try:
         os.fstat(1)
     except OSError:
-        raise click.UsageError("standard output is closed; events are written there") from None
+        raise click.UsageError("standard output is closed, but events are written to it") from None
 
 
 def filter_command(

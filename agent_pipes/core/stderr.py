@@ -187,7 +187,7 @@ def clear_live() -> None:
 
 
 def end_live() -> None:
-    """Leave the live line where it is, and go to the next."""
+    """End the live line with a newline."""
     if _stderr.live:
         _stderr.live = ()
         _stderr.write(b"\n")

@@ -97,14 +97,14 @@ class Output:
         except OSError as error:
             if not self.must_run:
                 raise
-            warn(f"cannot write to standard output ({error.strerror}): going on without it")
+            warn(f"cannot write to standard output ({error.strerror}): no more events are written")
             self.deaf = True
         self.held = [bytes(left)] if left else []
         self.size = len(left)
         if self.must_run and self.size > MAX_BUFFERED_BYTES:
             warn(
-                "the reader of our output reads nothing: going on without it, "
-                f"{self.size} bytes are lost to it"
+                "the reader of standard output does not read: no more events are written, "
+                f"{self.size} bytes were dropped"
             )
             self.deaf = True
 
@@ -118,7 +118,7 @@ class Output:
         while self.held and not self.deaf:
             ready = select.select([], [self._write_fd], [], 1.0 if self.must_run else None)[1]
             if not ready and self.must_run:
-                warn(f"the reader of our output reads nothing: {self.size} bytes are lost to it")
+                warn(f"the reader of standard output does not read: {self.size} bytes were dropped")
                 return
             self.flush()
 
@@ -349,10 +349,10 @@ class Reader:
                 fields = fields or next(objects(line), {})
             except ValueError as error:
                 advice = "; use jq -c" if line.strip() in (b"{", b"[") else ""
-                message = f"{self.name} is no stream of events: {error}{advice}"
+                message = f"{self.name} is not a stream of events: {error}{advice}"
                 raise UnreadableInputError(message) from None
         if fields is not None and type(fields.get("event_type")) is not str:
-            what = described(fields) or 'no stream of events: an object without "event_type"'
+            what = described(fields) or 'not a stream of events: an object without "event_type"'
             raise UnreadableInputError(f"{self.name} is {what}; put trace-tail before it", fields)
         self._is_stream = True
 
@@ -374,9 +374,9 @@ class Reader:
         """Report a bad line: each of the first few, then only that there are more."""
         self.bad += 1
         if self.bad <= 5:
-            warn(f"{self.name}:{self.number}: {why}: passed on, not judged")
+            warn(f"{self.name}:{self.number}: {why}: passed on, not checked")
         elif self.bad == 6:
-            warn(f"{self.name}:{self.number}: another bad line; further ones are counted, not said")
+            warn(f"{self.name}:{self.number}: another bad line; others are counted, not printed")
 
 
 def lines(content: bytes) -> list[bytes]:

@@ -33,7 +33,7 @@ class StrictJSON:
         self.error = error
 
     def fail(self, key: str, problem: str) -> NoReturn:
-        """Raise the error: `FILE: KEY: PROBLEM`, without the key where it is empty."""
+        """Raise the error: `FILE: KEY: PROBLEM`, without the key if it is empty."""
         raise self.error(f"{self.path}: {key}: {problem}" if key else f"{self.path}: {problem}")
 
     def fail_expected(self, key: str, expected: str, value: object) -> NoReturn:
@@ -123,7 +123,7 @@ def is_file_or_pipe(mode: int) -> bool:
 
 
 def did_you_mean(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
-    """Return ` (did you mean 'NAME'?)` with the nearest known name, "" where none is near."""
+    """Return ` (did you mean 'NAME'?)` with the nearest known name, "" if none is near."""
     import difflib  # only after a mistake
 
     near = difflib.get_close_matches(word, list(known), n=1, cutoff=cutoff)

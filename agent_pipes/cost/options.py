@@ -21,7 +21,7 @@ class PriceFile(click.ParamType):  # type: ignore[type-arg]
         from agent_pipes.cost.price_file import load
 
         if not isinstance(value, str) or not value:
-            self.fail(f"expected the path of a file of prices, not {value!r}.", param, ctx)
+            self.fail(f"expected a price file, not {value!r}.", param, ctx)
         load(value)
         return value
 
@@ -36,17 +36,17 @@ def pricing_options(flags: bool) -> Callable[[Any], Any]:
 
     def decorate(function: Any) -> Any:
         for each in (
-            option("--recorded", is_flag=True, help="Recorded usage only: estimate nothing."),
+            option("--recorded", is_flag=True, help="Use recorded usage only; do not estimate."),
             option(
                 "--unpriced-as",
                 metavar="MODEL",
-                help="Count a model without a known price at this one's; 'off' counts it as $0.",
+                help="Use this model's price for models without one; 'off' counts them as $0.",
             ),
-            option("--model", metavar="NAME", help="The model of responses that name none."),
+            option("--model", metavar="NAME", help="Model of responses that name none."),
             option(
                 "--prices",
                 type=PriceFile(),
-                help="Prices that go over the built-in ones: LiteLLM's JSON, or our own.",
+                help="Price file that overrides the built-in prices: LiteLLM's JSON, or our own.",
             ),
         ):
             function = each(function)

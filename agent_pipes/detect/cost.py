@@ -244,7 +244,7 @@ class Rate(click.ParamType):  # type: ignore[type-arg]
     type=Rate(),
     flag="--max-cost-rate",
     key="cost.rate",
-    help="Dollars an hour that it may cost, over ten minutes: 20/h.",
+    help="Dollars an hour that it may cost, over ten minutes, e.g. 20/h.",
 )
 @limit(
     "--warn",
@@ -261,7 +261,7 @@ class Rate(click.ParamType):  # type: ignore[type-arg]
     show_default=True,
     flag="--cost-per",
     key="cost.per",
-    help="Whose dollars are added up: of a run, or of all sessions of a group within --window.",
+    help="Group whose dollars are added up: a run, or the sessions of a directory, user or host.",
 )
 @limit(
     "--window",
@@ -298,11 +298,13 @@ def detect_cost(
     most, share = round(max * DOLLAR), (warn or 0.0) / 100
     if per != "run":
         if rate:
-            raise click.UsageError(f"--rate is a limit of one run: it excludes --per {per}")
+            raise click.UsageError(
+                f"--rate is a limit of one run, and cannot be used with --per {per}"
+            )
         budget = Budget(per, DAY_S if window is None else window, most)
         return [lambda: BudgetDetector(SessionCost(meter, believes, assumes), budget, share)]
     if window:
-        raise click.UsageError("--window adds up the sessions of a group: it needs --per")
+        raise click.UsageError("--window needs --per with a group of sessions")
     limits = (most, round((rate or 0.0) * DOLLAR), share)
     return [lambda: CostDetector(SessionCost(meter, believes, assumes), *limits)]
 

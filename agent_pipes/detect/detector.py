@@ -148,7 +148,7 @@ def _steps_option(watcher: str) -> Callable[[Any], Any]:
         key=f"{watcher}.on_violation",
         multiple=True,
         type=StepList(),
-        help="What each further violation does to the agent: nudge, pause, kill.",
+        help="Actions on the first and each further violation: nudge, pause, kill.",
     )
 
 
@@ -161,7 +161,7 @@ def _except_option(watcher: str) -> Callable[[Any], Any]:
         key=f"{watcher}.except",
         multiple=True,
         metavar="PATTERN",
-        help="Tool or command to leave alone, such as 'gdb*' or 'mcp__browser__*'; repeatable.",
+        help="Tool or command to ignore, such as 'gdb*' or 'mcp__browser__*'; repeatable.",
     )
 
 
@@ -173,5 +173,5 @@ def _alert_option(watcher: str) -> Callable[[Any], Any]:
         key=f"{watcher}.alert",
         multiple=True,
         type=click.Choice(["terminal", "file", "webhook", "exec", "kill"]),
-        help="Only this acts on the violations; may be given again.",
+        help="Restrict this detector's violations to these actions; repeatable.",
     )

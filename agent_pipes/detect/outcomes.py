@@ -68,7 +68,7 @@ _HEADER_CHARS = 4096
 
 
 def outcome(event: Event, command: str = "", tool: str = "") -> Outcome:
-    """Return what a `tool_result` or an `error` tells of the end of its call.
+    """Return the outcome that a `tool_result` or an `error` gives its call.
 
     command: the command line of a shell tool.
     tool:    the tool's name.

@@ -19,7 +19,7 @@ RESET_TOLERANCE_S = 600.0
 """Seconds by which two readings may differ in the time of one reset."""
 
 MAX_WINDOWS = 16
-"""Windows of one session that are told apart, such as five hours and a week."""
+"""Windows of one session that are distinguished, such as five hours and a week."""
 
 
 class Quota:

@@ -26,7 +26,7 @@ MAX_COUNTED = 512
 COUNTED_ONCE = frozenset(
     {"user_prompt", "assistant_response", "tool_call", "tool_result", "error", "compaction"}
 )
-"""Types of events that count once; responses with usage are told apart by their response_id."""
+"""Types of events that count once; responses with usage are distinguished by their response_id."""
 
 MAX_RAISED = 1_000
 """Conditions of one session that are remembered as raised."""

@@ -132,7 +132,7 @@ class File(click.ParamType):  # type: ignore[type-arg]
     show_default=True,
     flag="--policy",
     key="scope.policy",
-    help="The policy: what may be read, written, run and reached.",
+    help="Policy file: what the agent may read, write, run and connect to.",
 )
 @click.option(
     "--unjudged",
@@ -140,7 +140,7 @@ class File(click.ParamType):  # type: ignore[type-arg]
     type=click.Choice(["ignore", "warn", "deny"]),
     key="scope.unjudged",
     flag="--unjudged",
-    help="What becomes of a call that cannot be judged; by default as the policy says, or warn.",
+    help="What to do about a call that cannot be checked; by default that of the policy, or warn.",
 )
 def detect_scope(policy: Path, unjudged: UnjudgedRule | None) -> Rules:
     """Raise a violation when a call reads, writes, runs or connects to what the policy forbids.

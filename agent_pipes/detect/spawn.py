@@ -109,7 +109,7 @@ class Spawned:
     flag="--max-depth",
     key="spawn.depth",
     default=3,
-    help="Depth of subagents that start subagents.",
+    help="Depth of nested subagents.",
 )
 def detect_spawn(max: int, depth: int) -> Rules:
     """Raise a violation when agents start too many agents, or nest them too deep.

@@ -79,7 +79,7 @@ class KillTarget:
         return self.restart_signal != 0 or self.is_attended is False
 
     def describe(self, event: Event) -> None:
-        """Note what a `session_start` tells of the session."""
+        """Record the facts in a `session_start`."""
         interactive = event.data.get("interactive")
         if isinstance(interactive, bool):
             self.is_attended = interactive

@@ -162,7 +162,7 @@ class Killer:
             target.is_attended, target.place = described.is_attended, described.place
         target.arm(event)
         if killed and target.handle and not target.trigger:
-            warn(f"session {event.session} has come back as process {target.pid}: killing it again")
+            warn(f"session {event.session} was restarted as process {target.pid}: killing it again")
             yield from self.trip(killed.trigger)
 
     def trip(self, event: Event) -> Iterator[Event]:
@@ -321,7 +321,7 @@ class Killer:
         """Count violations again: the agent runs again."""
         if target.is_paused:
             self.waiter.on_pause(False)
-            warn(f"process {target.pid} was {how}: it is watched again")
+            warn(f"process {target.pid} was {how}, and is watched again")
             if target.record:
                 target.record.remove()
             target.rearm()

@@ -41,7 +41,7 @@ class LocalKiller(Killer):
         self._clock = clock
 
     def see(self, event: Event) -> Iterator[Event]:
-        """Act on a tick only: what else the stream tells of processes is not of this machine."""
+        """Act on a tick only: other `process` events are not of this machine."""
         if event.type == "tick":
             yield from super().see(event)
         else:

@@ -1,4 +1,4 @@
-"""The result of signalling an agent and what it has started."""
+"""The result of signalling an agent and its children."""
 
 from collections.abc import Sequence
 from typing import Literal, NamedTuple

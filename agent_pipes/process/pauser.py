@@ -49,7 +49,7 @@ class Pauser:
         self._refusal = ""
 
     def start(self) -> None:
-        """Signal the agent and what it has started."""
+        """Signal the agent and its children."""
         self._started_at = self._clock()
         self._tree.scan()
         if self.agent.has_exited():

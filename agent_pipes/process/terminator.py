@@ -82,8 +82,8 @@ class Terminator:
         signal:      the signal that asks the agent to exit.
         kill_after:  seconds until SIGKILL; `math.inf` means never.
         marker:      environment variable and value that mark what the agent starts.
-        whole_tree:  `agent` may be a wrapper of the agent (a command that we were given). What it
-                     has started in its own session is signalled with it, children first, so that
+        whole_tree:  `agent` may be a wrapper of the agent (a command that we were given). Its
+                     descendants in its own session are signalled with it, children first, so that
                      a wrapper that ignores the signal exits when its child does.
         extra_roots: processes whose descendants count too: the subreaper of the agent's orphans,
                      who has to call `reap_adopted` between steps.

@@ -1,4 +1,4 @@
-"""Scan for what an agent has started, including orphans, and tell it from our own processes."""
+"""Scan for the processes of an agent, orphans included, apart from our own."""
 
 import os
 from collections.abc import Callable, Collection

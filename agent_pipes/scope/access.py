@@ -51,7 +51,7 @@ class PathAccess(NamedTuple):
     """A path that is read, written or deleted; a deletion is a write too.
 
     path:      as it was given; `~` at its beginning is a home directory.
-    directory: where it is relative to: "" the directory of the call, a path relative to that, or an
+    directory: the base of it: "" the directory of the call, a path relative to that, or an
                absolute one.
     extent:    "" the path itself, "in" something that is put into it if it is a directory, "all"
                its whole content too, "visible" what is not hidden or ignored of that.

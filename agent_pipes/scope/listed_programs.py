@@ -17,7 +17,7 @@ class FileProgram(NamedTuple):
 
     operands:     what happens to its operands: "read", "write", "delete" or "none".
     also:         what else happens to them.
-    values:       options that take a value which is no file.
+    values:       options whose value is not a file.
     read, write:  options whose value is a file that is read or written.
     into:         options whose value is a directory into which something is written.
     joined_into:  the same, for an option whose value is joined with it.

@@ -1,4 +1,4 @@
-"""Files and hosts in the arguments of a program of no table, as far as their names say so.
+"""Files and hosts in the arguments of a program of no table, as far as their names show them.
 
 deploy-tool --env-file=.env       reads .env
 bundler --outdir deploy           writes into deploy

@@ -93,7 +93,7 @@ def _add_images(name: str, words: tuple[Word, ...], found: AccessSet) -> None:
 
 
 def add_command(text: str, found: AccessSet) -> bool:
-    """Add the hosts of a command that a program is told to connect with; False if it has none."""
+    """Add the hosts of a command that a program uses to connect; False if it has none."""
     before = len(found.hosts)
     for command in parse(text):
         if command.name in _PROGRAMS:

@@ -39,7 +39,7 @@ def expand_home(path: str) -> str:
 
 
 def real(path: str) -> str:
-    """Return the path behind the symbolic links in the part of `path` that exists."""
+    """Resolve the symbolic links in the part of `path` that exists."""
     if len(path) > MAX_PATH_BYTES:
         return normpath(path)  # No system call takes it, so it does not exist.
     try:

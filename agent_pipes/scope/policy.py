@@ -297,7 +297,7 @@ def _narrow_paths(patterns: list[str]) -> PathPatterns:
 
 
 def _paths(patterns: list[str], *, wide: bool) -> PathPatterns:
-    """Return the patterns, and what is behind the symbolic links in the absolute ones."""
+    """Return the patterns, and the targets of symbolic links in the absolute ones."""
     found = PathPatterns(patterns, wide=wide)
     for pattern in patterns:
         text = expand_home(pattern) if pattern.startswith("~") else pattern

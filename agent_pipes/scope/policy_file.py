@@ -38,7 +38,7 @@ def load_policy(path: "str | Path") -> Policy:
     if network.get("deny_all") is False and network.get("allow"):
         _warn(f"{path}: network.allow has no effect while network.deny_all is false")
     if _is_writable_by_others(path):
-        _warn(f"{path} can be written by other users than its owner, and so can what it allows")
+        _warn(f"{path} other users can edit it, and so change what it allows")
     return Policy(path, content)
 
 
@@ -75,7 +75,7 @@ def _check(file: StrictJSON, content: object, form: Any, key: str) -> None:
             file.fail(
                 key,
                 'an empty list allows nothing at all: leave "allow" out to allow everything,'
-                ' or deny ["/**"] to say so',
+                ' or deny ["/**"] to deny all',
             )
 
 

@@ -184,7 +184,7 @@ def _add_search(arguments: Fields, included: object, found: AccessSet) -> None:
 def _add_named(
     tool: Tool, arguments: object, found: AccessSet, key: str = "", depth: int = 0
 ) -> None:
-    """Add the paths and hosts in arguments whose names say so, nested ones too."""
+    """Add the paths and hosts in arguments whose names mean one, nested ones too."""
     if depth > MAX_ARGUMENT_DEPTH:
         return
     if isinstance(arguments, dict):

@@ -284,9 +284,7 @@ def named(text: str, agent: Agent | None = None) -> Session:
     if path.is_file():
         return session_of_file(path, agent or format_of(path))
     if path.exists():
-        raise click.UsageError(
-            f"{path}: no regular file; a pipe is read from standard input: trace-tail -"
-        )
+        raise click.UsageError(f"{path}: not a regular file; to read a pipe: trace-tail -")
     if os.sep in text:
         raise click.UsageError(f"{text}: no such file")
     return by_id_or_agent(text)
@@ -312,12 +310,14 @@ def by_id_or_agent(text: str) -> Session:
         return _of_agent(names)
     if not fit:
         raise click.UsageError(
-            f"no session or agent's name begins with {text!r}, and no file is called so; "
-            "trace-list shows what there is"
+            f"no session or agent's name begins with {text!r}, and there is no such file; "
+            "trace-list lists the sessions"
         )
     if len({each.path for each in fit}) > 1:
         listed = "\n".join(f"  {describe(each)}" for each in fit[:MAX_CANDIDATES_SHOWN])
-        raise click.UsageError(f"{text!r} fits {len(fit)} sessions; give more of the id:\n{listed}")
+        raise click.UsageError(
+            f"{text!r} matches {len(fit)} sessions; type more of the id:\n{listed}"
+        )
     return fit[0]
 
 

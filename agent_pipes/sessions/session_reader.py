@@ -284,7 +284,7 @@ class SessionReader:
         if event.time > time.time() + MAX_CLOCK_LEAD_S and event.type not in OURS:
             if not self._future_reported:
                 self._future_reported = True
-                warn(f"{self.session.path}: has events dated in the future; taken to happen now")
+                warn(f"{self.session.path}: has events dated in the future; taken as of now")
             (record,) = objects(event.raw)
             event = from_fields({**record, "timestamp": self.clock.now()})
         if not self.history:
@@ -333,7 +333,7 @@ class SessionReader:
         if self.bad <= MAX_BAD_LINES_REPORTED:
             warn(f"{what}; line skipped")
         elif self.bad == MAX_BAD_LINES_REPORTED + 1:
-            warn(f"{what}; line skipped; further bad lines are only counted")
+            warn(f"{what}; line skipped; further bad lines are counted, not printed")
 
 
 def _without_bytes(fields: Fields) -> Event:

@@ -20,7 +20,7 @@ _RUNNERS = names(
     "python python3 npm npx pnpm yarn bun deno uv poetry pipenv bundle cargo go make just task mise"
     " mvn gradle gradlew dotnet rake mix swift bazel nx turbo php ruby node"
 )
-"""Programs that run tests if an argument says so."""
+"""Programs that run tests if an argument asks for it."""
 
 _TEST_SCRIPT = pattern(r"(?:run[-_]?)?tests?\.\w+|run[-_]?tests?|test_\w+\.\w+|\w+[._]test\.\w+")
 _TEST_TASK = pattern(r"tests?(?:[:_-]\S*)?")

@@ -121,8 +121,8 @@ def test_only_what_is_bound_to_it_is_given_to_it():
 @pytest.mark.parametrize(
     "body, said",
     [
-        ("exit 3", b"fails did not take an alert: it ended with status 3"),
-        ("kill -9 $$", b"fails did not take an alert: it was ended by SIGKILL"),
+        ("exit 3", b"fails refused an alert: it ended with status 3"),
+        ("kill -9 $$", b"fails refused an alert: it was ended by SIGKILL"),
     ],
 )
 def test_a_failure_is_said_and_remembered(body, said):
@@ -142,7 +142,7 @@ def test_a_program_that_is_none_is_said():
         "trace-alert", "--to", "exec", "--exec", script("garbled", "\0\1\2"), input=violated().bytes
     )
     assert (
-        b"garbled did not take an alert: it could not be run: Exec format error" in done.stderr
+        b"garbled refused an alert: it could not be run: Exec format error" in done.stderr
         and done.returncode == 2
     )
 
@@ -151,7 +151,7 @@ def test_failures_are_said_five_times_and_counted():
     done = run("trace-alert", "--to", "exec", "--exec", "false", input=violated(50).bytes)
     assert (
         done.stderr.count(b"it ended with status 1") == 5
-        and b"did not take 50 alerts in all" in done.stderr
+        and b"refused 50 alerts in all" in done.stderr
     )
 
 
@@ -162,7 +162,7 @@ def test_what_it_says_is_shown_and_bounded():
     )
     done = run("trace-alert", "--to", "exec", "--exec", talks, input=violated().bytes)
     assert b"trace-alert: talks: red \\x1b[31m\n" in done.stderr and b"\x1b" not in done.stderr
-    assert done.stderr.count(b"a line") == 4 and b"said more" in done.stderr
+    assert done.stderr.count(b"a line") == 4 and b"printed more lines" in done.stderr
     assert done.stdout == violated().bytes and done.returncode == 0
 
 
@@ -201,7 +201,7 @@ def test_one_that_does_not_end_delays_nothing_and_is_ended_at_the_end():
     done = run(
         "trace-alert", "--to", "exec", "--exec", pids, "--drain", "2s", input=violated(6).bytes
     )
-    assert b"hangs has not taken 6 alerts in time" in done.stderr and done.returncode == 2
+    assert b"hangs did not accept 6 alerts in time" in done.stderr and done.returncode == 2
     ran = [int(pid) for pid in Path("pids").read_text().split()]
     assert len(ran) == 4
     until(lambda: all(gone(pid) for pid in ran), what="their end")

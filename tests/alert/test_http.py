@@ -124,7 +124,7 @@ def test_what_is_no_answer_is_tried_three_times(answer):
         done = webhook(port, violated(), "--to", "webhook")
         assert (
             done.returncode == 2
-            and b"the webhook did not take an alert" in done.stderr
+            and b"the webhook refused an alert" in done.stderr
             and b"SECRET" not in done.stderr
         )
         assert len(came) == 3
@@ -362,6 +362,6 @@ def test_ten_thousand_at_once_on_a_server_that_hangs_delay_nothing():
         hang.set()
     told = done.stderr.decode()
     waiting, dropped = (
-        int(told.partition(words)[2].split()[0]) for words in ("has not taken ", "too slow for ")
+        int(told.partition(words)[2].split()[0]) for words in ("did not accept ", "was too slow: ")
     )
     assert waiting + dropped == 10_000 and done.returncode == 2

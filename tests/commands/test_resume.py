@@ -88,7 +88,7 @@ def test_a_breaker_that_ends_while_its_agent_is_paused_says_how_to_go_on(spawn, 
     status, _, said = Paused(agent, runtime).end()
     assert status == 124 and state(agent.pid) == "T"
     assert said.splitlines()[-1].endswith(
-        f"is still paused; to continue: agent-strace resume {SESSION}".encode()
+        f"is still paused; to continue it: agent-strace resume {SESSION}".encode()
     )
 
 

@@ -198,7 +198,7 @@ def test_13_7_a_silent_session_has_its_ticks_while_another_is_busy():
     ("content", "said"),
     [
         (b'{"type":"user","sessionId":"s","uuid":"u"}\n', "is a Claude Code transcript; put"),
-        (b"root:x:0:0:root:/root:/bin/bash\n" * 40, "is no stream of events: not JSON"),
+        (b"root:x:0:0:root:/root:/bin/bash\n" * 40, "is not a stream of events: not JSON"),
         (b'{\n "event_type": "x"\n}\n', "use jq -c"),
         (b'{"hello": 1}\n', 'an object without "event_type"; put trace-tail before it'),
         (b"\n\n[1]\n", "found an array"),

@@ -34,7 +34,7 @@ SPIRAL = str(FIXTURES / "spiral.ndjson")
         (("agent-strace", "watch", "--max-cost", "-1"), "expected dollars such as 5 or 0.50"),
         (("agent-strace", "watch", "--on-violation", "kil"), "expected alert, nudge, pause, kill"),
         (("agent-strace", "watch", "--alert", "webhook"), "set $AGENT_PIPES_WEBHOOK"),
-        (("agent-strace", "watch", "deadbeef"), "trace-list shows what there is"),
+        (("agent-strace", "watch", "deadbeef"), "trace-list lists the sessions"),
         (
             ("agent-strace", "watch", "claude"),
             "no session of claude in this directory",

@@ -42,7 +42,7 @@ def test_a_headless_session_that_comes_back_is_killed_again(agents, capfd, ended
     again += [each.data for each in breaker.finish()]
     assert [each["outcome"] for each in again] == ["terminated"]
     assert agents[1].wait(10) == -signal.SIGTERM
-    assert f"session s has come back as process {agents[1].pid}" in capfd.readouterr().err
+    assert f"session s was restarted as process {agents[1].pid}" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(

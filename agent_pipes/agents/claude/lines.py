@@ -43,12 +43,12 @@ _BESIDE = frozenset(
 def may_matter(line: bytes) -> bool:
     """Return False if a line is certain to give no event.
 
-    A type's name in quotes stands in a line of that type. In a string it would stand with its
+    A type's name in quotes occurs in a line of that type. In a string it would stand with its
     quotes escaped, so what an agent reads or writes does not make a line matter: half of a
     transcript's lines are progress, and do not.
     """
     return (
-        # Where it stands in most lines that matter, so that the long ones need not be searched to
+        # Its place in most lines that matter, so that the long ones need not be searched to
         # their end.
         line.find(b'"user"', 0, 600) >= 0
         or line.find(b'"assistant"', 0, 600) >= 0
@@ -90,7 +90,7 @@ class Line:
 
     id:        its uuid, or what serves as one.
     agent:     the subagent's id, "" in the main thread; `caller` is the call that started it, where
-               the line says so,
+               the line contains it,
                and `kind` what kind of agent it is.
     sidechain: it is not of the main thread.
     pipe:      it came on a pipe, where lines carry no time and counts are those that a response

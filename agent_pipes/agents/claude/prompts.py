@@ -1,4 +1,4 @@
-"""Origin of a prompt of Claude Code's: a person, or what stands in for one."""
+"""Origin of a prompt of Claude Code's: a person, or a substitute for one."""
 
 from agent_pipes.agents.fields import string
 from agent_pipes.core.jsonl import Fields

@@ -154,7 +154,7 @@ _SCRIPT = pattern(r"(^|/)(claude|claude\.js|@anthropic-ai/claude-code(-[^/]+)?/[
 def is_claude(program: str, arguments: Sequence[str]) -> bool:
     """Return True if a process is Claude Code: by its program, or by an interpreter's script.
 
-    program: the path of its executable, "" where that is not told; then its own word for it,
+    program: the path of its executable, "" if unknown; then its own word for it,
              `arguments[0]`, counts.
     """
     path = program or (arguments[0] if arguments else "")

@@ -220,7 +220,7 @@ class Translator:
             self._expands = text.lstrip().startswith("<command-")
 
     def _prompt(self, line: Line, record: Fields, text: str) -> Iterator[Fields]:
-        """Yield a prompt, with what it stands in for if no person typed it."""
+        """Yield a prompt, with its origin if no person typed it."""
         notice = _NOTICE.search(text)
         origin = origin_of(record, line.sidechain, text, expansion=self._expands)
         if origin:

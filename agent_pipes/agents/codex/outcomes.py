@@ -16,7 +16,7 @@ class Ended:
     code:     the exit code of the command, None for no command.
     failed:   it did not end well.
     declined: it was not carried out.
-    took:     milliseconds, None where that is not told.
+    took:     milliseconds, None if unknown.
     """
 
     code: int | None = None
@@ -59,9 +59,9 @@ class Outcome:
     text:     all of it.
     same:     it without the lines that differ from run to run, for comparison.
     reason:   why the call failed, as the vocabulary has it; "" where it did not.
-    code:     the command's exit code, None where there is none.
-    running:  the number under which the command still runs, "" where it does not.
-    took:     milliseconds, None where that is not told.
+    code:     the command's exit code, None if there is none.
+    running:  the number under which the command still runs, "" if it does not.
+    took:     milliseconds, None if unknown.
     """
 
     text: str

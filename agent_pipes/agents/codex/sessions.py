@@ -50,7 +50,7 @@ class Meta:
              for.
     parent:  the thread that spawned it, "" for none.
     child:   it is a subagent's.
-    role:    what kind of subagent, "" where that is not said.
+    role:    what kind of subagent, "" if unknown.
     started: seconds since the epoch, 0.0 where unknown.
     """
 
@@ -142,7 +142,7 @@ def folders(session: Session) -> list[Path]:
 def process(session: Session) -> Identity | None:
     """Return the process that holds the rollout, or its writer's lock, open to write.
 
-    None where there is not exactly one, and where it is one that serves several sessions and cannot
+    None if there is not exactly one, or if it serves several sessions and cannot
     be told to end one of them: a signal would end them all.
     """
     identity = _holder(session)

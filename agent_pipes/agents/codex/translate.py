@@ -35,7 +35,7 @@ _UNTOLD = pattern(
 def may_matter(line: bytes) -> bool:
     """Return False if a line is certain to give no event.
 
-    What Codex writes begins with these keys in this order, and nothing an agent says stands before
+    What Codex writes begins with these keys in this order, and no text of the agent precedes
     them.
     """
     return not _UNTOLD.match(line) or b'}{"timestamp":"' in line

@@ -285,7 +285,7 @@ class Translator:
 
     def _abort(self, line: Line) -> Iterator[Fields]:
         calls, self._open = self._open, BoundedDict(OPEN)
-        text = f"aborted: {string(line.data, 'reason') or 'no reason is told'}"
+        text = f"aborted: {string(line.data, 'reason') or 'no reason given'}"
         for call in calls.values():
             self._aborted.renew(call.id, True)
             yield self._answer(call, line.time, f"{call.id}:result", text, reason="interrupted")

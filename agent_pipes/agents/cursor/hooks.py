@@ -87,7 +87,7 @@ class CursorHooks(Hooks):
         return told(output, payload.tool, payload.arguments)
 
     def denial(self, why: str) -> Fields:
-        """Return a denial in the words of every hook of Cursor."""
+        """Return a denial in the format of every hook of Cursor."""
         return {
             "permission": "deny",
             "decision": "deny",

@@ -24,7 +24,7 @@ def connect(path: Path) -> sqlite3.Connection:
 def sessions(since: float = 0.0) -> Iterator[Session]:
     """Yield the sessions that changed after `since` (seconds since the epoch).
 
-    A session's path is that of the database with the session's id behind it.
+    A session's path is that of the database followed by the session's id.
     """
     path = database()
     try:

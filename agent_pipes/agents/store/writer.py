@@ -142,7 +142,7 @@ class Folder:
         fd = os.open(EVENTS, os.O_RDWR | os.O_APPEND | os.O_CREAT | _FILE, 0o600, dir_fd=self.fd)
         try:
             if not stat.S_ISREG(os.fstat(fd).st_mode):
-                raise Unwritable(f"{EVENTS} of session {self.session} is no file")
+                raise Unwritable(f"{EVENTS} of session {self.session} is not a regular file")
             last, torn = _last_line(fd)
             for fields in events:
                 line = dumps({**fields, "prev_hash": sha256(last).hexdigest()} if last else fields)

@@ -93,7 +93,7 @@ class Mark:
 
 @dataclass(slots=True)
 class Prompt:
-    """A prompt: `origin` is `person`, or what stands in for one."""
+    """A prompt: `origin` is `person`, or a substitute for one."""
 
     at: float
     text: str

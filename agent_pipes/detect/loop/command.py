@@ -49,7 +49,7 @@ from agent_pipes.detect.loop.unfinished import UnfinishedCalls
     old=("--ceiling",),
     old_key="loop.ceiling",
     default=20,
-    help="Identical calls, whatever their results.",
+    help="Identical calls with any results.",
 )
 @limit(
     "--max-unfinished",
@@ -57,7 +57,7 @@ from agent_pipes.detect.loop.unfinished import UnfinishedCalls
     flag="--max-unfinished",
     key="loop.max_unfinished",
     default=5,
-    help="Commands in a row that do not come back.",
+    help="Commands in a row that do not return.",
 )
 @limit(
     "--max-talk",
@@ -73,7 +73,7 @@ from agent_pipes.detect.loop.unfinished import UnfinishedCalls
     flag="--max-compactions",
     key="loop.max_compactions",
     default=5,
-    help="Compactions without new work between.",
+    help="Compactions of the context without new work in between.",
 )
 @limit(
     "--max-stagnant",
@@ -97,14 +97,14 @@ from agent_pipes.detect.loop.unfinished import UnfinishedCalls
     flag="--max-chant",
     key="loop.max_chant",
     default=10,
-    help="Rounds of a text within a message.",
+    help="Repetitions of a text within one message.",
 )
 @limit(
     "--warn",
     type=COUNT,
     key="loop.warn",
     default=2,
-    help="Warn of a sequence that comes this often.",
+    help="Warn at this round of a sequence.",
 )
 @click.option(
     "--key",
@@ -113,7 +113,7 @@ from agent_pipes.detect.loop.unfinished import UnfinishedCalls
     type=click.Choice(["tool", "target", "call", "result"]),
     default="result",
     show_default=True,
-    help="What must be the same for a call to be the same.",
+    help="What must be equal for two calls to be the same.",
 )
 @click.option("--text", is_flag=True, hidden=True, expose_value=False)
 def detect_loop(

@@ -16,7 +16,7 @@ from agent_pipes.detect.progress import TestProgress
 from agent_pipes.detect.results import FailureModes
 
 EPISODE_TURNS = 3
-"""Turns after which what is found again is another loop."""
+"""Turns after which a repeated loop is a new one."""
 
 TurnRuns = tuple[int, Runs, int, Runs]
 """Symbols of a turn, exact and stuck, each followed by the runs that it brings."""

@@ -16,7 +16,7 @@ from agent_pipes.detect.retry.failures import RepeatedFailure
     flag="--max-retries",
     key="retry.max",
     default=5,
-    help="Failures of one command to allow.",
+    help="Failures of one command at which it is raised.",
 )
 @limit(
     "--max-errors",
@@ -24,7 +24,7 @@ from agent_pipes.detect.retry.failures import RepeatedFailure
     flag="--max-errors",
     key="retry.max_errors",
     default=6,
-    help="Times the same error may come, whatever the command.",
+    help="Occurrences of one error at which it is raised, whatever the command.",
 )
 @limit(
     "--warn",
@@ -42,7 +42,7 @@ def detect_retry(max: int, max_errors: int, warn: int) -> Rules:
     summary is read.
     """
     if 0 < max <= warn:
-        raise click.UsageError(f"--warn {warn}: a warning is expected before --max {max}, or 'off'")
+        raise click.UsageError(f"--warn {warn}: must be less than --max {max}, or 'off'")
     return [lambda: RepeatedFailure(max, warn), lambda: RepeatedError(max_errors)]
 
 
