@@ -193,7 +193,7 @@ def _started(said: Fields) -> float:
     return milliseconds / 1000 if isinstance(milliseconds, (int, float)) else 0.0
 
 
-def entries_of(folder: Path) -> list["os.DirEntry[str]"]:
+def entries_of(folder: Path | str) -> list["os.DirEntry[str]"]:
     try:
         with os.scandir(folder) as entries:
             return list(entries)

@@ -44,15 +44,12 @@ def sessions(since: float = 0.0) -> Iterator[Session]:
     live = {each.session: each for each in registry_entries()}
     for root in roots():
         for project in entries_of(root / "projects"):
-            for entry in entries_of(Path(project.path)):
+            for path, about in _transcripts(project.path, since):
                 with suppress(OSError):
-                    if _is_transcript(entry):
-                        about = entry.stat()
-                        if about.st_mtime >= since:
-                            session = _session(Path(entry.path), about)
-                            known = live.pop(session.id, None)
-                            # A transcript does not tell its directory before its first lines.
-                            yield _with_directory(session, known) if known else session
+                    session = _session(Path(path), about)
+                    known = live.pop(session.id, None)
+                    # A transcript does not tell its directory before its first lines.
+                    yield _with_directory(session, known) if known else session
     for unwritten in live.values():
         yield _of_entry(unwritten)
 
@@ -221,9 +218,7 @@ def _unregistered(session: Session) -> Identity | None:
         tuple(roots())
     ):
         return None
-    changed = {
-        entry.path: entry.stat().st_mtime for entry in entries_of(project) if _is_transcript(entry)
-    }
+    changed = {path: about.st_mtime for path, about in _transcripts(str(project))}
     modified = changed.get(str(session.path))
     if modified is None or modified < max(changed.values()):
         return None
@@ -277,8 +272,20 @@ def _read_head(path: Path) -> _Head:
     return _Head(session, "", started)
 
 
-def _is_transcript(entry: "os.DirEntry[str]") -> bool:
-    return entry.name.endswith(".jsonl") and not entry.name.startswith("agent-") and entry.is_file()
+def _transcripts(project: str, since: float = 0.0) -> Iterator[tuple[str, os.stat_result]]:
+    """Yield the transcripts in a project's folder that changed after `since`, with their status.
+
+    There may be thousands of old ones: nothing but their status is asked for.
+    """
+    for entry in entries_of(project):
+        name = entry.name
+        if name.endswith(".jsonl") and not name.startswith("agent-"):
+            try:
+                about = entry.stat()
+            except OSError:
+                continue
+            if about.st_mtime >= since and stat.S_ISREG(about.st_mode):
+                yield entry.path, about
 
 
 def _is_subagents(entry: "os.DirEntry[str]") -> bool:
