@@ -92,7 +92,7 @@ class StatusView:
         self.clock = SessionClock()
         self.sessions: BoundedDict[str, SessionStatus] = BoundedDict(MAX_SESSIONS)
         self.latest = ""
-        self._unannounced: list[SessionStatus] = []
+        self._unannounced: BoundedDict[str, SessionStatus] = BoundedDict(MAX_SESSIONS)
         self.now = 0.0
 
     def see(self, event: Event) -> None:
@@ -111,7 +111,7 @@ class StatusView:
                 return
             session = self.sessions[name] = SessionStatus(name)
             if not self.every:
-                self._unannounced.append(session)
+                self._unannounced[name] = session
         session.see(event)
         if event.type == "violation" and event.data.get("level") != "warning":
             session.is_ending = calls_for_kill(event, self.kills)
@@ -122,20 +122,18 @@ class StatusView:
 
     def _announce(self, event: Event) -> None:
         """Write a line for each new session whose names are known: after its history."""
-        waiting = []
-        for session in self._unannounced:
-            urgent = event.type in ("violation", "kill", "session_end")
-            if not urgent and (session.in_history or not session.events):
-                waiting.append(session)
-            else:
+        urgent = event.type in ("violation", "kill", "session_end")
+        for name in list(self._unannounced) if urgent else [event.session]:
+            session = self._unannounced.get(name)
+            if session and (urgent or (session.events and not session.in_history)):
+                del self._unannounced[name]
                 write_line(f"{prefix()}Monitoring session {introduction(session, self.now)}")
-        self._unannounced = waiting
 
     def finish(self) -> None:
         """Announce the sessions that were not yet, and write the last line."""
-        for session in self._unannounced:
+        for session in self._unannounced.values():
             write_line(f"{prefix()}Monitoring session {introduction(session, self.now)}")
-        self._unannounced = []
+        self._unannounced.clear()
         self.show()
 
     def show(self) -> None:

@@ -22,7 +22,7 @@ def summarize(events: Iterable[Event], waiter: Waiter) -> Events:
     """Pass events on; at the end say why and when agents were killed, and how to go on."""
     sessions: BoundedDict[str, SessionStatus] = BoundedDict(MAX_SESSIONS)
     causes = Causes()
-    killed: dict[str, Event] = {}
+    killed: BoundedDict[str, Event] = BoundedDict(MAX_SESSIONS)
     for event in events:
         causes.see(event)
         if event.session:

@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable, Sequence
 
+from agent_pipes.core.bounded import BoundedDict
 from agent_pipes.core.event import Event, is_person
 from agent_pipes.core.resumption import Resumption
 from agent_pipes.detect.finding import Finding
@@ -11,6 +12,12 @@ KEPT_WATCHERS = frozenset({"cost", "scope", "quota"})
 
 GROWTH = 0.5
 """Part of its limit by which a finding must have grown to count as another violation."""
+
+MAX_WATCHERS = 100
+"""Watchers of one session whose limits its user may raise: a detector in awk is one, too."""
+
+MAX_IGNORED = 1_000
+"""Findings of one session that its user may ignore."""
 
 Rank = tuple[int, int, int]
 
@@ -24,11 +31,11 @@ class Ladder:
     """
 
     def __init__(self) -> None:
-        self._taken: dict[str, int] = {}
-        self._limits: dict[str, float] = {}
-        self._resumed: dict[str, int] = {}
-        self._ignored: set[Hashable] = set()
-        self._ignored_next: set[str] = set()
+        self._taken: BoundedDict[str, int] = BoundedDict(MAX_WATCHERS)
+        self._limits: BoundedDict[str, float] = BoundedDict(MAX_WATCHERS)
+        self._resumed: BoundedDict[str, int] = BoundedDict(MAX_WATCHERS)
+        self._ignored: BoundedDict[Hashable, None] = BoundedDict(MAX_IGNORED)
+        self._ignored_next: BoundedDict[str, None] = BoundedDict(MAX_WATCHERS)
         self._last: dict[str, Hashable] = {}
         self._paused_by = ""
         self._without_nudge = False
@@ -58,8 +65,8 @@ class Ladder:
         if found.level != "critical":
             return (0, found.step, 0)
         if watcher in self._ignored_next:
-            self._ignored_next.discard(watcher)
-            self._ignored.add(key)
+            del self._ignored_next[watcher]
+            self._ignored[key] = None
         if key in self._ignored:
             return (0, 0, 0)
         amount, limit = self._amount(found), self._limit(watcher, found)
@@ -97,12 +104,13 @@ class Ladder:
         return found, (step,)
 
     def _resume(self, resumption: Resumption) -> None:
-        self._limits.update(resumption.limits)
+        for watcher, limit in resumption.limits.items():
+            self._limits[watcher] = limit
         for watcher in resumption.ignored:
             if watcher in self._last:
-                self._ignored.add(self._last[watcher])
+                self._ignored[self._last[watcher]] = None
             else:
-                self._ignored_next.add(watcher)
+                self._ignored_next[watcher] = None
         for watcher in {*resumption.limits, self._paused_by} - {""}:
             self._resumed[watcher] = self._resumed.get(watcher, 0) + 1
             # The step that paused the agent is the next one again.
