@@ -2,6 +2,7 @@
 
 import errno
 import os
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -27,6 +28,9 @@ SNIFFED_BYTES = 4 << 20
 """Bytes of a file in which its format is looked for."""
 
 MAX_CANDIDATES_SHOWN = 10
+
+RECENT_S = 86_400.0
+"""Seconds since its last change for which a session is listed although nothing says it is live."""
 
 
 def recognised(record: Fields) -> Agent | None:
@@ -88,6 +92,12 @@ def sessions(names: Iterable[str] = NAMES) -> list[Session]:
     """
     report_unreadable_folders(names)
     return once(session for name in names for session in agent_named(name).sessions())
+
+
+def recent_sessions(names: Iterable[str] = NAMES) -> list[Session]:
+    """Return the sessions that changed within RECENT_S or may be live, the last changed first."""
+    since = time.time() - RECENT_S
+    return once(each for name in names for each in agent_named(name).recent_sessions(since))
 
 
 def once(sessions: Iterable[Session]) -> list[Session]:
@@ -210,7 +220,11 @@ def project_directories(directory: str) -> frozenset[str]:
 
 def is_in(session: Session, directories: frozenset[str]) -> bool:
     """Return True if the session works in one of `directories`, which are real paths."""
-    return bool(session.cwd) and os.path.realpath(session.cwd) in directories
+    return bool(session.cwd) and _is_one_of(session.cwd, directories)
+
+
+def _is_one_of(cwd: str, directories: frozenset[str]) -> bool:
+    return os.path.realpath(cwd) in directories
 
 
 def repository(directory: str) -> str:
@@ -243,7 +257,10 @@ def is_beside(session: Session, directory: str) -> bool:
 def sessions_here() -> list[Session]:
     """Return the sessions of the working directory, the one that changed last first."""
     directories = project_directories(os.getcwd())
-    return [each for each in sessions() if is_in(each, directories)]
+    found = sessions()
+    # Resolving a path asks for the status of each part: once for thousands of sessions.
+    here = {cwd for cwd in {each.cwd for each in found if each.cwd} if _is_one_of(cwd, directories)}
+    return [each for each in found if each.cwd in here]
 
 
 def session_of_file(path: Path, agent: Agent) -> Session:
@@ -332,7 +349,7 @@ def _of_agent(names: list[str]) -> Session:
     if mine:
         return next((each for each in mine if is_live(each)), mine[0])
     agents = " or ".join(names)
-    raise click.UsageError(f"no session of {agents} in this directory{_elsewhere(every)}")
+    raise click.UsageError(f"no session of {agents} in this directory{_elsewhere(names)}")
 
 
 def live_elsewhere(live: list[Session]) -> str:
@@ -341,9 +358,9 @@ def live_elsewhere(live: list[Session]) -> str:
     return f"; live elsewhere, to be named by their ids:\n{listed}" if listed else ""
 
 
-def _elsewhere(found: list[Session]) -> str:
+def _elsewhere(names: Iterable[str] = NAMES) -> str:
     """Return the end of a message that names live sessions, or how all sessions are listed."""
-    return live_elsewhere([each for each in found if is_live(each)]) or (
+    return live_elsewhere([each for each in recent_sessions(names) if is_live(each)]) or (
         "; trace-list --all-dirs shows the sessions of all directories"
     )
 
@@ -352,7 +369,7 @@ def no_session_here() -> click.UsageError:
     """Return the error for a directory without sessions, with the live sessions of others."""
     return click.UsageError(
         "no session in this directory; start an agent here, wait for one with --wait, or name a "
-        f"session{_elsewhere(sessions())}"
+        f"session{_elsewhere()}"
     )
 
 

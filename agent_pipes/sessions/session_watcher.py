@@ -14,9 +14,6 @@ from agent_pipes.agents.registry import every_agent
 from agent_pipes.sessions import discovery
 from agent_pipes.sessions.files import inotify
 
-RECENT_S = 86_400.0
-"""Seconds since its last change for which a session is listed although nothing says it is live."""
-
 CANDIDATE_S = 60.0
 """Seconds for which a changed session is a candidate: its process may become known later."""
 
@@ -99,7 +96,7 @@ class SessionWatcher:
             self.changed.add(agent.name)
             for folder in agent.session_folders():
                 self._watch(agent, folder.path, folder.depth)
-            for session in agent.recent_sessions(time.time() - RECENT_S):
+            for session in agent.recent_sessions(time.time() - discovery.RECENT_S):
                 self._recent[session.path] = session, now
         discovery.report_unreadable_folders()
         took = time.monotonic() - now

@@ -2,6 +2,7 @@
 
 import os
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -31,6 +32,9 @@ from agent_pipes.process.table import (
 
 HEAD = 256 << 10
 """Bytes of a transcript that are read to learn where it was written."""
+
+SETTLED_S = 5.0
+"""Seconds after which the times of a folder are sure to show its next change."""
 
 REMEMBERED = 20_000
 """Files and sessions whose unchanging facts are not looked up again."""
@@ -315,9 +319,28 @@ def _folders(folder: Path, depth: int = 4) -> Iterator[Path]:
                 yield from _folders(Path(entry.path), depth - 1)
 
 
-def _beside(folder: Path) -> Iterator[tuple[Path, str]]:
-    """Yield subagents' files in a project's own folder, with their sessions."""
-    for entry in sorted(entries_of(folder), key=lambda entry: entry.name):
+_listed: BoundedDict[Path, tuple[int, list[tuple[Path, str]]]] = BoundedDict(REMEMBERED)
+
+
+def _beside(folder: Path) -> list[tuple[Path, str]]:
+    """Return subagents' files in a project's own folder, with their sessions.
+
+    The folder is listed again only after a change: thousands of sessions may be in it.
+    """
+    try:
+        changed = folder.stat().st_mtime_ns
+    except OSError:
+        return []
+    if folder in _listed and _listed[folder][0] == changed:
+        return _listed[folder][1]
+    found = []
+    for entry in entries_of(folder):
         with suppress(OSError):
             if _is_subagents(entry):
-                yield Path(entry.path), _head(Path(entry.path), entry.stat()).session
+                path = Path(entry.path)
+                found.append((path, _head(path, entry.stat()).session))
+    found.sort()
+    # A folder that changed just now may change again within the same tick of its clock.
+    if time.time() - changed / 1e9 > SETTLED_S:
+        _listed[folder] = changed, found
+    return found
