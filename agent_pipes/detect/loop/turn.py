@@ -7,6 +7,9 @@ from agent_pipes.detect.calls import Call
 from agent_pipes.detect.outcomes import complains, result_text
 from agent_pipes.detect.results import Result
 
+MAX_TURN_CALLS = 256
+"""Calls of one turn: calls that are never answered must not make it grow."""
+
 
 @dataclass(slots=True)
 class CallOutcome:
@@ -67,6 +70,8 @@ class Turn:
         It does if the same response made it or, if the source cannot tell, if it was made before
         any call of this turn was answered.
         """
+        if len(self.open) + len(self.done) >= MAX_TURN_CALLS:
+            return False
         if call.step or self.name:
             return call.step == self.name
         return not self._alone and not self._answered
