@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from agent_pipes.agents.base import Agent, Session
 from agent_pipes.agents.processes import runs
 from agent_pipes.agents.ttl_cache import Look
+from agent_pipes.core.stderr import warn
 from agent_pipes.process.table import Identity, all_processes, began, cwd, user
 
 START_TOLERANCE_S = 2.0
@@ -18,25 +19,40 @@ class DirectoryProcesses:
     def __init__(self, agent: Agent) -> None:
         self._agent = agent
         self._scan = Look(self._processes)
+        self._reported: set[str] = set()
 
     def of(self, session: Session, sessions: Iterable[Session]) -> Identity | None:
         """Return the process of `session`, which must be the last one written in its directory.
 
-        Two processes in one directory are none: to end one of them would be a guess.
+        Two processes in one directory are none, which is reported once: to end one of them would
+        be a guess.
         """
         if not session.cwd:
             return None
         try:
             directory = os.path.realpath(session.cwd)
             found = self._scan(self._agent.name).get(directory, [])
-            if len(found) != 1:
+            if not found:
                 return None
             here = [each for each in sessions if os.path.realpath(each.cwd or "/") == directory]
             last = max(here, key=lambda each: each.modified, default=session)
-            written_since = last.modified >= began(found[0]) - START_TOLERANCE_S
+            written_since = last.modified >= min(map(began, found)) - START_TOLERANCE_S
         except OSError:
             return None
-        return found[0] if written_since and last.id == session.id else None
+        if last.id != session.id or not written_since:
+            return None
+        if len(found) > 1:
+            self._report(directory, len(found))
+            return None
+        return found[0]
+
+    def _report(self, directory: str, count: int) -> None:
+        if directory not in self._reported:
+            self._reported.add(directory)
+            warn(
+                f"{count} processes of {self._agent.title} in {directory}: it is not known which"
+                " one writes this session; name the one to kill with --pid"
+            )
 
     def _processes(self) -> dict[str, list[Identity]]:
         found = {

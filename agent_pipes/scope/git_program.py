@@ -1,6 +1,7 @@
 """Files and hosts of git's commands."""
 
 from collections.abc import Callable
+from functools import lru_cache
 
 from agent_pipes.core.tables import names
 from agent_pipes.scope.access import AccessSet
@@ -46,6 +47,7 @@ _READ_ONLY = names(
 _KNOWN = _READ_ONLY | names("rm mv archive bundle format-patch init grep")
 _CHANGES_TREE = names("clean stash pull merge rebase cherry-pick revert reset")
 _TALKS = names("clone fetch pull push ls-remote")
+_OUTPUT = names("--output -o")
 _SHOWS = names("show cat-file log diff blame archive")
 
 
@@ -65,14 +67,12 @@ def add_git(command: Command, found: AccessSet) -> None:
     if not lead.rest:
         return
     verb = lead.rest[0].text
-    values = _VALUES - _WITHOUT_VALUES.get(verb, frozenset())
-    if verb == "config":
-        values |= {"-f"}
+    row = listed_program("git", verb)
     run = command.with_words(lead.rest)
     run.directory = tree
-    given = arguments(run, values)
-    if row := listed_program("git", verb):
-        add_listed(run, row._replace(with_value=row.with_value | values), found)
+    given = arguments(run, _values(verb))
+    if row:
+        add_listed(run, row, found, given)
     _add_files(verb, given, run, found)
     _add_hosts(verb, given, where, found)
     if verb in _CHANGES_TREE and not given.has(["-n", "--dry-run"]):
@@ -80,9 +80,19 @@ def add_git(command: Command, found: AccessSet) -> None:
         found.add_path("write", Word(".", "."), tree, "in", named=True)
 
 
+@lru_cache(maxsize=256)
+def _values(verb: str) -> frozenset[str]:
+    """Return the options of a subcommand that take a value."""
+    values = _VALUES - _WITHOUT_VALUES.get(verb, frozenset())
+    row = listed_program("git", verb)
+    if row:
+        values |= row.with_value
+    return values | {"-f"} if verb == "config" else values
+
+
 def _add_files(verb: str, given: Arguments, run: Command, found: AccessSet) -> None:
     where = run.directory
-    found.add_paths("write", given.values(names("--output -o")), where)
+    found.add_paths("write", given.values(_OUTPUT), where)
     if given.has(["--no-index"]):
         found.add_paths("read", given.operands, where, "all")
     if verb in _SHOWS:

@@ -129,10 +129,14 @@ def find_listed(command: Command) -> tuple[FileProgram | None, Command]:
     return listed_program("files", name), command
 
 
-def add_listed(command: Command, program: FileProgram, found: AccessSet) -> None:
-    """Add the files in the arguments of a program of the table."""
+def add_listed(
+    command: Command, program: FileProgram, found: AccessSet, given: Arguments | None = None
+) -> None:
+    """Add the files in the arguments of a program of the table; `given`: if they are split."""
     where = command.directory
-    given = arguments(command, program.with_value, single=program.single, pairs=program.pairs)
+    given = given or arguments(
+        command, program.with_value, single=program.single, pairs=program.pairs
+    )
     found.add_paths("read", given.values(program.read), where)
     found.add_paths("write", given.values(program.write), where)
     into = given.values(program.into)

@@ -68,15 +68,18 @@ def add_environment(command: Command, found: AccessSet) -> None:
 def add_option_hosts(command: Command, found: AccessSet) -> None:
     """Add the hosts in options of programs that no function here reads, and in names of images."""
     name = command.name
+    options, verbs = _OPTIONS.get(name), _IMAGE_VERBS.get(name)
+    if not options and not verbs:
+        return
     table = options_of(name)
-    if options := _OPTIONS.get(name):
+    if options:
         given = arguments(command, options | table.values, single=table.single)
         for value in given.values(options):
             add_address(value, value.text, found)
         for word in given.operands:
             if match := _CONNECTION.match(word.text):
                 add_address(word, match[1], found)
-    if verbs := _IMAGE_VERBS.get(name):
+    if verbs:
         rest = leading_options(command.words[1:], table.values).rest
         if rest and rest[0].text in verbs:
             _add_images(name, rest, found)

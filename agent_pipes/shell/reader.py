@@ -311,6 +311,9 @@ class WrapperReader(ABC):
 
     def _git(self, command: Command, depth: int) -> None:
         row = wrapper_of("git")
+        if not self.git_aliases and not any("alias." in word.text for word in command.words):
+            self._wrapped(command, row, ("git",), command.words[1:], depth)
+            return
         lead = leading_options(command.words[1:], row.values)
         self._keep_git_aliases(lead)
         value = self.git_aliases.get(lead.rest[0].text) if lead.rest else None
