@@ -38,7 +38,7 @@ def load_policy(path: "str | Path") -> Policy:
     if network.get("deny_all") is False and network.get("allow"):
         _warn(f"{path}: network.allow has no effect while network.deny_all is false")
     if _is_writable_by_others(path):
-        _warn(f"{path} other users can edit it, and so change what it allows")
+        _warn(f"{path}: other users can edit it, and so change what it allows")
     return Policy(path, content)
 
 

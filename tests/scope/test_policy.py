@@ -536,7 +536,7 @@ def test_a_policy_that_others_can_write_is_warned_of(tmp_path, capfd):
     for mode, warned in ((0o600, False), (0o644, False), (0o664, True), (0o646, True)):
         path.chmod(mode)
         load_policy(path)
-        assert ("can be written by other users" in capfd.readouterr().err) is warned
+        assert (": other users can edit it" in capfd.readouterr().err) is warned
 
 
 def test_allowed_hosts_that_say_nothing_are_warned_of(tmp_path, capfd):
