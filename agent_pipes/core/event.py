@@ -167,13 +167,14 @@ def make(
 ) -> Event:
     """Return an event of our own. By default its id is a hash, so that a replay has the same.
 
+    The hint is left out of it: a filter alone and `watch` call one option by two names.
+
     origin: its `host` and `user`, if they are known.
     """
+    hashed = {key: value for key, value in data.items() if key != "hint"}
+    place = f"{event_type}\0{session}\0{parent}\0{timestamp}\0".encode()
     fields: Fields = {"event_type": event_type, "timestamp": timestamp}
-    fields["event_id"] = (
-        id
-        or digest(f"{event_type}\0{session}\0{parent}\0{timestamp}\0".encode() + dumps(data))[:12]
-    )
+    fields["event_id"] = id or digest(place + dumps(hashed))[:12]
     fields["session_id"] = session
     if parent:
         fields["parent_id"] = parent

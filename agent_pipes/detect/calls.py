@@ -251,7 +251,8 @@ def is_same_attempt(call: Call, before: Call | None) -> bool:
         return False
     if call.step and call.step == before.step:
         return True
-    return before.answer is not None and before.time <= call.time < before.answer.time
+    # A call without a time is not known to be early.
+    return before.answer is not None and 0.0 < before.time <= call.time < before.answer.time
 
 
 def ticket_of(data: Fields) -> str:
