@@ -15,8 +15,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 # Messages that are shown once per directory are remembered there.
 os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="agent-pipes-tests-")
+# Our processes leave files for each other there, by sessions whose ids many tests share.
+os.environ["XDG_RUNTIME_DIR"] = os.path.join(os.environ["XDG_STATE_HOME"], "run")
 
 from tests.helpers.planting import planting, subreaping
+
+RUNTIME_DIR = Path(os.environ["XDG_RUNTIME_DIR"])
+RUNTIME_DIR.mkdir(mode=0o700)
 
 atexit.register(shutil.rmtree, os.environ["XDG_STATE_HOME"], ignore_errors=True)
 
@@ -45,6 +50,12 @@ def _no_test_hangs():
     yield
     signal.alarm(0)
     signal.signal(signal.SIGALRM, before)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left_for_the_next_test():
+    yield
+    shutil.rmtree(RUNTIME_DIR / "agent-pipes", ignore_errors=True)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Figures of a client's status line become events of the session that is followed."""
 
 import json
+import time
 
 import pytest
 
@@ -71,6 +72,12 @@ def test_figures_are_emitted_once_and_again_when_they_change(runtime):
         yield from ticks
 
     assert [each.get("used_percent") for each in emitted(changing())][3:] == [95]
+
+
+def test_figures_of_an_earlier_process_are_over(runtime):
+    note_figures(SESSION, list(figures(GIVEN)))
+    later = make("process", START, SESSION, {"pid": 7, "started": "1", "began": time.time() + 60})
+    assert emitted([later, tick(START, SESSION)]) == []
 
 
 def test_what_is_no_figure_is_passed_over(runtime):
