@@ -22,7 +22,7 @@ PHRASES = (
     r"\bmay be given again\b",
     r"\bstands? (?:in|behind|before|there|still)\b",
     r"\bstandard error is none\b",
-    r"\bis no (?:terminal|process|file)\b",
+    r"(?<!there )\bis no (?:terminal|process|file)\b",
     r"\bby itself where it is\b",
     r"\bone's own\b",
     r"\bis no good\b",

@@ -33,10 +33,10 @@ OTHER_ADVICE = "Stop, state what you believe is wrong, then try something else, 
 
 @filter_command("trace-nudge")
 def nudge(events: Iterable[Event]) -> Events:
-    """Leave the agent a hint when a violation comes.
+    """Leave a hint for the agent on a violation.
 
-    The hook of the agent (agent-strace setup) gives it to the model with the next call. Violations
-    whose actions do not name a nudge, and warnings, leave none.
+    The agent's hook (agent-strace setup) passes it to the model with the next call. Warnings, and
+    violations whose actions do not contain nudge, leave no hint.
     """
     hints = Hints()
     for event in events:

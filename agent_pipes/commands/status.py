@@ -265,9 +265,9 @@ def status(
     as_objects: bool = False,
     kills: bool = False,
 ) -> Events:
-    """Show on stderr how sessions do: time, events, dollars, retries, and the nearest limits.
+    """Show the state of sessions on stderr: time, events, dollars, retries, nearest limits.
 
-    On a terminal one line is rewritten each second, with --all a table of all sessions, which the
+    On a terminal one line is updated each second, or with --all a table of all sessions, which the
     key q ends. Elsewhere a line is printed every 30 seconds and at the end.
     """
     form = "json" if as_objects else form or ("table" if once else None)

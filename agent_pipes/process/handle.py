@@ -194,7 +194,7 @@ def _invisible(pid: int) -> str:
     except PermissionError:
         return _foreign_user(pid)
     except (ProcessLookupError, OverflowError):
-        return f"no process {pid}"
+        return f"there is no process {pid}"
     return f"process {pid} cannot be looked at"
 
 

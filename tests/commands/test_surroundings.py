@@ -49,16 +49,14 @@ def test_a_config_that_other_users_may_write_is_warned_of():
     Path(".agent-watch.json").write_text(CONFIG)
     for mode, warned in ((0o600, False), (0o644, False), (0o664, True), (0o646, True)):
         os.chmod(".agent-watch.json", mode)
-        assert ("warning: other users can write .agent-watch.json" in said_at_start()) is warned
+        assert ("warning: other users can edit .agent-watch.json" in said_at_start()) is warned
 
 
 def test_a_policy_that_other_users_may_write_is_warned_of():
     Path(".agent-scope.json").write_text(POLICY)
     for mode, warned in ((0o600, False), (0o644, False), (0o664, True), (0o646, True)):
         os.chmod(".agent-scope.json", mode)
-        assert (
-            "warning: .agent-scope.json can be written by other users" in said_at_start()
-        ) is warned
+        assert ("warning: .agent-scope.json: other users can edit it" in said_at_start()) is warned
 
 
 def test_orders_that_lie_where_the_agent_may_write_are_warned_of(project):

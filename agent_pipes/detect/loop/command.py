@@ -132,15 +132,13 @@ def detect_loop(
 ) -> Rules:
     """Raise a violation when an agent repeats itself, or only talks.
 
-    A sequence of calls is a loop when every call in it gives the same result as the round before,
-    or when it fails in the same way, whatever was edited in between. Same call, new result is
-    progress. Slow looks that change nothing are waiting: a warning, never more.
+    A sequence of calls is a loop if all results are those of the round before, or if it fails in
+    the same way, whatever was edited in between. The same call with a new result is progress. Slow
+    calls that change nothing count as waiting, and are only warned of.
     """
     for name, value in (("--max", max), ("--max-same-result", max_same_result)):
         if value == 1:
-            raise click.UsageError(
-                f"{name} 1: what comes once does not repeat itself; 2 or more is expected, or 'off'"
-            )
+            raise click.UsageError(f"{name} 1: expected 2 or more, or 'off'")
     limits = Limits(max, length or 1, max_same_result, max_same_call, warn, key)
     return [
         lambda: RepeatedCalls(limits),

@@ -34,12 +34,11 @@ from agent_pipes.detect.retry.failures import RepeatedFailure
     help="Warn when one command has failed this often.",
 )
 def detect_retry(max: int, max_errors: int, warn: int) -> Rules:
-    """Raise a violation when a command fails N times, or an error comes N times.
+    """Raise a violation when a command fails N times, or an error occurs N times.
 
-    Commands are compared without what is around them (cd, variables, timeout, 2>&1, tail), failing
-    edits by their file. A call that its user refused, or that failed with a parallel one, has not
-    failed, and neither has a search that found nothing. Where a pipe hides a test's status, its
-    summary is read.
+    Commands are compared without parts such as cd, variables, timeout, 2>&1 and tail, failing edits
+    by their file. Calls that the user refused, calls aborted with a parallel one, and searches
+    without a match are no failures. If a pipe hides the status of a test, its summary is read.
     """
     if 0 < max <= warn:
         raise click.UsageError(f"--warn {warn}: must be less than --max {max}, or 'off'")

@@ -238,7 +238,7 @@ def test_pipe_in_the_place_of_a_file_is_not_waited_for(project):
     for name in ("events.ndjson", "meta.json"):
         os.mkfifo(folder / name)
     done = hook(claude("SessionStart", project, source="startup"), cwd=project)
-    assert done.returncode == 0 and b"is no file" in done.stderr
+    assert done.returncode == 0 and b"is not a regular file" in done.stderr
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
