@@ -1,5 +1,7 @@
 """Pairs the results of one session with its calls, once for all detectors."""
 
+from posixpath import basename
+
 from agent_pipes.core.bounded import BoundedDict
 from agent_pipes.core.event import Event
 from agent_pipes.detect.calls import Call, ticket_of
@@ -48,8 +50,8 @@ class CallTracker:
             return None
         if self._logs:
             # The first look at a log tells how the command ended that wrote it.
-            call.writer = self._logs.pop(call.shown_log, None)
-        if log := call.written_log:
+            call.writer = self._logs.pop(basename(call.shown_log), None)
+        if log := basename(call.written_log):
             self._logs[log] = call
         early = self._early.pop(name, None) if self._early else None
         if early is not None:
