@@ -25,7 +25,7 @@ class Spawned:
     def __init__(self, limit: int, depth_limit: int) -> None:
         self.limit = limit
         self.depth_limit = depth_limit
-        self.alive: dict[str, str] = {}
+        self.alive: BoundedDict[str, str] = BoundedDict(MAX_TRACKED_AGENTS)
         self.depth: BoundedDict[str, int] = BoundedDict(MAX_TRACKED_AGENTS)
         self.callers: BoundedDict[str, str] = BoundedDict(MAX_TRACKED_AGENTS)
 
