@@ -1,5 +1,7 @@
 """Corpus of the benchmarks: the recorded sessions, repeated with other ids, as a home directory.
 
+In a checkout without the recorded sessions the examples of the package are repeated.
+
 python tests/bench/corpus.py HOME [MEGABYTES]
 """
 
@@ -12,6 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SHARED = Path(os.environ.get("AGENT_PIPES_SHARED") or ROOT.parent / "shared")
+EXAMPLES = ROOT / "agent_pipes" / "data" / "examples"
 DEFAULT_MB = 250.0
 
 SESSION_ID = {
@@ -25,19 +28,24 @@ ID_KEYS = (b'"id":"msg_', b'"requestId":"req_', b'"uuid":"', b'"parentUuid":"', 
 def build(home: Path, megabytes: float = DEFAULT_MB) -> int:
     """Fill `home` with equal parts of Claude Code and Codex sessions; return the bytes written."""
     return sum(
-        _repeat(home, agent, megabytes * 1e6 / len(SESSION_ID), SHARED / "sessions" / agent)
+        _repeat(home, agent, megabytes * 1e6 / len(SESSION_ID), _originals(agent))
         for agent in SESSION_ID
     )
 
 
-def available() -> bool:
-    """Return True if the recorded sessions are there."""
-    return all((SHARED / "sessions" / agent).is_dir() for agent in SESSION_ID)
+def _originals(agent: str) -> list[Path]:
+    """Return the recorded sessions of an agent, or its examples."""
+    folder = SHARED / "sessions" / agent
+    if not folder.is_dir():
+        folder = EXAMPLES / agent.removesuffix("-code")
+    # Some of the examples are output of a client, no session's file.
+    files = sorted(folder.rglob("*.jsonl"))
+    return [each for each in files if re.search(SESSION_ID[agent], each.read_bytes())]
 
 
-def _repeat(home: Path, agent: str, most: float, folder: Path) -> int:
+def _repeat(home: Path, agent: str, most: float, originals: list[Path]) -> int:
     size = 0
-    for copy, path in _copies(sorted(folder.glob("*.jsonl"))):
+    for copy, path in _copies(originals):
         if size >= most:
             break
         content = _with_other_ids(path.read_bytes(), copy)

@@ -74,8 +74,8 @@ def in_turns(commands: Sequence[tuple[str, Place]], rounds: int) -> list[Taken]:
     ]
 
 
-def first_line_s(command: str, place: Place) -> float:
-    """Return the seconds from the start of a command to its first line on stderr."""
+def first_line_s(command: str, place: Place, text: str) -> float:
+    """Return the seconds from the start of a command to its first line on stderr with `text`."""
     began = time.perf_counter()
     process = subprocess.Popen(
         ["bash", "-c", f"exec {command}"],
@@ -87,7 +87,9 @@ def first_line_s(command: str, place: Place) -> float:
     )
     assert process.stderr
     try:
-        process.stderr.readline()
+        while text not in (line := process.stderr.readline().decode()):
+            if not line:
+                raise SystemExit(f"bench: {command}: no line with {text!r}")
         return time.perf_counter() - began
     finally:
         process.kill()

@@ -12,7 +12,6 @@ MAX_GROWTH = 8.0
 """Twice the sessions at most, for noise: listing all sessions for each would be 16 times."""
 
 
-@pytest.mark.skipif(not corpus.available(), reason="no recorded sessions beside the project")
 @pytest.mark.parametrize("command", [BILL, BACKTEST])
 def test_four_times_as_many_sessions_take_four_times_as_long(command, tmp_path):
     taken = []
