@@ -1,6 +1,6 @@
 """Options and operands of a command, as words."""
 
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from agent_pipes.shell import Command, Word
 
@@ -20,13 +20,16 @@ class Arguments:
         self.operands: list[Word] = []
         self.literal: list[Word] = []
 
-    def has(self, wanted: Iterable[str]) -> bool:
+    def has(self, wanted: Collection[str]) -> bool:
         """Return True if one of the options was given."""
-        given = {name for name, _ in self.options}
-        return not given.isdisjoint(wanted)
+        if not wanted or not self.options:
+            return False
+        return any(name in wanted for name, _ in self.options)
 
     def values(self, wanted: frozenset[str]) -> list[Word]:
         """Return the values of the options `wanted`."""
+        if not wanted or not self.options:
+            return []
         return [value for name, value in self.options if name in wanted]
 
     def value(self, *wanted: str) -> Word | None:

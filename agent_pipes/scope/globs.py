@@ -142,24 +142,30 @@ def _prefix_expression(parts: Sequence[str]) -> str:
 
 
 class _Compiled(NamedTuple):
-    """One pattern, bound to the root of the paths with which it is compared."""
+    """One pattern, bound to the root of the paths with which it is compared.
+
+    plain: its parts without `**`, none if one has a wildcard.
+    """
 
     matches: re.Pattern[str]
     may_contain: re.Pattern[str]
     names: tuple[str, ...]
     parts: tuple[str, ...]
     covers: bool
+    plain: tuple[str, ...]
 
     @classmethod
     def of(cls, text: str, *, below: bool, anywhere: bool = False) -> "_Compiled":
         parts = [*(["**"] if anywhere else []), *filter(None, text.split("/"))] or ["**"]
         names = tuple(parts[: next((at for at, part in enumerate(parts) if _is_wild(part)), None)])
+        plain = tuple(part for part in parts if part != "**")
         return cls(
             re.compile(_expression(parts, below=below), re.S),
             re.compile(_prefix_expression(parts), re.S),
             names,
             tuple(parts),
             below or parts[-1] == "**",
+            () if any(map(_is_wild, plain)) else plain,
         )
 
     def is_named_in(self, directory: str) -> bool:
@@ -315,10 +321,12 @@ class PathPatterns:
 
     def existing(self, where: Place, root: str) -> str:
         """Return a pattern without a wildcard that names an existing file in the directory."""
+        if not lexists(f"/{where.path}"):
+            return ""
         for each in self._list:
             for compiled in each.compiled or self._upward_of(each.text, root):
-                parts = [part for part in compiled.parts if part != "**"]
-                if not parts or any(map(_is_wild, parts)):
+                parts = compiled.plain
+                if not parts:
                     continue
                 base = {"anchored": root, "anywhere": f"/{where.path}"}.get(each.kind, "/")
                 path = join(base, *parts)

@@ -4,6 +4,7 @@ from functools import lru_cache
 from posixpath import join
 from typing import Any, NamedTuple
 
+from agent_pipes.core.lazy_regex import pattern
 from agent_pipes.core.tables import names, read_table
 from agent_pipes.scope.access import Access, AccessSet, Extent
 from agent_pipes.scope.arguments import Arguments, arguments
@@ -83,6 +84,9 @@ _SETS = names(
     " only_with unrestricted"
 )
 _WITH_VALUE = ("values", "read", "write", "into", "include", "pairs")
+_REVISION = pattern(r"^(?:HEAD|@)|[~^]|\.\.\w|\w\.\.")
+"""Names of commits that no file has."""
+
 MAX_VERBS = 2
 """Words after a program's name that choose its row: `aws s3 cp`."""
 
@@ -163,6 +167,8 @@ def _add_operands(
     where = command.directory
     recursive = "*" in program.recursive or given.has(program.recursive)
     files = given.operands if given.has(program.instead) else given.operands[program.skip :]
+    if program.named:
+        files = [word for word in files if not _REVISION.search(word.text)]
     if program.remote:
         files = [word for word in files if ":" not in word.text]
     if program.operands == "read" and recursive and not files and not command.piped:
