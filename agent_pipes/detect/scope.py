@@ -87,7 +87,7 @@ class ScopeDetector:
             if not gap.rule and gap.kind not in self.reported:
                 self.reported.add(gap.kind)
                 warn(
-                    f"session {event.session[:8]}: scope does not check {KINDS[gap.kind]} "
+                    f"session {event.session[:8]}: scope cannot judge {KINDS[gap.kind]} "
                     f"(first: {gap.what}); shown once per session"
                 )
 

@@ -472,7 +472,7 @@ def test_all_commands_of_a_line_are_judged_and_counted(project):
 def test_what_could_not_be_judged_is_said(project, command, kind, capfd):
     assert bash(project, command, policy={"files": {"write": {"deny": ["deploy/**"]}}}) == []
     said = capfd.readouterr().err
-    assert f"scope does not check {KINDS[kind]} (first: " in said
+    assert f"scope cannot judge {KINDS[kind]} (first: " in said
     (found,) = bash(project, command, args=("deny",))
     assert found["rule"] == "unjudged"
     assert any(gap.startswith(KINDS[kind]) for gap in found["unjudged"])
@@ -490,7 +490,7 @@ def test_it_is_said_once_a_session_for_each_kind(project):
         each["session_id"] = "another"
     done = run("trace-detect-scope", input=stream(project, *calls).bytes + other.bytes)
     assert done.returncode == 0 and violations(done.stdout) == []
-    said = [line for line in done.stderr.decode().splitlines() if "does not check" in line]
+    said = [line for line in done.stderr.decode().splitlines() if "cannot judge" in line]
     assert (
         sum("session 3f6e2c1a:" in line for line in said) == 4
         and sum("session another:" in line for line in said) == 4
@@ -749,7 +749,7 @@ def test_unjudged_calls_are_ignored_warned_of_or_denied(project):
     (warning,) = violations(done.stdout)
     assert done.returncode == 0 and warning["level"] == "warning"
     assert warning["rule"] == 'commands.deny "git push"' and "git push" in warning["message"]
-    assert b"scope does not check the inside of scripts (first: make)" in done.stderr
+    assert b"scope cannot judge the inside of scripts (first: make)" in done.stderr
     done = run("trace-detect-scope", "-e", "--unjudged", "ignore", input=given)
     assert (done.returncode, violations(done.stdout), done.stderr) == (0, [], b"")
     done = run("trace-detect-scope", "-e", "--unjudged", "deny", input=given)
