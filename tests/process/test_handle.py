@@ -84,8 +84,8 @@ def way(request, monkeypatch):
         (-1, "-1 is not the number of a process"),
         (-12345, "-12345 is not the number of a process"),
         (1, "process 1 is the system's own"),
-        (2**22 + 1, "no process 4194305"),
-        (2**80, "no process"),
+        (2**22 + 1, "there is no process 4194305"),
+        (2**80, "there is no process"),
     ],
 )
 def test_numbers_that_are_no_agent_are_refused(way, pid, why):
@@ -160,7 +160,7 @@ def test_an_ended_process_is_refused(way):
         agent = identify(grown.pids["agent"])
         grown.root.kill()
         grown.root.wait()
-        with pytest.raises(NotPermitted, match=f"no process {agent.pid}"):
+        with pytest.raises(NotPermitted, match=f"there is no process {agent.pid}"):
             ProcessHandle(agent)
 
 
