@@ -89,7 +89,7 @@ def test_cron_mails_what_ran_into_a_limit_and_nothing_else(here, name, told):
     done = subprocess.run(
         ["sh", "-c", fields[5]],
         cwd=here,
-        env={"HOME": str(here), "PATH": f"{BIN}:/usr/bin:/bin"},
+        env={"HOME": str(here), "PATH": f"{BIN}:{Path(sys.executable).parent}:/usr/bin:/bin"},
         capture_output=True,
         timeout=60,
     )
