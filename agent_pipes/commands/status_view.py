@@ -175,7 +175,7 @@ def counts(session: SessionStatus) -> str:
 
 def cause(session: SessionStatus) -> str:
     """Return why the session tripped: `cost $10.02 of $10`."""
-    text = session.cause.removeprefix("detected ").removeprefix("loop ")
+    text = session.cause.removeprefix("detected ").removeprefix("loop").lstrip(": ")
     found = _THRESHOLD.search(text)
     if found and session.trip.limit:
         limit = limit_name(session.trip.name, session.trip.limit)

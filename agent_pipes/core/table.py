@@ -68,12 +68,19 @@ class Style(NamedTuple):
         return BAR_BLOCKS[-1] * (eighths // 8) + BAR_BLOCKS[eighths % 8].strip()
 
 
+def _is_plain_locale() -> bool:
+    """Return True if the locale is set, and not to UTF-8: Python writes UTF-8 in the C locale."""
+    names = (os.environ.get(name, "") for name in ("LC_ALL", "LC_CTYPE", "LANG"))
+    locale = next((name for name in names if name), "")
+    return bool(locale) and not locale.upper().replace("-", "").endswith("UTF8")
+
+
 def terminal_style(columns: int | None = None) -> Style:
     """Return the style of the terminal on stdout."""
     encoding = (sys.stdout.encoding or "ascii") if sys.stdout else "ascii"
     try:
         BAR_BLOCKS.encode(encoding)
-        ascii_only = os.environ.get("TERM") == "dumb"
+        ascii_only = os.environ.get("TERM") == "dumb" or _is_plain_locale()
     except (UnicodeEncodeError, LookupError):
         ascii_only = True
     width = columns or terminal_size(1)[0]

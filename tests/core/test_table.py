@@ -1,9 +1,18 @@
 """Tables that fit a terminal."""
 
+import io
+
 import pytest
 
 from agent_pipes.core.display import cell_width
-from agent_pipes.core.table import Column, Style, compact_number, format_table, short_path
+from agent_pipes.core.table import (
+    Column,
+    Style,
+    compact_number,
+    format_table,
+    short_path,
+    terminal_style,
+)
 
 COLUMNS = [
     Column("PATH", cut="left"),
@@ -60,3 +69,14 @@ def test_counts_in_at_most_five_characters(count, text):
 def test_the_home_directory_is_a_tilde():
     assert short_path("/home/ann/x", "/home/ann") == "~/x"
     assert short_path("/home/anna/x", "/home/ann") == "/home/anna/x"
+
+
+@pytest.mark.parametrize(
+    "locale, plain", [("C", True), ("POSIX", True), ("C.UTF-8", False), ("de_DE.utf8", False)]
+)
+def test_a_locale_without_utf8_gets_plain_characters(locale, plain, monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("LC_ALL", locale)
+    # As Python does in the C locale.
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(io.BytesIO(), encoding="utf-8"))
+    assert terminal_style(80).ascii is plain
