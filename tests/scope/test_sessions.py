@@ -3,6 +3,7 @@
 import pytest
 
 from agent_pipes.core.event import make
+from agent_pipes.detect.scope import ScopeDetector
 from agent_pipes.scope.evaluate import SessionScope
 from agent_pipes.scope.policy import Policy
 
@@ -169,3 +170,22 @@ def test_nested_arguments_of_an_mcp_tool_are_hosts_by_name(arguments, host):
 def test_a_list_of_allowed_commands(command, allowed):
     scope = SessionScope(Policy("p", {"commands": {"allow": ["git status", "pytest"]}}))
     assert bool(call(scope, command).breaches) is not allowed
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["tox -v", "python -v x.py", "./deploy.sh --help", "./run.sh -v", "ansible-playbook -v s.yml"],
+)
+def test_a_program_that_is_told_to_be_verbose_runs(command, capfd):
+    policy = Policy("p", {"files": {"write": {"deny": ["deploy/**"]}}})
+    data = {"tool_name": "Bash", "arguments": {"command": command}}
+    assert list(ScopeDetector(policy).see(make("tool_call", 1.0, "s", data), None, 1.0)) == []
+    assert "scope cannot judge the inside of scripts (first: " in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["python --version", "node -v", "git --version", "npm -v"])
+def test_a_program_that_prints_its_version_is_checked(command, capfd):
+    policy = Policy("p", {"files": {"write": {"deny": ["deploy/**"]}}})
+    data = {"tool_name": "Bash", "arguments": {"command": command}}
+    assert list(ScopeDetector(policy).see(make("tool_call", 1.0, "s", data), None, 1.0)) == []
+    assert capfd.readouterr().err == ""
