@@ -15,7 +15,7 @@ REMOTE = pattern(r"(?:[^@:/\s]+@)?(\[[0-9A-Fa-f:.]+\]|[^@:/\s]+):(?!//)(.*)", re
 TABLE = read_table("hosts")
 _SCHEMES = names(TABLE["schemes"])
 
-MAXREMOTES = 1000
+MAX_REMOTES = 1000
 """Git remotes of one session whose hosts are kept."""
 
 
@@ -103,7 +103,7 @@ class _KnownRemotes:
 
     def set(self, name: str, host: str) -> None:
         """Keep the host of a remote."""
-        if self._where is not None and len(self._remotes) < MAXREMOTES:
+        if self._where is not None and len(self._remotes) < MAX_REMOTES:
             self._remotes[self._where, name] = host
 
 
