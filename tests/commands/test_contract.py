@@ -12,6 +12,7 @@ import pytest
 
 from agent_pipes import __version__
 from agent_pipes.core.filter import Filter
+from agent_pipes.detect.registry import DETECTORS
 from tests.helpers.support import (
     BIN,
     ENVIRONMENT,
@@ -59,6 +60,11 @@ def _directory(tmp_path, monkeypatch):
 
 def arguments(name: str) -> tuple[str, ...]:
     return NEEDS.get(name, ())
+
+
+def test_each_registered_detector_is_a_command():
+    missing = {f"trace-detect-{watcher}" for watcher in DETECTORS} - set(SCRIPTS)
+    assert missing == set(), "pyproject.toml: add it to [project.scripts]"
 
 
 @pytest.mark.parametrize("name", NAMES)
