@@ -77,14 +77,7 @@ def in_turns(commands: Sequence[tuple[str, Place]], rounds: int) -> list[Taken]:
 def first_line_s(command: str, place: Place, text: str) -> float:
     """Return the seconds from the start of a command to its first line on stderr with `text`."""
     began = time.perf_counter()
-    process = subprocess.Popen(
-        ["bash", "-c", f"exec {command}"],
-        env=place.environment,
-        cwd=place.cwd,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
+    process = _started(command, place, stderr=subprocess.PIPE)
     assert process.stderr
     try:
         while text not in (line := process.stderr.readline().decode()):
@@ -99,14 +92,7 @@ def first_line_s(command: str, place: Place, text: str) -> float:
 
 def share_of_a_core(command: str, place: Place, settle_s: float, during_s: float) -> float:
     """Return the part of a core that a command takes, from `settle_s` after its start on."""
-    process = subprocess.Popen(
-        ["bash", "-c", f"exec {command}"],
-        env=place.environment,
-        cwd=place.cwd,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    process = _started(command, place, stderr=subprocess.DEVNULL)
     try:
         time.sleep(settle_s)
         before = _cpu_s(process.pid)
@@ -115,6 +101,17 @@ def share_of_a_core(command: str, place: Place, settle_s: float, during_s: float
     finally:
         process.kill()
         process.wait()
+
+
+def _started(command: str, place: Place, *, stderr: int) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        ["bash", "-c", f"exec {command}"],
+        env=place.environment,
+        cwd=place.cwd,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=stderr,
+    )
 
 
 def _cpu_s(pid: int) -> float:

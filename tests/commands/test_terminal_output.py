@@ -1,20 +1,15 @@
 """Output of watch for people, held line by line to that of the project's first issue."""
 
 import json
-import os
 import re
-import select
-import struct
 import subprocess
 import sys
-from fcntl import ioctl
 from pathlib import Path
-from pty import fork
-from termios import TIOCSWINSZ
 
 import pytest
 
 from tests.helpers.support import ENVIRONMENT, STANDINS, command
+from tests.helpers.terminal import sent_to_terminal
 
 FIRST_ISSUE = """\
 [watch] Monitoring session abc123...
@@ -107,21 +102,7 @@ def test_a_pipe_has_them_too(words, environment):
 
 def drawn(words: list[str], environment: dict[str, str], columns: int) -> list[str]:
     """The lines that a terminal of this width was sent, the overwritten ones included."""
-    pid, fd = fork()
-    if pid == 0:
-        ioctl(0, TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-        os.execve(words[0], words, environment)
-    sent = b""
-    while select.select([fd], [], [], 30)[0]:
-        try:
-            part = os.read(fd, 65536)
-        except OSError:
-            break
-        if not part:
-            break
-        sent += part
-    os.waitpid(pid, 0)
-    os.close(fd)
+    sent = sent_to_terminal(words, environment, columns)
     return [line for line in re.split(r"[\r\n]+", ESCAPE.sub("", sent.decode())) if line]
 
 

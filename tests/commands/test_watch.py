@@ -2,9 +2,7 @@
 
 import json
 import os
-import pty
 import re
-import select
 import shlex
 import shutil
 import signal
@@ -27,6 +25,7 @@ from tests.helpers.support import (
     start,
     violations,
 )
+from tests.helpers.terminal import sent_to_terminal
 
 STANDIN = STANDINS / "claude"
 
@@ -445,21 +444,8 @@ def test_sigterm_is_passed_on_to_the_command(home):
 
 def screen(words: list[str], home: dict) -> str:
     """Return the bytes that a command sends to its terminal."""
-    pid, fd = pty.fork()
-    if pid == 0:
-        os.execve(words[0], words, ENVIRONMENT | home | {"TERM": "xterm"})
-    sent = b""
-    while select.select([fd], [], [], 30)[0]:
-        try:
-            part = os.read(fd, 65536)
-        except OSError:
-            break
-        if not part:
-            break
-        sent += part
-    os.waitpid(pid, 0)
-    os.close(fd)
-    return sent.decode(errors="replace")
+    environment = ENVIRONMENT | home | {"TERM": "xterm"}
+    return sent_to_terminal(words, environment).decode(errors="replace")
 
 
 def test_nothing_is_written_into_a_screen_that_the_command_draws_on(home):

@@ -1,17 +1,43 @@
-"""A terminal of a given size: a private tmux server, whose screen can be read."""
+"""Terminals of a given size: a pty's bytes, and the screen of a private tmux server."""
 
 import os
+import pty
+import select
 import shutil
+import struct
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fcntl import ioctl
 from pathlib import Path
+from termios import TIOCSWINSZ
 
 import pytest
 
 from tests.helpers.support import BIN, ENVIRONMENT, until
 
 needs_tmux = pytest.mark.skipif(not shutil.which("tmux"), reason="tmux is not installed")
+
+
+def sent_to_terminal(words: list[str], environment: dict[str, str], columns: int = 0) -> bytes:
+    """Return all that a command sends to the terminal that it runs in, 24 lines of `columns`."""
+    pid, fd = pty.fork()
+    if pid == 0:
+        if columns:
+            ioctl(0, TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        os.execve(words[0], words, environment)
+    sent = b""
+    while select.select([fd], [], [], 30)[0]:
+        try:
+            part = os.read(fd, 65536)
+        except OSError:
+            break
+        if not part:
+            break
+        sent += part
+    os.waitpid(pid, 0)
+    os.close(fd)
+    return sent
 
 
 class Terminal:
