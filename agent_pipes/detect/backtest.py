@@ -99,7 +99,7 @@ def _judge(judgement: Judgement, stream: Iterable[Event], limits: Limits) -> Non
     judgement.usd = costs[-1] if costs else 0.0
     searches = [_ThresholdSearch(watcher, options) for watcher, options in limits.items()]
     levels = _levels(DetectorRunner(events, [each.trial() for each in searches if each.open]))
-    # What the lowest threshold does not raise, no higher limit does: most detectors run once.
+    # A higher limit raises nothing that the lowest threshold does not: most detectors run once.
     judged = [each for each in searches if each.may_pass_limit(levels)]
     for search in searches:
         search.learn(levels)

@@ -100,7 +100,7 @@ class Call:
         command = self.started_by.command if self.started_by else self.command
         found = outcome(self.answer, command, self.tool)
         if self.written_log and found is Outcome.FAILED:
-            # What has failed is in the log.
+            # The log holds the failure.
             return Outcome.UNKNOWN
         if self.writer and found is Outcome.OK:
             log = verdict(self.test_tool._replace(is_cut=True), result_text(self.answer))

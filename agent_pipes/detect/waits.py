@@ -65,7 +65,7 @@ class SessionWaits:
         kind, turns = event.type, self._turns
         if kind in ("history_start", "history_end"):
             self._in_history = kind == "history_start"
-            # Whoever starts a watch knows that the agent waits already.
+            # The user who starts a watch knows that the agent waits already.
             self._reported = turns.waits
             return
         if kind in IGNORED:

@@ -76,7 +76,7 @@ def add_git(command: Command, found: AccessSet) -> None:
     _add_files(verb, given, run, found)
     _add_hosts(verb, given, where, found)
     if verb in _CHANGES_TREE and not given.has(["-n", "--dry-run"]):
-        # Whatever it changes is in the work tree.
+        # Its changes are in the work tree.
         found.add_path("write", Word(".", "."), tree, "in", named=True)
 
 

@@ -191,7 +191,7 @@ def _add_named(
         for name, value in arguments.items():
             if depth or not (tool.words.uses(letters(name)) or letters(name) in _URL_KEYS):
                 inner = name if isinstance(name, str) else ""
-                # Where the outer name says that something is written, the inner one is its path.
+                # The inner name is the path of a write if the outer name says so.
                 inner = f"{key}_{inner}" if argument_use(key) == "write" else inner
                 _add_named(tool, value, found, inner, depth + 1)
     elif isinstance(arguments, list):

@@ -198,7 +198,7 @@ class OfChild(Selection):
         process = discovery.process_of(session)
         if process is None or discovery.control_socket(session):
             # A daemon runs the session, or no process is known yet.
-            # It may have begun before the follower, which starts after the child.
+            # The session may have begun before the follower, which starts after the child.
             is_new = followed.is_new(session) or session.started >= self._earliest
             return is_new and discovery.is_in(session, self._directories)
         # We are the nearest subreaper, so orphans of the child become children of ours.

@@ -118,7 +118,7 @@ class SessionReader:
         self._recorded = recorded
         self._forgery_reported = False
         self._future_reported = False
-        # Of a part of the lines events are expected only now and then.
+        # A part of the lines gives events only now and then.
         self._is_understood = agent.is_native or usage_only or only is not None
         self._unknown_lines = 0
         self._event_ids: BoundedDict[int, None] | None = (

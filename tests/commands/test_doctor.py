@@ -507,7 +507,7 @@ def test_the_trial_leaves_nothing_behind(alone):
 
     before = set(os.listdir("/proc/self/fd")), children()
     outcome, _, _, _ = machine.trial()
-    # What was collected meanwhile may have closed others.
+    # Garbage collection may have closed other descriptors meanwhile.
     assert outcome == "terminated" and set(os.listdir("/proc/self/fd")) <= before[0]
     assert children() <= before[1]
 

@@ -94,7 +94,7 @@ def outputs(folder: Path, script: str, where: Path) -> tuple[int, str, str]:
         "HOME": str(where),
         "CLAUDE_CONFIG_DIR": str(where),
         "CODEX_HOME": str(where),
-        # What is noted once per directory is noted for both.
+        # A note once per directory is made for both.
         "XDG_STATE_HOME": mkdtemp(dir=where),
     }
     done = subprocess.run(

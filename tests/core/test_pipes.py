@@ -221,7 +221,7 @@ def test_the_kill_does_not_wait_for_a_reader_that_reads_nothing(victim, form, de
         lambda: f"{path.resolve()}" in opened(breaker.pid if tail is None else tail[0].pid),
         what="the session being read",
     )
-    # What was before the start of the process is of no run.
+    # Events before the start of the process belong to no run.
     flood = Stream(at=time.time())
     for number in range(500):
         flood.bash(f"echo {number}", "x" * 500)

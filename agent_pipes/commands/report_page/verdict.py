@@ -143,7 +143,7 @@ def nearest_limit(story: Story, breaker: Breaker) -> tuple[str, float] | None:
         limit = mark.data.get("limit")
         if isinstance(value, (int, float)) and isinstance(limit, (int, float)) and limit:
             shares[mark.watcher] = max(shares.get(mark.watcher, 0.0), value / limit)
-            # Of a watcher with several limits, another than the main one has no name.
+            # A watcher's limits other than its main one have no name.
             if limits.setdefault(mark.watcher, limit) != limit:
                 limits[mark.watcher] = 0.0
     peaks = {"duration": story.alone, "stall": story.silent}
@@ -151,7 +151,7 @@ def nearest_limit(story: Story, breaker: Breaker) -> tuple[str, float] | None:
     for watcher, limit in breaker.limits.items():
         lower = (each for each in breaker.passed.get(watcher, ()) if each < limit)
         peak = peaks.get(watcher, max(lower, default=0.0))
-        # What has not tripped is below its limit, however its clock is set.
+        # A limit that has not tripped is below its maximum, whatever the clock says.
         share = min(peak / limit, 0.99) if limit else 0.0
         shares[watcher] = max(shares.get(watcher, 0.0), share)
     name = max(shares, key=lambda each: shares[each], default="")
