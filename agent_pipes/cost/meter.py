@@ -133,6 +133,10 @@ class Meter:
         )
         model = event.text("model") or account.model or self.model
         charge = self.price(model, usage, event.time, estimated, modes_of(event))
+        if charge.unpriced and (reported := event.number("reported_usd") or 0.0) > 0:
+            # The client has a price for a model that the table lacks.
+            usd = round(min(reported * DOLLAR, MAX_REPORTED))
+            charge = charge._replace(usd=usd, unpriced=False)
         return self.count(event.session, identity, event.time, charge)
 
     def count(self, session: str, identity: str, time: float, charge: Charge) -> Cost:

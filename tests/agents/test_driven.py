@@ -14,8 +14,8 @@ PROBLEMS = {
 }
 
 UNTOLD = {
-    # `codex exec --json` and `opencode run` name no model, and Copilot tells no usage.
-    ("codex", "costly"): [], ("copilot", "costly"): [], ("opencode", "costly"): [],
+    # `codex exec --json` names no model, and Copilot tells no usage.
+    ("codex", "costly"): [], ("copilot", "costly"): [],
     ("codex-0.171.0-gpt-6-sol", "costly"): [],
     # Gemini reports a failed command as a success on a pipe; its equal results are still seen.
     ("gemini", "spiral"): ["loop"], ("gemini", "loop"): [],

@@ -447,6 +447,26 @@ def test_the_clients_bill_of_a_model_with_a_price_changes_nothing():
     assert [event.data.get("cost", {}).get("session_usd") for event in costed(stream)] == [5, None]
 
 
+@pytest.mark.parametrize(
+    ("model", "reported", "usd"),
+    [
+        ("house-model", 2.5, 2.5),
+        ("house-model", 0, 0),
+        ("house-model", -1, 0),
+        ("house-model", "2.5", 0),
+        ("house-model", 1e300, 1e9),
+        ("claude-opus-4-8", 99.0, 5),
+    ],
+)
+def test_the_clients_cost_of_a_response_counts_where_no_price_is_known(model, reported, usd):
+    data = {"model": model, "usage": {"input_tokens": 1_000_000}, "reported_usd": reported}
+    stream = Stream()
+    stream.add("llm_response", data)
+    (event,) = costed(stream)
+    assert event.data["cost"]["session_usd"] == usd
+    assert event.data["cost"]["unpriced"] is (usd == 0)
+
+
 # The run
 
 

@@ -111,7 +111,7 @@ class Translator:
         """Return the data of a response; pi's input excludes the cached parts."""
         counts = {name: int(number(usage, name) or 0) for name in _COUNTS}
         model = string(message, "model") or self._model
-        return {
+        data: Fields = {
             "model": model,
             "response_id": string(message, "responseId") or key,
             "usage": {
@@ -121,6 +121,9 @@ class Translator:
                 "cache_creation_input_tokens": counts["cacheWrite"],
             },
         }
+        if (cost := number(within(usage, "cost"), "total")) is not None:
+            data["reported_usd"] = cost
+        return data
 
     def _result(self, message: Fields, time: float) -> Iterator[Fields]:
         call = string(message, "toolCallId")

@@ -42,6 +42,7 @@ def test_usage_includes_the_cached_part_and_counts_once(path):
     first = used[0]["usage"]
     assert (first["input_tokens"], first["cache_read_input_tokens"]) == (1394, 1254)
     assert len({each["response_id"] for each in used}) == len(used)
+    assert used[0]["reported_usd"] == pytest.approx(0.0030462)
 
 
 def test_session_and_prompt():
