@@ -6,10 +6,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import orjson
-
 from agent_pipes.agents.base import stored_as
-from agent_pipes.agents.fields import string, text_of, within, written
+from agent_pipes.agents.fields import arguments_of, number, string, text_of, within, written
 from agent_pipes.agents.results import result_data, shell_command
 from agent_pipes.core.event import YEAR_2000, YEAR_2100, digest
 from agent_pipes.core.jsonl import Fields, dumps
@@ -136,8 +134,8 @@ class Hooks:
 
     def duration_ms(self, record: Fields) -> float | None:
         """Return how long a call took, None if the payload does not say."""
-        took = record.get("duration_ms")
-        return float(took) if type(took) is int or type(took) is float else None
+        took = number(record, "duration_ms")
+        return None if took is None else float(took)
 
     def transcript(self, payload: "Payload") -> str:
         """Return the path of the agent's own session file, "" if it is not known."""
@@ -280,17 +278,6 @@ class Payload:
         """Return what events of calls and prompts contain besides the call."""
         keys = ("tool_use_id", "permission_mode", "agent_id", "agent_type")
         return {key: value for key in keys if type(value := self.record.get(key)) is str and value}
-
-
-def arguments_of(given: Any) -> Fields:
-    """Return a call's arguments as an object; they may be its JSON, or a text (a patch)."""
-    if type(given) is str:
-        try:
-            parsed = orjson.loads(given)
-        except ValueError:
-            parsed = None
-        return parsed if type(parsed) is dict else {"input": given} if given else {}
-    return given if type(given) is dict else {}
 
 
 def told(response: Any, tool: str, arguments: Fields) -> tuple[str, Fields]:

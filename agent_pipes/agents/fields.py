@@ -8,6 +8,9 @@ import orjson
 from agent_pipes.core.event import YEAR_2000, YEAR_2100, digest
 from agent_pipes.core.jsonl import Fields
 
+MAX_COUNT = 10**15
+"""Count of tokens from which on a number is absurd."""
+
 
 def string(fields: Fields, key: str) -> str:
     """Return the string that `fields` has under `key`, or ""."""
@@ -21,10 +24,32 @@ def within(fields: Fields, key: str) -> Fields:
     return value if type(value) is dict else {}
 
 
+def objects_in(value: object) -> list[Fields]:
+    """Return the objects of a list, [] for anything else."""
+    return [each for each in value if type(each) is dict] if type(value) is list else []
+
+
 def number(fields: Fields, key: str) -> float | None:
     """Return the number that `fields` has under `key`, None for anything else."""
     value = fields.get(key)
     return value if type(value) is int or type(value) is float else None
+
+
+def count(fields: Fields, key: str) -> int:
+    """Return the number of tokens under `key`; 0 if it is absent or absurd."""
+    value = number(fields, key)
+    return 0 if value is None or not 0 <= value < MAX_COUNT else int(value)
+
+
+def arguments_of(value: object) -> Fields:
+    """Return a call's arguments as an object; they may be its JSON, or a text (a patch)."""
+    if type(value) is not str:
+        return value if type(value) is dict else {}
+    try:
+        parsed = orjson.loads(value)
+    except ValueError:
+        parsed = None
+    return parsed if type(parsed) is dict else {"input": value} if value else {}
 
 
 def time_of(fields: Fields, fallback: float) -> float:

@@ -50,6 +50,50 @@ def result_data(
     return data
 
 
+def ended(
+    tool: str,
+    text: str,
+    limit: int,
+    *,
+    reason: str = "",
+    code: int | None = None,
+    same: str | None = None,
+    command: str = "",
+) -> tuple[str, Fields]:
+    """Return the type and the data of the event for the end of a call.
+
+    reason: why the call failed; "" if it did not.
+    code:   exit code of a command, None if it is not known.
+
+    The others are those of `result_data`.
+    """
+    key = "error" if reason else "result"
+    result = result_data(text, limit, key, tool=tool, same=same, command=command)
+    data: Fields = {"tool_name": tool, **result}
+    if reason:
+        data["reason"] = reason
+    if code is not None:
+        data["exit_code"] = code
+    return ("error" if reason else "tool_result"), data
+
+
+def failure(text: str, limit: int, reason: str = "api", status: object = None) -> Fields:
+    """Return the data of an error that ends no call: a failed request, by default.
+
+    status: HTTP status of the answer; anything but an integer is left out.
+    """
+    data = {**result_data(text or "the request failed", limit, "error"), "reason": reason}
+    if type(status) is int:
+        data["status"] = status
+    return data
+
+
+def compaction(trigger: str, tokens: object) -> Fields:
+    """Return the data of a compaction; `tokens` before it are left out if they are no number."""
+    known = type(tokens) is int or type(tokens) is float
+    return {"trigger": trigger} | ({"tokens": tokens} if known else {})
+
+
 def shell_command(arguments: Fields) -> str:
     """Return the command line among the arguments of a shell tool, "" for none."""
     command = arguments.get("command") or arguments.get("cmd")

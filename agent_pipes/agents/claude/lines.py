@@ -4,7 +4,7 @@ from typing import Any
 
 import orjson
 
-from agent_pipes.agents.fields import number, string, time_of, within
+from agent_pipes.agents.fields import number, objects_in, string, time_of, within
 from agent_pipes.core.jsonl import Fields
 
 MAX_META_BYTES = 64 << 10
@@ -100,9 +100,8 @@ class Line:
     __slots__ = ("record", "message", "id", "time", "agent", "caller", "kind", "sidechain", "pipe")
 
     def __init__(self, record: Fields, id: str, arrival: float, path: str) -> None:
-        message = record.get("message")
         self.record = record
-        self.message: Fields = message if type(message) is dict else {}
+        self.message = within(record, "message")
         self.id = string(record, "uuid") or id
         self.time = time_of(record, arrival)
         self.caller = string(record, "parent_tool_use_id")
@@ -118,13 +117,9 @@ class Line:
 
         Versions 2.1.0 to 2.1.6x copy them beside the subagent's own file.
         """
-        data = self.record.get("data")
-        inner = (
-            data.get("message")
-            if type(data) is dict and data.get("type") == "agent_progress"
-            else None
-        )
-        if type(inner) is not dict or type(data) is not dict:
+        data = within(self.record, "data")
+        inner = data.get("message")
+        if data.get("type") != "agent_progress" or type(inner) is not dict:
             return None
         line = Line(
             {"sessionId": self.record.get("sessionId"), "cwd": self.record.get("cwd"), **inner},
@@ -153,15 +148,6 @@ def api_error(record: Fields) -> tuple[str, int | None]:
     return error if type(error) is str else "", status if type(status) is int else None
 
 
-def compaction(record: Fields) -> Fields:
-    """Return the data of a compaction: its trigger, and the tokens before it if known."""
-    meta = within(record, "compactMetadata")
-    data: Fields = {"trigger": string(meta, "trigger")}
-    if type(tokens := meta.get("preTokens")) is int:
-        data["tokens"] = tokens
-    return data
-
-
 def reported_cost(record: Fields) -> Fields:
     """Return the dollars of the client's own bill, in total and by model; {} if there are none."""
     total = number(record, "totalCostUSD")
@@ -188,7 +174,7 @@ def blocks(content: object) -> list[Fields]:
     """Return the blocks of a message's content; a plain string is one block of text."""
     if type(content) is str:
         return [{"type": "text", "text": content}]
-    return [block for block in content if type(block) is dict] if type(content) is list else []
+    return objects_in(content)
 
 
 def _agent_of(path: str) -> str:

@@ -1,7 +1,7 @@
 """Outcome of a call of Claude Code's, by the text of its result and the details beside it."""
 
-from agent_pipes.agents.fields import string, text_of
-from agent_pipes.agents.results import result_data
+from agent_pipes.agents.fields import string, text_of, within
+from agent_pipes.agents.results import ended
 from agent_pipes.core.jsonl import Fields
 from agent_pipes.core.lazy_regex import pattern
 
@@ -53,8 +53,7 @@ def goes_on(text: str, told: Fields) -> bool:
 
 def details_of(record: Fields) -> Fields:
     """Return what a line records of a result besides its text, {} if there is nothing."""
-    details = record.get("toolUseResult", record.get("tool_use_result"))
-    return details if type(details) is dict else {}
+    return within(record, "toolUseResult" if "toolUseResult" in record else "tool_use_result")
 
 
 def outcome(
@@ -70,13 +69,14 @@ def outcome(
     content = block.get("content")
     text = text_of(content)
     details = details_of(record)
-    stopped = details.get("interrupted") is True
-    failed = block.get("is_error") is True or (
+    why, code = "", None
+    if details.get("interrupted") is True:
+        why = "interrupted"
+    elif block.get("is_error") is True or (
         type(content) is dict and string(content, "type").endswith("_error")
-    )
-    if not failed and not stopped:
-        data = {"tool_name": tool, **result_data(text, limit, tool=tool, command=command)}
-        return "tool_result", data | ({"running": True} if goes_on(text, details) else {})
-    why, code = ("interrupted", None) if stopped else reason(text, string(record, "toolDenialKind"))
-    data = {"tool_name": tool, **result_data(text, limit, "error"), "reason": why}
-    return "error", data if code is None else data | {"exit_code": code}
+    ):
+        why, code = reason(text, string(record, "toolDenialKind"))
+    event_type, data = ended(tool, text, limit, reason=why, code=code, command=command)
+    if not why and goes_on(text, details):
+        data["running"] = True
+    return event_type, data

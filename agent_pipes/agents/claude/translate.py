@@ -8,38 +8,21 @@ from agent_pipes.agents.claude.lines import (
     Line,
     api_error,
     blocks,
-    compaction,
     reported_cost,
     subagent_meta,
 )
 from agent_pipes.agents.claude.outcomes import details_of, outcome
 from agent_pipes.agents.claude.prompts import origin_of
 from agent_pipes.agents.claude.usage import Response, Responses, size_of
-from agent_pipes.agents.fields import event_fields, string, text_of
-from agent_pipes.agents.results import result_data
-from agent_pipes.agents.seen import Seen
+from agent_pipes.agents.fields import string, text_of, within
+from agent_pipes.agents.results import compaction
+from agent_pipes.agents.translator import MAX_OPEN_CALLS, BaseTranslator, OpenCall
 from agent_pipes.core.bounded import BoundedDict
 from agent_pipes.core.jsonl import Fields
 from agent_pipes.core.lazy_regex import pattern
 
-REMEMBERED = 200_000
-"""Lines, calls and results of a session that are recognised when a compaction repeats them."""
 
-OPEN = 10_000
-"""Calls that still wait for their result, and subagents, that a session's state holds."""
-
-
-class _Call:
-    __slots__ = ("command", "kind", "name", "time")
-
-    def __init__(self, name: str, time: float, arguments: Fields) -> None:
-        self.name = name
-        self.time = time
-        self.kind = string(arguments, "subagent_type")
-        self.command = string(arguments, "command") if name == "Bash" else ""
-
-
-class Translator:
+class Translator(BaseTranslator):
     """Turns the lines of one session, those of its subagents included, into events.
 
     What is written a second time is emitted once: by a line's uuid, by a response's id and its
@@ -48,19 +31,14 @@ class Translator:
     """
 
     def __init__(self, max_result: int = 4096, recorded: bool = False) -> None:
-        self.session = ""
-        self._max_result = max_result
+        super().__init__(max_result)
         self._responses = Responses(recorded)
-        self._seen = Seen(REMEMBERED)
-        self._calls: BoundedDict[str, _Call] = BoundedDict(OPEN)
-        self._agents: BoundedDict[str, bool] = BoundedDict(OPEN)
-        self._speaking: BoundedDict[str, str] = BoundedDict(OPEN)
+        self._agents: BoundedDict[str, bool] = BoundedDict(MAX_OPEN_CALLS)
+        self._speaking: BoundedDict[str, str] = BoundedDict(MAX_OPEN_CALLS)
         self._expands = False
         self._time = 0.0
         self._began = False
         self._cwd = ""
-        self._number = 0
-        self._end: Fields | None = None
 
     def translate(self, record: Fields, arrival: float, path: str = "") -> Iterator[Fields]:
         """Yield the events of one line; most give none."""
@@ -74,22 +52,9 @@ class Translator:
             self._time = max(self._time, line.time)
         return handler(self, line, path)
 
-    def end(self) -> Iterator[Fields]:
-        """Yield the end of a run on a pipe, which is its last `result` line."""
-        if self._end:
-            yield self._end
-            self._end = None
-
-    def _event(
-        self,
-        event_type: str,
-        time: float,
-        id: str,
-        data: Fields,
-        parent: str = "",
-        since: float | None = None,
-    ) -> Fields:
-        return event_fields(event_type, time, id, self.session, data, parent, since=since)
+    def _of(self, line: Line, event_type: str, data: Fields, key: str = "") -> Fields:
+        """Return an event of `line`, with its time, its subagent and mostly its id."""
+        return self._event(event_type, line.time, key or line.id, data, agent=line.agent)
 
     def _begin(self, line: Line, path: str) -> Iterator[Fields]:
         """Yield the start of the session or subagent before its first event."""
@@ -145,15 +110,13 @@ class Translator:
         for place, block in enumerate(blocks(line.message.get("content"))):
             kind = string(block, "type")
             if kind not in _SPOKEN:
-                yield from self._answered(line, block, place)
+                yield from self._result(line, block, place)
             elif not self._measured(line, response, block, place):
                 continue
             elif kind in _CALLS:
-                yield from self._called(line, block, place)
+                yield from self._call(line, block, place)
             elif kind == "text" and not local and (text := string(block, "text")):
-                yield self._event(
-                    "assistant_response", line.time, f"{line.id}:{place}", _of(line, {"text": text})
-                )
+                yield self._of(line, "assistant_response", {"text": text}, f"{line.id}:{place}")
         yield from self._spent(line, response)
 
     def _response(self, line: Line) -> Response:
@@ -178,31 +141,30 @@ class Translator:
         told = self._responses.update(
             response, line.message, agent=line.agent, sidechain=line.sidechain, pipe=line.pipe
         )
-        yield from self._used(line, told)
+        yield from self._used_by(line, told)
 
-    def _used(self, line: Line, told: Iterable[Fields]) -> Iterator[Fields]:
+    def _used_by(self, line: Line, told: Iterable[Fields]) -> Iterator[Fields]:
         for number, data in enumerate(told):
             yield self._event("llm_response", line.time, f"{line.id}:usage{number or ''}", data)
 
-    def _called(self, line: Line, block: Fields, place: int) -> Iterator[Fields]:
+    def _call(self, line: Line, block: Fields, place: int) -> Iterator[Fields]:
         call, step = string(block, "id") or f"{line.id}:{place}", string(line.message, "id")
         # Some gateways number the calls of each response anew, so the response's id is part of a
         # call's name.
         if not self._seen.new("call", step, call):
             return
-        arguments = block.get("input")
-        data: Fields = {
-            "tool_name": string(block, "name"),
-            "arguments": arguments if type(arguments) is dict else {},
-        }
+        name, arguments = string(block, "name"), within(block, "input")
+        data: Fields = {"tool_name": name, "arguments": arguments}
         if step:
             data["step"] = step
         if (where := string(line.record, "cwd")) and where != self._cwd:
             # Its shell has gone elsewhere, and stays there; a subagent may work in a tree of its
             # own.
             data["cwd"] = where
-        self._calls[call] = _Call(data["tool_name"], line.time, data["arguments"])
-        yield self._event("tool_call", line.time, call, _of(line, data))
+        command = string(arguments, "command") if name == "Bash" else ""
+        kind = string(arguments, "subagent_type")
+        self._calls[call] = OpenCall(name, line.time, command, kind)
+        yield self._of(line, "tool_call", data, call)
 
     def _user(self, line: Line, path: str) -> Iterator[Fields]:
         if not self._seen.new(line.id):
@@ -213,7 +175,7 @@ class Translator:
             if block.get("type") in ("text", "image", "document"):
                 texts.append(text_of([block]))
             else:
-                yield from self._answered(line, block, place)
+                yield from self._result(line, block, place)
         if texts:
             text = "\n".join(texts)
             yield from self._prompt(line, line.record, text)
@@ -233,10 +195,9 @@ class Translator:
 
     def _attachment(self, line: Line, path: str) -> Iterator[Fields]:
         """Yield a prompt that was typed while the agent worked."""
-        attachment = line.record.get("attachment")
+        attachment = within(line.record, "attachment")
         if (
-            type(attachment) is not dict
-            or attachment.get("type") != "queued_command"
+            attachment.get("type") != "queued_command"
             or attachment.get("commandMode", "prompt") != "prompt"
         ):
             return
@@ -245,7 +206,7 @@ class Translator:
             yield from self._begin(line, path)
             yield from self._prompt(line, {**line.record, **attachment}, text)
 
-    def _answered(self, line: Line, block: Fields, place: int) -> Iterator[Fields]:
+    def _result(self, line: Line, block: Fields, place: int) -> Iterator[Fields]:
         """Yield a call's result.
 
         Those of the client's tools are in a user's line, those of the service in the response
@@ -261,14 +222,12 @@ class Translator:
         kind, data = outcome(
             line.record, block, tool, self._max_result, call.command if call else ""
         )
-        since = call.time if call else None
-        yield self._event(
-            kind, line.time, f"{answers or line.id}:{place}:result", _of(line, data), answers, since
-        )
+        since, key = call.time if call else None, f"{answers or line.id}:{place}:result"
+        yield self._event(kind, line.time, key, data, answers, agent=line.agent, since=since)
         yield from self._agent_ended(line, answers, call, details_of(line.record))
 
     def _agent_ended(
-        self, line: Line, id: str, call: _Call | None, told: Fields
+        self, line: Line, id: str, call: OpenCall | None, told: Fields
     ) -> Iterator[Fields]:
         """Yield the end of the subagent that a call started, unless it works on."""
         if told.get("isAsync") is True or told.get("status") == "async_launched":
@@ -297,7 +256,9 @@ class Translator:
             yield self._api_failed(line, "")
         elif subtype == "compact_boundary" and self._seen.new(line.id):
             yield from self._begin(line, path)
-            yield self._event("compaction", line.time, line.id, _of(line, compaction(line.record)))
+            meta = within(line.record, "compactMetadata")
+            data = compaction(string(meta, "trigger"), meta.get("preTokens"))
+            yield self._of(line, "compaction", data)
         elif subtype == "task_notification":
             yield from self._agent_stops(string(line.record, "tool_use_id"), line.time)
 
@@ -307,7 +268,7 @@ class Translator:
         if self._began and type(params) is dict and self._seen.new(line.id):
             data: Fields = {"model": string(params, "model")}
             request = string(line.record, "id")
-            yield self._event("llm_request", line.time, f"{request}:request", _of(line, data))
+            yield self._of(line, "llm_request", data, f"{request}:request")
 
     def _billed(self, line: Line, path: str) -> Iterator[Fields]:
         """Yield the client's own bill of the session so far."""
@@ -319,13 +280,9 @@ class Translator:
     def _api_failed(self, line: Line, text: str) -> Fields:
         """Return the error of a failed request, which is no fault of the agent's."""
         said, status = api_error(line.record)
-        data = {
-            **result_data(text or said or "the request failed", self._max_result, "error"),
-            "reason": "api",
-        }
-        if status is not None:
-            data["status"] = status
-        return self._event("error", line.time, f"{line.id}:api", _of(line, data))
+        return self._failed(
+            line.time, f"{line.id}:api", text or said, status=status, agent=line.agent
+        )
 
     def _run_ended(self, line: Line, path: str) -> Iterator[Fields]:
         """Keep a `result` line, which has the cost of the run.
@@ -336,26 +293,21 @@ class Translator:
         if not line.pipe or type(record.get("subtype")) is not str:
             return
         yield from self._begin(line, path)
-        yield from self._settled(line, path)
+        yield from self._used_by(line, self._responses.settle(record.get("modelUsage")))
         end: Fields = {"reason": record["subtype"]}
         cost = record.get("total_cost_usd")
         if type(cost) in (int, float):
             end["reported_cost_usd"] = cost
         self._end = self._event("session_end", line.time, "session-end", end)
 
-    def _settled(self, line: Line, path: str) -> Iterator[Fields]:
-        return self._used(line, self._responses.settle(line.record.get("modelUsage")))
-
     def _streamed(self, line: Line, path: str) -> Iterator[Fields]:
         """Yield a response's final counts, which `--include-partial-messages` adds."""
-        event = line.record.get("event")
-        if type(event) is not dict:
-            return
-        message, usage = event.get("message"), event.get("usage")
-        if event.get("type") == "message_start" and type(message) is dict:
-            self._speaking[line.caller] = string(message, "id")
+        event = within(line.record, "event")
+        usage = event.get("usage")
+        if event.get("type") == "message_start":
+            self._speaking[line.caller] = string(within(event, "message"), "id")
         elif event.get("type") == "message_delta" and type(usage) is dict:
-            yield from self._used(
+            yield from self._used_by(
                 line, self._responses.finish(self._speaking.get(line.caller, ""), usage)
             )
 
@@ -376,9 +328,3 @@ _CALLS = frozenset({"tool_use", "server_tool_use", "mcp_tool_use"})
 _SPOKEN = {"text": "text", "thinking": "thinking", **dict.fromkeys(_CALLS, "id")}
 """Blocks that a model writes, and the key that differs between two of them in one response."""
 _NOTICE = pattern(r"<task-id>([^<]{1,200})</task-id>")
-
-
-def _of(line: Line, data: Fields) -> Fields:
-    if line.agent:
-        data["agent_id"] = line.agent
-    return data

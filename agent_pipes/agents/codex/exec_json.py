@@ -3,17 +3,12 @@
 import shlex
 from collections.abc import Iterator
 
-from agent_pipes.agents.codex.lines import (
-    command_of,
-    event,
-    failure,
-    patch_of,
-    tool_of,
-)
-from agent_pipes.agents.codex.outcomes import ended_of, outcome
+from agent_pipes.agents.codex.lines import command_of, patch_of, tool_of
+from agent_pipes.agents.codex.outcomes import CUT_OFF, ended_of, outcome
 from agent_pipes.agents.codex.usage import NOTHING, counts
-from agent_pipes.agents.fields import string, text_of, within
-from agent_pipes.agents.results import shell_command
+from agent_pipes.agents.fields import objects_in, string, text_of, within
+from agent_pipes.agents.results import ended
+from agent_pipes.agents.translator import BaseTranslator
 from agent_pipes.core.jsonl import Fields
 
 KINDS = frozenset(
@@ -31,16 +26,14 @@ KINDS = frozenset(
 """The types of its lines."""
 
 
-class Run:
+class Run(BaseTranslator):
     """State of one run. The last item of a call is its result; a patch that fails has no item."""
 
     def __init__(self, max_result: int) -> None:
-        self.session = ""
-        self._max_result = max_result
+        super().__init__(max_result)
         self._total = NOTHING
         self._responses = 0
         self._turn = 0
-        self._open: dict[str, tuple[str, str]] = {}
         self._failures = 0
         self._failure = ""
 
@@ -60,58 +53,45 @@ class Run:
             self._turn += 1
             self._failure = ""
         elif kind == "item.started":
-            yield from self._started(within(record, "item"), time)
+            yield from self._begun(within(record, "item"), time)
         elif kind == "item.completed":
             yield from self._completed(within(record, "item"), time)
         elif kind == "turn.completed":
             yield from self._closed(time)
-            yield from self._used(record, time)
+            yield from self._counted(record, time)
         elif kind == "turn.failed":
             yield from self._closed(time)
-            yield from self._failed(string(within(record, "error"), "message"), time)
+            yield from self._request_failed(string(within(record, "error"), "message"), time)
         elif kind == "error":
-            yield from self._failed(string(record, "message"), time)
+            yield from self._request_failed(string(record, "message"), time)
 
-    def _event(
-        self, event_type: str, time: float, key: str, data: Fields, parent: str = ""
-    ) -> Fields:
-        return event(event_type, time, self.session, key, data, parent)
-
-    def _started(self, item: Fields, time: float) -> Iterator[Fields]:
-        call = _call(item)
-        key = string(item, "id")
-        if call and key and key not in self._open:
-            name, arguments = call
-            self._open[key] = (name, shell_command(arguments))
-            yield self._event("tool_call", time, key, {"tool_name": name, "arguments": arguments})
+    def _begun(self, item: Fields, time: float) -> Iterator[Fields]:
+        call, key = _call(item), string(item, "id")
+        if call and key and key not in self._calls:
+            yield self._called(key, *call, time)
 
     def _completed(self, item: Fields, time: float) -> Iterator[Fields]:
         key = string(item, "id")
         if string(item, "type") == "agent_message":
-            yield self._event(
-                "assistant_response", time, f"{key}:{self._turn}", {"text": string(item, "text")}
-            )
+            data = {"text": string(item, "text")}
+            yield self._event("assistant_response", time, f"{key}:{self._turn}", data)
             return
         # What is quick comes with its end alone.
-        yield from self._started(item, time)
-        name, command = self._open.pop(key, ("", ""))
-        if name:
-            what = outcome(name, _output(item), ended_of(item))
-            event_type, data = what.event(name, self._max_result, command)
+        yield from self._begun(item, time)
+        if call := self._calls.pop(key, None):
+            what = outcome(call.name, _output(item), ended_of(item))
+            event_type, data = what.event(call.name, self._max_result, call.command)
             yield self._event(event_type, time, f"{key}:result", data, key)
 
     def _closed(self, time: float) -> Iterator[Fields]:
         """Yield the end of a turn, and of the calls whose end was not reported."""
-        while self._open:
-            key = next(iter(self._open))
-            name, _ = self._open.pop(key)
-            data = {
-                "tool_name": name,
-                **failure("the turn ended before the call did", "interrupted", self._max_result),
-            }
+        while self._calls:
+            key = next(iter(self._calls))
+            name = self._calls.pop(key).name
+            _, data = ended(name, CUT_OFF, self._max_result, reason="interrupted")
             yield self._event("error", time, f"{key}:result", data, key)
 
-    def _used(self, record: Fields, time: float) -> Iterator[Fields]:
+    def _counted(self, record: Fields, time: float) -> Iterator[Fields]:
         """Yield the turn's usage: the growth of the thread's total since its first run."""
         total = counts(record.get("usage"))
         if total is None:
@@ -121,24 +101,15 @@ class Run:
         if used.prompt or used.output:
             self._responses += 1
             response = f"{self.session}#{self._responses}"
-            yield self._event(
-                "llm_response",
-                time,
-                response,
-                {"model": "", "response_id": response, "usage": used.usage()},
-            )
+            data = {"model": "", "response_id": response, "usage": used.usage()}
+            yield self._event("llm_response", time, response, data)
 
-    def _failed(self, message: str, time: float) -> Iterator[Fields]:
+    def _request_failed(self, message: str, time: float) -> Iterator[Fields]:
         """Yield a failed request; one that failed for good is reported twice."""
         if message and message != self._failure:
             self._failure = message
             self._failures += 1
-            yield self._event(
-                "error",
-                time,
-                f"{self.session}:failure:{self._failures}",
-                failure(message, "api", self._max_result),
-            )
+            yield self._failed(time, f"{self.session}:failure:{self._failures}", message)
 
 
 def _call(item: Fields) -> tuple[str, Fields] | None:
@@ -148,17 +119,10 @@ def _call(item: Fields) -> tuple[str, Fields] | None:
         return "exec_command", {"cmd": _command(string(item, "command"))}
     if kind == "file_change":
         # What has changed is not told. Its item's number keeps two changes of one file apart.
-        changes = (
-            [change for change in item["changes"] if type(change) is dict]
-            if type(item.get("changes")) is list
-            else []
-        )
         untold = f"@@ {string(item, 'id')}"
-        return "apply_patch", {
-            "input": patch_of(
-                [(string(change, "path"), string(change, "kind"), untold) for change in changes]
-            )
-        }
+        changes = objects_in(item.get("changes"))
+        patch = patch_of([(string(each, "path"), string(each, "kind"), untold) for each in changes])
+        return "apply_patch", {"input": patch}
     if kind == "mcp_tool_call":
         return tool_of(f"mcp__{string(item, 'server')}", string(item, "tool")), within(
             item, "arguments"
@@ -180,8 +144,7 @@ def _command(command: str) -> str:
 
 
 def _output(item: Fields) -> object:
-    error = item.get("error")
-    if type(error) is dict and string(error, "message"):
-        return string(error, "message")
+    if message := string(within(item, "error"), "message"):
+        return message
     content = within(item, "result").get("content")
     return string(item, "aggregated_output") if content is None else text_of(content)

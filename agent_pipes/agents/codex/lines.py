@@ -1,23 +1,8 @@
 """Contents of one line of Codex's: times, texts and calls."""
 
-import orjson
-
-from agent_pipes.agents.fields import event_fields, string, within
-from agent_pipes.agents.results import result_data
+from agent_pipes.agents.fields import string, within
 from agent_pipes.core.event import YEAR_2000, YEAR_2100
 from agent_pipes.core.jsonl import Fields
-
-
-def event(
-    event_type: str, time: float, session: str, key: str, data: Fields, parent: str = ""
-) -> Fields:
-    """Return an event with the id `key`."""
-    return event_fields(event_type, time, key, session, data, parent)
-
-
-def failure(message: str, reason: str, limit: int) -> Fields:
-    """Return the data of an error that is no call's result."""
-    return {**result_data(message, limit, "error"), "reason": reason}
 
 
 def made(id: str) -> float | None:
@@ -30,19 +15,6 @@ def made(id: str) -> float | None:
     except ValueError:
         return None
     return seconds if YEAR_2000 <= seconds < YEAR_2100 else None
-
-
-def arguments_of(value: object) -> Fields:
-    """Return a call's arguments from their JSON; text that is no object becomes `input`."""
-    if type(value) is dict:
-        return value
-    if type(value) is not str or not value:
-        return {}
-    try:
-        parsed = orjson.loads(value)
-    except ValueError:
-        return {"input": value}
-    return parsed if type(parsed) is dict else {"input": value}
 
 
 def command_of(command: object) -> str:

@@ -8,6 +8,9 @@ from agent_pipes.agents.fields import number, string, text_of, within
 from agent_pipes.agents.results import result_data
 from agent_pipes.core.jsonl import Fields
 
+CUT_OFF = "the turn ended before the call did"
+"""Result of a call that has none."""
+
 
 @dataclass(slots=True)
 class Ended:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from agent_pipes.agents.codex import lines
-from agent_pipes.agents.codex.outcomes import Ended, Outcome, ended_of, outcome
+from agent_pipes.agents.codex.outcomes import CUT_OFF, Ended, Outcome, ended_of, outcome
 from agent_pipes.agents.codex.thread import ThreadBase
-from agent_pipes.agents.fields import number, string, text_of, within
-from agent_pipes.agents.results import shell_command
+from agent_pipes.agents.fields import arguments_of, number, string, text_of, within
+from agent_pipes.agents.results import ended, failure, shell_command
 from agent_pipes.core.bounded import BoundedDict
 from agent_pipes.core.jsonl import Fields
 
@@ -61,7 +61,7 @@ class Thread(ThreadBase):
 
     def _function_call(self, payload: Fields, time: float) -> Iterator[Fields]:
         name = lines.tool_of(string(payload, "namespace"), string(payload, "name"))
-        yield from self._called(payload, time, name, lines.arguments_of(payload.get("arguments")))
+        yield from self._called(payload, time, name, arguments_of(payload.get("arguments")))
 
     def _custom_tool_call(self, payload: Fields, time: float) -> Iterator[Fields]:
         content = payload.get("input")
@@ -80,7 +80,7 @@ class Thread(ThreadBase):
 
     def _tool_search_call(self, payload: Fields, time: float) -> Iterator[Fields]:
         yield from self._called(
-            payload, time, "tool_search", lines.arguments_of(payload.get("arguments"))
+            payload, time, "tool_search", arguments_of(payload.get("arguments"))
         )
 
     def _service_call(self, payload: Fields, time: float) -> Iterator[Fields]:
@@ -249,12 +249,8 @@ class Thread(ThreadBase):
         yield from self._closed(time)
         if not open_calls and not self._quiet:
             turn = string(payload, "turn_id") or self._turn or self._id
-            yield self._event(
-                "error",
-                time,
-                f"{turn}:aborted:{time}",
-                lines.failure("the turn was interrupted", "interrupted", self._max_result),
-            )
+            data = failure("the turn was interrupted", self._max_result, "interrupted")
+            yield self._event("error", time, f"{turn}:aborted:{time}", data)
         self._quiet = True
 
     def _failed(self, payload: Fields, time: float) -> Iterator[Fields]:
@@ -262,23 +258,14 @@ class Thread(ThreadBase):
         message = string(payload, "message")
         if message and message != self._failure:
             self._failure = message
-            yield self._event(
-                "error",
-                time,
-                self._named({}, time, message),
-                lines.failure(message, "api", self._max_result),
-            )
+            data = failure(message, self._max_result)
+            yield self._event("error", time, self._named({}, time, message), data)
 
     def _closed(self, time: float) -> Iterator[Fields]:
         """Yield errors for the calls that will have no result."""
         while self._open:
             key, call = self._open.popitem(last=False)
-            data = {
-                "tool_name": call.name,
-                **lines.failure(
-                    "the turn ended before the call did", "interrupted", self._max_result
-                ),
-            }
+            _, data = ended(call.name, CUT_OFF, self._max_result, reason="interrupted")
             yield self._event("error", time, f"{key}:result", data, key)
 
     def _token_usage_record(self, payload: Fields, time: float) -> Iterator[Fields]:

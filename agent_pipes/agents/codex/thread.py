@@ -6,7 +6,8 @@ from typing import Any, ClassVar
 from agent_pipes.agents.codex import lines
 from agent_pipes.agents.codex.sessions import Meta
 from agent_pipes.agents.codex.usage import Meter
-from agent_pipes.agents.fields import number, string, text_of, time_of, within
+from agent_pipes.agents.fields import event_fields, number, string, text_of, time_of, within
+from agent_pipes.agents.results import compaction
 from agent_pipes.core.event import digest
 from agent_pipes.core.jsonl import Fields
 
@@ -72,7 +73,7 @@ class ThreadBase:
     ) -> Fields:
         if self._agent:
             data["agent_id"] = self._agent
-        return lines.event(event_type, time, self.session, key, data, parent)
+        return event_fields(event_type, time, key, self.session, data, parent)
 
     def _named(self, payload: Fields, time: float, text: str) -> str:
         """Return an id that is the same whenever the rollout is read."""
@@ -182,9 +183,7 @@ class ThreadBase:
 
     def _compacted(self, payload: Fields, time: float) -> Iterator[Fields]:
         """Yield a compaction of the context, with the tokens of the last request before it."""
-        data: Fields = {"trigger": ""}
-        if self._context:
-            data["tokens"] = self._context
+        data = compaction("", self._context or None)
         yield self._event("compaction", time, self._named({}, time, "compaction"), data)
 
     def _approval(self, payload: Fields, time: float) -> Iterator[Fields]:

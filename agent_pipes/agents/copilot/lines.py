@@ -1,13 +1,10 @@
 """Contents of one line of GitHub Copilot CLI's: of a log, or of its standard output."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePath
-from typing import Any
 
-import orjson
-
-from agent_pipes.agents.fields import string, text_of
-from agent_pipes.agents.results import result_data
+from agent_pipes.agents.fields import count, string, text_of, within
+from agent_pipes.agents.results import failure
 from agent_pipes.core.jsonl import Fields
 from agent_pipes.core.lazy_regex import pattern
 
@@ -41,11 +38,11 @@ class Call:
     """A call that was requested, or has begun."""
 
     id: str
-    name: str
-    arguments: Fields
-    step: str
-    agent: str
-    time: float
+    name: str = ""
+    arguments: Fields = field(default_factory=dict)
+    step: str = ""
+    agent: str = ""
+    time: float = 0.0
 
 
 class Line:
@@ -54,9 +51,8 @@ class Line:
     __slots__ = ("record", "data", "type", "id", "time", "agent", "path")
 
     def __init__(self, record: Fields, kind: str, id: str, time: float, path: str) -> None:
-        data = record.get("data")
         self.record = record
-        self.data: Fields = data if type(data) is dict else {}
+        self.data = within(record, "data")
         self.type = kind
         self.id = id
         self.time = time
@@ -68,19 +64,6 @@ def session_of(path: str) -> str:
     """Return the session whose log is at `path`, "" if the client does not name logs so."""
     file = PurePath(path)
     return file.parent.name if file.name == "events.jsonl" else ""
-
-
-def arguments_of(value: object) -> Fields:
-    """Return a call's arguments as an object; they may be its JSON, or a text (a patch)."""
-    if type(value) is dict:
-        return value
-    if type(value) is not str:
-        return {}
-    try:
-        parsed: Any = orjson.loads(value)
-    except ValueError:
-        parsed = None
-    return parsed if type(parsed) is dict else {"input": value}
 
 
 def content_of(output: object) -> str:
@@ -96,7 +79,7 @@ def tokens_of(usage: Fields) -> dict[str, int]:
 
     Copilot's input includes the cached parts, its output the reasoning.
     """
-    return {name: _count(usage.get(key)) for name, key in _NAMES.items()}
+    return {name: count(usage, key) for name, key in _NAMES.items()}
 
 
 _NAMES = {
@@ -106,14 +89,6 @@ _NAMES = {
     "cache_creation_input_tokens": "cacheWriteTokens",
     "reasoning_output_tokens": "reasoningTokens",
 }
-
-
-def _count(value: object) -> int:
-    return (
-        int(value)
-        if isinstance(value, (int, float)) and type(value) is not bool and 0 <= value < 1e15
-        else 0
-    )
 
 
 def origin_of(data: Fields) -> str:
@@ -132,13 +107,5 @@ def origin_of(data: Fields) -> str:
 def request_failure(data: Fields, limit: int) -> Fields:
     """Return the data of an error for a failed request to the model."""
     keys = ("message", "errorMessage", "errorCode", "failureKind", "errorType")
-    message = next(filter(None, (string(data, key) for key in keys)), "the request failed")
-    error = {**result_data(message, limit, "error"), "reason": "api"}
-    if type(status := data.get("statusCode")) is int:
-        error["status"] = status
-    return error
-
-
-def of_agent(agent: str, data: Fields) -> Fields:
-    """Return `data` with the id of its subagent, if there is one."""
-    return {**data, "agent_id": agent} if agent else data
+    message = next(filter(None, (string(data, key) for key in keys)), "")
+    return failure(message, limit, status=data.get("statusCode"))

@@ -13,21 +13,17 @@ from agent_pipes.agents.copilot.lines import (
     RUNNING,
     Call,
     Line,
-    arguments_of,
     content_of,
-    of_agent,
     origin_of,
     request_failure,
     session_of,
     tokens_of,
 )
-from agent_pipes.agents.fields import event_fields, string, time_of
-from agent_pipes.agents.results import result_data, shell_command
+from agent_pipes.agents.fields import arguments_of, objects_in, string, time_of, within
+from agent_pipes.agents.results import compaction, ended, shell_command
+from agent_pipes.agents.translator import MAX_OPEN_CALLS, BaseTranslator
 from agent_pipes.core.bounded import BoundedDict
 from agent_pipes.core.jsonl import Fields
-
-OPEN = 10_000
-"""Calls, denials and commands of each kind that a session's state holds."""
 
 
 def may_matter(line: bytes) -> bool:
@@ -40,7 +36,7 @@ def may_matter(line: bytes) -> bool:
     return line[9 : line.find(b'"', 9, 64)] in _TYPES or b'}{"type":"' in line
 
 
-class Translator:
+class Translator(BaseTranslator):
     """Turns the lines of one session into events.
 
     A command that outlives the time its call waits for it (30 s by default) is first answered with
@@ -48,19 +44,19 @@ class Translator:
     how the command ended: a failing test suite of a minute is a failure of the command that ran it.
     """
 
+    agent = "copilot"
+
     def __init__(self, max_result: int = 4096) -> None:
-        self.session = ""
-        self._max_result = max_result
+        super().__init__(max_result)
         self._model = ""
-        self._number = 0
         self._metered = False
-        self._responses: BoundedDict[str, object] = BoundedDict(OPEN)
-        self._asked: BoundedDict[str, Call] = BoundedDict(OPEN)
-        self._open: BoundedDict[str, Call] = BoundedDict(OPEN)
-        self._running: BoundedDict[str, tuple[Call, str, float]] = BoundedDict(OPEN)
-        self._aborted: BoundedDict[str, bool] = BoundedDict(OPEN)
-        self._denied: BoundedDict[str, bool] = BoundedDict(OPEN)
-        self._persons: BoundedDict[str, bool] = BoundedDict(OPEN)
+        self._responses: BoundedDict[str, object] = BoundedDict(MAX_OPEN_CALLS)
+        self._asked: BoundedDict[str, Call] = BoundedDict(MAX_OPEN_CALLS)
+        self._open: BoundedDict[str, Call] = BoundedDict(MAX_OPEN_CALLS)
+        self._running: BoundedDict[str, tuple[Call, str, float]] = BoundedDict(MAX_OPEN_CALLS)
+        self._aborted: BoundedDict[str, bool] = BoundedDict(MAX_OPEN_CALLS)
+        self._denied: BoundedDict[str, bool] = BoundedDict(MAX_OPEN_CALLS)
+        self._persons: BoundedDict[str, bool] = BoundedDict(MAX_OPEN_CALLS)
 
     def translate(self, record: Fields, arrival: float, path: str = "") -> Iterator[Fields]:
         """Yield the events of one line; most give none."""
@@ -76,21 +72,15 @@ class Translator:
 
     def end(self) -> Iterator[Fields]:
         """Yield the client's answers to calls whose commands were not heard of again."""
-        running, self._running = self._running, BoundedDict(OPEN)
+        running, self._running = self._running, BoundedDict(MAX_OPEN_CALLS)
         for call, text, time in running.values():
-            yield self._answer(call, time, f"{call.id}:result", text)
+            yield self._end_of(call, time, f"{call.id}:result", text)
 
-    def _event(
-        self, event_type: str, line: Line, data: Fields, *, id: str = "", parent: str = ""
+    def _of(
+        self, line: Line, event_type: str, data: Fields, *, key: str = "", parent: str = ""
     ) -> Fields:
-        return self._fields(
-            event_type, line.time, id or line.id, of_agent(line.agent, data), parent
-        )
-
-    def _fields(
-        self, event_type: str, time: float, id: str, data: Fields, parent: str = ""
-    ) -> Fields:
-        return event_fields(event_type, time, id, self.session, data, parent)
+        """Return an event of `line`, with its time, its subagent and mostly its id."""
+        return self._event(event_type, line.time, key or line.id, data, parent, agent=line.agent)
 
     def _begin(self, line: Line) -> Iterator[Fields]:
         """Yield the session's start before its first event, if the log has none.
@@ -107,94 +97,73 @@ class Translator:
             )
             data: Fields = {"agent": "copilot", "path": line.path, "cannot_tell": ["usage"]}
             data["interactive"] = False
-            yield self._fields("session_start", line.time, f"{self.session}:start", data)
+            yield self._event("session_start", line.time, f"{self.session}:start", data)
 
     def _start(self, line: Line) -> Iterator[Fields]:
-        context = line.data.get("context")
         self._model = string(line.data, "selectedModel") or self._model
-        data: Fields = {
-            "agent": "copilot",
-            "cwd": string(context, "cwd") if type(context) is dict else "",
-        }
+        data: Fields = {"agent": "copilot", "cwd": string(within(line.data, "context"), "cwd")}
         if self._model:
             data["model"] = self._model
-        yield self._event("session_start", line, {**data, "path": line.path})
+        yield self._of(line, "session_start", {**data, "path": line.path})
 
     def _model_change(self, line: Line) -> Iterator[Fields]:
         self._model = string(line.data, "newModel") or self._model
-        yield from ()
+        return iter(())
 
     def _prompt(self, line: Line) -> Iterator[Fields]:
         text, origin = string(line.data, "content"), origin_of(line.data)
         if text and origin:
-            yield self._event("user_prompt", line, {"prompt": text, "origin": origin})
+            yield self._of(line, "user_prompt", {"prompt": text, "origin": origin})
 
     def _notification(self, line: Line) -> Iterator[Fields]:
         """Yield a notice of the client's, which wakes the agent."""
-        kind = line.data.get("kind")
+        kind = within(line.data, "kind")
         data: Fields = {"prompt": string(line.data, "content"), "origin": "notification"}
-        if type(kind) is dict and (task := string(kind, "shellId") or string(kind, "agentId")):
+        if task := string(kind, "shellId") or string(kind, "agentId"):
             data["task_id"] = task
-        yield self._event("user_prompt", line, data)
+        yield self._of(line, "user_prompt", data)
 
     def _compacted(self, line: Line) -> Iterator[Fields]:
         if line.data.get("success") is not False:
-            data: Fields = {"trigger": string(line.data, "trigger")}
-            if type(tokens := line.data.get("preCompactionTokens")) is int:
-                data["tokens"] = tokens
-            yield self._event("compaction", line, data)
+            tokens = line.data.get("preCompactionTokens")
+            yield self._of(line, "compaction", compaction(string(line.data, "trigger"), tokens))
 
     def _asked_permission(self, line: Line) -> Iterator[Fields]:
         """Yield that the agent waits for its user."""
-        request = line.data.get("permissionRequest")
-        call = string(request, "toolCallId") if type(request) is dict else ""
-        yield self._event("waiting", line, {"for": "permission"}, parent=call)
+        call = string(within(line.data, "permissionRequest"), "toolCallId")
+        yield self._of(line, "waiting", {"for": "permission"}, parent=call)
 
     def _message(self, line: Line) -> Iterator[Fields]:
         data = line.data
         step = string(data, "apiCallId") or string(data, "messageId") or line.id
         if text := string(data, "content"):
-            yield self._event("assistant_response", line, {"text": text})
-        requests = data.get("toolRequests")
-        for request in requests if type(requests) is list else ():
-            if type(request) is dict and (key := string(request, "toolCallId")):
-                asked = Call(
-                    key,
-                    string(request, "name"),
-                    arguments_of(request.get("arguments")),
-                    step,
-                    line.agent,
-                    line.time,
-                )
+            yield self._of(line, "assistant_response", {"text": text})
+        for request in objects_in(data.get("toolRequests")):
+            if key := string(request, "toolCallId"):
+                name, arguments = string(request, "name"), arguments_of(request.get("arguments"))
+                asked = Call(key, name, arguments, step, line.agent, line.time)
                 self._asked.renew(key, asked)
 
     def _persons_call(self, line: Line) -> Iterator[Fields]:
         """Ignore a command that the user typed after `!`: it is no call of the agent's."""
         if key := string(line.data, "toolCallId"):
             self._persons.renew(key, True)
-        yield from ()
+        return iter(())
 
     def _call(self, line: Line) -> Iterator[Fields]:
         key = string(line.data, "toolCallId") or line.id
         if key in self._persons:
             return
-        asked = self._asked.pop(key, None)
-        name = string(line.data, "toolName") or (asked.name if asked else "")
-        arguments = line.data.get("arguments")
-        given = asked.arguments if asked and arguments is None else arguments_of(arguments)
-        call = Call(
-            key,
-            name,
-            given,
-            asked.step if asked else "",
-            line.agent or (asked.agent if asked else ""),
-            line.time,
-        )
-        data: Fields = {"tool_name": name, "arguments": given}
+        asked = self._asked.pop(key, Call(key))
+        name = string(line.data, "toolName") or asked.name
+        given = line.data.get("arguments")
+        arguments = asked.arguments if given is None else arguments_of(given)
+        call = Call(key, name, arguments, asked.step, line.agent or asked.agent, line.time)
+        data: Fields = {"tool_name": name, "arguments": arguments}
         if call.step:
             data["step"] = call.step
         self._open.renew(key, call)
-        yield self._fields("tool_call", line.time, key, of_agent(call.agent, data))
+        yield self._event("tool_call", line.time, key, data, agent=call.agent)
 
     def _result(self, line: Line) -> Iterator[Fields]:
         key = string(line.data, "toolCallId") or line.id
@@ -204,99 +173,84 @@ class Translator:
             # Old logs do not say that a call begins.
             yield from self._call(line)
         call = self._open.pop(key)
-        output, error = line.data.get("result"), line.data.get("error")
-        text = (string(error, "message") if type(error) is dict else "") or content_of(output)
+        error = within(line.data, "error")
+        text = string(error, "message") or content_of(line.data.get("result"))
         if line.data.get("success") is False:
-            code = string(error, "code") if type(error) is dict else ""
-            refused = code == "rejected" or text.startswith(REFUSED) or self._denied.pop(key, False)
-            reason = (
-                "rejected" if refused else "interrupted" if text.startswith(INTERRUPTED) else "tool"
-            )
-            yield self._answer(call, line.time, line.id, text, reason=reason)
-            return
-        shell = line.data.get("shellExecution")
-        told = shell.get("exitCode") if type(shell) is dict else None
-        ended = (
-            ENDED.search(text, max(0, len(text) - 400))
-            if "command" in call.arguments or "shellId" in call.arguments
-            else None
-        )
-        exit_code = told if type(told) is int else int(ended[2]) if ended else None
+            denied = string(error, "code") == "rejected" or text.startswith(REFUSED)
+            reason = "interrupted" if text.startswith(INTERRUPTED) else "tool"
+            if self._denied.pop(key, False) or denied:
+                reason = "rejected"
+            yield self._end_of(call, line.time, line.id, text, reason=reason)
+        else:
+            yield from self._succeeded(call, line, text)
+
+    def _succeeded(self, call: Call, line: Line, text: str) -> Iterator[Fields]:
+        """Yield the result of a call that the client made; its command may have failed.
+
+        A command may run on after it, and end with a later call.
+        """
+        told = within(line.data, "shellExecution").get("exitCode")
+        is_shell = "command" in call.arguments or "shellId" in call.arguments
+        found = ENDED.search(text, max(0, len(text) - 400)) if is_shell else None
+        exit_code = told if type(told) is int else int(found[2]) if found else None
         if exit_code is None and "command" in call.arguments and (still := RUNNING.search(text)):
             self._running.renew(still[1], (call, text, line.time))
             return
         # The client's last line names the shell, which differs for each command.
-        text = text[: ended.start()] if ended else text
-        named = ended[1] if ended and ended[1] else string(call.arguments, "shellId")
+        text = text[: found.start()] if found else text
+        named = found[1] if found and found[1] else string(call.arguments, "shellId")
         if named in self._running and (exit_code is not None or call.name.startswith("stop_")):
             run, _, _ = self._running.pop(named)
-            yield self._answer(
-                run,
-                line.time,
-                f"{run.id}:result",
-                text,
-                exit_code,
-                "interrupted" if exit_code is None else "",
-            )
+            reason = "interrupted" if exit_code is None else ""
+            yield self._end_of(run, line.time, f"{run.id}:result", text, exit_code, reason)
             exit_code = None
-        yield self._answer(call, line.time, line.id, text, exit_code)
+        yield self._end_of(call, line.time, line.id, text, exit_code)
 
-    def _answer(
+    def _end_of(
         self,
         call: Call,
         time: float,
-        id: str,
+        key: str,
         text: str,
         exit_code: int | None = None,
         reason: str = "",
     ) -> Fields:
         """Return the end of a call, which failed if there is a `reason` or an exit code above 0."""
-        reason = reason or ("exit" if exit_code else "")
-        data: Fields = {
-            "tool_name": call.name,
-            **result_data(
-                text,
-                self._max_result,
-                "error" if reason else "result",
-                tool=call.name,
-                command=shell_command(call.arguments),
-            ),
-        }
-        if reason:
-            data["reason"] = reason
-        if exit_code is not None:
-            data["exit_code"] = exit_code
-        fields = self._fields(
-            "error" if reason else "tool_result", time, id, of_agent(call.agent, data), call.id
+        kind, data = ended(
+            call.name,
+            text,
+            self._max_result,
+            reason=reason or ("exit" if exit_code else ""),
+            code=exit_code,
+            command=shell_command(call.arguments),
         )
+        event = self._event(kind, time, key, data, call.id, agent=call.agent)
         if time >= call.time:
-            fields["duration_ms"] = round((time - call.time) * 1000, 3)
-        return fields
+            event["duration_ms"] = round((time - call.time) * 1000, 3)
+        return event
 
     def _permission(self, line: Line) -> Iterator[Fields]:
-        outcome = line.data.get("result")
-        kind = string(outcome, "kind") if type(outcome) is dict else ""
+        kind = string(within(line.data, "result"), "kind")
         key = string(line.data, "toolCallId")
         # What a rule or a hook denies is the tool's refusal.
         if key and (kind.endswith("by-user") or kind.startswith("cancelled")):
             self._denied.renew(key, True)
         # The user has answered, so the agent waits no longer.
-        yield self._event("decision", line, {"decision": kind}, parent=key)
+        yield self._of(line, "decision", {"decision": kind}, parent=key)
 
     def _abort(self, line: Line) -> Iterator[Fields]:
-        calls, self._open = self._open, BoundedDict(OPEN)
+        calls, self._open = self._open, BoundedDict(MAX_OPEN_CALLS)
         text = f"aborted: {string(line.data, 'reason') or 'no reason given'}"
         for call in calls.values():
             self._aborted.renew(call.id, True)
-            yield self._answer(call, line.time, f"{call.id}:result", text, reason="interrupted")
+            yield self._end_of(call, line.time, f"{call.id}:result", text, reason="interrupted")
 
     def _usage(self, line: Line) -> Iterator[Fields]:
         self._metered = True
         usage = line.data.get("usage", line.data)
         if type(usage) is not dict:
             return
-        identity = usage.get("accounting")
-        accounting: Fields = identity if type(identity) is dict else {}
+        accounting = within(usage, "accounting")
         response = string(usage, "apiCallId") or string(accounting, "usageId") or line.id
         # Local models may count their ids from 1 in every run, or draw them from a few hundred.
         sequence = accounting.get("sequence")
@@ -305,30 +259,23 @@ class Translator:
         self._responses.renew(response, sequence)
         model = string(usage, "model") or self._model
         line.agent = line.agent or string(usage, "parentToolCallId")
-        yield self._event(
-            "llm_response",
-            line,
-            {"model": model, "response_id": response, "usage": tokens_of(usage)},
-        )
+        data = {"model": model, "response_id": response, "usage": tokens_of(usage)}
+        yield self._of(line, "llm_response", data)
 
     def _failure(self, line: Line) -> Iterator[Fields]:
         """Yield the error of a failed request to the model."""
-        yield self._event("error", line, request_failure(line.data, self._max_result))
+        yield self._of(line, "error", request_failure(line.data, self._max_result))
 
-    def _subagent_start(self, line: Line) -> Iterator[Fields]:
+    def _subagent(self, line: Line) -> Iterator[Fields]:
+        """Yield the start or the end of a subagent."""
         call = string(line.data, "toolCallId")
         line.agent = line.agent or call
         data: Fields = {"agent_type": string(line.data, "agentName")}
-        if model := string(line.data, "model"):
+        begins = line.type == "subagent.started"
+        if begins and (model := string(line.data, "model")):
             data["model"] = model
-        yield self._event("subagent_start", line, data, parent=call)
-
-    def _subagent_stop(self, line: Line) -> Iterator[Fields]:
-        call = string(line.data, "toolCallId")
-        line.agent = line.agent or call
-        yield self._event(
-            "subagent_stop", line, {"agent_type": string(line.data, "agentName")}, parent=call
-        )
+        kind = "subagent_start" if begins else "subagent_stop"
+        yield self._of(line, kind, data, parent=call)
 
     def _shutdown(self, line: Line) -> Iterator[Fields]:
         """Yield the end of a run.
@@ -336,19 +283,14 @@ class Translator:
         Versions without usage records (1.0.72) have their tokens only here, by model.
         """
         yield from self.end()
-        models = line.data.get("modelMetrics")
-        for model, metrics in models.items() if type(models) is dict and not self._metered else ():
-            usage = metrics.get("usage") if type(metrics) is dict else None
-            tokens = tokens_of(usage) if type(usage) is dict else {}
+        models = within(line.data, "modelMetrics")
+        for model in models if not self._metered else ():
+            tokens = tokens_of(within(within(models, model), "usage"))
             if any(tokens.values()):
                 key = f"{line.id}:{model}"
-                yield self._event(
-                    "llm_response",
-                    line,
-                    {"model": model, "response_id": key, "usage": tokens},
-                    id=key,
-                )
-        yield self._event("session_end", line, {"reason": string(line.data, "shutdownType")})
+                data = {"model": model, "response_id": key, "usage": tokens}
+                yield self._of(line, "llm_response", data, key=key)
+        yield self._of(line, "session_end", {"reason": string(line.data, "shutdownType")})
 
     def _printed_end(self, line: Line) -> Iterator[Fields]:
         """Yield the end of a run on a pipe."""
@@ -358,7 +300,7 @@ class Translator:
             data["exit_code"] = code
         if name := string(line.record, "sessionId"):
             data["conversation_id"] = name
-        yield self._event("session_end", line, data)
+        yield self._of(line, "session_end", data)
 
 
 _HANDLERS: dict[str, Callable[[Translator, Line], Iterator[Fields]]] = {
@@ -381,9 +323,9 @@ _HANDLERS: dict[str, Callable[[Translator, Line], Iterator[Fields]]] = {
     "session.compaction_complete": Translator._compacted,
     "system.notification": Translator._notification,
     "abort": Translator._abort,
-    "subagent.started": Translator._subagent_start,
-    "subagent.completed": Translator._subagent_stop,
-    "subagent.failed": Translator._subagent_stop,
+    "subagent.started": Translator._subagent,
+    "subagent.completed": Translator._subagent,
+    "subagent.failed": Translator._subagent,
 }
 """Handlers by type of line; other types repeat what these contain.
 

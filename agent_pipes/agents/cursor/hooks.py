@@ -12,7 +12,7 @@ from agent_pipes.agents.base_hooks import (
     failed,
     told,
 )
-from agent_pipes.agents.fields import string
+from agent_pipes.agents.fields import number, string
 from agent_pipes.core.jsonl import Fields
 from agent_pipes.core.lazy_regex import pattern
 
@@ -64,8 +64,8 @@ class CursorHooks(Hooks):
 
     def duration_ms(self, record: Fields) -> float | None:
         """Return how long a call took."""
-        took = record.get("duration_ms", record.get("duration"))
-        return float(took) if type(took) is int or type(took) is float else None
+        took = number(record, "duration_ms" if "duration_ms" in record else "duration")
+        return None if took is None else float(took)
 
     def outcome(self, payload: Payload) -> tuple[str, Fields]:
         """Return the event for the end of a call."""

@@ -6,21 +6,18 @@ A chat log grows by appending: a changed message is written again with the same 
 
 import re
 import signal
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 from pathlib import PurePath
 
-from agent_pipes.agents.fields import event_fields, string, text_of, time_of, within
-from agent_pipes.agents.gemini.stream_json import STREAM, Stream, count, is_stream
-from agent_pipes.agents.results import result_data, shell_command
-from agent_pipes.core.bounded import BoundedDict
+from agent_pipes.agents.fields import count, objects_in, string, text_of, time_of, within
+from agent_pipes.agents.gemini.stream_json import STREAM, Stream, is_stream
+from agent_pipes.agents.results import ended, shell_command
+from agent_pipes.agents.translator import BaseTranslator
 from agent_pipes.core.jsonl import Fields
 from agent_pipes.core.lazy_regex import pattern
 
 LOOP_WARNING = "System: Potential loop detected"
 """Beginning of the message that the client's own loop detection sends for the user."""
-
-REMEMBERED = 200_000
-"""Messages, calls and counts of a session that are known again when they are written once more."""
 
 
 def may_matter(line: bytes) -> bool:
@@ -50,7 +47,7 @@ def recognises(record: Fields) -> bool:
     )
 
 
-class Translator:
+class Translator(BaseTranslator):
     """Translates the lines of one session, its subagents' files included, into events.
 
     A call is written only when it has ended, together with its result; both are emitted then. The
@@ -58,12 +55,12 @@ class Translator:
     nothing.
     """
 
+    agent = "gemini"
+
     def __init__(self, max_result: int = 4096) -> None:
-        self.session = ""
-        self._max_result = max_result
-        self._stream = Stream("gemini", max_result)
+        super().__init__(max_result)
+        self._stream = Stream(max_result)
         self._agents: dict[str, str] = {}
-        self._said: BoundedDict[int, int] = BoundedDict(REMEMBERED)
         self._start: Fields | None = None
 
     def translate(self, record: Fields, arrival: float, path: str = "") -> Iterator[Fields]:
@@ -75,8 +72,7 @@ class Translator:
             return
         update = record.get("$set")
         changed = update if type(update) is dict else record
-        listed = changed.get("messages", changed.get("history"))
-        messages = [each for each in listed if type(each) is dict] if type(listed) is list else []
+        messages = objects_in(changed.get("messages", changed.get("history")))
         if type(kind) is not str and type(record.get("sessionId")) is str:
             yield from self._begin(record, arrival, path)
             if not messages:
@@ -97,18 +93,6 @@ class Translator:
         yield from self._held([])
         yield from self._stream.end()
 
-    def _event(
-        self,
-        event_type: str,
-        time: float,
-        name: str,
-        data: Fields,
-        agent: str = "",
-        parent: str = "",
-    ) -> Fields:
-        data = {**data, "agent_id": agent} if agent else data
-        return event_fields(event_type, time, name, self.session, data, parent)
-
     def _begin(self, record: Fields, arrival: float, path: str) -> Iterator[Fields]:
         """Yield the start of a file, or of an old document."""
         name = string(record, "sessionId")
@@ -117,27 +101,17 @@ class Translator:
             yield from self._held([])
             self.session = self.session or PurePath(path).parent.name or name
             self._agents[path] = name
-            if self._new("start", name):
-                yield self._event("subagent_start", time, f"{name}:start", {}, name)
-        elif self._new("start", name):
+            if self._seen.new("start", name):
+                yield self._event("subagent_start", time, f"{name}:start", {}, agent=name)
+        elif self._seen.new("start", name):
             self.session = self.session or name
             self._start = self._started(time, path)
-
-    def _started(self, time: float, path: str) -> Fields:
-        data = {"agent": "gemini", "cwd": "", "path": path}
-        return self._event("session_start", time, f"{self.session}:start", data)
 
     def _held(self, messages: list[Fields]) -> Iterator[Fields]:
         """Yield the session's start, which waits for the next line: that names the directory."""
         if self._start:
             start, self._start = self._start, None
-            found = next(
-                filter(
-                    None,
-                    (_DIRECTORY.search(_text(message.get("content"))) for message in messages[:1]),
-                ),
-                None,
-            )
+            found = _DIRECTORY.search(_text(messages[0].get("content"))) if messages else None
             start["data"]["cwd"] = found[1] if found else ""
             yield start
 
@@ -149,37 +123,31 @@ class Translator:
         time = time_of(message, arrival)
         content = message.get("content", message.get("parts"))
         if kind == "user":
-            if self._new("user", name) and appended and not agent and (text := _prompt(content)):
+            new = self._seen.new("user", name)
+            if new and appended and not agent and (text := _prompt(content)):
                 origin = "hook" if text.startswith(LOOP_WARNING) else "person"
                 yield self._event("user_prompt", time, name, {"prompt": text, "origin": origin})
         elif kind in ("gemini", "model"):
-            text, calls = _text(content), message.get("toolCalls")
-            tokens = message.get("tokens")
-            if type(tokens) is dict and self._changed(
-                ("usage", name), hash(usage := _usage(tokens))
-            ):
-                data: Fields = {
-                    "model": string(message, "model"),
-                    "response_id": name,
-                    "usage": dict(usage),
-                }
-                if not text and calls is None:
-                    # Calls are written when all of them are over.
-                    data["in_flight"] = True
-                yield self._event("llm_response", time, f"{name}:usage", data, agent)
-            if text and self._new("text", name):
-                yield self._event("assistant_response", time, f"{name}:text", {"text": text}, agent)
-            for number, call in enumerate(calls if type(calls) is list else ()):
-                if type(call) is dict:
-                    yield from self._call(call, name, number, time, agent)
-        elif kind == "error" and self._new("error", name):
-            yield self._event(
-                "error",
-                time,
-                name,
-                {**result_data(_text(content), self._max_result, "error"), "reason": "api"},
-                agent,
-            )
+            yield from self._response(message, name, _text(content), time, agent)
+        elif kind == "error" and self._seen.new("error", name):
+            yield self._failed(time, name, _text(content), agent=agent)
+
+    def _response(
+        self, message: Fields, name: str, text: str, time: float, agent: str
+    ) -> Iterator[Fields]:
+        tokens, calls = message.get("tokens"), message.get("toolCalls")
+        if type(tokens) is dict:
+            usage = _usage(tokens)
+            if self._seen.changed(("usage", name), hash(tuple(usage.items()))):
+                # Calls are written when all of them are over.
+                more = {} if text or calls is not None else {"in_flight": True}
+                model = string(message, "model")
+                yield self._used(time, model, name, usage, agent=agent, more=more)
+        if text and self._seen.new("text", name):
+            key = f"{name}:text"
+            yield self._event("assistant_response", time, key, {"text": text}, agent=agent)
+        for number, call in enumerate(objects_in(calls)):
+            yield from self._call(call, name, number, time, agent)
 
     def _call(
         self, call: Fields, step: str, number: int, time: float, agent: str
@@ -187,52 +155,30 @@ class Translator:
         """Yield an ended call and its result, once, although both may be written again."""
         status = string(call, "status")
         key = string(call, "id") or f"{step}:{number}"
-        if status not in ("success", "error", "cancelled") or not self._new("call", step, key):
+        if status not in ("success", "error", "cancelled"):
             return
-        name = string(call, "name")
-        arguments = call.get("args")
-        data: Fields = {
-            "tool_name": name,
-            "arguments": arguments if type(arguments) is dict else {},
-            "step": step,
-        }
-        yield self._event("tool_call", time, key, data, agent)
+        if not self._seen.new("call", step, key):
+            return
+        name, arguments = string(call, "name"), within(call, "args")
+        data: Fields = {"tool_name": name, "arguments": arguments, "step": step}
+        yield self._event("tool_call", time, key, data, agent=agent)
         text = _text(call.get("result")) or _text(call.get("resultDisplay"))
-        stable, code, reason = _outcome(name, status, text)
-        data = {
-            "tool_name": name,
-            **result_data(
-                text,
-                self._max_result,
-                "error" if reason else "result",
-                tool=name,
-                same=stable,
-                command=shell_command(within(call, "args")),
-            ),
-        }
-        if reason:
-            data["reason"] = reason
-        if code is not None:
-            data["exit_code"] = code
-        elif not reason and "Command moved to background (PID: " in text[:200]:
-            data["running"] = True
-        ended = time_of(call, time)
-        yield self._event(
-            "error" if reason else "tool_result", ended, f"{step}:{key}:result", data, agent, key
+        same, code, reason = _outcome(name, status, text)
+        kind, data = ended(
+            name,
+            text,
+            self._max_result,
+            reason=reason,
+            code=code,
+            same=same,
+            command=shell_command(arguments),
         )
+        if code is None and not reason and "Command moved to background (PID: " in text[:200]:
+            data["running"] = True
+        over = time_of(call, time)
+        yield self._event(kind, over, f"{step}:{key}:result", data, key, agent=agent)
         if started := string(call, "agentId"):
-            yield self._event("subagent_stop", ended, f"{started}:stop", {}, started, key)
-
-    def _new(self, *key: Hashable) -> bool:
-        return self._changed(key, 0)
-
-    def _changed(self, key: Hashable, value: int) -> bool:
-        """Return True if `value` is new under `key`. Keys are kept as 64-bit hashes."""
-        hashed = hash(key)
-        if self._said.get(hashed) == value:
-            return False
-        self._said[hashed] = value
-        return True
+            yield self._event("subagent_stop", over, f"{started}:stop", {}, key, agent=started)
 
 
 _CLIENTS = (
@@ -349,11 +295,11 @@ def _part(part: object) -> str:
     return text_of([part]) if part else ""
 
 
-def _usage(tokens: Fields) -> tuple[tuple[str, int], ...]:
+def _usage(tokens: Fields) -> dict[str, int]:
     """Return token counts by their OpenTelemetry names: Gemini excludes thoughts from output."""
-    return (
-        ("input_tokens", count(tokens, "input") + count(tokens, "tool")),
-        ("output_tokens", count(tokens, "output") + count(tokens, "thoughts")),
-        ("cache_read_input_tokens", count(tokens, "cached")),
-        ("reasoning_output_tokens", count(tokens, "thoughts")),
-    )
+    return {
+        "input_tokens": count(tokens, "input") + count(tokens, "tool"),
+        "output_tokens": count(tokens, "output") + count(tokens, "thoughts"),
+        "cache_read_input_tokens": count(tokens, "cached"),
+        "reasoning_output_tokens": count(tokens, "thoughts"),
+    }

@@ -1,17 +1,12 @@
 """Translator of pi's session files and of `pi --mode json`."""
 
 from collections.abc import Iterator
-from typing import Any
 
-from agent_pipes.agents.fields import event_fields, number, string, text_of, time_of, within
-from agent_pipes.agents.results import result_data, shell_command
-from agent_pipes.agents.seen import Seen
-from agent_pipes.core.bounded import BoundedDict
+from agent_pipes.agents.fields import count, number, objects_in, string, text_of, time_of, within
+from agent_pipes.agents.results import compaction
+from agent_pipes.agents.translator import BaseTranslator
 from agent_pipes.core.jsonl import Fields
 from agent_pipes.core.lazy_regex import pattern
-
-MAX_SEEN = 200_000
-MAX_OPEN_CALLS = 10_000
 
 _EXIT_CODE = pattern(r"Command exited with code (-?\d{1,9})\s*\Z")
 _ABORTED = pattern(r"(?:Command aborted|Operation aborted)\s*\Z")
@@ -29,16 +24,14 @@ def recognises(record: Fields) -> bool:
     return kind in ("model_change", "thinking_level_change") and "parentId" in record
 
 
-class Translator:
+class Translator(BaseTranslator):
     """Turns the lines of one session into events. Each message is recorded when it is complete."""
 
+    agent = "pi"
+
     def __init__(self, max_result: int = 4096) -> None:
-        self.session = ""
-        self._max_result = max_result
+        super().__init__(max_result)
         self._model = ""
-        self._number = 0
-        self._seen = Seen(MAX_SEEN)
-        self._calls: BoundedDict[str, tuple[str, float, str]] = BoundedDict(MAX_OPEN_CALLS)
 
     def translate(self, record: Fields, arrival: float, path: str = "") -> Iterator[Fields]:
         """Yield the events of one line; most lines of a pipe give none."""
@@ -49,31 +42,19 @@ class Translator:
         time = time_of(record, arrival)
         key = string(record, "id") or f"line-{self._number}"
         if kind == "session":
-            yield from self._begin(record, time, path)
+            if self._seen.new("session", string(record, "id")):
+                self.session = string(record, "id")
+                yield self._started(time, path, string(record, "cwd"))
         elif kind == "model_change":
             self._model = string(record, "modelId")
         elif kind == "compaction":
-            data: Fields = {"trigger": ""}
-            if (tokens := number(record, "tokensBefore")) is not None:
-                data["tokens"] = tokens
-            yield self._event("compaction", time, key, data)
+            yield self._event("compaction", time, key, compaction("", record.get("tokensBefore")))
         else:
             message = within(record, "message")
             said = number(message, "timestamp")
             if "timestamp" not in record and said is not None:
                 time = said / 1000
             yield from self._message(message, time, key)
-
-    def end(self) -> Iterator[Fields]:
-        """Yield nothing: a file does not say that its session is over."""
-        return iter(())
-
-    def _begin(self, record: Fields, time: float, path: str) -> Iterator[Fields]:
-        if not self._seen.new("session", string(record, "id")):
-            return
-        self.session = string(record, "id")
-        data = {"agent": "pi", "cwd": string(record, "cwd"), "path": path}
-        yield self._event("session_start", time, f"{self.session}:start", data)
 
     def _message(self, message: Fields, time: float, key: str) -> Iterator[Fields]:
         role = string(message, "role")
@@ -85,8 +66,7 @@ class Translator:
             yield self._event("user_prompt", time, key, {"prompt": text, "origin": "person"})
 
     def _assistant(self, message: Fields, time: float, key: str) -> Iterator[Fields]:
-        content = message.get("content")
-        blocks = [each for each in content if type(each) is dict] if type(content) is list else []
+        blocks = objects_in(message.get("content"))
         text = "\n".join(filter(None, (string(block, "text") for block in blocks)))
         if text and self._seen.new("text", key):
             yield self._event("assistant_response", time, f"{key}:text", {"text": text})
@@ -94,63 +74,38 @@ class Translator:
             call = string(block, "id")
             if block.get("type") == "toolCall" and self._seen.new("call", key, call):
                 name, arguments = string(block, "name"), within(block, "arguments")
-                self._calls[call] = (name, time, shell_command(arguments))
-                data: Fields = {"tool_name": name, "arguments": arguments, "step": key}
-                yield self._event("tool_call", time, call, data)
+                yield self._called(call, name, arguments, time, key)
         usage = within(message, "usage")
         if usage and self._seen.new("usage", key):
-            yield self._event(
-                "llm_response", time, f"{key}:usage", self._usage(message, usage, key)
-            )
+            model = string(message, "model") or self._model
+            response = string(message, "responseId") or key
+            cost = number(within(usage, "cost"), "total")
+            more = {} if cost is None else {"reported_usd": cost}
+            yield self._used(time, model, response, _usage(usage), key=key, more=more)
         if message.get("stopReason") == "error":
-            error = string(message, "errorMessage") or "the request failed"
-            data = {**result_data(error, self._max_result, "error"), "reason": "api"}
-            yield self._event("error", time, f"{key}:api", data)
-
-    def _usage(self, message: Fields, usage: Fields, key: str) -> Fields:
-        """Return the data of a response; pi's input excludes the cached parts."""
-        counts = {name: int(number(usage, name) or 0) for name in _COUNTS}
-        model = string(message, "model") or self._model
-        data: Fields = {
-            "model": model,
-            "response_id": string(message, "responseId") or key,
-            "usage": {
-                "input_tokens": counts["input"] + counts["cacheRead"] + counts["cacheWrite"],
-                "output_tokens": counts["output"],
-                "cache_read_input_tokens": counts["cacheRead"],
-                "cache_creation_input_tokens": counts["cacheWrite"],
-            },
-        }
-        if (cost := number(within(usage, "cost"), "total")) is not None:
-            data["reported_usd"] = cost
-        return data
+            yield self._failed(time, f"{key}:api", string(message, "errorMessage"))
 
     def _result(self, message: Fields, time: float) -> Iterator[Fields]:
         call = string(message, "toolCallId")
         if not self._seen.new("result", call):
             return
-        tool = string(message, "toolName")
-        name, began, command = self._calls.pop(call, (tool, time, ""))
         text = text_of(message.get("content"))
-        data: Fields = {"tool_name": name}
+        reason, code = "", None
         if message.get("isError") is True:
             code = _EXIT_CODE.search(text)
-            data |= result_data(text, self._max_result, "error")
-            data["reason"] = "exit" if code else "interrupted" if _ABORTED.search(text) else "tool"
-            if code:
-                data["exit_code"] = int(code[1])
-        else:
-            data |= result_data(text, self._max_result, tool=name, command=command)
-        kind = "error" if "reason" in data else "tool_result"
-        event = self._event(kind, time, f"{call}:result", data, call)
-        if time >= began:
-            event["duration_ms"] = round((time - began) * 1000, 3)
-        yield event
-
-    def _event(
-        self, event_type: str, time: float, key: str, data: dict[str, Any], parent: str = ""
-    ) -> Fields:
-        return event_fields(event_type, time, key, self.session, data, parent)
+            reason = "exit" if code else "interrupted" if _ABORTED.search(text) else "tool"
+        name = string(message, "toolName")
+        yield self._answered(
+            call, text, time, name=name, reason=reason, code=int(code[1]) if code else None
+        )
 
 
-_COUNTS = ("input", "output", "cacheRead", "cacheWrite")
+def _usage(usage: Fields) -> Fields:
+    """Return the usage of a response; pi's input excludes the cached parts."""
+    read, written = count(usage, "cacheRead"), count(usage, "cacheWrite")
+    return {
+        "input_tokens": count(usage, "input") + read + written,
+        "output_tokens": count(usage, "output"),
+        "cache_read_input_tokens": read,
+        "cache_creation_input_tokens": written,
+    }

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agent_pipes.agents import translator as translator_base
 from agent_pipes.agents.claude import translate as claude_translate
 from agent_pipes.agents.claude.agent import AGENT as CLAUDE
 from agent_pipes.core.event import from_fields
@@ -461,7 +462,7 @@ def test_branch_leaves_out_what_is_another_sessions() -> None:
 
 
 def test_memory_of_rows_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(claude_translate, "REMEMBERED", 100)
+    monkeypatch.setattr(translator_base, "MAX_SEEN", 100)
     translator = claude_translate.Translator()
     for number in range(1000):
         list(translator.translate(record("user", "x", id=f"u{number}"), ARRIVAL))
