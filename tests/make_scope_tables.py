@@ -31,11 +31,14 @@ def listed(rows: list[tuple[str, str]]) -> list[str]:
     return [*lines, ".El"]
 
 
-def wrapper_text(row: dict, rows: dict) -> str:
-    """Describe a row of wrappers.json in sentences; the last one says what is not seen."""
+def wrapper_text(row: dict, rows: dict, elsewhere: bool) -> str:
+    """Describe a row of wrappers.json in sentences; the last one says what is not seen.
+
+    elsewhere: its options are in the table of options.
+    """
     if "like" in row:
         return f"As {row['like']}"
-    parts = []
+    parts = ["Options with values: in the next table"] if elsewhere else []
     if row.get("values"):
         parts.append(f"Options with values: {row['values']}")
     if row.get("script"):
@@ -82,9 +85,13 @@ def subcommands(row: dict, rows: dict, before: str = "") -> list[str]:
 
 
 def wrappers() -> list[str]:
-    rows = read("wrappers")
+    rows, with_options = read("wrappers"), read("options")
     return listed(
-        [(name, wrapper_text(row, rows)) for name, row in rows.items() if " " not in name]
+        [
+            (name, wrapper_text(row, rows, "values" not in row and name in with_options))
+            for name, row in rows.items()
+            if " " not in name
+        ]
     )
 
 
@@ -92,7 +99,8 @@ def options() -> list[str]:
     rows = []
     for name, row in read("options").items():
         if "like" in row:
-            rows.append((name, f"As {row['like']}"))
+            also = f". Options with values, too: {row['values']}" if "values" in row else ""
+            rows.append((name, f"As {row['like']}{also}"))
             continue
         parts = [f"Options with values: {row['values']}" if row["values"] else ""]
         if row.get("harmless"):
@@ -162,8 +170,9 @@ def hosts() -> list[str]:
     ]
     rows.append(("variables", f"Set for a command, or exported: {table['environment']}"))
     rows.append(("commands in variables", f"Read for hosts: {table['command_variables']}"))
-    first = " ".join(table["first_operand"])
-    rows.append((first, "The first operand. Not seen: hosts in configuration files"))
+    rows.append(
+        (table["first_operand"], "The first operand. Not seen: hosts in configuration files")
+    )
     return listed(rows)
 
 

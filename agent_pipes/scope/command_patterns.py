@@ -6,11 +6,11 @@ curl | sh      covers  curl -s x | sudo sh
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from agent_pipes.shell.commands import Command
-from agent_pipes.shell.options import Line, Operand, main_name, options_of, program_name, split_line
+from agent_pipes.shell.options import Arguments, main_name, options_of, program_name, split
 from agent_pipes.shell.words import Word
 
 MAX_LINE_CHARS = 1 << 16
@@ -42,15 +42,36 @@ def text_expression(text: str) -> re.Pattern[str]:
     return re.compile(head + searched + (f"(?>.*?{tail}{end})" if tail else ""), re.S)
 
 
-class CommandLine:
-    """A simple command in the forms that patterns are compared with."""
+class Line:
+    """A simple command in the forms that are compared with patterns.
 
-    __slots__ = ("command", "line", "text")
+    path:     its name as written.
+    program:  its name without directory, version and `.exe`.
+    options:  its options by their main names, with their values ("" for none).
+    operands: its operands; `maybe` and `literal` as in Arguments.
+    """
 
-    def __init__(self, command: Command) -> None:
-        self.command = command
-        self.line = split_line(command.words)
-        self.text = " ".join([self.line.program, *command.argv[1:]])[:MAX_LINE_CHARS]
+    __slots__ = ("literal", "maybe", "operands", "options", "path", "program", "words")
+
+    def __init__(self, words: Sequence[Word], given: Arguments | None = None) -> None:
+        self.words = words
+        self.path = words[0].text
+        self.program = program_name(self.path)
+        rest = words[1:]
+        if self.program.startswith("git-"):
+            rest = (Word(self.program[4:], self.program), *rest)
+            self.program, given = "git", None
+        table = options_of(self.program)
+        given = given or split(rest, table)
+        verb = given.operands[0].text if given.operands else ""
+        self.options = {main_name(name, table, verb): value.text for name, value in given.options}
+        self.operands = given.operands
+        self.maybe = given.maybe
+        self.literal = given.literal
+
+    def text(self, name: str) -> str:
+        """Return the line under the name of its program, or its path."""
+        return " ".join([name, *(word.text for word in self.words[1:])])[:MAX_LINE_CHARS]
 
 
 class _Stage(NamedTuple):
@@ -72,25 +93,25 @@ class _Stage(NamedTuple):
     text: re.Pattern[str] | None
     phrase: re.Pattern[str]
 
-    def matches(self, given: CommandLine, *, maybe: bool = False) -> bool:
+    def matches(self, line: Line, *, maybe: bool = False) -> bool:
         """Return True if the stage covers the command; `maybe`: if an unknown word may be any."""
-        line = given.line
-        if self.text and (self.text.match(given.text) or self.text.match(str(given.command))):
+        if self.text and any(
+            self.text.match(line.text(name)) for name in (line.program, line.path)
+        ):
             return True
-        unknown = maybe and bool(given.command.words[0].unresolved) and bool(self.operands)
+        unknown = maybe and bool(line.words[0].unresolved) and bool(self.operands)
         if not unknown and not self.program.fullmatch(line.path if self.by_path else line.program):
             return False
-        open_options = maybe and any(
-            each.unresolved and each.text.startswith("-") for each in line.operands
-        )
+        open_options = maybe and any(map(_may_be_option, line.operands))
         if not (open_options or self._has_options(line.options)):
             return False
-        if self.literal is None or not any(each.literal for each in line.operands):
-            wanted = self.operands + (self.literal or ())
-            return _begins(wanted, line.operands, maybe)
-        before = tuple(each for each in line.operands if not each.literal)
-        after = tuple(each for each in line.operands if each.literal)
-        return _begins(self.operands, before, maybe) and _begins(self.literal, after, maybe)
+        operands, maybes = line.operands, line.maybe
+        if self.literal is None or not line.literal:
+            return _begins(self.operands + (self.literal or ()), operands, maybes, maybe)
+        before, after = operands[: -line.literal], operands[-line.literal :]
+        return _begins(self.operands, before, maybes, maybe) and _begins(
+            self.literal, after, (), maybe
+        )
 
     def _has_options(self, given: dict[str, str]) -> bool:
         for name, value in self.options.items():
@@ -99,20 +120,34 @@ class _Stage(NamedTuple):
         return True
 
 
-def _begins(wanted: Sequence[re.Pattern[str]], operands: Sequence[Operand], maybe: bool) -> bool:
+def _is_open(word: Word) -> bool:
+    return word.unresolved not in ("", "glob")
+
+
+def _may_be_option(word: Word) -> bool:
+    """Return True if the value of a word is not known and may be one or more options."""
+    return _is_open(word) and (word.text[:1] == "-" or word.raw[:1] == "$")
+
+
+def _begins(
+    wanted: Sequence[re.Pattern[str]],
+    operands: Sequence[Word],
+    maybes: Collection[int],
+    maybe: bool,
+) -> bool:
     """Return True if the operands begin with the wanted ones.
 
     An operand that may be the value of an option is looked at both ways.
     """
     states = {0}
-    for operand in operands:
+    for at, operand in enumerate(operands):
         if len(wanted) in states:
             return True
         following = set()
         for state in states:
-            if (maybe and operand.unresolved) or wanted[state].fullmatch(operand.text):
+            if (maybe and _is_open(operand)) or wanted[state].fullmatch(operand.text):
                 following.add(state + 1)
-            if operand.maybe:
+            if at in maybes or (maybe and _may_be_option(operand)):
                 following.add(state)
         states = following
     return len(wanted) in states
@@ -120,22 +155,21 @@ def _begins(wanted: Sequence[re.Pattern[str]], operands: Sequence[Operand], mayb
 
 def _stage(words: list[str]) -> _Stage:
     tokens = tuple(Word(word, word) for word in words if word != "*" or word is words[0])
-    line = split_line(tokens)
-    table = options_of(line.program)
-    verb = line.operands[0].text if line.operands else ""
-    options = {main_name(name, table, verb): value for name, value in line.options.items()}
-    dashes = "--" in words
-    before = tuple(_glob(each.text) for each in line.operands if not each.literal)
-    after = tuple(_glob(each.text) for each in line.operands if each.literal)
+    line = Line(tokens)
+    operands = tuple(_glob(each.text) for each in line.operands)
+    before, after = (
+        operands[: len(operands) - line.literal],
+        operands[len(operands) - line.literal :],
+    )
     joined = " ".join(words)
     return _Stage(
         _glob(line.path if "/" in words[0] else line.program),
         "/" in words[0],
-        options,
+        line.options,
         before,
-        after if dashes else None,
+        after if "--" in words else None,
         text_expression(joined) if _WILD.search(joined.removesuffix(" *")) else None,
-        _phrase(words[0], line, options),
+        _phrase(words[0], line),
     )
 
 
@@ -152,11 +186,11 @@ def _glob(text: str) -> re.Pattern[str]:
     return re.compile(f"{head}{searched}.*{tail}", re.S)
 
 
-def _phrase(program: str, line: Line, options: dict[str, str]) -> re.Pattern[str]:
+def _phrase(program: str, line: Line) -> re.Pattern[str]:
     """Return the expression of a pattern's words in a script, a string, a list of arguments."""
     name = re.escape(program)
     gap = rf"(?=\W)[^\n;&]{{1,{MAX_GAP_CHARS}}}?(?<!\w)"
-    asked = [_option_expression(line.program, option) for option in options]
+    asked = [_option_expression(line.program, option) for option in line.options]
     if not asked and not line.operands:
         # A lone word may be any name: it counts only where a command could begin.
         return re.compile(rf"(?:^|[;&|(\"'`\n]\s*){name}(?=\s|[\"'`;|&)]|\Z)")
@@ -192,15 +226,13 @@ class CommandPattern:
         self.word = _WILD.split(stages[0][0])[0]
         self.stages = [_stage(words) for words in stages]
 
-    def matches(self, given: CommandLine, *, maybe: bool = False) -> bool:
+    def matches(self, command: Command, line: Line, *, maybe: bool = False) -> bool:
         """Return True if the pattern covers the command, and what feeds it.
 
         `maybe`: return True if it would for some value of the words that are not known.
         """
         *before, last = self.stages
-        if not last.matches(given, maybe=maybe):
-            return False
-        return _fed(given.command, before)
+        return last.matches(line, maybe=maybe) and _fed(command, before)
 
     def is_in(self, text: str) -> bool:
         """Return True if the words of the pattern are in a text that is no command."""
@@ -227,7 +259,7 @@ def _fed(command: Command, stages: Sequence[_Stage], budget: int = MAX_SOURCES) 
             for source in runner.sources[:budget]:
                 budget -= 1
                 if source.words:
-                    matches = stages[left - 1].matches(CommandLine(source))
+                    matches = stages[left - 1].matches(Line(source.words, source.arguments))
                     waiting.append((source, left - matches))
             runner = runner.outer
     return any(not left for _, left in waiting)
@@ -260,11 +292,11 @@ class DeniedCommands:
         patterns = self._candidates(command)
         if not patterns:
             return ""
-        given = CommandLine(command)
-        if given.line.options.keys() & options_of(given.line.program).help:
+        line = Line(command.words, command.arguments)
+        if line.options.keys() & options_of(line.program).help:
             return ""
         for pattern in patterns:
-            if pattern.matches(given):
+            if pattern.matches(command, line):
                 return pattern.text
         return ""
 
@@ -287,9 +319,9 @@ class DeniedCommands:
             return ""
         known = not command.words[0].unresolved
         patterns = self._candidates(command) if known else self.patterns
-        given = CommandLine(command)
+        line = Line(command.words, command.arguments)
         for pattern in patterns:
-            if pattern.matches(given, maybe=True):
+            if pattern.matches(command, line, maybe=True):
                 return pattern.text
         return ""
 

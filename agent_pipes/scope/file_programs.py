@@ -10,19 +10,20 @@ from agent_pipes.core.tables import names
 from agent_pipes.scope import network_programs
 from agent_pipes.scope.access import ALL, MAX_COMMANDS, AccessSet
 from agent_pipes.scope.git_program import add_git
-from agent_pipes.scope.listed_programs import TABLE, FileProgram, add_listed, find_listed
+from agent_pipes.scope.listed_programs import FileProgram, add_listed, find_listed
 from agent_pipes.scope.named_arguments import add_named
 from agent_pipes.scope.special_programs import SPECIAL
 from agent_pipes.shell import Command, Redirect
+from agent_pipes.shell.options import PROGRAMS
 
 _DEVICE = pattern(r"/dev/(?:null|zero|full|u?random|tty|std(?:in|out|err)|fd/\d+)")
 _SOCKET = pattern(r"/dev/(?:tcp|udp)/([^/]+)/.*")
 
 
-_HARMLESS = names(TABLE["harmless"])
-_RUNNERS = names(TABLE["runners"])
-_INTERPRETERS = re.compile(rf"(?:{'|'.join(TABLE['interpreters'].split())})[\d.]*")
-_PRINTS_VERSION = {option: names(text) for option, text in TABLE["prints_version"].items()}
+_HARMLESS = names(PROGRAMS["harmless"])
+_RUNNERS = names(PROGRAMS["runners"])
+_INTERPRETERS = re.compile(rf"(?:{'|'.join(PROGRAMS['interpreters'].split())})[\d.]*")
+_PRINTS_VERSION = {option: names(text) for option, text in PROGRAMS["prints_version"].items()}
 
 
 def add_accesses(command: Command, found: AccessSet) -> None:

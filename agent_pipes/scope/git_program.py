@@ -5,36 +5,14 @@ from functools import lru_cache
 
 from agent_pipes.core.tables import names
 from agent_pipes.scope.access import AccessSet
-from agent_pipes.scope.arguments import Arguments, arguments
 from agent_pipes.scope.hosts import add_address, add_remotes, keep_remote
 from agent_pipes.scope.listed_programs import add_listed, listed_program
 from agent_pipes.scope.network_programs import add_command
 from agent_pipes.scope.special_programs import add_patch
 from agent_pipes.shell import Command, Word
 from agent_pipes.shell.commands import subdirectory
-from agent_pipes.shell.wrappers import leading_options
+from agent_pipes.shell.options import Arguments, ProgramOptions, options_of, split
 
-_GLOBAL = names("-C -c --git-dir --work-tree --namespace --exec-path --config-env")
-_VALUES = names(
-    "-m -b -B -C -c -s -o -O -F -S --message --branch --source --depth --file --output --author"
-    " --date --since --until --grep --pretty --format --max-count --output-directory --reference"
-    " --template --config --remote --directory"
-    " --separate-git-dir --blob --type --get --onto --strategy --pathspec-from-file"
-)
-_WITHOUT_VALUES = {
-    "clone": names("-s -l -n -S -F"),
-    "commit": names("-s -o -S"),
-    "log": names("-m -c -s"),
-    "show": names("-m -c -s"),
-    "diff": names("-m -c -s -b"),
-    "status": names("-s -b"),
-    "restore": names("-S -m"),
-    "branch": names("-m -c -C -M"),
-    "checkout": names("-m"),
-    "push": names("-s -S"),
-    "merge": names("-S"),
-    "grep": names("-c -o -F"),
-}
 _READ_ONLY = names(
     "status log diff show branch rev-parse ls-files ls-tree blame shortlog describe cat-file"
     " for-each-ref reflog grep help version var tag add commit remote fetch push ls-remote"
@@ -53,7 +31,7 @@ _SHOWS = names("show cat-file log diff blame archive")
 
 def add_git(command: Command, found: AccessSet) -> None:
     """Add what a git command accesses."""
-    lead = leading_options(command.words[1:], _GLOBAL)
+    lead = split(command.words[1:], options_of("git"), leading=True)
     where = tree = command.directory
     for name, value in lead.options:
         if name == "-C":
@@ -64,13 +42,13 @@ def add_git(command: Command, found: AccessSet) -> None:
             found.add_path("read", value, where, "in", named=True)
         elif name == "--work-tree":
             tree = subdirectory(where, value)
-    if not lead.rest:
+    if not lead.operands:
         return
-    verb = lead.rest[0].text
+    verb = lead.operands[0].text
     row = listed_program("git", verb)
-    run = command.with_words(lead.rest)
+    run = command.with_words(tuple(lead.operands))
     run.directory = tree
-    given = arguments(run, _values(verb))
+    given = split(lead.operands[1:], _options(verb))
     if row:
         add_listed(run, row, found, given)
     _add_files(verb, given, run, found)
@@ -81,13 +59,12 @@ def add_git(command: Command, found: AccessSet) -> None:
 
 
 @lru_cache(maxsize=256)
-def _values(verb: str) -> frozenset[str]:
-    """Return the options of a subcommand that take a value."""
-    values = _VALUES - _WITHOUT_VALUES.get(verb, frozenset())
+def _options(verb: str) -> ProgramOptions:
+    """Return the options of a subcommand."""
+    table = options_of("git")
+    values = table.values - table.flags.get(verb, frozenset())
     row = listed_program("git", verb)
-    if row:
-        values |= row.with_value
-    return values | {"-f"} if verb == "config" else values
+    return ProgramOptions(values | row.options.values if row else values)
 
 
 def _add_files(verb: str, given: Arguments, run: Command, found: AccessSet) -> None:
@@ -122,7 +99,7 @@ def _restore(given: Arguments, run: Command, found: AccessSet) -> None:
 def _checkout(given: Arguments, run: Command, found: AccessSet) -> None:
     if given.has(["-b", "-B"]):
         return
-    paths = given.literal or given.operands[1:]
+    paths = given.after_dashes() or given.operands[1:]
     paths = paths or [word for word in given.operands if word.text in (".", "./")]
     found.add_paths("write", paths, run.directory, "all")
     if not paths:
@@ -132,7 +109,7 @@ def _checkout(given: Arguments, run: Command, found: AccessSet) -> None:
 
 
 def _stash(given: Arguments, run: Command, found: AccessSet) -> None:
-    found.add_paths("write", given.literal, run.directory, "all")
+    found.add_paths("write", given.after_dashes(), run.directory, "all")
     found.add_unjudged("program", "git stash", "write", "delete")
 
 

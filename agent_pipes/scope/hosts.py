@@ -5,15 +5,15 @@ from collections.abc import Iterable
 from posixpath import join, normpath
 
 from agent_pipes.core.lazy_regex import pattern
-from agent_pipes.core.tables import names, read_table
+from agent_pipes.core.tables import names
 from agent_pipes.scope.access import AccessSet
 from agent_pipes.shell import Word
+from agent_pipes.shell.options import HOSTS
 
 _URL = pattern(r"[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)")
 REMOTE = pattern(r"(?:[^@:/\s]+@)?(\[[0-9A-Fa-f:.]+\]|[^@:/\s]+):(?!//)(.*)", re.S)
 
-TABLE = read_table("hosts")
-_SCHEMES = names(TABLE["schemes"])
+_SCHEMES = names(HOSTS["schemes"])
 
 MAX_REMOTES = 1000
 """Git remotes of one session whose hosts are kept."""

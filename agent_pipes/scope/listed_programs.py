@@ -5,12 +5,17 @@ from posixpath import join
 from typing import Any, NamedTuple
 
 from agent_pipes.core.lazy_regex import pattern
-from agent_pipes.core.tables import names, read_table
+from agent_pipes.core.tables import names
 from agent_pipes.scope.access import Access, AccessSet, Extent
-from agent_pipes.scope.arguments import Arguments, arguments
 from agent_pipes.shell import Command, Word
-from agent_pipes.shell.options import options_of
-from agent_pipes.shell.wrappers import leading_options
+from agent_pipes.shell.options import (
+    PROGRAMS,
+    Arguments,
+    ProgramOptions,
+    options_of,
+    split,
+    values_of,
+)
 
 
 class FileProgram(NamedTuple):
@@ -18,7 +23,6 @@ class FileProgram(NamedTuple):
 
     operands:     what happens to its operands: "read", "write", "delete" or "none".
     also:         what else happens to them.
-    values:       options whose value is not a file.
     read, write:  options whose value is a file that is read or written.
     into:         options whose value is a directory into which something is written.
     joined_into:  the same, for an option whose value is joined with it.
@@ -33,8 +37,6 @@ class FileProgram(NamedTuple):
     in_place:     options with which the operands are written too.
     stdout:       options with which the operands are only read.
     here:         without these options and `into`, the working directory is written to.
-    single:       long options have one dash.
-    pairs:        options that take two values, of which the second may be a file.
     unless:       options with which the operands are not touched.
     only_with:    options without which they are not.
     archive:      names that it contains are written, which are not known.
@@ -42,13 +44,12 @@ class FileProgram(NamedTuple):
     unrestricted: options with which it is read with them.
     remote:       an operand with a colon is elsewhere.
     named:        an operand may be something else: only a list of what is denied counts.
-    with_value:   all the options that take a value.
+    options:      how its options are read; None: as data/options.json has it.
     also_unknown: the program does more than that, which is not known.
     """
 
     operands: str = "none"
     also: str = ""
-    values: frozenset[str] = frozenset()
     read: frozenset[str] = frozenset()
     write: frozenset[str] = frozenset()
     into: frozenset[str] = frozenset()
@@ -65,8 +66,6 @@ class FileProgram(NamedTuple):
     in_place: frozenset[str] = frozenset()
     stdout: frozenset[str] = frozenset()
     here: frozenset[str] = frozenset()
-    single: bool = False
-    pairs: frozenset[str] = frozenset()
     unless: frozenset[str] = frozenset()
     only_with: frozenset[str] = frozenset()
     archive: bool = False
@@ -75,15 +74,13 @@ class FileProgram(NamedTuple):
     remote: bool = False
     named: bool = False
     also_unknown: bool = False
-    with_value: frozenset[str] = frozenset()
+    options: ProgramOptions = ProgramOptions()
 
 
-TABLE: dict[str, Any] = read_table("programs")
 _SETS = names(
-    "values read write into include instead recursive names_only in_place stdout here pairs unless"
+    "read write into include instead recursive names_only in_place stdout here unless"
     " only_with unrestricted"
 )
-_WITH_VALUE = ("values", "read", "write", "into", "include", "pairs")
 _REVISION = pattern(r"^(?:HEAD|@)|[~^]|\.\.\w|\w\.\.")
 """Names of commits that no file has."""
 
@@ -94,7 +91,7 @@ MAX_VERBS = 2
 def _rows(section: str) -> dict[str, dict[str, Any]]:
     """Return the rows of a section by the name of one program, or program and verbs."""
     found = {}
-    for programs, row in TABLE[section].items():
+    for programs, row in PROGRAMS[section].items():
         for name in programs.split(", ") if section == "verbs" else programs.split():
             found[name] = row
     return found
@@ -113,8 +110,14 @@ def listed_program(section: str, name: str) -> FileProgram | None:
     fields: dict[str, Any] = {
         key: names(value) if key in _SETS else value for key, value in row.items()
     }
-    values = (fields.get(key, frozenset()) for key in _WITH_VALUE)
-    return FileProgram(**fields, with_value=frozenset().union(*values))
+    pairs, single = names(fields.pop("pairs", "")), fields.pop("single", False)
+    fields.pop("values", None)
+    options = (
+        options_of(name)
+        if section == "files"
+        else ProgramOptions(values_of(row), single=single, pairs=pairs)
+    )
+    return FileProgram(options=options, **fields)
 
 
 def find_listed(command: Command) -> tuple[FileProgram | None, Command]:
@@ -123,13 +126,13 @@ def find_listed(command: Command) -> tuple[FileProgram | None, Command]:
     if name not in _WITH_VERBS:
         return listed_program("files", name), command
     words = command.words[1:]
-    lead = leading_options(words, options_of(name).values)
+    operands = split(words, options_of(name), leading=True).operands
     for count in range(MAX_VERBS, 0, -1):
-        verbs = lead.rest[:count]
+        verbs = operands[:count]
         path = " ".join([name, *(word.text for word in verbs)])
         if len(verbs) == count and (row := listed_program("verbs", path)):
-            before = words[: len(words) - len(lead.rest)]
-            return row, command.with_words((command.words[0], *before, *lead.rest[count:]))
+            before = words[: len(words) - len(operands)]
+            return row, command.with_words((command.words[0], *before, *operands[count:]))
     return listed_program("files", name), command
 
 
@@ -138,9 +141,7 @@ def add_listed(
 ) -> None:
     """Add the files in the arguments of a program of the table; `given`: if they are split."""
     where = command.directory
-    given = given or arguments(
-        command, program.with_value, single=program.single, pairs=program.pairs
-    )
+    given = given or split(command.words[1:], program.options)
     found.add_paths("read", given.values(program.read), where)
     found.add_paths("write", given.values(program.write), where)
     into = given.values(program.into)

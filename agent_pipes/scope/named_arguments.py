@@ -10,13 +10,13 @@ from agent_pipes.core.lazy_regex import pattern
 from agent_pipes.core.tables import names
 from agent_pipes.scope.access import AccessSet
 from agent_pipes.scope.hosts import add_url
-from agent_pipes.scope.listed_programs import TABLE
 from agent_pipes.scope.tools import argument_use, name_words
 from agent_pipes.shell import Command, Word
+from agent_pipes.shell.options import PROGRAMS
 
-_WRITTEN = names(TABLE["arguments"]["written"])
-_TEXTS = names(TABLE["arguments"]["texts"])
-_RUN = names(TABLE["arguments"]["run"])
+_WRITTEN = names(PROGRAMS["arguments"]["written"])
+_TEXTS = names(PROGRAMS["arguments"]["texts"])
+_RUN = names(PROGRAMS["arguments"]["run"])
 _URL = pattern(r"(?:\S*?[=@+])?([A-Za-z][A-Za-z0-9.-]*://\S+)|[\w.-]+ @ (\w+://\S+)")
 _AT = pattern(r"(?:[\w.-]+=)?@([^@]+)")
 _PATH = pattern(r"(?:\.{0,2}/|~/|\.\w)|[^/=]+/|.*\.\w{1,10}\Z")

@@ -7,11 +7,10 @@ from posixpath import basename
 from agent_pipes.core.lazy_regex import pattern
 from agent_pipes.core.tables import names
 from agent_pipes.scope.access import AccessSet, expand_braces
-from agent_pipes.scope.arguments import Arguments, arguments
-from agent_pipes.scope.hosts import REMOTE, TABLE, add_address, add_addresses, add_url
+from agent_pipes.scope.hosts import REMOTE, add_address, add_addresses, add_url
 from agent_pipes.shell import Command, Word, parse
-from agent_pipes.shell.options import options_of
-from agent_pipes.shell.wrappers import Wrapper, leading_options, wrapper_name, wrapper_of
+from agent_pipes.shell.options import HOSTS, Arguments, ProgramOptions, options_of, split
+from agent_pipes.shell.wrappers import wrapper_name, wrapper_of
 
 _METHOD = pattern(r"[A-Z]+")
 _SOCAT_HOST = pattern(r"(?:TCP|UDP|SSL|OPENSSL|SCTP|SOCKS\w*|PROXY)\d?(?:-CONNECT)?:([^:,]+)", re.I)
@@ -21,26 +20,21 @@ _IMAGE = pattern(r"[\w-]+(?:\.[\w-]+)+(?::\d+)?(?=/)|[\w-]+:\d+(?=/)")
 _CONNECTION = pattern(r"(?:.*\s)?host(?:addr)?=(\S+)", re.S)
 _PROXY = pattern(r"(?:https?|all|ftp|socks)_proxy", re.I)
 
-_ENVIRONMENT = names(TABLE["environment"])
-_COMMAND_VARIABLES = names(TABLE["command_variables"])
-_IMAGE_VERBS = {name: names(verbs) for name, verbs in TABLE["images"].items()}
+_ENVIRONMENT = names(HOSTS["environment"])
+_COMMAND_VARIABLES = names(HOSTS["command_variables"])
+_IMAGE_VERBS = {name: names(verbs) for name, verbs in HOSTS["images"].items()}
 _OPTIONS = {
     name: names(options)
-    for programs, options in TABLE["options"].items()
+    for programs, options in HOSTS["options"].items()
     for name in programs.split()
 }
 """Options whose value is a host, by program."""
 
-PACKAGES = names(TABLE["packages"])
+PACKAGES = names(HOSTS["packages"])
 """Programs that connect to hosts of their own choosing."""
 
-_FIRST_OPERAND = {name: names(values) for name, values in TABLE["first_operand"].items()}
-"""Programs whose first operand is a host, and their options that take a value."""
-
-_CURL = {key: names(value) for key, value in TABLE["curl"].items()}
-_WGET = {key: names(value) for key, value in TABLE["wget"].items()}
-_CURL_VALUES = frozenset().union(*_CURL.values())
-_WGET_VALUES = frozenset().union(*_WGET.values())
+_CURL = {key: names(value) for key, value in HOSTS["programs"]["curl"].items()}
+_WGET = {key: names(value) for key, value in HOSTS["programs"]["wget"].items()}
 
 
 def add_accesses(command: Command, found: AccessSet) -> None:
@@ -71,24 +65,23 @@ def add_option_hosts(command: Command, found: AccessSet) -> None:
     options, verbs = _OPTIONS.get(name), _IMAGE_VERBS.get(name)
     if not options and not verbs:
         return
-    table = options_of(name)
     if options:
-        given = arguments(command, options | table.values, single=table.single)
+        given = command.arguments
         for value in given.values(options):
             add_address(value, value.text, found)
         for word in given.operands:
             if match := _CONNECTION.match(word.text):
                 add_address(word, match[1], found)
     if verbs:
-        rest = leading_options(command.words[1:], table.values).rest
+        rest = split(command.words[1:], options_of(name), leading=True).operands
         if rest and rest[0].text in verbs:
             _add_images(name, rest, found)
 
 
-def _add_images(name: str, words: tuple[Word, ...], found: AccessSet) -> None:
+def _add_images(name: str, words: list[Word], found: AccessSet) -> None:
     """Add the registries in the names of images, and the hosts of Go's modules."""
-    row = wrapper_of(name, "run") if wrapper_name(name) else Wrapper()
-    operands = arguments(Command(words), row.values).operands
+    table = wrapper_of(name, "run").options if wrapper_name(name) else ProgramOptions()
+    operands = split(words[1:], table).operands
     for word in operands if name == "go" else operands[:1]:
         text = f"{word.text}/" if words[0].text == "login" else word.text
         if match := _IMAGE.match(text):
@@ -105,7 +98,7 @@ def add_command(text: str, found: AccessSet) -> bool:
 
 
 def _first_operand(command: Command, found: AccessSet) -> None:
-    given = arguments(command, _FIRST_OPERAND[command.name])
+    given = command.arguments
     if command.name in ("nc", "ncat", "netcat"):
         for value in given.values(names("-x --proxy")):
             add_address(value, value.text, found)
@@ -148,7 +141,7 @@ def _add_list(word: Word, found: AccessSet) -> None:
 
 
 def _curl(command: Command, found: AccessSet) -> None:
-    given = arguments(command, _CURL_VALUES)
+    given = command.arguments
     where = command.directory
     addresses = given.operands + given.values(_CURL["url"])
     add_addresses(given.values(_CURL["host"]), found)
@@ -212,7 +205,7 @@ def _add_downloads(
 
 
 def _wget(command: Command, found: AccessSet) -> None:
-    given = arguments(command, _WGET_VALUES)
+    given = command.arguments
     where = command.directory
     found.add_paths("write", given.values(_WGET["write"]), where)
     found.add_paths("read", given.values(_WGET["read"]), where)
@@ -228,8 +221,7 @@ def _wget(command: Command, found: AccessSet) -> None:
 
 
 def _httpie(command: Command, found: AccessSet) -> None:
-    values = names("-p -a -A -o --print --auth --auth-type --output --session --proxy --timeout")
-    given = arguments(command, values)
+    given = command.arguments
     found.add_paths("write", given.values(names("-o --output")), command.directory)
     for value in given.values(frozenset(["--proxy"])):
         add_address(value, value.text.partition(":")[2], found)
@@ -242,7 +234,7 @@ def _httpie(command: Command, found: AccessSet) -> None:
 def _copies(command: Command, found: AccessSet) -> None:
     """Add what scp, sftp and rsync copy: an operand with a host before a colon is there."""
     is_rsync = command.name == "rsync"
-    given = arguments(command, names(TABLE["copy"][command.name]))
+    given = command.arguments
     _add_hops(given, found)
     if is_rsync:
         for value in given.values(names("-e --rsh")):
@@ -274,7 +266,7 @@ def _copies(command: Command, found: AccessSet) -> None:
 
 
 def _dig(command: Command, found: AccessSet) -> None:
-    given = arguments(command, names("-b -c -f -k -m -p -q -t -x -y"))
+    given = command.arguments
     servers = [
         Word(word.text[1:], word.raw, word.unresolved)
         for word in given.operands
@@ -301,7 +293,7 @@ def _socat(command: Command, found: AccessSet) -> None:
 
 
 def _mount(command: Command, found: AccessSet) -> None:
-    given = arguments(command, names("-t -o -O -L -U --types --options"))
+    given = command.arguments
     for word in given.operands[:1]:
         if word.text.startswith("//"):
             add_address(word, word.text[2:].partition("/")[0], found)
@@ -310,7 +302,7 @@ def _mount(command: Command, found: AccessSet) -> None:
 
 
 _PROGRAMS: dict[str, Callable[[Command, AccessSet], None]] = {
-    **dict.fromkeys(_FIRST_OPERAND, _first_operand),
+    **dict.fromkeys(HOSTS["first_operand"].split(), _first_operand),
     "curl": _curl,
     "wget": _wget,
     **dict.fromkeys(("http", "https", "xh", "xhs"), _httpie),

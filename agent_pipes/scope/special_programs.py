@@ -7,31 +7,20 @@ from posixpath import join, normpath
 from agent_pipes.core.lazy_regex import pattern
 from agent_pipes.core.tables import names
 from agent_pipes.scope.access import ALL, AccessSet
-from agent_pipes.scope.arguments import arguments
 from agent_pipes.shell import Command, Word, patched_files
 from agent_pipes.shell.commands import subdirectory
 from agent_pipes.shell.texts import names_below
 
 _DEVICE = pattern(r"/dev/(?:null|zero|full|u?random|tty|std(?:in|out|err)|fd/\d+)")
-_COPY_VALUES = names("-t -S --target-directory --suffix")
-_INSTALL_VALUES = _COPY_VALUES | names("-m -o -g --mode --owner --group")
 _RECURSIVE = names("-r -R -a --recursive --archive")
 _SED_WRITES = pattern(r"(?:^|[\d$/;{}])\s*[wW] +([^\s;}]+)")
 _AWK_OPENS = pattern(r"[|>]|system\s*\(|getline")
-_PATCH_VALUES = names(
-    "-d -i -o -p -r -B -F -D -z -V --directory --input --output --strip --reject-file --fuzz"
-)
-_TAR_VALUES = names(
-    "-C -f -T -X -g -H -I -b -K -N -V --directory --file --files-from --exclude-from --exclude"
-    " --one-top-level"
-    " --transform --strip-components --owner --group --mode --format --use-compress-program"
-)
 
 
 def _copy(command: Command, found: AccessSet) -> None:
     """Add sources, and one destination or the directory of `-t`."""
     name, where = command.name, command.directory
-    given = arguments(command, _INSTALL_VALUES if name == "install" else _COPY_VALUES)
+    given = command.arguments
     into = given.value("-t", "--target-directory")
     if name == "install" and given.has(names("-d --directory")):
         found.add_paths("write", given.operands, where, "in")
@@ -51,7 +40,7 @@ def _copy(command: Command, found: AccessSet) -> None:
 
 def _link(command: Command, found: AccessSet) -> None:
     """Add a link; what it points to is accessed by whoever uses it."""
-    given = arguments(command, _COPY_VALUES)
+    given = command.arguments
     into = given.value("-t", "--target-directory")
     operands, where = given.operands, command.directory
     if len(operands) == 1 and not into:
@@ -97,8 +86,7 @@ def _add_destination(
 
 
 def _sed(command: Command, found: AccessSet) -> None:
-    values = names("-e -f -l --expression --file --line-length")
-    given = arguments(command, values, optional="i")
+    given = command.arguments
     scripts = [word.text for word in given.values(names("-e --expression"))]
     operands, where = given.operands, command.directory
     found.add_paths("read", given.values(names("-f --file")), where)
@@ -116,7 +104,7 @@ def _sed(command: Command, found: AccessSet) -> None:
 
 
 def _awk(command: Command, found: AccessSet) -> None:
-    given = arguments(command, names("-F -v -f -i --file --assign --field-separator --include"))
+    given = command.arguments
     operands, where = given.operands, command.directory
     if files := given.values(names("-f --file")):
         found.add_paths("read", files, where)
@@ -158,15 +146,13 @@ def _perl(command: Command, found: AccessSet) -> None:
 
 def _first_in_rest_out(command: Command, found: AccessSet) -> None:
     """Add the input of uniq or xxd, and the output after it."""
-    values = names("-f -s -w") if command.name == "uniq" else names("-c -l -o -s -g -R")
-    given = arguments(command, values)
+    given = command.arguments
     found.add_paths("read", given.operands[:1], command.directory)
     found.add_paths("write", given.operands[1:], command.directory)
 
 
 def _sort(command: Command, found: AccessSet) -> None:
-    values = names("-k -o -t -S -T --key --output --field-separator --buffer-size --files0-from")
-    given = arguments(command, values)
+    given = command.arguments
     found.add_paths("read", given.operands, command.directory)
     found.add_paths("write", given.values(names("-o --output")), command.directory)
 
@@ -200,7 +186,7 @@ def _tar(command: Command, found: AccessSet) -> None:
     if len(words) > 1 and not words[1].text.startswith("-"):
         first = Word("-" + words[1].text, words[1].raw, words[1].unresolved)
         command = Command((words[0], first, *words[2:]), (), command.directory)
-    given = arguments(command, _TAR_VALUES)
+    given = command.arguments
     where = command.directory
     archive = given.value("-f", "--file")
     creates = given.has(names("-c -r -u --create --append --update --delete"))
@@ -234,7 +220,7 @@ def add_patch(command: Command, found: AccessSet) -> None:
     ]
     texts = [*documents, *(word.text for word in command.words[1:] if "\n" in word.text)]
     paths = [path for text in texts for path in patched_files(text)]
-    given = arguments(command, _PATCH_VALUES)
+    given = command.arguments
     where = command.directory
     if directory := given.value("-d", "--directory"):
         found.add_path("write", directory, where, "in")

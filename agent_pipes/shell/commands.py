@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from agent_pipes.core.lazy_regex import pattern
 from agent_pipes.core.tables import names
+from agent_pipes.shell.options import Arguments, options_of, program_name, split
 from agent_pipes.shell.words import Redirect, Word
 
 MAX_PATH_BYTES = 4096
@@ -44,6 +45,7 @@ class Command:
     """
 
     __slots__ = (
+        "_arguments",
         "assignments",
         "directory",
         "elsewhere",
@@ -71,6 +73,7 @@ class Command:
         sources: "tuple[Command, ...]" = (),
     ) -> None:
         self.words = words
+        self._arguments: Arguments | None = None
         self.redirects = redirects
         self.directory = directory
         self.outer = outer
@@ -94,6 +97,14 @@ class Command:
             assignments=self.assignments,
             sources=self.sources,
         )
+
+    @property
+    def arguments(self) -> Arguments:
+        """Its options and operands, as the tables describe them."""
+        if self._arguments is None:
+            table = options_of(program_name(self.words[0].text))
+            self._arguments = split(self.words[1:], table)
+        return self._arguments
 
     @property
     def argv(self) -> list[str]:

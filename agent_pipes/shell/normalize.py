@@ -12,12 +12,12 @@ from agent_pipes.core.tables import names
 from agent_pipes.shell.commands import ASSIGNMENT, SHELLS
 from agent_pipes.shell.lexer import Lexer
 from agent_pipes.shell.log_file import is_log, without_log_file
+from agent_pipes.shell.options import split
 from agent_pipes.shell.parser import MAX_COMMAND_CHARS, RESERVED_WORDS
 from agent_pipes.shell.reader import MAX_NESTING
 from agent_pipes.shell.words import Operator, Redirect, Token, Word
 from agent_pipes.shell.wrappers import (
     inner_words,
-    leading_options,
     runs_nothing,
     without_version,
     wrapper_of,
@@ -167,16 +167,16 @@ def _unwrapped(words: list[Word], depth: int) -> list[Token]:
     path: tuple[str, ...] = (name,)
     rest = tuple(words[1:])
     while given is None:
-        found = leading_options(rest, wrapper.values | wrapper.script, wrapper.module)
-        first = found.rest[0].text if found.rest else ""
+        found = split(rest, wrapper.options, leading=True)
+        first = found.operands[0].text if found.operands else ""
         if first in wrapper.subcommands:
-            path, rest = (*path, first), found.rest[1:]
+            path, rest = (*path, first), tuple(found.operands[1:])
             wrapper = wrapper_of(*path)
         else:
             given = found
-    if runs_nothing(wrapper, given, first) or wrapper.fallthrough:
+    if runs_nothing(wrapper, given, rest) or wrapper.fallthrough:
         return list(words)
-    inner, script = inner_words(wrapper, given)
+    inner, script = inner_words(wrapper, given, rest)
     if script or (wrapper.join and len(inner) == 1):
         text = script or inner[0]
         if text.unresolved:

@@ -1,13 +1,20 @@
-"""Options of a command as the programs read them, as data: data/options.json."""
+"""Options and operands of a command: one splitter, for the tables of all who ask.
 
+data/options.json has the options that take a value; so do the rows of data/programs.json and
+data/hosts.json, for those whose value is a file or a host.
+"""
+
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 from agent_pipes.core.tables import names, read_table
 from agent_pipes.shell.words import Word
 
-MIN_ABBREVIATION_CHARS = 5
-"""Characters of the shortest abbreviation of a long option that is taken for it: `--rec`."""
+MIN_ABBREVIATION_CHARS = 4
+"""Characters of the shortest abbreviation of a long option that is taken for it: `--re`."""
+
+NONE = Word("", "")
 
 
 class ProgramOptions(NamedTuple):
@@ -20,7 +27,9 @@ class ProgramOptions(NamedTuple):
     same:     by subcommand ("" for all): each name of an option, and its main name.
     single:   it has long options with one dash, and no joined short ones.
     attached: their values are attached with `=`.
-    known:    the program is in the table.
+    optional: letters of short options that take a value only without a space before it.
+    pairs:    those of `values` that take two, of which the second is kept.
+    last:     those of `values` that end the options.
     """
 
     values: frozenset[str] = frozenset()
@@ -30,30 +39,52 @@ class ProgramOptions(NamedTuple):
     same: dict[str, dict[str, str]] = {}  # noqa: RUF012
     single: bool = False
     attached: bool = False
-    known: bool = False
+    optional: str = ""
+    pairs: frozenset[str] = frozenset()
+    last: frozenset[str] = frozenset()
 
+
+PROGRAMS: dict[str, Any] = read_table("programs")
+HOSTS: dict[str, Any] = read_table("hosts")
+WITH_VALUE = ("values", "read", "write", "into", "include", "pairs")
+"""Keys of a row whose options take a value."""
 
 _ROWS: dict[str, Any] = read_table("options")
+_HOST_KEYS = ("values", "url", "host", "map", "config", "write", "read", "at", "into")
+_FILE_ROWS = {name: row for programs, row in PROGRAMS["files"].items() for name in programs.split()}
+_HOST_OPTIONS = {
+    name: names(text) for programs, text in HOSTS["options"].items() for name in programs.split()
+}
 _UNKNOWN = ProgramOptions()
 
 
-@lru_cache(maxsize=256)
+def values_of(row: dict[str, Any], keys: Sequence[str] = WITH_VALUE) -> frozenset[str]:
+    """Return the options of a row of a table that take a value."""
+    return names(" ".join(row.get(key, "") for key in keys))
+
+
+@lru_cache(maxsize=512)
 def options_of(program: str) -> ProgramOptions:
-    """Return the row of a program, an empty one if the table has none."""
-    row = _ROWS.get(program)
-    if row is None:
+    """Return the options of a program, no known ones if no table has it."""
+    own = _ROWS.get(program, {})
+    row = _ROWS[own["like"]] if "like" in own else own
+    file_row = _FILE_ROWS.get(program, {})
+    host_row = HOSTS["programs"].get(program, {})
+    host_options = _HOST_OPTIONS.get(program, frozenset())
+    if not row and not file_row and not host_row and not host_options:
         return _UNKNOWN
-    if "like" in row:
-        row = _ROWS[row["like"]]
     return ProgramOptions(
-        names(row.get("values", "")),
+        values_of(own).union(
+            values_of(row), values_of(file_row), values_of(host_row, _HOST_KEYS), host_options
+        ),
         {verb: names(text) for verb, text in row.get("flags", {}).items()},
         names(row.get("harmless", "")),
         names(row.get("help", "")),
         {verb: _main_names(text) for verb, text in row.get("same", {}).items()},
-        row.get("single", False),
+        row.get("single", False) or file_row.get("single", False),
         row.get("attached", False),
-        True,
+        row.get("optional", ""),
+        names(file_row.get("pairs", "")),
     )
 
 
@@ -63,106 +94,124 @@ def _main_names(text: str) -> dict[str, str]:
     return {name: group[-1] for group in groups for name in group}
 
 
-class Operand(NamedTuple):
-    """An operand of a command.
+class Arguments:
+    """The options of a command with their values (an empty word for none), and its operands.
 
-    text:       its value.
-    unresolved: its value is not known.
-    maybe:      it may be the value of the option before it.
-    literal:    it follows `--`.
+    operands: all words from the first operand, if only the leading options were read.
+    literal:  the number of operands after `--`, at their end.
+    maybe:    the indexes of operands that may be the value of the option before them.
     """
 
-    text: str
-    unresolved: bool
-    maybe: bool
-    literal: bool
+    __slots__ = ("literal", "maybe", "operands", "options")
+
+    def __init__(self) -> None:
+        self.options: list[tuple[str, Word]] = []
+        self.operands: list[Word] = []
+        self.literal = 0
+        self.maybe: list[int] = []
+
+    def has(self, wanted: Collection[str]) -> bool:
+        """Return True if one of the options was given."""
+        if wanted:
+            for name, _ in self.options:
+                if name in wanted:
+                    return True
+        return False
+
+    def values(self, wanted: Collection[str]) -> list[Word]:
+        """Return the values of the options `wanted`."""
+        if not wanted or not self.options:
+            return []
+        return [value for name, value in self.options if name in wanted]
+
+    def value(self, *wanted: str) -> Word | None:
+        """Return the value of the last of the options `wanted`, None if none was given."""
+        return next((value for name, value in reversed(self.options) if name in wanted), None)
+
+    def after_dashes(self) -> list[Word]:
+        """Return the operands after `--`."""
+        return self.operands[len(self.operands) - self.literal :]
 
 
-class Line(NamedTuple):
-    """A simple command, split.
+def split(
+    words: Sequence[Word], table: ProgramOptions = _UNKNOWN, *, leading: bool = False
+) -> Arguments:
+    """Split the words after a program's name into options and operands.
 
-    program:  its name without directory, version and `.exe`.
-    path:     its name as written.
-    options:  its options by their main names, with their values ("" for none).
-    operands: its operands.
-    leading:  the number of words before the first operand.
+    leading: read only the options before the first operand.
     """
-
-    program: str
-    path: str
-    options: dict[str, str]
-    operands: tuple[Operand, ...]
-    leading: int
-
-
-def split_line(words: tuple[Word, ...]) -> Line:
-    """Split the words of a simple command into options and operands."""
-    path = words[0].text
-    program = program_name(path)
-    extra: list[Operand] = []
-    if program.startswith("git-") and len(program) > 4:
-        extra = [Operand(program[4:], False, False, False)]
-        program = "git"
-    table = options_of(program)
-    options: dict[str, str] = {}
-    operands = extra
-    verb = extra[0].text if extra else ""
-    leading, at, maybe = 0, 1, False
+    found, values = Arguments(), table.values
+    at, is_open = 0, False
     while at < len(words):
         word = words[at]
-        at += 1
-        if word.text == "--" and not word.unresolved:
-            operands += [Operand(each.text, _is_open(each), False, True) for each in words[at:]]
-            break
-        if len(word.text) < 2 or word.text[0] != "-" or (word.unresolved and "$" in word.text[:2]):
-            if not operands:
-                leading, verb = at - 1, word.text
-            operands.append(Operand(word.text, _is_open(word), maybe, False))
-            maybe = False
+        text = word.text
+        if len(text) < 2 or text[0] != "-" or (text[1] == "$" and word.unresolved):
+            if leading:
+                break
+            if is_open:
+                found.maybe.append(len(found.operands))
+                is_open = False
+            if not found.operands and table.flags:
+                values = values - table.flags.get(text, frozenset())
+            found.operands.append(word)
+            at += 1
             continue
-        name, value, takes_next, maybe = _option(word.text, table, verb, options)
-        if takes_next and at < len(words):
-            value = words[at].text
+        at += 1
+        if text == "--":
+            found.literal = 0 if leading else len(words) - at
+            break
+        name, value = _option(word, values, table, found.options)
+        is_open = value is NONE and not table.attached
+        if value is None and at < len(words):
+            at += name in table.pairs and at + 1 < len(words)
+            value = words[at]
             at += 1
         if name:
-            options[main_name(name, table, verb)] = value
-    return Line(program, path, options, tuple(operands), leading or len(words))
+            found.options.append((name, value or NONE))
+        if name in table.last:
+            break
+    if at < len(words):
+        found.operands += words[at:]
+    return found
+
+
+def _option(
+    word: Word, values: frozenset[str], table: ProgramOptions, options: list[tuple[str, Word]]
+) -> tuple[str, Word | None]:
+    """Return the option in a word and its value: NONE, or None if that is the next word.
+
+    Other options that are joined with it are added to `options`.
+    """
+    text = word.text
+    if text[1] == "-" or table.single or text in values:
+        name, equals, value = text.partition("=")
+        if table.single and text[1] == "-":
+            name = name[1:]
+        if equals:
+            return name, _joined(value, word)
+        return name, None if name in values and not table.attached else NONE
+    for place, letter in enumerate(text[1:], 2):
+        name = f"-{letter}"
+        if letter in table.optional:
+            return name, _joined(text[place:], word)
+        if name in values:
+            rest = text[place:]
+            return name, _joined(rest.removeprefix("=") or rest, word) if rest else None
+        if not letter.isalnum():
+            break
+        options.append((name, NONE))
+    return "", NONE
+
+
+def _joined(value: str, word: Word) -> Word:
+    """Return the value in a word of an option."""
+    return Word(value, word.raw, word.unresolved if value else "", value[:1] == "~")
 
 
 def program_name(path: str) -> str:
     """Return the name of a program without directory, version and `.exe`."""
     name = path.rpartition("/")[2].removesuffix(".exe")
     return name.partition("@")[0] or name
-
-
-def _is_open(word: Word) -> bool:
-    return word.unresolved not in ("", "glob")
-
-
-def _option(
-    text: str, table: ProgramOptions, verb: str, options: dict[str, str]
-) -> tuple[str, str, bool, bool]:
-    """Read one option word.
-
-    Return its name, its value, True if its value is the next word, and True if it may be. Other
-    options that are joined with it are added to `options`.
-    """
-    values = table.values - table.flags.get(verb, frozenset())
-    name, equals, value = text.partition("=")
-    if text.startswith("--") or table.single:
-        if table.single and text.startswith("--"):
-            name = name[1:]
-        takes_next = name in values and not equals and not table.attached
-        return name, value, takes_next, not equals and name not in values and not table.attached
-    for place in range(1, len(text)):
-        letter = f"-{text[place]}"
-        if letter in values:
-            rest = text[place + 1 :]
-            return letter, rest, not rest, False
-        if not text[place].isalnum():
-            break
-        options[main_name(letter, table, verb)] = ""
-    return "", "", False, True
 
 
 def main_name(name: str, table: ProgramOptions, verb: str) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 
 from agent_pipes.core.tables import names
 from agent_pipes.shell.commands import SHELLS, Command, Unresolved, subdirectory
+from agent_pipes.shell.options import Arguments, split
 from agent_pipes.shell.texts import (
     input_text,
     input_words,
@@ -17,12 +18,10 @@ from agent_pipes.shell.variables import Variables
 from agent_pipes.shell.windows import WINDOWS_SHELLS, windows_commands
 from agent_pipes.shell.words import Token, Word
 from agent_pipes.shell.wrappers import (
-    Arguments,
     Wrapper,
     command_lines,
     find_script,
     inner_words,
-    leading_options,
     runs_nothing,
     with_input,
     without_version,
@@ -176,26 +175,32 @@ class WrapperReader(ABC):
         words: tuple[Word, ...],
         depth: int,
     ) -> None:
-        values = wrapper.values | wrapper.script | wrapper.entry
-        given = leading_options(words, values, wrapper.module)
-        first = given.rest[0].text if given.rest else ""
+        given = split(words, wrapper.options, leading=True)
+        first = given.operands[0].text if given.operands else ""
         if wrapper.needs_script and not given.has(wrapper.script):
             find_script(wrapper, given)
         if first in wrapper.subcommands:
             inner = wrapper_of(*path, first)
-            self._wrapped(command, inner, (*path, first), given.rest[1:], depth)
-        elif runs_nothing(wrapper, given, first):
+            self._wrapped(command, inner, (*path, first), tuple(given.operands[1:]), depth)
+        elif runs_nothing(wrapper, given, words):
             self.add(command)
         else:
-            self._run_inner(command, wrapper, given, depth)
+            self._run_inner(command, wrapper, given, words, depth)
 
-    def _run_inner(self, command: Command, wrapper: Wrapper, given: Arguments, depth: int) -> None:
-        inner, script = inner_words(wrapper, given)
+    def _run_inner(
+        self,
+        command: Command,
+        wrapper: Wrapper,
+        given: Arguments,
+        words: tuple[Word, ...],
+        depth: int,
+    ) -> None:
+        inner, script = inner_words(wrapper, given, words)
         if not inner and not script and not wrapper.shell:
             self.add(command, is_wrapper=wrapper.pure)
             return
         directory = command.directory
-        if moved_to := given.value(wrapper.directory):
+        if moved_to := given.value(*wrapper.directory):
             directory = subdirectory(directory, moved_to)
         outer = self.add(command, is_wrapper=wrapper.pure)
         read = {id(word) for word in (*inner, script)}
@@ -225,7 +230,7 @@ class WrapperReader(ABC):
             inner = (without_version(inner[0]), *inner[1:])
         reads_input = bool(wrapper.input)
         if reads_input:
-            marker = given.value(wrapper.input)
+            marker = given.value(*wrapper.input)
             inner = with_input(inner, marker.text if marker else "", input_words(command))
         documents = tuple(
             redirect for redirect in command.redirects if redirect.op.startswith("<<")
@@ -314,26 +319,28 @@ class WrapperReader(ABC):
         if not self.git_aliases and not any("alias." in word.text for word in command.words):
             self._wrapped(command, row, ("git",), command.words[1:], depth)
             return
-        lead = leading_options(command.words[1:], row.values)
+        lead = split(command.words[1:], row.options, leading=True)
         self._keep_git_aliases(lead)
-        value = self.git_aliases.get(lead.rest[0].text) if lead.rest else None
+        value = self.git_aliases.get(lead.operands[0].text) if lead.operands else None
         if value is None or not self.may_repeat(depth):
             self._wrapped(command, row, ("git",), command.words[1:], depth)
             return
-        leading = command.words[1 : len(command.words) - len(lead.rest)]
+        leading = command.words[1 : len(command.words) - len(lead.operands)]
         before = " ".join(["git", *(word.raw for word in leading)])
         text = value[1:] if value.startswith("!") else f"{before} {value}"
-        rest = " ".join(word.raw for word in lead.rest[1:])
+        rest = " ".join(word.raw for word in lead.operands[1:])
         outer = self.add(command, is_wrapper=True)
         self.read(f"{text} {rest}", command.directory, outer, depth + 1)
 
     def _keep_git_aliases(self, lead: Arguments) -> None:
         """Keep the aliases that `git -c alias.x=…` and `git config alias.x …` define."""
         settings = [word.text.partition("=") for name, word in lead.options if name == "-c"]
-        if lead.rest and lead.rest[0].text == "config":
-            at = next((n for n, word in enumerate(lead.rest) if word.text.startswith("alias.")), 0)
-            if at and at + 1 < len(lead.rest):
-                settings.append((lead.rest[at].text, "=", lead.rest[at + 1].text))
+        if lead.operands and lead.operands[0].text == "config":
+            at = next(
+                (n for n, word in enumerate(lead.operands) if word.text.startswith("alias.")), 0
+            )
+            if at and at + 1 < len(lead.operands):
+                settings.append((lead.operands[at].text, "=", lead.operands[at + 1].text))
         for name, _, value in settings:
             if name.startswith("alias."):
                 self.git_aliases[name.removeprefix("alias.")] = value

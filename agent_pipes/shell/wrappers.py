@@ -3,12 +3,14 @@
 Each row describes where the inner command begins; the fields are those of Wrapper.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 from agent_pipes.core.lazy_regex import pattern
 from agent_pipes.core.tables import names, read_table
 from agent_pipes.shell.commands import ASSIGNMENT
+from agent_pipes.shell.options import Arguments, ProgramOptions, options_of
 from agent_pipes.shell.texts import script_text
 from agent_pipes.shell.words import Word
 
@@ -16,7 +18,7 @@ from agent_pipes.shell.words import Word
 class Wrapper(NamedTuple):
     """A program, or a subcommand of one, that runs the command in its arguments.
 
-    values:       its options that take a value.
+    options:      its leading options: `values`, or those of the program in data/options.json.
     operands:     the number of operands before the command.
     pure:         it does nothing else.
     elsewhere:    the command runs on another machine, in a container or under another root.
@@ -45,7 +47,7 @@ class Wrapper(NamedTuple):
     program:      the program that runs, if it is not in the arguments.
     """
 
-    values: frozenset[str] = frozenset()
+    options: ProgramOptions = ProgramOptions()
     operands: int = 0
     pure: bool = True
     elsewhere: bool = False
@@ -95,103 +97,38 @@ def wrapper_name(name: str) -> str:
 @lru_cache(maxsize=512)
 def wrapper_of(*path: str) -> Wrapper:
     """Return the row of a program and the subcommands after it."""
-    row = _row(path)
+    name, row = _same(path[0], _ROWS[path[0]])
+    for verb in path[1:]:
+        name, row = _same("", row["subcommands"][verb])
     fields: dict[str, Any] = {
-        key: names(value) if key in _SETS else value for key, value in row.items() if key != "flags"
+        key: names(value) if key in _SETS else value for key, value in row.items()
     }
     fields["subcommands"] = tuple(row.get("subcommands", ()))
-    return Wrapper(**fields)
+    values = fields.pop("values", options_of(name).values)
+    values = values.union(*(fields.get(key, ()) for key in ("script", "entry", "module")))
+    options = ProgramOptions(values, last=fields.get("module", frozenset()))
+    return Wrapper(options=options, **fields)
 
 
-def _row(path: tuple[str, ...]) -> dict[str, Any]:
-    row = _ROWS[path[0]]
-    for name in path[1:]:
-        row = _same(row)["subcommands"][name]
-    return _same(row)
-
-
-def _same(row: dict[str, Any]) -> dict[str, Any]:
+def _same(name: str, row: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return the row that stands for a row, and its name in the table."""
     while "like" in row:
-        row = _ROWS[row["like"]]
-    return row
+        name, row = row["like"], _ROWS[row["like"]]
+    return name, row
 
 
-class Arguments:
-    """Leading options of a command with their values, the words after them, and all its words."""
-
-    def __init__(self, words: tuple[Word, ...]) -> None:
-        self.options: list[tuple[str, Word]] = []
-        self.rest: tuple[Word, ...] = ()
-        self.words = words
-
-    def after(self, wanted: frozenset[str]) -> tuple[Word, ...] | None:
-        """Return the words after the first of those `wanted`, None if there is none."""
-        for at, word in enumerate(self.words):
-            if word.text in wanted:
-                return self.words[at + 1 :]
-        return None
-
-    def value(self, wanted: frozenset[str]) -> Word | None:
-        """Return the value of the last of the options `wanted` that was given."""
-        return next((word for name, word in reversed(self.options) if name in wanted), None)
-
-    def has(self, wanted: frozenset[str]) -> bool:
-        """Return True if one of the options `wanted` was given."""
-        return any(name in wanted for name, _ in self.options)
+def _after(words: Sequence[Word], wanted: frozenset[str]) -> list[Word] | None:
+    """Return the words after the first of those `wanted`, None if there is none."""
+    at = next((at for at, word in enumerate(words) if word.text in wanted), None)
+    return None if at is None else list(words[at + 1 :])
 
 
-def leading_options(
-    words: tuple[Word, ...], values: frozenset[str], last: frozenset[str] = frozenset()
-) -> Arguments:
-    """Split leading options from the rest.
-
-    An option without a value has an empty one. The `last` options end the options: their value is
-    the last word that is read.
-    """
-    found, at = Arguments(words), 0
-    takes_value = values | last
-    while at < len(words) and words[at].text.startswith("-") and words[at].text != "-":
-        text = words[at].text
-        at += 1
-        if text == "--":
-            break
-        name, value, separate = _option(text, takes_value, found.options)
-        if separate and at < len(words):
-            found.options.append((name, words[at]))
-            at += 1
-        elif name:
-            found.options.append((name, Word(value, value, words[at - 1].unresolved)))
-        if name in last:
-            break
-    found.rest = words[at:]
-    return found
-
-
-def _option(
-    text: str, takes_value: frozenset[str], options: list[tuple[str, Word]]
-) -> tuple[str, str, bool]:
-    """Return an option's name, its value, and True if its value is the next word.
-
-    Flags that are joined with it are appended to `options`.
-    """
-    if text.startswith("--") or text in takes_value:
-        name, equals, value = text.partition("=")
-        return name, value, name in takes_value and not equals
-    for place in range(1, len(text)):
-        name = f"-{text[place]}"
-        if name in takes_value:
-            value = text[place + 1 :].removeprefix("=")
-            return name, value, not value
-        options.append((name, Word("", "")))
-    return "", "", False
-
-
-def runs_nothing(wrapper: Wrapper, given: Arguments, first: str) -> bool:
-    """Return True if the program runs no command of its arguments."""
+def runs_nothing(wrapper: Wrapper, given: Arguments, words: Sequence[Word]) -> bool:
+    """Return True if the program runs no command of its arguments, the `words`."""
     if given.has(wrapper.lookup):
         return True
     if wrapper.needs_after:
-        return given.after(wrapper.after) is None
+        return _after(words, wrapper.after) is None
     if wrapper.needs_script:
         return not given.has(wrapper.script)
     if wrapper.needs_module:
@@ -200,14 +137,14 @@ def runs_nothing(wrapper: Wrapper, given: Arguments, first: str) -> bool:
         return False
     if wrapper.subcommands and not wrapper.fallthrough:
         return True
-    return first in wrapper.own
+    return bool(given.operands) and given.operands[0].text in wrapper.own
 
 
 def find_script(wrapper: Wrapper, given: Arguments) -> None:
     """Look for the option with the script after the operands: `su - dev -c SCRIPT`."""
-    for at, word in enumerate(given.rest):
-        if word.text in wrapper.script and at + 1 < len(given.rest):
-            given.options.append((word.text, given.rest[at + 1]))
+    for at, word in enumerate(given.operands):
+        if word.text in wrapper.script and at + 1 < len(given.operands):
+            given.options.append((word.text, given.operands[at + 1]))
             return
         name, equals, value = word.text.partition("=")
         if equals and name in wrapper.script:
@@ -215,27 +152,32 @@ def find_script(wrapper: Wrapper, given: Arguments) -> None:
             return
 
 
-def inner_words(wrapper: Wrapper, given: Arguments) -> tuple[tuple[Word, ...], Word | None]:
-    """Return the words of the inner command, and the script among the options."""
-    inner = given.rest
-    if module := given.value(wrapper.module):
+def inner_words(
+    wrapper: Wrapper, given: Arguments, words: Sequence[Word]
+) -> tuple[tuple[Word, ...], Word | None]:
+    """Return the words of the inner command, and the script among the options.
+
+    words: all words after the wrapper's name.
+    """
+    inner = given.operands
+    if module := given.value(*wrapper.module):
         return (module, *inner), None
-    script = given.value(wrapper.script)
+    script = given.value(*wrapper.script)
     if script and not wrapper.append:
         return (), script
     while wrapper.assignments and inner and ASSIGNMENT.match(inner[0].raw):
         inner = inner[1:]
-    after = given.after(wrapper.after) if wrapper.after else None
+    after = _after(words, wrapper.after) if wrapper.after else None
     inner = inner[wrapper.operands :] if after is None else after
     if len(inner) >= 2 and inner[0].text in wrapper.late_script:
         return (), inner[1]
     if inner and inner[0].text == "--":
         inner = inner[1:]
-    if entry := given.value(wrapper.entry):
-        inner = (*(Word(text, text) for text in entry.text.split()), *inner)
+    if entry := given.value(*wrapper.entry):
+        inner = [*(Word(text, text) for text in entry.text.split()), *inner]
     if wrapper.program:
-        inner = (Word(wrapper.program, wrapper.program), *inner)
-    return inner, script
+        inner = [Word(wrapper.program, wrapper.program), *inner]
+    return tuple(inner), script
 
 
 def command_lines(
