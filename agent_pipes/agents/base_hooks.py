@@ -7,9 +7,17 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from agent_pipes.agents.base import stored_as
-from agent_pipes.agents.fields import arguments_of, number, string, text_of, within, written
+from agent_pipes.agents.fields import (
+    arguments_of,
+    number,
+    string,
+    text_of,
+    time_of,
+    within,
+    written,
+)
 from agent_pipes.agents.results import result_data, shell_command
-from agent_pipes.core.event import YEAR_2000, YEAR_2100, digest
+from agent_pipes.core.event import digest
 from agent_pipes.core.jsonl import Fields, dumps
 
 if TYPE_CHECKING:
@@ -251,7 +259,7 @@ class Payload:
             roots[0] if type(roots) is list and roots and type(roots[0]) is str else ""
         )
         self.transcript = self.text("transcript_path", "transcriptPath", "agent_transcript_path")
-        self.time = _time(record.get("timestamp"), arrival)
+        self.time = time_of(record, arrival)
         self.call = self.text("tool_use_id")
         self.tool, self.arguments = hooks.call(record, self.event)
 
@@ -329,15 +337,3 @@ def settings_home(variable: str, name: str) -> "Path":
 
     given = os.environ.get(variable)
     return Path(given) if given else Path.home() / name
-
-
-def _time(value: Any, arrival: float) -> float:
-    time = arrival
-    try:
-        if type(value) is int or type(value) is float:
-            time = value / 1000
-        elif type(value) is str:
-            time = datetime.fromisoformat(value).timestamp()
-    except (ValueError, OverflowError):
-        return arrival
-    return time if YEAR_2000 <= time < YEAR_2100 else arrival

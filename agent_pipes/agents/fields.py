@@ -52,11 +52,20 @@ def arguments_of(value: object) -> Fields:
     return parsed if type(parsed) is dict else {"input": value} if value else {}
 
 
-def time_of(fields: Fields, fallback: float) -> float:
-    """Return the ISO `timestamp` in seconds since the epoch; `fallback` if absent or absurd."""
+def time_of(fields: Fields, fallback: float, key: str = "timestamp") -> float:
+    """Return the time under `key`, in ISO format or in milliseconds, in seconds since the epoch.
+
+    `fallback` if it is absent or absurd.
+    """
+    value = fields.get(key)
     try:
-        moment = datetime.fromisoformat(string(fields, "timestamp"))
-        seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        if type(value) is str:
+            moment = datetime.fromisoformat(value)
+            seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        elif type(value) is int or type(value) is float:
+            seconds = value / 1000
+        else:
+            return fallback
     except (ValueError, OverflowError):
         return fallback
     return seconds if YEAR_2000 <= seconds < YEAR_2100 else fallback

@@ -56,7 +56,8 @@ class BaseTranslator:
 
     agent: ClassVar[str] = ""
 
-    def __init__(self, max_result: int = 4096) -> None:
+    def __init__(self, max_result: int = 4096, recorded: bool = False) -> None:
+        """Prepare a translator, see Agent.translator; counts are exact, so `recorded` is moot."""
         self.session = ""
         self._max_result = max_result
         self._number = 0

@@ -151,13 +151,13 @@ _VERSIONS = pattern(r"/claude/versions/[^/]+$")
 _SCRIPT = pattern(r"(^|/)(claude|claude\.js|@anthropic-ai/claude-code(-[^/]+)?/[^/]+)$")
 
 
-def is_claude(program: str, arguments: Sequence[str]) -> bool:
+def is_claude(executable: str, arguments: Sequence[str]) -> bool:
     """Return True if a process is Claude Code: by its program, or by an interpreter's script.
 
-    program: the path of its executable, "" if unknown; then its own word for it,
-             `arguments[0]`, counts.
+    executable: path of the program, "" if unknown; then its own word for it, `arguments[0]`,
+                counts.
     """
-    path = program or (arguments[0] if arguments else "")
+    path = executable or (arguments[0] if arguments else "")
     name = os.path.basename(path)
     if "claude" in name or _VERSIONS.search(path):
         return True

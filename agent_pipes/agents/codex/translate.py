@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from agent_pipes.agents.codex.exec_json import KINDS, Run
 from agent_pipes.agents.codex.rollout import Thread
 from agent_pipes.agents.fields import time_of
+from agent_pipes.agents.translator import BaseTranslator
 from agent_pipes.core.jsonl import Fields
 from agent_pipes.core.lazy_regex import pattern
 
@@ -67,15 +68,14 @@ def recognises(record: Fields) -> bool:
     )
 
 
-class Translator:
+class Translator(BaseTranslator):
     """Turns the lines of one session, its subagents' rollouts among them, into events.
 
     Or those of a run on a pipe.
     """
 
-    def __init__(self, max_result: int = 4096) -> None:
-        self.session = ""
-        self._max_result = max_result
+    def __init__(self, max_result: int = 4096, recorded: bool = False) -> None:
+        super().__init__(max_result)
         self._threads: dict[str, Thread] = {}
         self._run: Run | None = None
 
@@ -98,10 +98,3 @@ class Translator:
                 thread = self._threads[path] = Thread(self._max_result, path, self.session)
             yield from thread.translate(record, time_of(record, arrival))
             self.session = thread.session or self.session
-
-    def end(self) -> Iterator[Fields]:
-        """Nothing is held back. A rollout never says that its session is over.
-
-        It may be resumed.
-        """
-        return iter(())

@@ -56,11 +56,6 @@ def _sessions_in(place: Path) -> Iterator[Session]:
             yield Session("copilot", name, cwd, log, started, stat.st_mtime)
 
 
-def files(session: Session) -> list[Path]:
-    """Return the session's log; its subagents write in it too."""
-    return [session.path]
-
-
 def process(session: Session) -> Identity | None:
     """Return the live process of a session, named by the lock `inuse.PID.lock` beside its log.
 

@@ -46,7 +46,7 @@ class Translator(BaseTranslator):
 
     agent = "copilot"
 
-    def __init__(self, max_result: int = 4096) -> None:
+    def __init__(self, max_result: int = 4096, recorded: bool = False) -> None:
         super().__init__(max_result)
         self._model = ""
         self._metered = False

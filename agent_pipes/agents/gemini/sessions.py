@@ -287,7 +287,7 @@ def _head(path: Path, stat: os.stat_result) -> tuple[str, float]:
                 name.decode(): value.decode(errors="replace")
                 for name, value in reversed(_FIELD.findall(file.read(HEAD)))
             }
-        head = string(said, "sessionId"), time_of({"timestamp": said.get("startTime")}, 0.0)
+        head = string(said, "sessionId"), time_of(said, 0.0, "startTime")
         if not all(head):
             return head
         _heads[key] = head

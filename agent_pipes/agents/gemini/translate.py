@@ -57,7 +57,7 @@ class Translator(BaseTranslator):
 
     agent = "gemini"
 
-    def __init__(self, max_result: int = 4096) -> None:
+    def __init__(self, max_result: int = 4096, recorded: bool = False) -> None:
         super().__init__(max_result)
         self._stream = Stream(max_result)
         self._agents: dict[str, str] = {}
@@ -96,7 +96,7 @@ class Translator(BaseTranslator):
     def _begin(self, record: Fields, arrival: float, path: str) -> Iterator[Fields]:
         """Yield the start of a file, or of an old document."""
         name = string(record, "sessionId")
-        time = time_of({"timestamp": record.get("startTime")}, arrival)
+        time = time_of(record, arrival, "startTime")
         if record.get("kind") == "subagent":
             yield from self._held([])
             self.session = self.session or PurePath(path).parent.name or name

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+from agent_pipes.agents.fields import string
+from agent_pipes.agents.translator import BaseTranslator
 from agent_pipes.core.jsonl import Fields
 
 
@@ -10,19 +12,10 @@ def is_event(record: Fields) -> bool:
     return type(record.get("event_type")) is str and type(record.get("timestamp")) in (int, float)
 
 
-class NativeTranslator:
+class NativeTranslator(BaseTranslator):
     """Yields each event as it is."""
-
-    def __init__(self) -> None:
-        self.session = ""
 
     def translate(self, record: Fields, arrival: float, path: str = "") -> Iterator[Fields]:
         """Yield `record`."""
-        session = record.get("session_id")
-        if not self.session and type(session) is str:
-            self.session = session
+        self.session = self.session or string(record, "session_id")
         yield record
-
-    def end(self) -> Iterator[Fields]:
-        """Yield nothing: no event is held back."""
-        return iter(())

@@ -10,7 +10,6 @@ from agent_pipes.agents.base import Agent, ProcessFoundBy, RowReader, Session, S
 from agent_pipes.agents.by_directory import DirectoryProcesses
 from agent_pipes.agents.opencode import translate
 from agent_pipes.agents.opencode.place import database
-from agent_pipes.core.jsonl import Fields
 
 if TYPE_CHECKING:
     from agent_pipes.process.table import Identity
@@ -29,6 +28,9 @@ class OpenCode(Agent):
     programs = ("opencode",)
     package = "opencode-ai"
     process_found_by: ClassVar[ProcessFoundBy] = "cwd"
+
+    recognises = staticmethod(translate.recognises)
+    translator = translate.Translator
 
     def __init__(self) -> None:
         self._processes = DirectoryProcesses(self)
@@ -65,14 +67,6 @@ class OpenCode(Agent):
         from agent_pipes.agents.opencode import store
 
         return store.EventRows(path)
-
-    def recognises(self, record: Fields) -> bool:
-        """Return True for a row of the event table or a line of `--format json`."""
-        return translate.recognises(record)
-
-    def translator(self, max_result: int = 4096, recorded: bool = False) -> translate.Translator:
-        """Return a translator; counts are always exact."""
-        return translate.Translator(max_result)
 
     def process(self, session: Session) -> "Identity | None":
         """Return the process in the session's directory, if there is exactly one."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from agent_pipes.agents.fields import count, number, string, within
+from agent_pipes.agents.fields import count, number, string, time_of, within
 from agent_pipes.agents.translator import MAX_OPEN_CALLS, BaseTranslator
 from agent_pipes.core.bounded import BoundedDict
 from agent_pipes.core.jsonl import Fields
@@ -29,13 +29,14 @@ class Translator(BaseTranslator):
 
     agent = "opencode"
 
-    def __init__(self, max_result: int = 4096) -> None:
+    def __init__(self, max_result: int = 4096, recorded: bool = False) -> None:
         super().__init__(max_result)
         self._messages: BoundedDict[str, Fields] = BoundedDict(MAX_MESSAGES)
         self._tasks: BoundedDict[str, bool] = BoundedDict(MAX_OPEN_CALLS)
 
     def translate(self, record: Fields, arrival: float, path: str = "") -> Iterator[Fields]:
         """Yield the events of one row or line."""
+        self._number += 1
         if "aggregate_id" not in record:
             yield from self._piped(record, arrival, path)
             return
@@ -47,10 +48,10 @@ class Translator(BaseTranslator):
         elif kind.startswith("message.updated"):
             yield from self._message(agent, within(data, "info"), arrival)
         elif kind.startswith("message.part.updated"):
-            yield from self._part(agent, within(data, "part"), _seconds(data, "time", arrival))
+            yield from self._part(agent, within(data, "part"), time_of(data, arrival, "time"))
 
     def _created(self, name: str, info: Fields, arrival: float, path: str) -> Iterator[Fields]:
-        time = _seconds(within(info, "time"), "created", arrival)
+        time = time_of(within(info, "time"), arrival, "created")
         if not self.session:
             self.session = name
             yield self._started(time, path, string(info, "directory"))
@@ -71,7 +72,7 @@ class Translator(BaseTranslator):
         self._messages.renew(name, {"role": string(info, "role"), "model": model})
         error = within(info, "error")
         if error and self._seen.new("error", name):
-            time = _seconds(within(info, "time"), "completed", arrival)
+            time = time_of(within(info, "time"), arrival, "completed")
             yield self._request_failed(error, time, f"{name}:error", agent)
 
     def _request_failed(self, error: Fields, time: float, key: str, agent: str) -> Fields:
@@ -81,19 +82,19 @@ class Translator(BaseTranslator):
         return self._failed(time, key, text, reason, details.get("statusCode"), agent=agent)
 
     def _part(self, agent: str, part: Fields, time: float) -> Iterator[Fields]:
-        kind, key = string(part, "type"), string(part, "id")
+        kind, key = string(part, "type"), string(part, "id") or f"part-{self._number}"
         if kind == "tool":
-            yield from self._tool(agent, part, time)
+            yield from self._tool(agent, part, time, key)
         elif kind == "text":
-            yield from self._text(agent, part, time)
+            yield from self._text(agent, part, time, key)
         elif kind == "step-finish" and self._seen.new("usage", key):
-            yield self._usage(agent, part, time)
+            yield self._usage(agent, part, time, key)
         elif kind == "compaction" and self._seen.new("compaction", key):
             trigger = "auto" if part.get("auto") is True else "manual"
             yield self._event("compaction", time, key, {"trigger": trigger}, agent=agent)
 
-    def _text(self, agent: str, part: Fields, time: float) -> Iterator[Fields]:
-        text, key = string(part, "text"), string(part, "id")
+    def _text(self, agent: str, part: Fields, time: float, key: str) -> Iterator[Fields]:
+        text = string(part, "text")
         message = self._messages.get(string(part, "messageID"), {})
         if not text or part.get("synthetic") is True:
             return
@@ -104,8 +105,9 @@ class Translator(BaseTranslator):
         elif "end" in within(part, "time") and self._seen.new("text", key):
             yield self._event("assistant_response", time, key, {"text": text}, agent=agent)
 
-    def _tool(self, agent: str, part: Fields, time: float) -> Iterator[Fields]:
-        call, name, state = string(part, "callID"), string(part, "tool"), within(part, "state")
+    def _tool(self, agent: str, part: Fields, time: float, key: str) -> Iterator[Fields]:
+        call, name = string(part, "callID") or key, string(part, "tool")
+        state = within(part, "state")
         status = string(state, "status")
         if status not in ("running", "completed", "error"):
             return
@@ -114,14 +116,14 @@ class Translator(BaseTranslator):
         if self._seen.new("call", step, call):
             if name == "task":
                 self._tasks[call] = False
-            began = _seconds(times, "start", time)
+            began = time_of(times, time, "start")
             yield self._called(call, name, within(state, "input"), began, step, agent=agent)
         if status != "running" and self._seen.new("result", step, call):
-            yield self._result(call, name, state, _seconds(times, "end", time), agent)
+            yield self._result(call, name, state, time_of(times, time, "end"), agent)
             child = string(within(state, "metadata"), "sessionId")
             if name == "task" and child:
                 self._tasks.pop(call, None)
-                over = _seconds(times, "end", time)
+                over = time_of(times, time, "end")
                 yield self._event("subagent_stop", over, f"{child}:stop", {}, call, agent=child)
 
     def _result(self, call: str, name: str, state: Fields, time: float, agent: str) -> Fields:
@@ -135,9 +137,9 @@ class Translator(BaseTranslator):
             reason = "exit" if code else ""
         return self._answered(call, text, time, name=name, reason=reason, code=code, agent=agent)
 
-    def _usage(self, agent: str, part: Fields, time: float) -> Fields:
+    def _usage(self, agent: str, part: Fields, time: float, response: str) -> Fields:
         """Return a request's usage; input lacks the cached parts, output the reasoning."""
-        tokens, response = within(part, "tokens"), string(part, "id")
+        tokens = within(part, "tokens")
         cache = within(tokens, "cache")
         read, written = count(cache, "read"), count(cache, "write")
         thoughts = count(tokens, "reasoning")
@@ -155,7 +157,7 @@ class Translator(BaseTranslator):
 
     def _piped(self, record: Fields, arrival: float, path: str) -> Iterator[Fields]:
         """Yield the events of a line of `opencode run --format json`."""
-        time = _seconds(record, "timestamp", arrival)
+        time = time_of(record, arrival, "timestamp")
         if not self.session:
             self.session = string(record, "sessionID")
             yield self._started(time, path, interactive=False, cannot_tell=["in_flight"])
@@ -170,9 +172,3 @@ def _reason(text: str) -> str:
     if "rejected permission" in text or "user dismissed" in text:
         return "rejected"
     return "interrupted" if text.startswith("Tool execution aborted") else "tool"
-
-
-def _seconds(fields: Fields, key: str, fallback: float) -> float:
-    """Return the time under `key`, which is in milliseconds, in seconds."""
-    moment = number(fields, key)
-    return fallback if moment is None else moment / 1000

@@ -29,13 +29,13 @@ class Translator(BaseTranslator):
 
     agent = "pi"
 
-    def __init__(self, max_result: int = 4096) -> None:
+    def __init__(self, max_result: int = 4096, recorded: bool = False) -> None:
         super().__init__(max_result)
         self._model = ""
 
     def translate(self, record: Fields, arrival: float, path: str = "") -> Iterator[Fields]:
         """Yield the events of one line; most lines of a pipe give none."""
-        kind = record.get("type")
+        kind = string(record, "type")
         if kind not in _KINDS:
             return
         self._number += 1
@@ -51,9 +51,8 @@ class Translator(BaseTranslator):
             yield self._event("compaction", time, key, compaction("", record.get("tokensBefore")))
         else:
             message = within(record, "message")
-            said = number(message, "timestamp")
-            if "timestamp" not in record and said is not None:
-                time = said / 1000
+            if "timestamp" not in record:
+                time = time_of(message, time)
             yield from self._message(message, time, key)
 
     def _message(self, message: Fields, time: float, key: str) -> Iterator[Fields]:
@@ -61,7 +60,7 @@ class Translator(BaseTranslator):
         if role == "assistant":
             yield from self._assistant(message, time, key)
         elif role == "toolResult":
-            yield from self._result(message, time)
+            yield from self._result(message, time, key)
         elif role == "user" and (text := text_of(message.get("content"))) and self._seen.new(key):
             yield self._event("user_prompt", time, key, {"prompt": text, "origin": "person"})
 
@@ -70,8 +69,8 @@ class Translator(BaseTranslator):
         text = "\n".join(filter(None, (string(block, "text") for block in blocks)))
         if text and self._seen.new("text", key):
             yield self._event("assistant_response", time, f"{key}:text", {"text": text})
-        for block in blocks:
-            call = string(block, "id")
+        for place, block in enumerate(blocks):
+            call = string(block, "id") or f"{key}:{place}"
             if block.get("type") == "toolCall" and self._seen.new("call", key, call):
                 name, arguments = string(block, "name"), within(block, "arguments")
                 yield self._called(call, name, arguments, time, key)
@@ -85,8 +84,8 @@ class Translator(BaseTranslator):
         if message.get("stopReason") == "error":
             yield self._failed(time, f"{key}:api", string(message, "errorMessage"))
 
-    def _result(self, message: Fields, time: float) -> Iterator[Fields]:
-        call = string(message, "toolCallId")
+    def _result(self, message: Fields, time: float, key: str) -> Iterator[Fields]:
+        call = string(message, "toolCallId") or key
         if not self._seen.new("result", call):
             return
         text = text_of(message.get("content"))

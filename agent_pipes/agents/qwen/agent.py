@@ -2,7 +2,6 @@
 
 from agent_pipes.agents.jsonl_agent import JsonlAgent
 from agent_pipes.agents.qwen import translate
-from agent_pipes.core.jsonl import Fields
 
 
 class QwenCode(JsonlAgent):
@@ -17,14 +16,8 @@ class QwenCode(JsonlAgent):
     layout = "projects/*/chats/*.jsonl"
     session_key = "sessionId"
     script = r"(^|/)qwen$|/qwen-code/"
-
-    def recognises(self, record: Fields) -> bool:
-        """Return True for a line of a session file, and of its JSON output on a pipe."""
-        return translate.recognises(record)
-
-    def translator(self, max_result: int = 4096, recorded: bool = False) -> translate.Translator:
-        """Return a translator; counts are always exact."""
-        return translate.Translator(max_result)
+    recognises = staticmethod(translate.recognises)
+    translator = translate.Translator
 
 
 AGENT = QwenCode()

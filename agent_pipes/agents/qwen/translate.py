@@ -31,7 +31,7 @@ class Translator(BaseTranslator):
 
     agent = "qwen"
 
-    def __init__(self, max_result: int = 4096) -> None:
+    def __init__(self, max_result: int = 4096, recorded: bool = False) -> None:
         super().__init__(max_result)
         self._has_telemetry = False
 
@@ -73,10 +73,10 @@ class Translator(BaseTranslator):
         parts = within(record, "message").get("parts")
         if text := _text(parts):
             yield self._event("assistant_response", time, f"{key}:text", {"text": text})
-        for part in objects_in(parts):
+        for place, part in enumerate(objects_in(parts)):
             if call := within(part, "functionCall"):
-                name = string(call, "name")
-                yield from self._call(string(call, "id"), name, within(call, "args"), time, key)
+                name, own = string(call, "name"), string(call, "id") or f"{key}:{place}"
+                yield from self._call(own, name, within(call, "args"), time, key)
         usage = within(record, "usageMetadata")
         if usage and not self._has_telemetry:
             yield self._used(time, string(record, "model"), key, _usage(usage, _METADATA))
@@ -113,9 +113,9 @@ class Translator(BaseTranslator):
             text = "\n".join(filter(None, (string(block, "text") for block in blocks)))
             if text:
                 yield self._event("assistant_response", time, f"{key}:text", {"text": text})
-            for block in blocks:
+            for place, block in enumerate(blocks):
                 if block.get("type") == "tool_use":
-                    name, call = string(block, "name"), string(block, "id")
+                    name, call = string(block, "name"), string(block, "id") or f"{key}:{place}"
                     yield from self._call(call, name, within(block, "input"), time, key)
             if usage := within(message, "usage"):
                 yield self._used(time, string(message, "model"), key, _usage(usage, _STREAM))
