@@ -1,5 +1,6 @@
 """Members that each agent must declare, and pages that must mention it."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,8 @@ import pytest
 from agent_pipes.agents import registry
 from agent_pipes.agents.base import Agent
 from agent_pipes.agents.base_hooks import Hooks
-from tests.helpers.support import ROOT
+from agent_pipes.agents.jsonl_agent import JsonlAgent
+from tests.helpers.support import FIXTURES, ROOT
 
 FOLDER = ROOT / "agent_pipes" / "agents"
 
@@ -20,7 +22,7 @@ PROGRAM = ("is_program", "homes")
 HOOKED = ("recognises", "outcome", "denial", "settings")
 """Members that an agent with hooks must define."""
 
-PAGES = ("README.md", "man/agent-pipes.7", "man/trace-tail.1")
+PAGES = ("README.md", "CHANGELOG.md", "man/agent-pipes.7", "man/trace-tail.1")
 """Pages that mention every agent whose sessions are read."""
 
 
@@ -65,3 +67,53 @@ def test_page_mentions_the_agent(name: str, page: str) -> None:
     agent = registry.agent(name)
     text = Path(ROOT / page).read_text()
     assert agent.is_native or agent.title in text, f"{page} does not mention {agent.title}"
+
+
+def test_page_lists_the_formats_that_can_be_forced() -> None:
+    page = (ROOT / "man" / "trace-tail.1").read_text()
+    (listed,) = re.findall(r"^\.It Fl -format.*?^\.It", page, re.S | re.M)
+    names = re.findall(r"[a-z]+", " ".join(re.findall(r"^\.Cm (.*)", listed, re.M)))
+    assert sorted(names) == sorted(registry.NAMES)
+
+
+@pytest.mark.parametrize("name", registry.AGENTS)
+def test_agent_has_a_recorded_session_and_tests(name: str) -> None:
+    if registry.AGENTS[name].sessions and name != "native":
+        assert any((FIXTURES / name).rglob("*.*json*")), f"no session in {FIXTURES / name}"
+        assert any((ROOT / "tests" / "agents" / name).glob("test_*.py")), f"no tests of {name}"
+
+
+JSONL = [name for name in registry.NAMES if isinstance(registry.agent(name), JsonlAgent)]
+
+
+@pytest.mark.parametrize("name", JSONL)
+def test_listed_session_has_a_directory_and_a_start(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = registry.agent(name)
+    monkeypatch.setattr(type(agent), "homes", lambda _: [tmp_path])
+    path = tmp_path / agent.layout.replace("*", "x")
+    path.parent.mkdir(parents=True)
+    path.write_bytes((FIXTURES / name / "session.jsonl").read_bytes())
+    (session,) = agent.sessions()
+    assert session.cwd and session.started, f"see cwd_key and time_key of {JsonlAgent.__name__}"
+
+
+class Other(JsonlAgent):
+    """An agent whose first line has other keys."""
+
+    name, home_variable, home = "other", "OTHER_HOME", (".other",)
+    layout, session_key, script = "logs/*.jsonl", "key", "other"
+    cwd_key, time_key = "directory", "time"
+
+
+@pytest.mark.parametrize("time", ["1790000000500", '"2026-09-21T14:13:20.500Z"'])
+def test_first_line_may_have_other_keys(
+    time: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTHER_HOME", str(tmp_path))
+    (tmp_path / "logs").mkdir()
+    line = f'{{"key": "s1", "directory": "/srv/app", "time": {time}}}\n'
+    (tmp_path / "logs" / "a.jsonl").write_text(line)
+    (session,) = Other().sessions()
+    assert (session.id, session.cwd, session.started) == ("s1", "/srv/app", 1_790_000_000.5)

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from agent_pipes.agents import translator as translator_base
 from agent_pipes.agents.claude import translate as claude_translate
 from agent_pipes.agents.claude.agent import AGENT as CLAUDE
-from agent_pipes.core.event import from_fields
 from agent_pipes.core.jsonl import objects
 from tests.helpers.support import FIXTURES, SHARED, shared_files
+from tests.helpers.translating import ARRIVAL, of
 
 HOME = FIXTURES / "claude"
 MAIN = HOME / "projects/-home-dev-proj/7d0b6c1e-3f52-4a8e-9c14-5b2e8f6a1d03.jsonl"
@@ -37,7 +37,6 @@ REAL = list(
         "cases/cost-claude/*.jsonl",
     )
 )
-ARRIVAL = 1_800_000_000.0
 
 
 def lines(*paths: Path) -> Iterator[tuple[str, bytes]]:
@@ -60,10 +59,6 @@ def translated(
 
 def read(*paths: Path, **options: Any) -> list[dict]:
     return translated(lines(*paths), **options)
-
-
-def of(events: list[dict], *kinds: str) -> list[dict]:
-    return [event for event in events if event["event_type"] in kinds]
 
 
 def data(events: list[dict], kind: str, *keys: str) -> list:
@@ -868,37 +863,6 @@ def test_calls_failures_and_usage_are_those_of_the_raw_lines(path: Path) -> None
     assert said == told
 
 
-@every_file
-def test_lines_that_do_not_matter_come_to_nothing(path: Path) -> None:
-    assert read(path, matters=False) == read(path)
-
-
-@every_file
-def test_lines_that_may_record_usage_give_the_same_usage(path: Path) -> None:
-    translator = claude_translate.Translator()
-    events = [
-        event
-        for name, line in lines(path)
-        if CLAUDE.may_record_usage(line)
-        for record in objects(line)
-        for event in translator.translate(record, ARRIVAL, name)
-    ]
-    usage = [(event["timestamp"], event["data"]) for event in of(events, "llm_response")]
-    assert usage == [
-        (event["timestamp"], event["data"]) for event in of(read(path), "llm_response")
-    ]
-
-
-@every_file
-def test_growing_step_by_step_is_the_same_as_read_at_once(path: Path) -> None:
-    translator = claude_translate.Translator()
-    grown = []
-    for name, line in lines(path):
-        for record in objects(line):
-            grown += translator.translate(record, ARRIVAL, name)
-    assert [*grown, *translator.end()] == read(path, matters=False)
-
-
 @needs_real
 def test_recorded_runs_on_a_pipe_come_to_the_same_as_their_transcripts() -> None:
     for stream in shared_files("sessions/driven/claude/*.stream.jsonl"):
@@ -937,75 +901,12 @@ def test_own_files_are_recognised_and_nobody_elses() -> None:
 
 # Whatever stands in a line, nothing is raised
 
-JUNK = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats()
-    | st.text(max_size=8)
-    | st.sampled_from(["assistant", "tool_use", "compaction", "2026-11-20T09:00:00Z"]),
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(
-            st.sampled_from(
-                ["type", "id", "text", "content", "usage", "input", "message", "status"]
-            ),
-            inner,
-            max_size=3,
-        )
-    ),
-    max_leaves=6,
-)
 ROWS = [
     json.loads(text)
     for path in OWN
     for text in path.read_text().splitlines()
     if '}{"type":"summary"' not in text
 ]
-
-
-def places(value: object, path: tuple = ()) -> Iterator[tuple]:
-    yield path
-    if isinstance(value, dict | list):
-        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from places(inner, (*path, key))
-
-
-def replaced(value: Any, path: tuple, junk: object) -> Any:
-    if not path:
-        return junk
-    copy = dict(value) if isinstance(value, dict) else list(value)
-    copy[path[0]] = replaced(copy[path[0]], path[1:], junk)
-    return copy
-
-
-@st.composite
-def mutated(draw: st.DrawFn) -> dict:
-    row = draw(st.sampled_from(ROWS))
-    for _ in range(draw(st.integers(1, 3))):
-        path = draw(st.sampled_from([place for place in places(row) if place]))
-        row = replaced(row, path, draw(JUNK))
-    return row
-
-
-@settings(max_examples=400, deadline=None)
-@given(
-    st.lists(
-        mutated() | st.dictionaries(st.text(max_size=5), JUNK, max_size=4), min_size=1, max_size=6
-    ),
-    st.booleans(),
-)
-def test_wrong_types_raise_nothing(rows: list[dict], recorded: bool) -> None:
-    for translator in (claude_translate.Translator(64, recorded),):
-        for row in rows:
-            assert CLAUDE.recognises(row) in (True, False)
-            for fields in translator.translate(row, ARRIVAL, "/p/agent-x.jsonl"):
-                event = from_fields(fields)
-                assert event.type
-                assert event.time
-                assert type(fields["data"]) is dict
-        assert all(from_fields(fields).type == "session_end" for fields in translator.end())
-        assert list(translator.end()) == []
 
 
 @pytest.mark.parametrize("depth", [200, 300, 900, 1010, 5000])

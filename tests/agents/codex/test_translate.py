@@ -1,6 +1,5 @@
 """Codex: what its rollouts and its JSON come to, and where its sessions are found."""
 
-import json
 import os
 import socket
 import subprocess
@@ -18,13 +17,11 @@ from agent_pipes.agents.base import Session
 from agent_pipes.agents.codex import translate as codex_translate
 from agent_pipes.agents.codex.agent import AGENT as CODEX
 from agent_pipes.agents.codex.outcomes import outcome
-from agent_pipes.core.event import from_fields
-from agent_pipes.core.jsonl import objects
 from agent_pipes.process.table import identify
 from tests.helpers.support import FIXTURES, SHARED, shared_files, until
+from tests.helpers.translating import ARRIVAL, of, readable
 
 HERE = FIXTURES / "codex"
-ARRIVAL = 1_795_400_000.0
 
 RECORDED = sorted(
     [
@@ -51,19 +48,8 @@ def translated(*paths: Path, lines: int | None = None, **options) -> list[dict]:
     return [*events, *translator.end()]
 
 
-def readable(line: bytes) -> list[dict]:
-    try:
-        return list(objects(line))
-    except ValueError:
-        return []
-
-
 def told(path: Path) -> list[dict]:
     return [record for line in path.read_bytes().splitlines() for record in readable(line)]
-
-
-def of(events: list[dict], *kinds: str) -> list[dict]:
-    return [event for event in events if event["event_type"] in kinds]
 
 
 def by_id(events: list[dict]) -> dict[str, dict]:
@@ -269,12 +255,6 @@ def test_usage_is_counted_from_totals(older):
         "gpt-5.4"
     ] * 3
     assert len({event["data"]["response_id"] for event in of(older, "llm_response")}) == 7
-
-
-def test_ids_are_unique_and_the_same_each_time(older):
-    ids = [event["event_id"] for event in older]
-    assert len(ids) == len(set(ids))
-    assert older == translated(HERE / "rollout-0.142.jsonl")
 
 
 def test_times_are_those_of_the_lines(older):
@@ -654,15 +634,6 @@ EVERY = [*sorted(HERE.glob("*.jsonl")), *RECORDED]
 
 
 @pytest.mark.parametrize("path", EVERY, ids=name_of)
-def test_a_longer_file_says_what_the_shorter_said_and_more(path):
-    whole = translated(path)
-    count = len(path.read_bytes().splitlines())
-    for lines in range(0, count, max(1, count // 12)):
-        part = translated(path, lines=lines)
-        assert part == whole[: len(part)]
-
-
-@pytest.mark.parametrize("path", EVERY, ids=name_of)
 def test_lines_that_do_not_matter_come_to_nothing(path):
     with_all, without = codex_translate.Translator(), codex_translate.Translator()
     left_out = 0
@@ -682,12 +653,6 @@ def test_two_objects_on_one_line_are_both_looked_at():
     assert not CODEX.may_matter(world)
     assert CODEX.may_matter(call)
     assert CODEX.may_matter(world + call)
-
-
-@pytest.mark.parametrize("path", EVERY, ids=name_of)
-def test_its_own_lines_are_recognised(path):
-    if path.name != "schema_drift.jsonl":
-        assert CODEX.recognises(told(path)[0])
 
 
 @pytest.mark.skipif(not SHARED.exists(), reason="no recorded sessions beside the project")
@@ -846,65 +811,6 @@ def test_a_record_that_comes_behind_its_token_count_adds_nothing(tmp_path):
             written(tmp_path, [{"timestamp": "2026-11-18T06:26:40Z", **line} for line in order])
         )
         assert tokens(events) == (1000, 0, 0, 10)
-
-
-# Nothing that a line may hold raises.
-
-
-scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
-anything = st.recursive(
-    scalars,
-    lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
-    ),
-    max_leaves=8,
-)
-SAMPLES = [record for path in sorted(HERE.glob("*.jsonl")) for record in told(path)]
-
-
-@st.composite
-def damaged(draw: st.DrawFn) -> dict:
-    """A real line in which some values are others."""
-    record = orjson.loads(orjson.dumps(draw(st.sampled_from(SAMPLES))))
-    for _ in range(draw(st.integers(1, 4))):
-        holder = record
-        while True:
-            key = draw(
-                st.sampled_from(sorted(holder) if type(holder) is dict else range(len(holder)))
-            )
-            inner = holder[key]
-            if type(inner) in (dict, list) and inner and draw(st.booleans()):
-                holder = inner
-                continue
-            holder[key] = draw(anything)
-            break
-    return record
-
-
-@settings(max_examples=300, deadline=None)
-@given(
-    st.lists(
-        damaged()
-        | st.dictionaries(
-            st.sampled_from(["type", "payload", "timestamp", "item"]), anything, max_size=4
-        ),
-        max_size=12,
-    )
-)
-def test_wrong_types_raise_nothing(records):
-    translator = codex_translate.Translator()
-    for number, record in enumerate(records):
-        assert CODEX.recognises(record) in (True, False)
-        for fields in translator.translate(record, ARRIVAL, f"file{number % 2}"):
-            event = from_fields(fields)
-            assert event.type and event.id and event.time and type(fields["session_id"]) is str
-            assert json.loads(event.raw)["data"] is not None
-            if event.type == "llm_response":
-                assert all(
-                    type(value) is int and value >= 0 for value in event.data["usage"].values()
-                )
-    assert type(translator.session) is str
-    list(translator.end())
 
 
 @settings(max_examples=200, deadline=None)

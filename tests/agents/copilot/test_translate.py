@@ -8,20 +8,18 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from agent_pipes.agents.base import Session
 from agent_pipes.agents.copilot import sessions as copilot_sessions
 from agent_pipes.agents.copilot import translate as copilot_translate
 from agent_pipes.agents.copilot.agent import AGENT as COPILOT
-from agent_pipes.core.event import Event
 from agent_pipes.core.jsonl import objects
 from agent_pipes.process.table import Identity, command_line, identify
-from agent_pipes.sessions import discovery
 from tests.helpers.support import FIXTURES, SHARED, shared_files, until
+from tests.helpers.translating import check, ended, lines_of, of, translated
 
 ID = "0b6e2f5a-5d0e-4a57-9f43-1c2d3e4f5a6b"
 LOG = FIXTURES / "copilot" / ID / "events.jsonl"
@@ -39,36 +37,8 @@ RECORDED = [
 recorded = pytest.mark.skipif(not RECORDED, reason=f"no recorded Copilot sessions in {SHARED}")
 
 
-def lines_of(path: Path) -> list[bytes]:
-    return path.read_bytes().splitlines(keepends=True)
-
-
-def read(
-    path: Path,
-    lines: list[bytes] | None = None,
-    *,
-    matters: bool = True,
-    end: bool = True,
-    **options,
-) -> list[dict]:
-    translator = copilot_translate.Translator(**options)
-    events = []
-    for line in lines_of(path) if lines is None else lines:
-        if not matters or COPILOT.may_matter(line):
-            for record in objects(line):
-                events += translator.translate(record, 1_790_000_000.0, str(path))
-    return events + (list(translator.end()) if end else [])
-
-
-def of(events: list[dict], *kinds: str) -> list[dict]:
-    return [event for event in events if event["event_type"] in kinds]
-
-
-def ended(events: list[dict], call: str) -> dict:
-    (event,) = [
-        event for event in of(events, "tool_result", "error") if event.get("parent_id") == call
-    ]
-    return event
+def read(path: Path, lines: list[bytes] | None = None, **options: Any) -> list[dict]:
+    return translated("copilot", path, lines=lines, **options)
 
 
 def test_the_session_begins_and_ends():
@@ -307,86 +277,9 @@ def test_a_long_result_is_cut_and_its_digest_is_of_the_whole():
     )
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_a_line_that_does_not_matter_says_nothing(path):
-    assert read(path) == read(path, matters=False)
-
-
 def test_a_second_object_on_a_line_matters():
     assert COPILOT.may_matter(b'{"type":"hook.end","data":{}}{"type":"abort","data":{}}\n')
     assert not COPILOT.may_matter(b'{"type":"hook.end","data":{}}\n')
-
-
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_a_log_that_grows_says_the_same(path):
-    lines = lines_of(path)
-    every = read(path, end=False)
-    for length in range(len(lines)):
-        some = read(path, lines[:length], end=False)
-        assert some == every[: len(some)]
-
-
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_is_found_by_its_content(path):
-    assert discovery.format_of(path).name == "copilot"
-
-
-# What is wrong in a line never raises, and what comes of it is an event.
-
-LINES = [record for path in FILES for line in lines_of(path) for record in objects(line)]
-ANYTHING = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20)
-    | st.sampled_from(["success", "bash", "<shellId: 0 completed with exit code 1>", "<command with shellId: 0 is still running after 30 seconds>"]),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["content", "command", "shellId", "usage", "exitCode", "x"]), inner, max_size=4),
-    max_leaves=8,
-)  # fmt: skip
-
-
-@st.composite
-def wrong(draw, lines=LINES):
-    """A line in which one thing, at any depth, is another one or is missing."""
-    record = json.loads(json.dumps(draw(st.sampled_from(lines))))
-    place = record
-    while True:
-        keys = sorted(place) if isinstance(place, dict) else list(range(len(place)))
-        if not keys:
-            return record
-        key = draw(st.sampled_from(keys))
-        if isinstance(place[key], (dict, list)) and draw(st.booleans()):
-            place = place[key]
-            continue
-        if draw(st.booleans()) and isinstance(place, dict):
-            del place[key]
-        else:
-            place[key] = draw(ANYTHING)
-        return record
-
-
-def check(events: list[dict]) -> None:
-    for fields in events:
-        event = Event(b"", fields)
-        assert event.type and event.time and event.id
-        assert type(fields["session_id"]) is str and type(fields["data"]) is dict
-        assert set(fields) <= {
-            "event_type",
-            "timestamp",
-            "event_id",
-            "session_id",
-            "parent_id",
-            "duration_ms",
-            "data",
-        }
-
-
-@settings(deadline=None, max_examples=300)
-@given(st.lists(wrong(), max_size=12), st.sampled_from([str(LOG), "standard input", ""]))
-def test_wrong_types_never_raise(records, path):
-    translator = copilot_translate.Translator()
-    events = []
-    for record in records:
-        COPILOT.recognises(record)
-        events += translator.translate(record, 1_790_000_000.0, path)
-    check([*events, *translator.end()])
 
 
 # Recorded sessions: counts taken from the raw lines equal those of the translator's events.
@@ -449,14 +342,6 @@ def test_nothing_of_a_recorded_session_is_lost(path):
     )
     assert read(path, matters=False) == events
     check(events)
-
-
-@recorded
-@pytest.mark.parametrize(
-    "path", RECORDED, ids=lambda path: str(path.relative_to(SHARED / "sessions"))
-)
-def test_a_recorded_session_is_found_by_its_content(path):
-    assert discovery.format_of(path).name == "copilot"
 
 
 # Where sessions lie.

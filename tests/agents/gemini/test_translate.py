@@ -10,16 +10,14 @@ from collections import Counter
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from agent_pipes.agents.base import Session
 from agent_pipes.agents.gemini import sessions as gemini_sessions
 from agent_pipes.agents.gemini import translate as gemini_translate
 from agent_pipes.agents.gemini.agent import AGENT as GEMINI
-from agent_pipes.core.event import Event
 from agent_pipes.core.jsonl import objects
 from agent_pipes.process.table import (
     Identity,
@@ -27,9 +25,9 @@ from agent_pipes.process.table import (
     environment_value,
     identify,
 )
-from agent_pipes.sessions import discovery
 from tests.helpers.planting import descendants
 from tests.helpers.support import FIXTURES, SHARED, shared_files, until
+from tests.helpers.translating import check, ended, lines_of, of, translated
 
 ID = "5d3c1f2e-88aa-4c39-9d7e-0a1b2c3d4e5f"
 CHATS = FIXTURES / "gemini" / "chats"
@@ -49,38 +47,8 @@ RECORDED = [
 recorded = pytest.mark.skipif(not RECORDED, reason=f"no recorded Gemini sessions in {SHARED}")
 
 
-def lines_of(path: Path) -> list[bytes]:
-    """The lines of a log; an old document is one."""
-    content = path.read_bytes()
-    return content.splitlines(keepends=True) if path.suffix == ".jsonl" else [content]
-
-
-def read(
-    path: Path,
-    lines: list[bytes] | None = None,
-    *,
-    matters: bool = True,
-    end: bool = True,
-    translator=None,
-) -> list[dict]:
-    translator = translator or gemini_translate.Translator()
-    events = []
-    for line in lines_of(path) if lines is None else lines:
-        if not matters or GEMINI.may_matter(line):
-            for record in objects(line):
-                events += translator.translate(record, 1_790_000_000.0, str(path))
-    return events + (list(translator.end()) if end else [])
-
-
-def of(events: list[dict], *kinds: str) -> list[dict]:
-    return [event for event in events if event["event_type"] in kinds]
-
-
-def ended(events: list[dict], call: str) -> dict:
-    (event,) = [
-        event for event in of(events, "tool_result", "error") if event.get("parent_id") == call
-    ]
-    return event
+def read(path: Path, lines: list[bytes] | None = None, **options: Any) -> list[dict]:
+    return translated("gemini", path, lines=lines, **options)
 
 
 def test_the_session_begins_where_its_context_says():
@@ -381,91 +349,12 @@ def test_a_pipe_that_breaks_off_while_something_is_said():
     assert read(PIPE, lines_of(PIPE)[:4])[-1]["data"] == {"text": "I look at it."}
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_a_line_that_does_not_matter_says_nothing(path):
-    assert read(path) == read(path, matters=False)
-
-
 def test_which_lines_do_not_matter():
     dropped = [line for line in lines_of(LOG) if not GEMINI.may_matter(line)]
     assert len(dropped) == 15
     assert not GEMINI.may_matter(b'{"$set":{"lastUpdated":"2026-11-22T09:00:00Z"}}\n')
     assert GEMINI.may_matter(b'{"$set":{"lastUpdated":"2026-11-22T09:00:00Z","messages":[]}}\n')
     assert GEMINI.may_matter(b'{"$set":{"lastUpdated":"2026-11-22T09:00:00Z"}}{"id":"x"}\n')
-
-
-@pytest.mark.parametrize("path", [LOG, AGENT, PIPE], ids=lambda path: path.stem)
-def test_a_log_that_grows_says_the_same(path):
-    lines = lines_of(path)
-    every = read(path, end=False)
-    for length in range(len(lines)):
-        some = read(path, lines[:length], end=False)
-        assert some == every[: len(some)]
-
-
-@pytest.mark.parametrize("path", [LOG, AGENT, PIPE], ids=lambda path: path.stem)
-def test_is_found_by_its_content(path):
-    assert discovery.format_of(path).name == "gemini"
-
-
-# What is wrong in a line never raises, and what comes of it is an event.
-
-LINES = [record for path in FILES for line in lines_of(path) for record in objects(line)]
-ANYTHING = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20)
-    | st.sampled_from(["success", "gemini", "user", "subagent", "Output: x\nExit Code: 1", "<session_context>"]),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["text", "functionResponse", "response", "id", "type", "x"]), inner, max_size=4),
-    max_leaves=8,
-)  # fmt: skip
-
-
-@st.composite
-def wrong(draw, lines=LINES):
-    """A line in which one thing, at any depth, is another one or is missing."""
-    record = json.loads(json.dumps(draw(st.sampled_from(lines))))
-    place = record
-    while True:
-        keys = sorted(place) if isinstance(place, dict) else list(range(len(place)))
-        if not keys:
-            return record
-        key = draw(st.sampled_from(keys))
-        if isinstance(place[key], (dict, list)) and draw(st.booleans()):
-            place = place[key]
-            continue
-        if draw(st.booleans()) and isinstance(place, dict):
-            del place[key]
-        else:
-            place[key] = draw(ANYTHING)
-        return record
-
-
-def check(events: list[dict]) -> None:
-    for fields in events:
-        event = Event(b"", fields)
-        assert event.type and event.time and event.id
-        assert type(fields["session_id"]) is str and type(fields["data"]) is dict
-        assert set(fields) <= {
-            "event_type",
-            "timestamp",
-            "event_id",
-            "session_id",
-            "parent_id",
-            "duration_ms",
-            "data",
-        }
-
-
-@settings(deadline=None, max_examples=300)
-@given(
-    st.lists(wrong(), max_size=12), st.sampled_from([str(LOG), str(AGENT), "standard input", ""])
-)
-def test_wrong_types_never_raise(records, path):
-    translator = gemini_translate.Translator()
-    events = []
-    for record in records:
-        GEMINI.recognises(record)
-        events += translator.translate(record, 1_790_000_000.0, path)
-    check([*events, *translator.end()])
 
 
 # Recorded sessions: counts taken from the raw lines equal those of the translator's events.
@@ -520,16 +409,6 @@ def test_nothing_of_a_recorded_session_is_lost(path):
     assert sum(usage["cache_read_input_tokens"] for usage in said.values()) == cached
     assert read(path, matters=False) == events
     check(events)
-
-
-@recorded
-@pytest.mark.parametrize(
-    "path",
-    [path for path in RECORDED if path.suffix == ".jsonl"],
-    ids=lambda path: str(path.relative_to(SHARED / "sessions")),
-)
-def test_a_recorded_session_is_found_by_its_content(path):
-    assert discovery.format_of(path).name == "gemini"
 
 
 # Where sessions lie.

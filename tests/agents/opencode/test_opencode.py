@@ -5,17 +5,16 @@ import select
 import sqlite3
 import sys
 import time
-from pathlib import Path
+from functools import partial
 
 import pytest
 
 from agent_pipes.agents.opencode import place
 from agent_pipes.agents.opencode.agent import AGENT as OPENCODE
-from agent_pipes.agents.registry import every_agent
-from agent_pipes.core.jsonl import objects
 from agent_pipes.sessions.files.file_follower import FileFollower
 from agent_pipes.sessions.files.row_follower import ROWS_INTERVAL_S
 from tests.helpers.support import FIXTURES, run
+from tests.helpers.translating import typed
 
 TASK, STREAM = FIXTURES / "opencode" / "task.jsonl", FIXTURES / "opencode" / "stream.jsonl"
 MAIN = "ses_dd362a080ffeCvDAckrqF86kY1"
@@ -27,15 +26,7 @@ create table session(id text, parent_id text, directory text, time_created int, 
 """
 
 
-def events(path: Path, *kinds: str) -> list[dict]:
-    translator = OPENCODE.translator()
-    found = [
-        event
-        for line in path.read_bytes().splitlines()
-        for record in objects(line)
-        for event in translator.translate(record, 1.0, str(path))
-    ]
-    return [event for event in found if not kinds or event["event_type"] in kinds]
+events = partial(typed, "opencode")
 
 
 def test_each_call_and_result_comes_once_though_its_state_is_written_again():
@@ -83,12 +74,6 @@ def test_only_the_persons_prompt_is_one():
     assert [event["data"] for event in events(TASK, "user_prompt")] == [
         {"prompt": '"fix the failing test"', "origin": "person"}
     ]
-
-
-def test_its_lines_are_recognised_as_its_own():
-    for path in (TASK, STREAM):
-        (record,) = objects(path.read_bytes().splitlines()[0])
-        assert [each.name for each in every_agent() if each.recognises(record)] == ["opencode"]
 
 
 @pytest.fixture

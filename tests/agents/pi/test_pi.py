@@ -3,27 +3,18 @@
 import os
 import shutil
 import subprocess
-from pathlib import Path
+from functools import partial
 
 import pytest
 
 from agent_pipes.agents.pi.agent import AGENT as PI
-from agent_pipes.agents.registry import every_agent
-from agent_pipes.core.jsonl import objects
 from tests.helpers.support import FIXTURES
+from tests.helpers.translating import typed
 
 SESSION, STREAM = FIXTURES / "pi" / "session.jsonl", FIXTURES / "pi" / "stream.jsonl"
 
 
-def events(path: Path, *kinds: str) -> list[dict]:
-    translator = PI.translator()
-    found = [
-        event
-        for line in path.read_bytes().splitlines()
-        for record in objects(line)
-        for event in translator.translate(record, 1.0, str(path))
-    ]
-    return [event for event in found if not kinds or event["event_type"] in kinds]
+events = partial(typed, "pi")
 
 
 @pytest.mark.parametrize("path", [SESSION, STREAM], ids=["file", "pipe"])
@@ -51,22 +42,10 @@ def test_session_and_prompt():
     assert prompt["data"] == {"prompt": "fix the failing test", "origin": "person"}
 
 
-def test_event_ids_are_the_same_at_each_reading():
-    names = [event["event_id"] for event in events(SESSION)]
-    assert names == [event["event_id"] for event in events(SESSION)]
-    assert len(set(names)) == len(names)
-
-
 def test_compaction():
     line = {"type": "compaction", "id": "c1", "tokensBefore": 90_000, "summary": "…"}
     (event,) = PI.translator().translate(line, 1.0)
     assert event["event_type"] == "compaction" and event["data"]["tokens"] == 90_000
-
-
-def test_its_lines_are_recognised_as_its_own():
-    for path in (SESSION, STREAM):
-        (record,) = objects(path.read_bytes().splitlines()[0])
-        assert [each.name for each in every_agent() if each.recognises(record)] == ["pi"]
 
 
 @pytest.fixture

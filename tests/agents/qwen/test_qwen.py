@@ -1,6 +1,6 @@
 """agents/qwen: chat files and stream-json."""
 
-from pathlib import Path
+from functools import partial
 
 import pytest
 
@@ -8,20 +8,12 @@ from agent_pipes.agents.qwen.agent import AGENT as QWEN
 from agent_pipes.agents.registry import recognised
 from agent_pipes.core.jsonl import objects
 from tests.helpers.support import FIXTURES
+from tests.helpers.translating import typed
 
 SESSION, STREAM = FIXTURES / "qwen" / "session.jsonl", FIXTURES / "qwen" / "stream.jsonl"
 
 
-def events(path: Path, *kinds: str) -> list[dict]:
-    translator = QWEN.translator()
-    found = [
-        event
-        for line in path.read_bytes().splitlines()
-        for record in objects(line)
-        for event in translator.translate(record, 1.0, str(path))
-    ]
-    found += translator.end()
-    return [event for event in found if not kinds or event["event_type"] in kinds]
+events = partial(typed, "qwen")
 
 
 @pytest.mark.parametrize("path", [SESSION, STREAM], ids=["file", "pipe"])
