@@ -82,7 +82,7 @@ ALERT_OPTIONS: tuple[Option, ...] = (
         flag="--alert",
         multiple=True,
         type=SinkChoice(SINKS),
-        help="Where to send alerts; repeatable. [default: terminal]",
+        help="Where to send alerts; repeatable.  [default: terminal]",
     ),
     Option(
         ["--on"],
@@ -96,21 +96,23 @@ ALERT_OPTIONS: tuple[Option, ...] = (
     Option(
         ["--file", "file"],
         type=click.Path(dir_okay=False, path_type=Path),
-        help="File of the sink `file`. [default: alerts.log in the store]",
+        help="File of the sink `file`.  [default: alerts.log in the store]",
     ),
     Option(
         ["--webhook"],
         flag="--webhook",
         key="webhook.url",
         envvar="AGENT_PIPES_WEBHOOK",
-        help="URL for alerts. Prefer $AGENT_PIPES_WEBHOOK: other users can read command lines.",
+        metavar="URL",
+        help="URL for alerts, used without a proxy. Prefer $AGENT_PIPES_WEBHOOK: other users can "
+        "read command lines.",
     ),
     Option(
         ["--format", "form"],
         flag="--webhook-format",
         key="webhook.format",
         type=click.Choice(FORMATS),
-        help="Format of the webhook's messages. [default: by the URL's host, else json]",
+        help="Format of the webhook's messages.  [default: by the URL's host, else json]",
     ),
     Option(
         ["--every"],
@@ -118,7 +120,7 @@ ALERT_OPTIONS: tuple[Option, ...] = (
         key="webhook.every",
         type=DURATION,
         default="off",
-        help="Join alerts within this time into one message to the webhook. [default: off]",
+        help="Join alerts within this time into one message to the webhook.  [default: off]",
     ),
     Option(
         ["--exec", "program"],
@@ -133,6 +135,7 @@ ALERT_OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         ["--watcher", "watchers"],
+        metavar="WATCHER",
         key="webhook.events",
         multiple=True,
         help="Send only this watcher's violations to the webhook; repeatable.",

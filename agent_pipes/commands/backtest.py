@@ -23,6 +23,7 @@ from agent_pipes.agents.base import Session
 from agent_pipes.commands.backtest_table import backtest_table
 from agent_pipes.commands.preset import Preset, find_policy, judging_options, read_config
 from agent_pipes.core.config_monitor import ConfigMonitor
+from agent_pipes.core.display import terminal_size
 from agent_pipes.core.event import Event, make
 from agent_pipes.core.exit_status import ExitStatus
 from agent_pipes.core.filter import Command
@@ -37,6 +38,9 @@ from agent_pipes.detect.suggest import suggested_config
 from agent_pipes.sessions import discovery
 
 DEFAULT_SINCE_S = 30 * 86_400.0
+
+PROGRESS_CELLS, PROGRESS_TEXT_CELLS = 36, 34
+"""Width of the bar, and of what is beside it: the label, per cent and the time left."""
 
 CHUNK_SESSIONS = 4
 """Sessions that a process is given at once."""
@@ -68,7 +72,7 @@ def result_events(judgements: Iterable[Judgement]) -> Iterator[Event]:
         yield make("backtest", session.modified, session.id, data)
 
 
-@click.command("backtest", cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command("backtest", cls=Command)
 @click.argument("paths", nargs=-1, metavar="[PATH]... | -")
 @click.option(
     "--since",
@@ -129,17 +133,23 @@ def backtest(
 
 def _judge(sessions: list[Session], limits: Limits, jobs: int) -> list[Judgement]:
     """Judge sessions in several processes, with the time left on stderr."""
-    progress = click.progressbar(length=len(sessions), label="sessions", file=sys.stderr)
+    progress = click.progressbar(
+        length=len(sessions),
+        label="sessions",
+        file=sys.stderr,
+        width=max(1, min(PROGRESS_CELLS, terminal_size(2)[0] - PROGRESS_TEXT_CELLS)),
+    )
     judgements: list[Judgement] = []
     with ExitStack() as stack:
-        bar = stack.enter_context(progress)
+        bar = stack.enter_context(progress) if os.isatty(2) else None
         found: Iterable[Judgement] = map(judge_session, sessions, repeat(limits))
         if jobs > 1:
             pool = stack.enter_context(ProcessPoolExecutor(jobs))
             found = pool.map(judge_session, sessions, repeat(limits), chunksize=CHUNK_SESSIONS)
         for judgement in found:
             judgements.append(judgement)
-            bar.update(1)
+            if bar:
+                bar.update(1)
     return judgements
 
 

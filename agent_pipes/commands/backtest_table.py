@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from operator import itemgetter
 from typing import Any
 
-from agent_pipes.core.display import escape, fit, format_duration, two_units
+from agent_pipes.core.display import escape, fold, format_duration, two_units
 from agent_pipes.core.options import DURATION
 from agent_pipes.core.table import Column, Style, format_table
 from agent_pipes.cost.report_table import short_ids
@@ -19,6 +19,8 @@ COLUMNS = (
     Column("LIMIT"),
     Column("WHAT", cut="right"),
 )
+
+THRESHOLDS = "SESSIONS STOPPED, BY THRESHOLD    * is the default"
 
 CELL_WIDTH = 10
 """Width of a threshold with its count."""
@@ -41,23 +43,20 @@ def backtest_table(judgements: list[Judgement], style: Style) -> Iterator[str]:
         style,
     )
     yield ""
-    yield style.dim(fit("SESSIONS STOPPED, BY THRESHOLD    * is the default", style.width - 1))
+    yield style.dim(THRESHOLDS if len(THRESHOLDS) < style.width else THRESHOLDS.split("  ")[0])
     for watcher, part in DETECTORS.items():
         if part.thresholds:
             yield from _counts(watcher, judgements, style)
     whole = sum(not each.runs_known for each in judgements)
     if whole:
-        yield from _wrapped(
-            [
-                f"{whole} of {len(judgements)} sessions record no process and no resumption",
-                "each counts as one run",
-            ],
-            style,
-        )
+        text = f"{whole} of {len(judgements)} sessions record no process and no resumption: "
+        yield from fold(f"{text}each counts as one run", style.width - 1)
     for judgement in judgements:
         if judgement.problem:
             path, problem = str(judgement.session.path), judgement.problem
-            yield f"could not be tried: {escape(path)}: {escape(problem)}"
+            yield from fold(
+                f"could not be tried: {escape(path)}: {escape(problem)}", style.width - 1
+            )
 
 
 def _came_after(judgement: Judgement) -> float:
@@ -114,4 +113,4 @@ def _counts(watcher: str, judgements: list[Judgement], style: Style) -> Iterator
 def _wrapped(parts: list[str], style: Style) -> Iterator[str]:
     joined = style.separator.join(parts)
     fitting = [joined] if len(joined) < style.width else parts
-    yield from (fit(part, style.width - 1, style.ellipsis) for part in fitting)
+    yield from (line for part in fitting for line in fold(part, style.width - 1))

@@ -70,7 +70,7 @@ def command_names() -> list[str]:
     )
 
 
-@click.command("completion", cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command("completion", cls=Command)
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
     """Print the completion script of all commands for SHELL.

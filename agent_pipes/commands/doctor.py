@@ -2,7 +2,6 @@
 
 import json
 import os
-import textwrap
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -10,8 +9,12 @@ from pathlib import Path
 import click
 
 from agent_pipes.checks import Check
-from agent_pipes.core.display import escape, terminal_size
+from agent_pipes.core.display import INDENT, escape, fold, terminal_size
 from agent_pipes.core.filter import Command, version_option
+
+WIDE = 60
+"""Width in columns from which findings have a column of their own, which costs a third of 60."""
+
 
 COLOURS = {"ok": "green", "warning": "yellow", "problem": "red"}
 
@@ -63,11 +66,10 @@ def lines(checks: Iterable[Check], width: int) -> Iterator[str]:
     """Yield the findings in columns, wrapped to `width`."""
     for each in checks:
         head = f"{each.status:8} {each.check:10} "
-        first, *rest = textwrap.wrap(
-            escape(each.said), max(40, width - len(head)), break_on_hyphens=False
-        ) or [""]
-        yield click.style(head, fg=COLOURS[each.status]) + first
-        yield from (" " * len(head) + line for line in rest)
+        column = len(head) if width >= WIDE else len(INDENT)
+        first, *rest = fold(head + escape(each.said), width - 1, " " * column)
+        yield click.style(first[: len(head)], fg=COLOURS[each.status]) + first[len(head) :]
+        yield from rest
 
 
 def summary(checks: list[Check]) -> str:
@@ -80,7 +82,7 @@ def summary(checks: list[Check]) -> str:
     )
 
 
-@click.command("doctor", cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command("doctor", cls=Command)
 @click.option(
     "--json",
     "objects",

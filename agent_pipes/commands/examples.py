@@ -10,7 +10,7 @@ from agent_pipes.core.filter import Command, version_option
 EXAMPLES = Path(__file__).resolve().parents[1] / "data" / "examples"
 
 
-@click.command("examples", cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command("examples", cls=Command)
 @click.argument("directory", type=click.Path(path_type=Path))
 def examples(directory: Path) -> None:
     """Copy the example sessions into DIRECTORY, where each example of the man pages runs."""

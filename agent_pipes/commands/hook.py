@@ -25,7 +25,7 @@ guard_option = click.option(
 )
 
 
-@click.command("hook", cls=GuardCommand, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command("hook", cls=GuardCommand)
 @click.argument("event", required=False)
 @guard_option
 @click.option(

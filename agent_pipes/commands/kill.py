@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from agent_pipes.core.bounded import BoundedDict
+from agent_pipes.core.display import unbroken
 from agent_pipes.core.event import Event
 from agent_pipes.core.exit_status import ExitStatus, worst
 from agent_pipes.core.filter import Events, filter_command
@@ -182,7 +183,10 @@ def _report_left(killer: "Killer") -> ExitStatus:
     for target in killer.targets():
         if target.is_paused:
             status = ExitStatus.KILLED
-            warn(f"process {target.pid} is still paused; to continue it: {target.resume_command}")
+            warn(
+                f"process {target.pid} is still paused; to continue it: "
+                f"{unbroken(target.resume_command)}"
+            )
     return status
 
 

@@ -32,7 +32,7 @@ def pages() -> dict[str, Path]:
     return found
 
 
-@click.command("man", cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command("man", cls=Command)
 @click.argument("page", required=False)
 def man(page: str | None) -> None:
     """Show the man page PAGE; without PAGE, list the pages."""

@@ -26,7 +26,7 @@ COUNTED = ("retry", "loop", "spawn")
 """Watchers whose nearness to their limit is found by trying lower ones."""
 
 
-@click.command("report", cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command("report", cls=Command)
 @click.argument("session", required=False)
 @click.option("--text", is_flag=True, help="Print a summary instead of the page.")
 @click.option(

@@ -59,7 +59,7 @@ def _flags() -> list[click.Option]:
     ]
 
 
-@click.command("resume", cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command("resume", cls=Command)
 @click.argument("session", required=False, shell_complete=complete_session)
 @click.option("--kill", "kills", is_flag=True, help="Kill the agent instead of continuing it.")
 @click.option(

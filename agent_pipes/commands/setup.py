@@ -12,7 +12,7 @@ import click
 from agent_pipes.agents.base_hooks import GUARDS
 from agent_pipes.agents.registry import HOOKED, hooks
 from agent_pipes.commands.hook import GuardCommand, guard_option
-from agent_pipes.core.display import escape
+from agent_pipes.core.display import escape, unbroken
 from agent_pipes.core.filter import version_option
 from agent_pipes.core.stderr import warn
 from agent_pipes.detect.configuration import DEFAULT_POLICY
@@ -21,7 +21,7 @@ from agent_pipes.hooks.settings_file import are_disabled, merge, settings_at
 from agent_pipes.scope.standard import write_standard_policy
 
 
-@click.command("setup", cls=GuardCommand, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command("setup", cls=GuardCommand)
 @click.option(
     "--agent",
     type=click.Choice(HOOKED),
@@ -79,7 +79,7 @@ def setup(
             merge(path, wanted)
         else:
             flags = [*(["--project"] if project else []), *guarding]
-            again = " ".join(["agent-strace setup --agent", name, *flags, "--write"])
+            again = unbroken(" ".join(["agent-strace setup --agent", name, *flags, "--write"]))
             warn(f"to be added to {path}; to let setup do it: {again}")
             click.echo(json.dumps(wanted, indent=2))
         if settings.note:
@@ -107,7 +107,7 @@ def _set_status_line(project: bool, write: bool) -> int:
     wanted = status_line.wanted(_program())
     if not write:
         flags = " --project" * project
-        again = f"agent-strace setup --statusline{flags} --write"
+        again = unbroken(f"agent-strace setup --statusline{flags} --write")
         warn(f"to be added to {path}; to let setup do it: {again}")
         click.echo(json.dumps(wanted, indent=2))
         return 0

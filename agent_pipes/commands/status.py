@@ -25,6 +25,7 @@ from agent_pipes.core.stderr import (
     clear_live,
     end_live,
     forget_live,
+    is_drawable,
     prefix,
     show_live,
     write_line,
@@ -100,8 +101,8 @@ class StatusView:
         self.clock.see(event)
         self.now = max(self.now, event.time)
         name = event.session
-        if event.type in ("violation", "kill"):
-            # Another program of the pipeline may write about it next.
+        if self.every and event.type in ("violation", "kill"):
+            # Another program of the pipeline may write about it next, below the table.
             clear_live()
         if not name:
             return
@@ -134,7 +135,11 @@ class StatusView:
         for session in self._unannounced.values():
             write_line(f"{prefix()}Monitoring session {introduction(session, self.now)}")
         self._unannounced.clear()
-        self.show()
+        latest = self.sessions.get(self.latest)
+        if self.kills and latest and latest.killed:
+            clear_live()  # The closing line of watch follows.
+        else:
+            self.show()
 
     def show(self) -> None:
         """Write the present state."""
@@ -230,7 +235,7 @@ def is_today(then: float, now: float) -> bool:
 @click.option(
     "--live/--no-live",
     default=None,
-    help="Rewrite in place, once a second. [default: if stderr is a terminal]",
+    help="Rewrite in place, once a second.  [default: if stderr is a terminal]",
 )
 @click.option("--all", "table", is_flag=True, help="Show a table with a row for each session.")
 @click.option(
@@ -272,7 +277,7 @@ def status(
     """
     form = "json" if as_objects else form or ("table" if once else None)
     view = StatusView(
-        os.isatty(2) if live is None else live, dict(limits), table or form is not None, kills
+        is_drawable() if live is None else live, dict(limits), table or form is not None, kills
     )
     if form:
         _print_once(events, view, form)

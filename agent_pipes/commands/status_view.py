@@ -18,7 +18,9 @@ from agent_pipes.core.display import (
     escape,
     fit,
     format_duration,
+    is_ascii_locale,
     plural,
+    to_ascii,
     two_units,
 )
 from agent_pipes.detect.calls import Call
@@ -55,17 +57,8 @@ class Style:
 
     def __call__(self, text: str) -> str:
         """Return `text` with the characters that the terminal has."""
-        if not self.ascii or text.isascii():
-            return text
-        return text.translate(_ASCII).encode("ascii", "replace").decode()
+        return to_ascii(text) if self.ascii else text
 
-
-_ASCII = str.maketrans(
-    {
-        "·": "-", "–": "-", "…": "...", "─": "-", "→": ">",
-        "×": "x", "✅": "ok", "⚠": "!!", "❌": "XX", "—": "-",
-    }
-)  # fmt: skip
 
 RED, YELLOW, CYAN, DIM = "31;1", "33;1", "36;1", "2"
 
@@ -97,11 +90,8 @@ def mark(state: State, style: Style) -> str:
 
 def default_style(colour: bool) -> Style:
     """Return the style of this terminal: NO_COLOR, TERM and the locale are obeyed."""
-    names = (os.environ.get(name, "") for name in ("LC_ALL", "LC_CTYPE", "LANG"))
-    locale = next((name for name in names if name), "")
-    utf8 = locale.upper().replace("-", "").endswith("UTF8")
     plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
-    return Style(ascii=not utf8, colour=colour and not plain)
+    return Style(ascii=is_ascii_locale(), colour=colour and not plain)
 
 
 def limit_bar(part: float, width: int, style: Style) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from agent_pipes.core.filter import version_option
+from agent_pipes.core.help_format import Context
 from agent_pipes.core.strict_json import did_you_mean
 
 if TYPE_CHECKING:
@@ -59,6 +60,8 @@ SUBCOMMANDS = {
 class Subcommands(click.Group):
     """A group whose commands are loaded when they are called."""
 
+    context_class = Context
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names."""
         return list(SUBCOMMANDS)
@@ -81,14 +84,8 @@ class Subcommands(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the names and summaries."""
-        limit = formatter.width - 6 - max(map(len, SUBCOMMANDS))
         with formatter.section("Commands"):
-            formatter.write_dl(
-                [
-                    (name, click.Command(name, help=summary).get_short_help_str(limit))
-                    for name, (_, summary) in SUBCOMMANDS.items()
-                ]
-            )
+            formatter.write_dl([(name, summary) for name, (_, summary) in SUBCOMMANDS.items()])
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem[str]]":
         """Return the names that begin with `incomplete`, with their summaries."""
@@ -115,5 +112,4 @@ strace = Subcommands(
     help="Circuit breakers for AI coding agents.",
     epilog="Man pages: agent-strace man [PAGE]; start with agent-strace man agent-pipes.",
     params=[version_option()],
-    context_settings={"help_option_names": ["-h", "--help"]},
 )

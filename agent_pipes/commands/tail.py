@@ -13,7 +13,7 @@ from agent_pipes.agents.registry import NAMES
 from agent_pipes.agents.registry import agent as agent_named
 from agent_pipes.commands.completion import complete_session
 from agent_pipes.core.client_figures import with_figures
-from agent_pipes.core.display import format_duration
+from agent_pipes.core.display import format_duration, unbroken
 from agent_pipes.core.event import KNOWN, tick
 from agent_pipes.core.exit_status import ExitStatus
 from agent_pipes.core.filter import Events, filter_command
@@ -48,7 +48,7 @@ def _refuse_lines(ctx: click.Context, param: click.Parameter, value: str | None)
     if value is not None:
         raise click.UsageError(
             "-n: events come from the session's start, as detectors need them; for the last ones: "
-            f"trace-tail --no-follow | tail -n {value}",
+            + unbroken(f"trace-tail --no-follow | tail -n {value}"),
             ctx,
         )
 

@@ -23,6 +23,7 @@ from agent_pipes.commands.preset import (
 from agent_pipes.commands.tail import tail
 from agent_pipes.commands.watch_summary import summarize
 from agent_pipes.core.config_monitor import ConfigMonitor, monitor_config
+from agent_pipes.core.display import unbroken
 from agent_pipes.core.filter import Command, run_pipeline, version_option
 from agent_pipes.core.stderr import set_log, set_prefix
 from agent_pipes.core.steps import OnViolation
@@ -34,12 +35,15 @@ GROUPS = ("Limits", "Actions", "Which session", "Prices", "Output", "Other")
 
 SESSION_OPTIONS = ("--all", "--no-follow", "--pid")
 ACTION_OPTIONS = ("--on-violation", "--strict")
+LIMIT_OPTIONS = ("--config",)
 OUTPUT_OPTIONS = ("--output", "--log", "-e", "--explain", "--every")
 
 
 def group_of(param: click.Parameter) -> str:
     """Return the group of the help that an option of watch belongs to."""
     name = param.opts[0]
+    if name in LIMIT_OPTIONS:
+        return "Limits"
     if name in SESSION_OPTIONS:
         return "Which session"
     if name in ACTION_OPTIONS:
@@ -72,7 +76,7 @@ class Watch(Command):
         except click.UsageError as error:
             if ctx.obj or not given or not is_program(given[0]):
                 raise
-            meant = shlex.join(["agent-strace", "watch", "--", *given])
+            meant = unbroken(shlex.join(["agent-strace", "watch", "--", *given]))
             raise click.UsageError(
                 f"{message_of(error)}; to start a command: {meant}", ctx
             ) from None
@@ -93,7 +97,7 @@ class Watch(Command):
         return ["[OPTIONS]", "[SESSION]", "[-- COMMAND...]"]
 
 
-@click.command("watch", cls=Watch, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command("watch", cls=Watch)
 @click.argument("session", required=False, shell_complete=complete_session)
 @click.option(
     "--on-violation",
@@ -104,6 +108,7 @@ class Watch(Command):
 @click.option(
     "--config",
     "config_file",
+    metavar="FILE",
     type=click.Path(path_type=Path),
     help="Config file.  [default: .agent-watch.json, if it exists]",
 )
@@ -120,11 +125,11 @@ class Watch(Command):
     help="Follow all live sessions of this machine, and each new one.",
 )
 @click.option("--no-follow", is_flag=True, help="Check the session as recorded so far, then exit.")
-@click.option("--pid", type=int, help="PID of the agent, if it cannot be detected.")
+@click.option("--pid", metavar="PID", type=int, help="PID of the agent, if it cannot be detected.")
 @click.option(
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Append events to this file. [default: stdout, unless it is a terminal or COMMAND's]",
+    help="Append events to this file.  [default: stdout, unless it is a terminal or COMMAND's]",
 )
 @click.option(
     "--log",

@@ -8,7 +8,7 @@ from agent_pipes.alert.lines import Causes, watcher_name
 from agent_pipes.commands.session_status import KILLED, SessionStatus
 from agent_pipes.commands.status_view import dollars
 from agent_pipes.core.bounded import BoundedDict
-from agent_pipes.core.display import tilde, two_units
+from agent_pipes.core.display import tilde, two_units, unbroken
 from agent_pipes.core.event import Event
 from agent_pipes.core.filter import Events, filter_command
 from agent_pipes.core.stderr import warn
@@ -51,7 +51,7 @@ def closing_line(session: SessionStatus, kill: Event, cause: tuple[str, str]) ->
     resume = resume_command(session)
     return (
         f"{session.agent or 'the agent'}{where} was killed {', '.join(facts)}{reason}"
-        f"{f'; to resume: {resume}' if resume else ''}"
+        f"{f'; to resume: {unbroken(resume)}' if resume else ''}"
     )
 
 

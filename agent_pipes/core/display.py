@@ -1,6 +1,7 @@
 """Text for people: escaped, cut to a length or width, durations as they are written."""
 
 import os
+import re
 import unicodedata
 from contextlib import suppress
 
@@ -9,6 +10,50 @@ DEFAULT_SIZE = (80, 24)
 
 HARMLESS = "\u200d\ufe0f"
 """Format characters that are part of emoji: a joiner and a variation selector."""
+
+UNBROKEN = "\N{NO-BREAK SPACE}"
+"""Space at which no line is broken: in a command that is to be copied."""
+
+INDENT = "    "
+"""Beginning of the second and following lines of a message on a terminal."""
+
+_ASCII = str.maketrans(
+    {
+        "·": "-", "–": "-", "…": "...", "─": "-", "→": ">",
+        "×": "x", "✅": "ok", "⚠": "!!", "❌": "XX", "⏳": "..", "—": "-", "\ufe0f": "",
+    }
+)  # fmt: skip
+
+
+def is_ascii_locale() -> bool:
+    """Return True if the locale is set, and not to UTF-8: Python writes UTF-8 in the C locale."""
+    names = (os.environ.get(name, "") for name in ("LC_ALL", "LC_CTYPE", "LANG"))
+    locale = next((name for name in names if name), "")
+    return bool(locale) and not locale.upper().replace("-", "").endswith("UTF8")
+
+
+def to_ascii(text: str) -> str:
+    """Return `text` in the characters of a terminal without UTF-8."""
+    if text.isascii():
+        return text
+    return text.translate(_ASCII).encode("ascii", "replace").decode()
+
+
+def unbroken(command: str) -> str:
+    """Return a command that is to be copied from a message, which no line break parts."""
+    return command.replace(" ", UNBROKEN)
+
+
+def fold(text: str, width: int, indent: str = INDENT) -> list[str]:
+    """Return the lines of a message, broken at spaces to `width` cells; later ones are indented."""
+    lines, line = [], ""
+    for word in re.findall(r" *[^ ]+", text):
+        if line.strip() and cell_width(line + word) > width:
+            lines.append(line)
+            line = indent + word.lstrip(" ")
+        else:
+            line += word
+    return [*lines, line]
 
 
 def escape(text: str) -> str:

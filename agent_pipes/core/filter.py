@@ -21,9 +21,10 @@ from typing import Any, NoReturn, TypeVar
 import click
 
 from agent_pipes import __version__
-from agent_pipes.core.display import escape_line
+from agent_pipes.core.display import escape_line, unbroken
 from agent_pipes.core.event import Event
 from agent_pipes.core.exit_status import ExitStatus, worst
+from agent_pipes.core.help_format import Context
 from agent_pipes.core.options import Option
 from agent_pipes.core.stderr import warn, write_line
 from agent_pipes.core.stream import Output, Reader, ReaderGone, UnreadableInputError, Waiter, die_of
@@ -46,7 +47,9 @@ class Stage:
 
 
 class Command(click.Command):
-    """A click command with the exit statuses of agent-pipes(7)."""
+    """A click command with the exit statuses of agent-pipes(7), and -h."""
+
+    context_class = Context
 
     def main(self, args: Any = None, prog_name: str | None = None, **extra: Any) -> NoReturn:  # type: ignore[override]
         sys.exit(
@@ -70,11 +73,11 @@ def exit_status(run: Callable[[], object]) -> int:
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
         first, *more = message_of(error).split("\n")
-        warn(first)
+        write_line(f"{context.command_path}: {first}") if context else warn(first)
         for line in more:
             write_line(line)
         if context is not None:
-            write_line(f"Try '{context.command_path} --help'.")
+            write_line(unbroken(f"Try '{context.command_path} --help'."))
         return ExitStatus.UNREADABLE
     except OSError as error:
         if error.errno not in FULL:
@@ -304,7 +307,6 @@ def make_filter(
         must_run=must_run,
         params=[*params, version_option()],
         help=generator.__doc__,
-        context_settings={"help_option_names": ["-h", "--help"]},
     )
 
 

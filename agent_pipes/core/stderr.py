@@ -1,7 +1,7 @@
 """Messages for people on stderr: whole escaped lines, which never wait for a reader.
 
 All messages of a process pass through here, so that the live line of trace-status is cleared before
-any other line.
+any other line. The live line of another process in the pipeline is ended instead.
 """
 
 import os
@@ -12,7 +12,15 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 
-from agent_pipes.core.display import cell_width, escape, terminal_size
+from agent_pipes.core.display import (
+    UNBROKEN,
+    cell_width,
+    escape,
+    fold,
+    is_ascii_locale,
+    terminal_size,
+    to_ascii,
+)
 
 WRITE_TIMEOUT_S = 0.5
 """Time that a paused terminal or pager may block; then messages are dropped and counted."""
@@ -70,12 +78,25 @@ class _Writer:
                 self.title(texts[-1], bell=alert)
                 return
             texts, self.suspended = tuple(self.suspended), []
+        start = "" if self.live else self._new_line()
         self.clear()
-        # The live line of another program in the pipeline may be on the terminal's current line.
-        start = _CLEAR_LINE if self._is_terminal() else ""
-        self.write(
-            (start + "".join(f"{escape(text)}\n" for text in texts)).encode(errors="replace")
-        )
+        shown = (f"{line}\n" for text in texts for line in self._shown(text))
+        self.write((start + "".join(shown)).encode(errors="replace"))
+
+    def _new_line(self) -> str:
+        """Return what ends a line of another program that has not ended it itself.
+
+        Spaces up to the margin run over into the next row only if the row is not empty.
+        """
+        return " " * (terminal_size(2)[0] - 1) + _CLEAR_LINE if is_drawable() else ""
+
+    def _shown(self, text: str) -> list[str]:
+        """Return the lines of a message: on a terminal folded, in the characters that it has."""
+        if not self._is_terminal():
+            return [_plain(text)]
+        kept = UNBROKEN.join(map(escape, text.split(UNBROKEN)))
+        folded = (each.replace(UNBROKEN, " ") for each in fold(kept, terminal_size(2)[0] - 1))
+        return [to_ascii(line) if is_ascii_locale() else line for line in folded]
 
     def _is_terminal(self) -> bool:
         if self._terminal is None:
@@ -86,7 +107,7 @@ class _Writer:
         from datetime import datetime  # seldom needed
 
         now = datetime.now().astimezone().isoformat(timespec="milliseconds")
-        text = "".join(f"{now} {escape(text)}\n" for text in texts)
+        text = "".join(f"{now} {_plain(text)}\n" for text in texts)
         try:
             os.write(self.log, text.encode(errors="replace"))
         except OSError as error:
@@ -98,7 +119,7 @@ class _Writer:
         saved = "" if self.titled else _SAVE_TITLE
         self.titled = True
         sound = "\a" if bell else ""
-        self.write(f"{saved}\x1b]2;{escape(text)}\x1b\\{sound}".encode(errors="replace"))
+        self.write(f"{saved}\x1b]2;{_plain(text)}\x1b\\{sound}".encode(errors="replace"))
 
     def clear(self) -> None:
         if self.live:
@@ -147,7 +168,17 @@ class _Writer:
         return bool(select.select([], [self._fd], [], timeout_s)[1])
 
 
+def _plain(text: str) -> str:
+    """Return a message as one escaped line."""
+    return escape(text.replace(UNBROKEN, " "))
+
+
 _stderr = _Writer()
+
+
+def is_drawable() -> bool:
+    """Return True if stderr is a terminal that obeys escape sequences."""
+    return os.isatty(2) and os.environ.get("TERM") != "dumb"
 
 
 def write_line(text: str) -> None:

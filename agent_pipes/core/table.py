@@ -5,7 +5,14 @@ import sys
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-from agent_pipes.core.display import cell_width, fit, fit_left, pad, terminal_size
+from agent_pipes.core.display import (
+    cell_width,
+    fit,
+    fit_left,
+    is_ascii_locale,
+    pad,
+    terminal_size,
+)
 
 GAP = "  "
 
@@ -68,19 +75,12 @@ class Style(NamedTuple):
         return BAR_BLOCKS[-1] * (eighths // 8) + BAR_BLOCKS[eighths % 8].strip()
 
 
-def _is_plain_locale() -> bool:
-    """Return True if the locale is set, and not to UTF-8: Python writes UTF-8 in the C locale."""
-    names = (os.environ.get(name, "") for name in ("LC_ALL", "LC_CTYPE", "LANG"))
-    locale = next((name for name in names if name), "")
-    return bool(locale) and not locale.upper().replace("-", "").endswith("UTF8")
-
-
 def terminal_style(columns: int | None = None) -> Style:
     """Return the style of the terminal on stdout."""
     encoding = (sys.stdout.encoding or "ascii") if sys.stdout else "ascii"
     try:
         BAR_BLOCKS.encode(encoding)
-        ascii_only = os.environ.get("TERM") == "dumb" or _is_plain_locale()
+        ascii_only = os.environ.get("TERM") == "dumb" or is_ascii_locale()
     except (UnicodeEncodeError, LookupError):
         ascii_only = True
     width = columns or terminal_size(1)[0]
@@ -100,7 +100,7 @@ def format_table(
     widths = [max(map(cell_width, cells)) for cells in zip(*every, strict=True)]
     excess = sum(widths) + sum(len(column.gap) for column in columns[1:]) - (style.width - 1)
     narrowest = [
-        min(width, MIN_CUT_COLUMNS) if column.cut else width
+        max(min(width, MIN_CUT_COLUMNS), cell_width(column.title)) if column.cut else width
         for column, width in zip(columns, widths, strict=True)
     ]
     if excess > sum(widths) - sum(narrowest):

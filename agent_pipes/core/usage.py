@@ -5,16 +5,32 @@ from shlex import join as quote
 
 import click
 
+from agent_pipes.core.display import unbroken
 from agent_pipes.core.strict_json import did_you_mean
 
 SESSION_SUFFIXES = (".json", ".jsonl", ".ndjson")
+
+MAX_NAMED = 5
+"""Options that begin with the typed one and are all named."""
 
 
 def message_of(error: click.ClickException) -> str:
     """Return the message of a usage error."""
     if isinstance(error, click.NoSuchOption):
         return f"no such option {error.option_name}{_meant(error)}"
-    return error.format_message()
+    if isinstance(error, click.MissingParameter) and error.param:
+        return f"{_name(error)} is missing"
+    if isinstance(error, click.BadParameter) and error.param:
+        return f"{_name(error)}: {error.message.removesuffix('.')}"
+    return error.format_message().removesuffix(".")
+
+
+def _name(error: click.BadParameter) -> str:
+    """Return the longest name of an option, the placeholder of an argument."""
+    param = error.param
+    if isinstance(param, click.Option):
+        return max(param.opts, key=len)
+    return param.make_metavar(error.ctx) if param and error.ctx else ""
 
 
 COMMON_MISTAKES = {"-V": "--version", "-?": "--help"}
@@ -33,6 +49,8 @@ def _meant(error: click.NoSuchOption) -> str:
     if meant := COMMON_MISTAKES.get(typed):
         return f" (did you mean {meant!r}?)"
     longer = [name for name in known if len(typed) > 2 and name.startswith(f"{typed}-")]
+    if len(longer) > MAX_NAMED:
+        return f"; {len(longer)} options begin with it, such as {longer[0]}"
     if len(longer) > 1:
         return f"; there are {', '.join(longer)}"
     return did_you_mean(typed, known)
@@ -41,7 +59,7 @@ def _meant(error: click.NoSuchOption) -> str:
 def unexpected_argument(command: str, word: str) -> str:
     """Return the message for an argument of a filter, which takes none."""
     if os.path.exists(word) or word.endswith(SESSION_SUFFIXES):
-        meant = f"{quote(['trace-tail', word])} | {command}"
+        meant = unbroken(f"{quote(['trace-tail', word])} | {command}")
         return f"events are read on standard input; for a file: {meant}"
     if command == "trace-kill" and word.isdigit():
         return f"unexpected argument {word}; to name a process: --pid {word}"

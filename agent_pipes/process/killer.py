@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from agent_pipes.core.display import unbroken
 from agent_pipes.core.event import Event, is_person, make
 from agent_pipes.core.exit_status import ExitStatus, worst
 from agent_pipes.core.stderr import warn
@@ -107,7 +108,7 @@ class Killer:
                 self._evicted = True
                 warn(
                     f"more than {MAX_TARGETS} sessions with a process at once: "
-                    "the oldest are forgotten, and nothing can end them"
+                    "the oldest are dropped, and can no longer be killed"
                 )
         for target in dropped:
             target.disarm()
@@ -312,10 +313,9 @@ class Killer:
         target.record = record(session, target.handle.identity, target.marker, target.trigger.data)
         try:
             target.record.write()
+            warn(f"to continue: {unbroken(f'agent-strace resume {session}')}")
         except OSError as error:
             warn(f"the pause cannot be recorded ({error}); to continue: kill -CONT {target.pid}")
-        else:
-            warn(f"to continue: agent-strace resume {session}")
 
     def _resumed(self, target: KillTarget, how: str) -> None:
         """Count violations again: the agent runs again."""

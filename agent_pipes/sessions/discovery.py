@@ -14,7 +14,7 @@ from agent_pipes.agents import registry
 from agent_pipes.agents.base import Agent, Session, SessionFolder, stored_as
 from agent_pipes.agents.registry import NAMES, STORE, every_agent
 from agent_pipes.agents.registry import agent as agent_named
-from agent_pipes.core.display import escape
+from agent_pipes.core.display import escape, unbroken
 from agent_pipes.core.jsonl import Fields, objects
 from agent_pipes.core.stderr import warn
 
@@ -361,7 +361,7 @@ def live_elsewhere(live: list[Session]) -> str:
 def _elsewhere(names: Iterable[str] = NAMES) -> str:
     """Return the end of a message that names live sessions, or how all sessions are listed."""
     return live_elsewhere([each for each in recent_sessions(names) if is_live(each)]) or (
-        "; trace-list --all-dirs shows the sessions of all directories"
+        f"; {unbroken('trace-list --all-dirs')} shows the sessions of all directories"
     )
 
 

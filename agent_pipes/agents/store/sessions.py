@@ -175,11 +175,10 @@ def _begun(path: Path, inode: int) -> tuple[str, float]:
     """Return the directory in which the session began, "" if unknown, and when."""
     key = (str(path), inode)
     if key not in _heads:
-        started = _object(path.parent / META).get("started_at")
-        head = (
-            string(_start(path), "cwd"),
-            float(started) if isinstance(started, (int, float)) else 0.0,
-        )
+        first = _first_event(path)
+        times = (_object(path.parent / META).get("started_at"), first.get("timestamp"))
+        started = next((float(time) for time in times if isinstance(time, (int, float))), 0.0)
+        head = (string(_start(path), "cwd"), started)
         if not all(head):
             return head
         _heads[key] = head
@@ -190,6 +189,13 @@ def _noted(path: Path) -> Fields:
     """Return the agent's process in meta.json, {} if there is none or the session has ended."""
     meta = _object(path.parent / META)
     return {} if "ended_at" in meta else within(within(meta, "attribution"), "agent_process")
+
+
+def _first_event(path: Path) -> Fields:
+    """Return the first event of a session, {} if its file does not begin with one."""
+    with suppress(ValueError):
+        return next(iter(objects(_head(path).partition(b"\n")[0])), {})
+    return {}
 
 
 def _start(path: Path) -> Fields:
