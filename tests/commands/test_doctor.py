@@ -789,10 +789,11 @@ def test_a_home_directory_of_somebody_else(place, monkeypatch):
     )
 
 
-def test_the_self_test_sees_a_stand_in_agent_killed(place):
+def test_the_self_test_sees_a_stand_in_agent_killed(place, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(place))
     check = only(examined(status=0), "self-test", "ok")
     assert check["status"] == "ok" and "killed a stand-in agent" in check["said"]
-    assert not list(Path(tempfile.gettempdir()).glob("agent-pipes-self-test-*/.agent-traces"))
+    assert not list(place.glob("agent-pipes-self-test-*/.agent-traces"))
 
 
 def test_a_watch_that_does_not_kill_is_a_problem(monkeypatch):
