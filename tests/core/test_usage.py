@@ -28,7 +28,10 @@ SPIRAL = str(FIXTURES / "spiral.ndjson")
         (("trace-tail", "--no-follow", "."), ".: no session in this directory"),
         (("agent-strace", "-V"), "did you mean '--version'?"),
         (("agent-strace", "help"), "did you mean '--help'?"),
-        (("agent-strace", "watch", "--max", "3"), "20 options begin with it, such as --max-retries"),
+        (
+            ("agent-strace", "watch", "--max", "3"),
+            "20 options begin with it, such as --max-retries",
+        ),
         (("agent-strace", "watch", "--loop-repeat", "3"), "did you mean '--max-repeats'?"),
         (("agent-strace", "watch", "--max-cost", "5,00"), "expected dollars such as 5 or 0.50"),
         (("agent-strace", "watch", "--max-cost", "-1"), "expected dollars such as 5 or 0.50"),
