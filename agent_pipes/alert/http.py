@@ -65,7 +65,7 @@ class Endpoint:
         if parts.scheme == "http" and self.host not in LOCAL and not allow_http:
             raise click.UsageError(
                 "the webhook's URL is http:, which sends the alert and the URL in the clear; "
-                "use https:, or --allow-http"
+                "use https:, or trace-alert --allow-http"
             )
         self.tls = ssl.create_default_context() if parts.scheme == "https" else None
         self.path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")

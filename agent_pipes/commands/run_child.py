@@ -15,7 +15,7 @@ from agent_pipes.core.filter import exit_status
 from agent_pipes.core.stderr import suspend, warn, write_line
 from agent_pipes.core.stream import Waiter, die_of
 from agent_pipes.process.handle import become_subreaper, clear_death_signal
-from agent_pipes.process.table import Identity, identify
+from agent_pipes.process.table import Identity, identify, is_stopped
 from agent_pipes.sessions.selection import NO_SESSION_OF_COMMAND
 
 NOT_EXECUTABLE, NOT_FOUND = 126, 127
@@ -82,7 +82,8 @@ class SignalRelay:
     def __init__(self, terminal: "Terminal") -> None:
         self.sent: list[int] = []
         self._terminal = terminal
-        self._is_paused = False
+        self._go_on: Callable[[], object] | None = None
+        self._waits = False
         self._child: subprocess.Popen[bytes] | None = None
         self._early: list[int] = []
 
@@ -101,17 +102,21 @@ class SignalRelay:
         if number != signal.SIGINT or self._terminal.saved is None:
             with suppress(OSError):
                 self._child.send_signal(number)
+                self._waits = is_stopped(self._child.pid)
         self.sent.append(number)
-        if self._is_paused:
-            # A stopped command receives the signal only once it is continued.
-            with suppress(OSError):
-                self._child.send_signal(signal.SIGCONT)
+        if self._go_on:
+            # A stopped process receives the signal only once it is continued, its tools likewise.
+            self._go_on()
         return True
 
-    def set_paused(self, paused: bool) -> None:
-        """Note that the command was paused or runs again, and switch the terminal."""
-        self._is_paused = paused
-        if paused:
+    def set_paused(self, go_on: Callable[[], object] | None) -> None:
+        """Note what continues the paused command, None if it runs, and switch the terminal."""
+        self._go_on = go_on
+        if go_on and self._waits:
+            # The signal came while the processes were being stopped.
+            self._waits = False
+            go_on()
+        elif go_on:
             self._terminal.take_back()
         elif self._terminal.lend_again() and self._child:
             # The command draws its screen anew.

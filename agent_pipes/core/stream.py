@@ -147,8 +147,8 @@ class Waiter:
     def __init__(self, output: Output | None = None) -> None:
         self.output = output
         self.interval = 1.0
-        self.on_pause: Callable[[bool], None] = lambda paused: None
-        """Called when an agent was paused, and when it runs again."""
+        self.on_pause: Callable[[Callable[[], object] | None], None] = lambda go_on: None
+        """Called when an agent was paused, with what continues it, and with None when it runs."""
         self.linger_s = 0.0
         """Seconds for which to wait for another session when the last one has ended."""
         self.signal = 0

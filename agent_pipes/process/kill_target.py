@@ -8,7 +8,7 @@ from agent_pipes.core.stderr import warn
 from agent_pipes.process.handle import NotPermitted, ProcessHandle
 from agent_pipes.process.machine import machine_id
 from agent_pipes.process.pauser import Pauser
-from agent_pipes.process.table import Identity, process_at
+from agent_pipes.process.table import Identity, is_stopped, process_at
 from agent_pipes.process.terminator import Terminator
 
 if TYPE_CHECKING:
@@ -141,8 +141,7 @@ class KillTarget:
     @property
     def is_stopped(self) -> bool:
         """True if the agent's process is stopped now."""
-        row = process_at(self.pid) if self.handle else None
-        return row is not None and self.handle is not None and row.state in "Tt"
+        return self.handle is not None and is_stopped(self.pid)
 
     @property
     def resume_command(self) -> str:

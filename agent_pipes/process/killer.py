@@ -308,7 +308,8 @@ class Killer:
 
         assert target.handle and target.trigger
         target.is_paused = True
-        self.waiter.on_pause(True)
+        handle, marker = target.handle, target.marker
+        self.waiter.on_pause(lambda: Pauser(handle, signal=signals.SIGCONT, marker=marker).finish())
         session = target.trigger.session
         target.record = record(session, target.handle.identity, target.marker, target.trigger.data)
         try:
@@ -320,7 +321,7 @@ class Killer:
     def _resumed(self, target: KillTarget, how: str) -> None:
         """Count violations again: the agent runs again."""
         if target.is_paused:
-            self.waiter.on_pause(False)
+            self.waiter.on_pause(None)
             warn(f"process {target.pid} was {how}, and is watched again")
             if target.record:
                 target.record.remove()

@@ -50,6 +50,12 @@ class Process(NamedTuple):
         return self.identity.pid
 
 
+def is_stopped(pid: int) -> bool:
+    """Return True if there is a process `pid` and it is stopped. Raises OSError as `identify`."""
+    row = process_at(pid)
+    return row is not None and row.state in "Tt"
+
+
 def identify(pid: int) -> Identity | None:
     """Return the identity of the process `pid`; None for a zombie, a thread, or no process.
 

@@ -17,6 +17,7 @@ from agent_pipes.commands.run_child import SignalRelay, Terminal
 from agent_pipes.core.stderr import warn
 
 class Child:
+    pid = os.getpid()
     def __init__(self):
         self.signals = []
     def send_signal(self, number):
@@ -32,11 +33,11 @@ with terminal:
     tty.setraw(2)
     warn("held back")
     seen.append(is_raw())
-    relay.set_paused(True)
+    relay.set_paused(lambda: child.send_signal(18))
     warn("readable")
     seen.append(is_raw())
     relay.receive(15)
-    relay.set_paused(False)
+    relay.set_paused(None)
     seen.append(is_raw())
     relay.receive(15)
 seen.append(is_raw())

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.commands.test_kill import stat
 from tests.helpers.support import (
     BIN,
     ENVIRONMENT,
@@ -23,6 +24,7 @@ from tests.helpers.support import (
     gone,
     run,
     start,
+    until,
     violations,
 )
 from tests.helpers.terminal import sent_to_terminal
@@ -439,6 +441,27 @@ def test_sigterm_is_passed_on_to_the_command(home):
     assert watch.stdout.readline() == b"ready\n"
     watch.send_signal(signal.SIGTERM)
     assert watch.wait(20) == -signal.SIGTERM
+    clean(home)
+
+
+def test_sigterm_continues_the_whole_tree_of_a_paused_command(home):
+    agent = f"""
+import runpy, subprocess, sys
+tool = subprocess.Popen(["sleep", "300"], start_new_session=True)
+print(tool.pid, flush=True)
+sys.argv = ["claude", "--pause", "0.1", "--rounds", "100"]
+runpy.run_path({str(STANDIN)!r}, run_name="__main__")
+"""
+    limits = ("--max-retries", "3", "--on-violation", "pause")
+    watch = start("agent-strace", "watch", *limits, "--", sys.executable, "-c", agent, env=home)
+    tool = int(watch.stdout.readline())
+    try:
+        until(lambda: stat(tool)[0] == "T", what="the pause of the tool")
+        watch.send_signal(signal.SIGTERM)
+        assert watch.wait(20) == -signal.SIGTERM
+        assert stat(tool)[0] == "S", "nobody is left to continue it"
+    finally:
+        os.kill(tool, signal.SIGKILL)
     clean(home)
 
 
