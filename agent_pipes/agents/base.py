@@ -4,7 +4,6 @@ An agent is a folder here and a line in registry.py. Nobody outside its folder k
 """
 
 import os
-import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Protocol
 
@@ -246,11 +245,6 @@ class Agent:
         Raise InterruptError if that failed.
         """
         raise InterruptError(f"{self.name} has no control socket")
-
-
-def stored_as(session: str) -> str:
-    """Return the name that a session has in the store written by its agent's hooks."""
-    return re.sub(r"[^A-Za-z0-9_.-]", "-", session[:16])
 
 
 def home_from(variable: str, *name: str) -> "Path":

@@ -2,14 +2,14 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, ClassVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from agent_pipes.agents.base import stored_as
 from agent_pipes.agents.fields import (
     arguments_of,
     number,
+    stored_as,
     string,
     text_of,
     time_of,
@@ -81,8 +81,7 @@ class UnknownPayload(Exception):
     """Input that is no payload of a known agent's hook; the message is for users."""
 
 
-@dataclass(frozen=True)
-class HookSettings:
+class HookSettings(NamedTuple):
     """Settings file in which an agent's hooks are configured.
 
     home:    directory of the user's settings.
@@ -97,7 +96,7 @@ class HookSettings:
     file: str
     project: str
     events: Sequence[str]
-    rest: Fields = field(default_factory=dict)
+    rest: Mapping[str, Any] = MappingProxyType({})
     note: str = ""
 
 

@@ -1,5 +1,6 @@
 """Typed reading of an agent's records: a value of its type or an empty one, a time, a text."""
 
+import re
 from contextlib import suppress
 from datetime import UTC, datetime
 
@@ -50,6 +51,11 @@ def arguments_of(value: object) -> Fields:
     except ValueError:
         parsed = None
     return parsed if type(parsed) is dict else {"input": value} if value else {}
+
+
+def stored_as(session: str) -> str:
+    """Return the name that a session has in the store written by its agent's hooks."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "-", session[:16])
 
 
 def time_of(fields: Fields, fallback: float, key: str = "timestamp") -> float:

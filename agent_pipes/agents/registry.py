@@ -4,12 +4,13 @@ from collections.abc import Iterator
 from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from agent_pipes.agents.base import Agent, InterruptError
-from agent_pipes.agents.base_hooks import Hooks
 from agent_pipes.core.jsonl import Fields
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from agent_pipes.agents.base import Agent
+    from agent_pipes.agents.base_hooks import Hooks
 
 
 class Parts(NamedTuple):
@@ -48,24 +49,24 @@ STORE = "store"
 """The agent whose sessions another one may have, too: hooks write them beside the agent's own."""
 
 
-def agent(name: str) -> Agent:
+def agent(name: str) -> "Agent":
     """Return the agent called `name`. Raise KeyError if there is none."""
     if name not in AGENTS:
         raise KeyError(name)
-    return cast(Agent, import_module(f"agent_pipes.agents.{name}.agent").AGENT)
+    return cast("Agent", import_module(f"agent_pipes.agents.{name}.agent").AGENT)
 
 
-def hooks(name: str) -> Hooks:
+def hooks(name: str) -> "Hooks":
     """Return the hooks of the agent called `name`."""
-    return cast(Hooks, import_module(f"agent_pipes.agents.{name}.hooks").HOOKS)
+    return cast("Hooks", import_module(f"agent_pipes.agents.{name}.hooks").HOOKS)
 
 
-def every_agent() -> Iterator[Agent]:
+def every_agent() -> "Iterator[Agent]":
     """Yield the agents whose sessions can be read, in the order of the registry."""
     return (agent(name) for name in NAMES)
 
 
-def recognised(record: Fields) -> Agent | None:
+def recognised(record: Fields) -> "Agent | None":
     """Return the agent in whose format `record` is; it may be one that cannot be read."""
     return next((each for each in map(agent, AGENTS) if each.recognises(record)), None)
 
@@ -75,6 +76,8 @@ def interrupt(control: "Path", session: str) -> bool:
 
     Raise InterruptError if that failed.
     """
+    from agent_pipes.agents.base import InterruptError
+
     for each in every_agent():
         if each.has_control_socket:
             return each.interrupt(control, session)

@@ -3,7 +3,6 @@
 import errno
 import os
 import stat
-from pathlib import Path
 
 from agent_pipes.core.stderr import warn
 
@@ -16,7 +15,7 @@ class AlertFile:
     It is never followed through a symbolic link, and a pipe put in its place is not waited for.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: str) -> None:
         self.path = path
         self.failed = False
 
@@ -35,7 +34,7 @@ class AlertFile:
             self.failed = False
 
     def _append(self, line: bytes) -> None:
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.makedirs(os.path.dirname(self.path) or ".", mode=0o700, exist_ok=True)
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
         fd = os.open(self.path, flags, 0o600)
         try:
@@ -59,6 +58,6 @@ def truncate_line(line: bytes) -> bytes:
     return line[: MAX_LINE_BYTES - 4].decode(errors="ignore").encode() + "…\n".encode()
 
 
-def default_file() -> Path:
+def default_file() -> str:
     """Return `alerts.log` of the store in use: $AGENT_TRACE_DIR, else .agent-traces here."""
-    return Path(os.environ.get("AGENT_TRACE_DIR") or ".agent-traces") / "alerts.log"
+    return os.path.join(os.environ.get("AGENT_TRACE_DIR") or ".agent-traces", "alerts.log")

@@ -1,8 +1,5 @@
 """Options of trace-alert, with their flags in `watch` and their keys in the config file."""
 
-import shlex
-import shutil
-from pathlib import Path
 from typing import Any
 
 import click
@@ -23,6 +20,9 @@ SECRET_VARIABLES = ("AGENT_PIPES_WEBHOOK", "AGENT_PIPES_PAGERDUTY_KEY")
 
 def split_command(command: str) -> list[str]:
     """Split a command line as a shell does, without expansions. Raises ValueError."""
+    import shlex
+    import shutil
+
     try:
         words = shlex.split(command)
     except ValueError as error:
@@ -95,7 +95,7 @@ ALERT_OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         ["--file", "file"],
-        type=click.Path(dir_okay=False, path_type=Path),
+        type=click.Path(dir_okay=False),
         help="File of the sink `file`.  [default: alerts.log in the store]",
     ),
     Option(

@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from contextlib import suppress
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent_pipes.alert.alert_file import AlertFile, default_file
@@ -14,16 +13,22 @@ from agent_pipes.core.event import Event
 from agent_pipes.core.exit_status import ExitStatus
 from agent_pipes.core.filter import Events, filter_command
 from agent_pipes.core.stderr import prefix, warn, write_line
-from agent_pipes.detect.waits import Waits
 
 if TYPE_CHECKING:
     from agent_pipes.alert.delivery import DeliveryQueue
+    from agent_pipes.detect.waits import Waits
 
 NOT_CONFIGURED = {
     "webhook": "a violation is to go to a webhook, and none is configured: "
     "set $AGENT_PIPES_WEBHOOK",
     "exec": "a violation is to go to a program, and none was given: see --exec",
 }
+
+
+def _waits() -> "Waits":
+    from agent_pipes.detect.waits import Waits
+
+    return Waits()
 
 
 def default_sinks(
@@ -68,7 +73,7 @@ class Alerter:
         self.kills = kills
         self.watchers = watchers
         self.on = {occasion for each in on for occasion in each.split(",")} or {"violation"}
-        self.waits = Waits() if "waiting" in self.on else None
+        self.waits = _waits() if "waiting" in self.on else None
         self.failed = False
         self.clock = SessionClock()
         self.names = SessionNames()
@@ -167,7 +172,7 @@ def start_queues(
 def alert(
     events: Iterable[Event],
     to: tuple[str, ...] = (),
-    file: Path | None = None,
+    file: str | None = None,
     webhook: str | None = None,
     form: str | None = None,
     every: float = 0.0,

@@ -10,7 +10,6 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, suppress
 from itertools import repeat
 from pathlib import Path
@@ -144,6 +143,8 @@ def _judge(sessions: list[Session], limits: Limits, jobs: int) -> list[Judgement
         bar = stack.enter_context(progress) if os.isatty(2) else None
         found: Iterable[Judgement] = map(judge_session, sessions, repeat(limits))
         if jobs > 1:
+            from concurrent.futures import ProcessPoolExecutor
+
             pool = stack.enter_context(ProcessPoolExecutor(jobs))
             found = pool.map(judge_session, sessions, repeat(limits), chunksize=CHUNK_SESSIONS)
         for judgement in found:

@@ -3,7 +3,6 @@
 import signal as signals
 import time
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -247,6 +246,8 @@ def _trips(event: Event) -> bool:
 
 def _interrupt(control: str, session: str) -> str:
     """Interrupt a session over its agent's control socket; return what was interrupted."""
+    from pathlib import Path
+
     from agent_pipes.agents.base import InterruptError as Refusal
     from agent_pipes.agents.registry import interrupt
     from agent_pipes.process.killer import InterruptError

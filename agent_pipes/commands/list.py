@@ -3,24 +3,27 @@
 import os
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from agent_pipes.agents.base import Session
-from agent_pipes.agents.registry import agent as agent_named
 from agent_pipes.core.display import plural
 from agent_pipes.core.event import Event, make
 from agent_pipes.core.filter import filter_command
-from agent_pipes.core.table import Style, terminal_style
-from agent_pipes.sessions import discovery
+
+if TYPE_CHECKING:
+    from agent_pipes.agents.base import Session
+    from agent_pipes.core.table import Style
 
 MAX_ROWS = 12
 """Rows on a terminal without --all: the most recent sessions, which are read for their cost."""
 
 
-def session_event(session: Session) -> Event:
+def session_event(session: "Session") -> Event:
     """Return the session as an event whose time is that of its last change."""
+    from agent_pipes.agents.registry import agent
+    from agent_pipes.sessions import discovery
+
     process = discovery.process_of(session)
     data: dict[str, Any] = {
         "agent": session.agent,
@@ -34,7 +37,7 @@ def session_event(session: Session) -> Event:
         data |= {
             "pid": process.pid,
             "process_started": process.started,
-            "how": agent_named(session.agent).process_found_by,
+            "how": agent(session.agent).process_found_by,
         }
     return make("session", session.modified, session.id, data)
 
@@ -60,6 +63,8 @@ def list_sessions(
 
     Objects are listed newest first; the table ends with the most recent session.
     """
+    from agent_pipes.sessions import discovery
+
     found = discovery.sessions() if all_dirs else discovery.sessions_here()
     if objects or not os.isatty(1):
         for session in found:
@@ -74,13 +79,14 @@ def list_sessions(
     ]
     # Reading the sessions takes half of the program, which a list of objects does not need.
     from agent_pipes.commands.list_table import table
+    from agent_pipes.core.table import terminal_style
 
     style = terminal_style()
     lines = list(table(listed if reverse else listed[::-1], style, time.time())) if listed else []
     click.echo("\n".join([*lines, *_footer(len(listed), len(found), live, all_dirs, style)]))
 
 
-def _footer(shown: int, total: int, live: bool, all_dirs: bool, style: Style) -> Iterator[str]:
+def _footer(shown: int, total: int, live: bool, all_dirs: bool, style: "Style") -> Iterator[str]:
     """Yield what is below the table: how many sessions there are, and how to list the others."""
     if shown:
         yield style.rule()
@@ -92,6 +98,8 @@ def _footer(shown: int, total: int, live: bool, all_dirs: bool, style: Style) ->
     elif shown:
         yield plural(shown, "session")
     if not shown and not all_dirs:
+        from agent_pipes.sessions import discovery
+
         elsewhere = len(discovery.sessions())
         yield (
             f"no session in this directory{style.separator}{elsewhere} elsewhere: "

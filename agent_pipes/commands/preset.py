@@ -1,8 +1,6 @@
 """The pipeline of watch, which backtest tries on the past: flags over config file over defaults."""
 
 import os
-import shlex
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from agent_pipes.commands.status import LIMIT_TYPES, Limit, status
 from agent_pipes.commands.tail import tail
 from agent_pipes.core.config import DEFAULT_CONFIG
 from agent_pipes.core.config_monitor import ConfigMonitor, readable_by_others, writable_by_others
+from agent_pipes.core.digests import blake2b
 from agent_pipes.core.filter import Filter
 from agent_pipes.core.options import Option
 from agent_pipes.core.stderr import warn
@@ -225,6 +224,8 @@ class Preset:
 
 def explain(parts: list[Part], command: tuple[str, ...]) -> str:
     """Return the pipeline as a shell command, without the webhook's URL, which is a secret."""
+    import shlex
+
     lines = []
     for part, values in parts:
         shown = {name: value for name, value in values.items() if name != "webhook"}

@@ -1,8 +1,6 @@
 """agent-strace watch: the filters of a breaker, put together in one process."""
 
 import os
-import shlex
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +19,6 @@ from agent_pipes.commands.preset import (
     read_config,
 )
 from agent_pipes.commands.tail import tail
-from agent_pipes.commands.watch_summary import summarize
 from agent_pipes.core.config_monitor import ConfigMonitor, monitor_config
 from agent_pipes.core.display import unbroken
 from agent_pipes.core.filter import Command, run_pipeline, version_option
@@ -55,6 +52,8 @@ def group_of(param: click.Parameter) -> str:
 
 def is_program(word: str) -> bool:
     """Return True if `word` is an agent or another program, rather than a session."""
+    import shutil
+
     return not word.startswith("-") and (word in AGENTS or bool(shutil.which(word)))
 
 
@@ -76,6 +75,8 @@ class Watch(Command):
         except click.UsageError as error:
             if ctx.obj or not given or not is_program(given[0]):
                 raise
+            import shlex
+
             meant = unbroken(shlex.join(["agent-strace", "watch", "--", *given]))
             raise click.UsageError(
                 f"{message_of(error)}; to start a command: {meant}", ctx
@@ -224,6 +225,8 @@ def _run(
     exit_status: bool,
 ) -> int:
     """Run the filters; events are appended to `output`, else go to stdout if they may."""
+    from agent_pipes.commands.watch_summary import summarize
+
     fd = 1 if to_stdout else None
     if output:
         with readable_error("--output", output):

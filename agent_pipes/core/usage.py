@@ -1,7 +1,6 @@
 """Wording of usage errors: the nearest name, and the command that was probably meant."""
 
 import os
-from shlex import join as quote
 
 import click
 
@@ -59,7 +58,9 @@ def _meant(error: click.NoSuchOption) -> str:
 def unexpected_argument(command: str, word: str) -> str:
     """Return the message for an argument of a filter, which takes none."""
     if os.path.exists(word) or word.endswith(SESSION_SUFFIXES):
-        meant = unbroken(f"{quote(['trace-tail', word])} | {command}")
+        import shlex
+
+        meant = unbroken(f"{shlex.join(['trace-tail', word])} | {command}")
         return f"events are read on standard input; for a file: {meant}"
     if command == "trace-kill" and word.isdigit():
         return f"unexpected argument {word}; to name a process: --pid {word}"

@@ -1,11 +1,14 @@
 """Pricing options of trace-cost and trace-detect-cost."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import click
 
 from agent_pipes.core.options import Option
+
+Grouping = Literal["session", "day", "project", "model"]
+GROUPINGS: tuple[Grouping, ...] = ("day", "project", "model", "session")
 
 NO_STAND_IN = "off"
 """Value of --unpriced-as that counts a model without a price as $0."""

@@ -3,15 +3,13 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import Any, Literal
+from typing import Any
 
 from agent_pipes.core.event import Event, make
 from agent_pipes.cost.ledger import ModelTotals, SessionAccount
 from agent_pipes.cost.meter import Meter
+from agent_pipes.cost.options import Grouping
 from agent_pipes.cost.prices import DOLLAR
-
-Grouping = Literal["session", "day", "project", "model"]
-GROUPINGS: tuple[Grouping, ...] = ("day", "project", "model", "session")
 
 UNKNOWN_DAY = "unknown"
 

@@ -5,8 +5,9 @@ import os
 from agent_pipes.core.display import escape, fit
 from agent_pipes.core.table import Column, Style, compact_number, format_table, short_path
 from agent_pipes.cost.ledger import ModelTotals
+from agent_pipes.cost.options import Grouping
 from agent_pipes.cost.prices import DOLLAR
-from agent_pipes.cost.report import Group, Grouping, Report, merged
+from agent_pipes.cost.report import Group, Report, merged
 
 MIN_WIDE_COLUMNS = 120
 """Width from which the columns for responses, cache writes and savings are shown."""

@@ -34,6 +34,8 @@ class SessionCost:
     blind_spots: by model, why the cost is unknown or assumed, and the event id that shows it.
     """
 
+    types = RECORDING | ESTIMATE_INPUTS | {"reported_cost", "session_start", "history_start"}
+
     def __init__(self, meter: Meter, believes: bool, assumes: bool = True) -> None:
         self.meter = meter
         self.believes = believes

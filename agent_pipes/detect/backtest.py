@@ -15,8 +15,9 @@ from agent_pipes.cost.annotate import with_costs
 from agent_pipes.cost.meter import Meter
 from agent_pipes.cost.recorded import FixedClock
 from agent_pipes.detect.registry import DETECTORS
-from agent_pipes.detect.runner import DetectorRunner, DetectorSpec
+from agent_pipes.detect.runner import DetectorRunner
 from agent_pipes.detect.runs import divides_runs
+from agent_pipes.detect.session_state import DetectorSpec
 from agent_pipes.sessions.session_reader import read_session
 
 _TURN_TYPES = frozenset({"user_prompt", "assistant_response", "tool_call"})
@@ -97,36 +98,25 @@ def _judge(judgement: Judgement, stream: Iterable[Event], limits: Limits) -> Non
     costs = [usd for event in events if (usd := _session_usd(event)) is not None]
     judgement.runs_known = any(map(divides_runs, events))
     judgement.usd = costs[-1] if costs else 0.0
-    searches = [_ThresholdSearch(watcher, options) for watcher, options in limits.items()]
-    levels = _levels(DetectorRunner(events, [each.trial() for each in searches if each.open]))
-    # A higher limit raises nothing that the lowest threshold does not: most detectors run once.
-    judged = [each for each in searches if each.may_pass_limit(levels)]
-    for search in searches:
-        search.learn(levels)
-    trials = [each.trial() for each in searches if each.open]
-    specs = [*(each.spec() for each in judged), *trials]
-    levels = _levels(_noted(judgement, DetectorRunner(events, specs) if specs else events, limits))
-    for search in searches:
-        search.learn(levels)
-    for search in judged:
-        search.learn_from_limit(levels)
-    _search(events, searches)
-    judgement.alarms = {search.watcher: search.passed for search in searches}
+    trials, levels, specs = _begin(events, limits)
+    levels |= _levels(_noted(judgement, DetectorRunner(events, specs) if specs else events, limits))
+    judgement.alarms = {each.watcher: each.passed(levels) for each in trials}
 
 
 def passed_thresholds(events: list[Event], limits: Limits) -> dict[str, list[float]]:
     """Return by watcher the thresholds at which the events raise a critical violation."""
-    searches = [_ThresholdSearch(watcher, options) for watcher, options in limits.items()]
-    _search(events, searches)
-    return {search.watcher: search.passed for search in searches}
+    trials, levels, specs = _begin(events, limits)
+    levels |= _levels(DetectorRunner(events, specs))
+    return {each.watcher: each.passed(levels) for each in trials}
 
 
-def _search(events: list[Event], searches: list["_ThresholdSearch"]) -> None:
-    """Try the thresholds that are still open."""
-    while trials := [each.trial() for each in searches if each.open]:
-        levels = _levels(DetectorRunner(events, trials))
-        for search in searches:
-            search.learn(levels)
+def _begin(
+    events: list[Event], limits: Limits
+) -> tuple[list["_Trials"], Levels, list[DetectorSpec]]:
+    """Try the lowest threshold of each detector; return what it raised, and what is left to try."""
+    trials = [_Trials(watcher, options) for watcher, options in limits.items()]
+    levels = _levels(DetectorRunner(events, [spec for each in trials for spec in each.lowest()]))
+    return trials, levels, [spec for each in trials for spec in each.others(levels)]
 
 
 def _levels(events: Iterable[Event]) -> Levels:
@@ -150,11 +140,11 @@ def _noted(judgement: Judgement, events: Iterable[Event], limits: Limits) -> Ite
         yield event
 
 
-class _ThresholdSearch:
-    """Finds the thresholds of one detector that raise a critical violation.
+class _Trials:
+    """The limit of one detector and the thresholds of its table, each tried on a session.
 
-    A higher threshold raises no more than a lower one, so the search goes up from the lowest and
-    ends at the first that raises nothing: most sessions need one trial per detector.
+    Neither the limit nor a higher threshold raises what the lowest threshold does not: it is tried
+    first, and in most sessions alone.
     """
 
     def __init__(self, watcher: str, options: dict[str, Any]) -> None:
@@ -162,22 +152,39 @@ class _ThresholdSearch:
         self.options = options
         self.part = DETECTORS[watcher]
         self.thresholds = sorted(self.part.thresholds)
-        self.lowest_unknown = 0
-        self.lowest_silent = len(self.thresholds)
+
+    def lowest(self) -> list[DetectorSpec]:
+        """Return the trial of the lowest threshold, if there is one."""
+        return [self._trial(each) for each in self.thresholds[:1]]
+
+    def others(self, levels: Levels) -> list[DetectorSpec]:
+        """Return the detector with its limit and the other trials, as far as they may raise.
+
+        levels: what the trials of the lowest thresholds have raised.
+        """
+        lowest = self.thresholds[0] if self.thresholds else 0.0
+        found = levels.get(self._name(lowest))
+        specs = []
+        if not self.thresholds or 0 < self._limit < lowest or found is not None:
+            specs.append(self.part.configured(self.options))
+        if found:
+            specs += [self._trial(each) for each in self.thresholds[1:] if each != self._limit]
+        return specs
+
+    def passed(self, levels: Levels) -> list[float]:
+        """Return the thresholds that raise a critical violation.
+
+        levels: what all trials have raised, and the detector with its limit.
+        """
+        return [each for each in self.thresholds if levels.get(self._name(each))]
+
+    def _name(self, threshold: float) -> str:
+        """Return the watcher of a trial; that of the limit is the detector with its options."""
+        is_limit = threshold == self._limit and threshold in self.thresholds[1:]
+        return self.watcher if is_limit else f"{self.watcher}@{threshold:g}"
 
     @property
-    def open(self) -> bool:
-        """True while a threshold's result is unknown."""
-        return self.lowest_unknown < self.lowest_silent
-
-    @property
-    def passed(self) -> list[float]:
-        """The thresholds that raise."""
-        return self.thresholds[: self.lowest_silent]
-
-    @property
-    def limit(self) -> float:
-        """The detector's own limit, 0 for none."""
+    def _limit(self) -> float:
         return self._value("max") or 0.0
 
     def _value(self, name: str) -> Any:
@@ -188,48 +195,16 @@ class _ThresholdSearch:
     def _option(self, name: str) -> Option | None:
         return next((each for each in self.part.options if each.name == name), None)
 
-    def _name(self) -> str:
-        return f"{self.watcher}@{self.thresholds[self.lowest_unknown]:g}"
-
-    def spec(self) -> DetectorSpec:
-        """Return the detector with its own limit."""
-        return self.part.configured(self.options)
-
-    def trial(self) -> DetectorSpec:
-        """Return the detector with the lowest unknown threshold, under a name of its own."""
-        threshold = self.thresholds[self.lowest_unknown]
+    def _trial(self, threshold: float) -> DetectorSpec:
+        """Return the detector with a threshold as its limit, under a name of its own."""
         most, early = self._option("max"), self._option("warn")
         assert most
         options = {**self.options, "max": most.type.convert(threshold, most, None)}
         warn = self._value("warn")
-        if early and warn and self.limit and type(early.type) is type(most.type):
+        if early and warn and self._limit and type(early.type) is type(most.type):
             # A warning keeps its share of the limit, so that it comes no later than with that.
-            options["warn"] = max(1, int(warn * threshold / self.limit))
-        return replace(self.part.configured(options), watcher=self._name())
-
-    def may_pass_limit(self, levels: Levels) -> bool:
-        """Return False if the trial of the lowest threshold shows that the limit raises nothing."""
-        return not self.open or 0 < self.limit < self.thresholds[0] or self._name() in levels
-
-    def learn(self, levels: Levels) -> None:
-        """Take in what trials have raised."""
-        if not self.open:
-            return
-        if levels.get(self._name()):
-            self.lowest_unknown += 1
-        else:
-            self.lowest_silent = self.lowest_unknown
-
-    def learn_from_limit(self, levels: Levels) -> None:
-        """Take in what the detector raised at its own limit."""
-        if not self.limit:
-            return
-        if levels.get(self.watcher):
-            lower = sum(threshold <= self.limit for threshold in self.thresholds)
-            self.lowest_unknown = max(self.lowest_unknown, lower)
-        else:
-            lower = sum(threshold < self.limit for threshold in self.thresholds)
-            self.lowest_silent = min(self.lowest_silent, max(lower, self.lowest_unknown))
+            options["warn"] = max(1, int(warn * threshold / self._limit))
+        return replace(self.part.configured(options), watcher=self._name(threshold))
 
 
 def ended_well(events: Iterable[Event]) -> bool:

@@ -1,12 +1,15 @@
 """trace-detect-context: the model's context window is nearly full."""
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from agent_pipes.core.event import Event
 from agent_pipes.core.options import COUNT, PERCENT, limit
-from agent_pipes.detect.calls import Call
 from agent_pipes.detect.detector import detector
 from agent_pipes.detect.finding import Finding, Rules
+
+if TYPE_CHECKING:
+    from agent_pipes.detect.calls import Call
 
 RESPONSES_WITHOUT_WINDOW = 3
 """Responses without the size of the window after which it is reported that nothing is watched."""
@@ -19,6 +22,8 @@ class Fill:
     the session, unless `window` is given.
     """
 
+    types = frozenset({"compaction", "context", "llm_response"})
+
     __slots__ = ("blind", "evidence", "fills", "limit", "used", "window")
 
     def __init__(self, limit: float, window: int) -> None:
@@ -29,7 +34,7 @@ class Fill:
         self.fills = 0
         self.evidence = ""
 
-    def see(self, event: Event, call: Call | None, now: float) -> Iterable[Finding]:
+    def see(self, event: Event, call: "Call | None", now: float) -> Iterable[Finding]:
         if event.type == "compaction":
             self.used = 0.0
             self.fills += 1
@@ -110,7 +115,7 @@ def detect_context(max: float, window: int) -> Rules:
 
     It is filled by the tokens of the last request and its answer; a compaction empties it.
     """
-    return [lambda: Fill(max, window)]
+    return [lambda _: Fill(max, window)]
 
 
 main = detect_context.main

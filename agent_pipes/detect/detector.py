@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,7 +11,15 @@ from agent_pipes.core.filter import Filter, filter_command, make_filter
 from agent_pipes.core.options import Option
 from agent_pipes.core.steps import StepList, flatten_steps
 from agent_pipes.detect.finding import Rules
-from agent_pipes.detect.runner import VIOLATIONS_ONLY, DetectorRunner, DetectorSpec
+
+if TYPE_CHECKING:
+    from agent_pipes.detect.runner import DetectorRunner
+    from agent_pipes.detect.session_state import DetectorSpec
+
+VIOLATIONS_ONLY = frozenset(
+    {"violation", "session_start", "session_end", "process", "history_start", "history_end", "tick"}
+)
+"""Types that go on downstream with --violations-only; a tick has no bytes."""
 
 
 class DetectorFilter(Filter):
@@ -20,7 +28,6 @@ class DetectorFilter(Filter):
     watcher:    its name in violations, in the config file and in `--disable`.
     rules:      returns the detector's rules for given options.
     per_agent:  each subagent has a state of its own.
-    timed:      it raises while nothing happens.
     on_request: watch leaves it out unless one of its options is given.
     guards:     a session's record alone shows that it still holds, so a hook can refuse calls.
     thresholds: values of `--max` for the table of `agent-strace backtest`.
@@ -30,7 +37,6 @@ class DetectorFilter(Filter):
     rules: Callable[..., Rules]
     per_agent: bool
     guards: bool
-    timed: bool
     on_request: bool
     thresholds: tuple[float, ...]
 
@@ -41,15 +47,16 @@ class DetectorFilter(Filter):
         steps: tuple[str, ...] = (),
         ignored: tuple[str, ...] = (),
         **options: Any,
-    ) -> DetectorSpec:
+    ) -> "DetectorSpec":
         """Return the detector, configured. Raises click.UsageError for options that contradict."""
+        from agent_pipes.detect.session_state import DetectorSpec
+
         return DetectorSpec(
             self.watcher,
             self.rules(**options),
             tuple(alert),
             self.per_agent,
             flatten_steps(steps),
-            self.timed,
             tuple(ignored),
         )
 
@@ -59,7 +66,7 @@ class DetectorFilter(Filter):
         options = [each for each in self.options if isinstance(each, Option) and each.flag]
         return {option.flag: option.opts[0] for option in options}
 
-    def configured(self, options: dict[str, Any]) -> DetectorSpec:
+    def configured(self, options: dict[str, Any]) -> "DetectorSpec":
         """Return the detector with `options`, and defaults for the others."""
         defaults = {str(option.name): option.fallback() for option in self.options}
         return self.spec(**{**defaults, **options})
@@ -70,7 +77,6 @@ def detector(
     *,
     per_agent: bool = False,
     guards: bool = False,
-    timed: bool = False,
     on_request: bool = False,
     exceptions: bool = False,
     thresholds: tuple[float, ...] = (),
@@ -85,6 +91,8 @@ def detector(
         def run(
             events: Iterable[Event], violations_only: bool = False, **options: Any
         ) -> Iterable[Event]:
+            from agent_pipes.detect.runner import DetectorRunner
+
             judged = DetectorRunner(events, [replace(part.spec(**options), renamed=part.own_names)])
             if violations_only:
                 return (event for event in judged if event.type in VIOLATIONS_ONLY)
@@ -99,7 +107,7 @@ def detector(
         run.__dict__["__click_params__"] += rules.__dict__.pop("__click_params__", [])
         part = make_filter(DetectorFilter, f"trace-detect-{watcher}", run)
         part.watcher, part.rules, part.per_agent = watcher, rules, per_agent
-        part.guards, part.timed, part.on_request = guards, timed, on_request
+        part.guards, part.on_request = guards, on_request
         part.thresholds = thresholds
         return part
 
@@ -108,9 +116,11 @@ def detector(
 
 @filter_command("detectors")
 def run_detectors(
-    events: Iterable[Event], specs: list[DetectorSpec], strict: bool
-) -> DetectorRunner:
+    events: Iterable[Event], specs: "list[DetectorSpec]", strict: bool
+) -> "DetectorRunner":
     """Run several detectors as one stage: one that fails does not end the others."""
+    from agent_pipes.detect.runner import DetectorRunner
+
     return DetectorRunner(events, specs, isolated=True, strict=strict)
 
 

@@ -1,16 +1,19 @@
 """trace-detect-duration: the agent has worked too long on its own."""
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import click
 
 from agent_pipes.core.display import format_duration
 from agent_pipes.core.event import Event, Level
 from agent_pipes.core.options import DURATION, Option, limit
-from agent_pipes.detect.calls import Call
 from agent_pipes.detect.detector import detector
 from agent_pipes.detect.finding import Finding, Rules
-from agent_pipes.detect.turns import TurnTracker, cannot_tell, is_persons
+
+if TYPE_CHECKING:
+    from agent_pipes.detect.calls import Call
+    from agent_pipes.detect.turns import TurnTracker
 
 LIMIT_MULTIPLES = (1.0, 1.5, 2.0)
 """Multiples of a limit of time at which the violation grows, for those that escalate."""
@@ -23,35 +26,39 @@ class Worked:
     `wall` is set or the source cannot tell whose turn it is.
     """
 
-    __slots__ = ("limits", "per_run", "since", "turns", "wall")
+    types = frozenset({"tick"})
 
-    def __init__(self, limit: float, warn: float, per_run: bool, wall: bool) -> None:
+    __slots__ = ("limits", "per_run", "turns", "wall")
+
+    def __init__(
+        self, limit: float, warn: float, per_run: bool, wall: bool, turns: "TurnTracker"
+    ) -> None:
         pairs: tuple[tuple[Level, float], ...] = (("warning", warn), ("critical", limit))
         self.limits = [(level, allowed) for level, allowed in pairs if allowed]
         self.per_run = per_run or wall
         self.wall = wall
-        self.turns = TurnTracker()
-        self.since = 0.0
+        self.turns = turns
 
-    def see(self, event: Event, call: Call | None, now: float) -> Iterable[Finding]:
-        if event.type == "tick":
-            return self._passed(now)
-        if event.type == "session_start" and "turns" in cannot_tell(event):
-            self.wall = True
-        self.turns.see(event, call, now)
-        if not self.since or (is_persons(event) and not self.per_run):
-            self.since = self.turns.latest
-        return ()
+    def see(self, event: Event, call: "Call | None", now: float) -> Iterable[Finding]:
+        return self._passed(now)
 
     def holding(self, now: float) -> Iterable[Finding]:
         value = self._value(now)
         passed = [each for each in self.limits if value >= each[1]]
         return [self._finding(level, allowed, value, now) for level, allowed in passed[-1:]]
 
+    @property
+    def _is_wall(self) -> bool:
+        return self.wall or not self.turns.known
+
+    @property
+    def _since(self) -> float:
+        return self.turns.began if self.per_run else self.turns.prompted
+
     def _value(self, now: float) -> float:
         """Return the seconds that count, up to `now`."""
-        if self.wall:
-            return now - self.since if self.since else 0.0
+        if self._is_wall:
+            return now - self._since if self._since else 0.0
         return self.turns.worked(now) if self.per_run else self.turns.worked_alone(now)
 
     def _passed(self, now: float) -> Iterable[Finding]:
@@ -63,11 +70,11 @@ class Worked:
                 yield self._finding(level, allowed, value, latest + max(0.0, value - before))
 
     def _finding(self, level: Level, allowed: float, value: float, passed: float) -> Finding:
-        what = "running" if self.wall else "worked"
+        what = "running" if self._is_wall else "worked"
         since = "" if self.per_run else " without a prompt"
         option = "--max-duration" if level == "critical" else "--warn"
         return Finding(
-            self.since,
+            self._since,
             f"{what} for {rounded(value)}{since} (threshold: {format_duration(allowed)})",
             2 if level == "critical" else 1,
             level,
@@ -96,7 +103,7 @@ def rounded(seconds: float) -> str:
     return format_duration(int(seconds) if seconds >= 1 else round(seconds, 3))
 
 
-@detector("duration", timed=True, thresholds=(600, 1800, 3600, 14400))
+@detector("duration", thresholds=(600, 1800, 3600, 14400))
 @limit(
     "--max",
     type=DURATION,
@@ -142,7 +149,7 @@ def detect_duration(max: float, warn: float, per: str, wall: bool) -> Rules:
             f"--warn {format_duration(warn)} must be less than --max {format_duration(max)}, "
             "or 'off'"
         )
-    return [lambda: Worked(max, warn, per == "run", wall)]
+    return [lambda turns: Worked(max, warn, per == "run", wall, turns)]
 
 
 main = detect_duration.main

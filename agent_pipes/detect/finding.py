@@ -2,10 +2,18 @@
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from agent_pipes.core.event import Event, Level
-from agent_pipes.detect.calls import Call
+
+if TYPE_CHECKING:
+    from agent_pipes.detect.calls import Call
+    from agent_pipes.detect.turns import TurnTracker
+
+CALLS = frozenset({"tool_call", "tool_result", "error"})
+"""Types of events that come with a call, see Detector."""
+
+CALLS_AND_PROMPTS = CALLS | {"user_prompt"}
 
 
 class Finding(NamedTuple):
@@ -31,10 +39,17 @@ class Finding(NamedTuple):
 
 
 class Detector(Protocol):
-    """One rule's state for one session or agent. It does no I/O and reads no clock."""
+    """One rule's state for one session or agent. It does no I/O and reads no clock.
 
-    def see(self, event: Event, call: Call | None, now: float) -> Iterable[Finding]:
-        """Return the conditions that hold after `event`, which may be a `tick`.
+    types: types of the events that it is shown. With `tick`, which tells that time has passed, it
+           raises while nothing happens.
+    """
+
+    @property
+    def types(self) -> frozenset[str]: ...
+
+    def see(self, event: Event, call: "Call | None", now: float) -> Iterable[Finding]:
+        """Return the conditions that hold after `event`.
 
         call: the call that a `tool_call` makes, or that a `tool_result` or `error` answers; None
               for other events, and for a result whose call was not seen. `call.answer` is set once
@@ -46,8 +61,11 @@ class Detector(Protocol):
         """Return the conditions that still hold: asked when history ends and live begins."""
 
 
-Rules = Sequence[Callable[[], Detector]]
-"""Constructors of a detector's rules. Each makes the state for one session or agent."""
+Rules = Sequence[Callable[["TurnTracker"], Detector]]
+"""Constructors of a detector's rules. Each makes the state for one session or agent.
+
+It is given whose turn it is in the session, which the driver follows for all rules.
+"""
 
 
 def seen(count: int, limit: int, option: str, **more: object) -> dict[str, object]:

@@ -3,14 +3,16 @@
 import math
 import time
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agent_pipes.core.display import format_duration
 from agent_pipes.core.event import Event
 from agent_pipes.core.options import PERCENT, limit
-from agent_pipes.detect.calls import Call
 from agent_pipes.detect.detector import detector
 from agent_pipes.detect.finding import Finding, Rules
+
+if TYPE_CHECKING:
+    from agent_pipes.detect.calls import Call
 
 MIN_RATE_SPAN_S = 60.0
 """Seconds between two readings from which on a rate is computed of them."""
@@ -25,6 +27,8 @@ MAX_WINDOWS = 16
 class Quota:
     """Used part of each window of the subscription's quota, as the source records it."""
 
+    types = frozenset({"quota"})
+
     __slots__ = ("first", "latest", "limit")
 
     def __init__(self, limit: float) -> None:
@@ -32,7 +36,7 @@ class Quota:
         self.first: dict[str, tuple[float, float, float]] = {}
         self.latest: dict[str, dict[str, Any]] = {}
 
-    def see(self, event: Event, call: Call | None, now: float) -> Iterable[Finding]:
+    def see(self, event: Event, call: "Call | None", now: float) -> Iterable[Finding]:
         if event.type != "quota" or event.number("used_percent") is None:
             return ()
         self._read(event.data, now)
@@ -119,7 +123,7 @@ def detect_quota(max: float) -> Rules:
 
     The message says when it is used up at the present rate, and when it resets.
     """
-    return [lambda: Quota(max)]
+    return [lambda _: Quota(max)]
 
 
 main = detect_quota.main

@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from agent_pipes.core.event import Event, Level
-from agent_pipes.detect.calls import Call
+from agent_pipes.core.event import Event, Level, is_person
 from agent_pipes.detect.finding import Finding
-from agent_pipes.detect.turns import is_persons
+
+if TYPE_CHECKING:
+    from agent_pipes.detect.calls import Call
 
 WARN_REFUSALS = 10
 WARN_SPAN_S = 600.0
@@ -30,6 +32,8 @@ _ANSWERS = frozenset({"llm_response", "assistant_response", "tool_call"})
 class Refusals:
     """Refused requests of a session since the last answer or the last prompt of its user."""
 
+    types = _ANSWERS | {"user_prompt", "error"}
+
     __slots__ = ("evidence", "final", "first", "limit", "refused")
 
     def __init__(self, limit: int) -> None:
@@ -41,8 +45,8 @@ class Refusals:
         self.first = 0.0
         self.evidence: tuple[str, ...] = ()
 
-    def see(self, event: Event, call: Call | None, now: float) -> Iterable[Finding]:
-        if event.type in _ANSWERS or is_persons(event):
+    def see(self, event: Event, call: "Call | None", now: float) -> Iterable[Finding]:
+        if event.type in _ANSWERS or is_person(event):
             self._reset()
         elif call is None and event.type == "error" and event.data.get("reason") == "api":
             self.refused += 1

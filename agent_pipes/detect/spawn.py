@@ -1,14 +1,17 @@
 """trace-detect-spawn: agents that start agents."""
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from agent_pipes.agents.tools import kind_of
 from agent_pipes.core.bounded import BoundedDict
 from agent_pipes.core.event import Event, Level
 from agent_pipes.core.options import COUNT, limit
-from agent_pipes.detect.calls import Call
 from agent_pipes.detect.detector import detector
-from agent_pipes.detect.finding import Finding, Rules
+from agent_pipes.detect.finding import CALLS, Finding, Rules
+
+if TYPE_CHECKING:
+    from agent_pipes.detect.calls import Call
 
 MAX_TRACKED_AGENTS = 10_000
 """Subagents of one session whose depth is kept."""
@@ -20,6 +23,8 @@ WARN_SHARE = 0.5
 class Spawned:
     """Subagents of a session that are alive, and how deep they are nested."""
 
+    types = CALLS | {"subagent_start", "subagent_stop"}
+
     __slots__ = ("alive", "callers", "depth", "depth_limit", "limit")
 
     def __init__(self, limit: int, depth_limit: int) -> None:
@@ -29,7 +34,7 @@ class Spawned:
         self.depth: BoundedDict[str, int] = BoundedDict(MAX_TRACKED_AGENTS)
         self.callers: BoundedDict[str, str] = BoundedDict(MAX_TRACKED_AGENTS)
 
-    def see(self, event: Event, call: Call | None, now: float) -> Iterable[Finding]:
+    def see(self, event: Event, call: "Call | None", now: float) -> Iterable[Finding]:
         if event.type == "tool_call":
             if call and kind_of(call.tool) == "subagent":
                 self.callers[call.id] = call.agent
@@ -116,7 +121,7 @@ def detect_spawn(max: int, depth: int) -> Rules:
 
     A subagent ends with its own end or with the answer to the call that started it.
     """
-    return [lambda: Spawned(max, depth)]
+    return [lambda _: Spawned(max, depth)]
 
 
 main = detect_spawn.main

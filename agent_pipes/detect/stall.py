@@ -2,16 +2,19 @@
 
 import math
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from agent_pipes.core.display import format_duration
 from agent_pipes.core.event import Event, Level
 from agent_pipes.core.options import COUNT, DURATION, limit
-from agent_pipes.detect.calls import Call
 from agent_pipes.detect.detector import detector
 from agent_pipes.detect.duration import passed_multiples, rounded
 from agent_pipes.detect.finding import Finding, Rules
 from agent_pipes.detect.refusals import Refusals
-from agent_pipes.detect.turns import TurnTracker
+
+if TYPE_CHECKING:
+    from agent_pipes.detect.calls import Call
+    from agent_pipes.detect.turns import TurnTracker
 
 
 class Silence:
@@ -21,19 +24,18 @@ class Silence:
     is a warning, unless the run is headless or the client says that it waits for nobody.
     """
 
+    types = frozenset({"tick"})
+
     __slots__ = ("in_flight", "limit", "turns")
 
-    def __init__(self, limit: float, in_flight: float) -> None:
+    def __init__(self, limit: float, in_flight: float, turns: "TurnTracker") -> None:
         self.limit = limit
         self.in_flight = in_flight
-        self.turns = TurnTracker()
+        self.turns = turns
 
-    def see(self, event: Event, call: Call | None, now: float) -> Iterable[Finding]:
-        if event.type == "tick":
-            silent = self._silent(now)
-            return [self._finding(each) for each in passed_multiples(silent, self._allowed)]
-        self.turns.see(event, call, now)
-        return ()
+    def see(self, event: Event, call: "Call | None", now: float) -> Iterable[Finding]:
+        silent = self._silent(now)
+        return [self._finding(each) for each in passed_multiples(silent, self._allowed)]
 
     def holding(self, now: float) -> Iterable[Finding]:
         silent = self._silent(now)
@@ -66,7 +68,7 @@ class Silence:
         )
 
 
-@detector("stall", timed=True, thresholds=(300, 600, 1800))
+@detector("stall", thresholds=(300, 600, 1800))
 @limit(
     "--max",
     type=DURATION,
@@ -99,7 +101,7 @@ def detect_stall(max: float, in_flight: float, max_refused: int) -> Rules:
     An agent that waits for its user is not stalled, and a tool that runs is given more time.
     Requests that are refused again and again are raised, too.
     """
-    return [lambda: Silence(max, in_flight), lambda: Refusals(max_refused)]
+    return [lambda turns: Silence(max, in_flight, turns), lambda _: Refusals(max_refused)]
 
 
 main = detect_stall.main

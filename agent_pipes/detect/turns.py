@@ -4,7 +4,7 @@ import math
 
 from agent_pipes.agents.tools import kind_of
 from agent_pipes.core.bounded import BoundedDict
-from agent_pipes.core.event import Event
+from agent_pipes.core.event import Event, is_person
 from agent_pipes.detect.call_tracker import MAX_OPEN_CALLS
 from agent_pipes.detect.calls import Call
 
@@ -27,8 +27,11 @@ class TurnTracker:
     """Follows whose turn it is, all agents of a session together.
 
     _open:    calls that are not answered: True for those of quick tools.
-    latest:   time of the last event, seconds since the epoch; 0.0 before the first.
+    began:    time of the first event, seconds since the epoch; 0.0 before it.
     headless: no person is there, as the source says: nothing waits for permission.
+    known:    False if the source cannot tell whose turn it is.
+    latest:   time of the last event; 0.0 before the first.
+    prompted: time of the last prompt of its user, or that of the first event.
 
     If the client itself says whom it waits for (the `status` of a `waiting` event), that decides
     until it says something else; otherwise the calls and answers imply it.
@@ -43,8 +46,11 @@ class TurnTracker:
         "_total",
         "_unseen",
         "_waiting",
+        "began",
         "headless",
+        "known",
         "latest",
+        "prompted",
     )
 
     def __init__(self) -> None:
@@ -55,8 +61,9 @@ class TurnTracker:
         # Calls run that the source shows only when they are over; it never tells if any do.
         self._unseen = self._blind = False
         self._alone = self._total = 0.0
-        self.latest = 0.0
+        self.began = self.prompted = self.latest = 0.0
         self.headless = False
+        self.known = True
 
     @property
     def in_flight(self) -> bool:
@@ -110,8 +117,9 @@ class TurnTracker:
             working = self._working(now)
             self._alone += working
             self._total += working
-        if is_persons(event):
+        if is_person(event):
             self._alone = 0.0
+            self.prompted = now
         if kind == "tool_call":
             self._ended = self._unseen = False
             self._waiting = call is not None and kind_of(call.tool) == "ask"
@@ -131,7 +139,9 @@ class TurnTracker:
         elif kind == "session_start":
             self._ended = True
             self.headless = event.data.get("interactive") is False
-            self._blind = "in_flight" in cannot_tell(event)
+            untold = cannot_tell(event)
+            self._blind = "in_flight" in untold
+            self.known = self.known and "turns" not in untold
         elif kind == "waiting":
             if event.text("status"):
                 self._said = event.text("for")
@@ -140,6 +150,8 @@ class TurnTracker:
             self._waiting = False
             self._unseen = event.data.get("in_flight") is True
         self.latest = now
+        self.began = self.began or now
+        self.prompted = self.prompted or now
 
     def _see_result(self, event: Event, call: Call | None) -> None:
         reason = event.data.get("reason")
@@ -157,11 +169,6 @@ class TurnTracker:
 def is_rejected(event: Event) -> bool:
     """Return True for the answer by which a user refuses a call: until then the user was asked."""
     return event.type == "error" and event.data.get("reason") == "rejected"
-
-
-def is_persons(event: Event) -> bool:
-    """Return True for a prompt that a person has given, not a hook, a schedule or another agent."""
-    return event.type == "user_prompt" and event.text("origin") in ("", "person")
 
 
 def cannot_tell(event: Event) -> list[object]:

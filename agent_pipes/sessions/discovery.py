@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import click
 
 from agent_pipes.agents import registry
-from agent_pipes.agents.base import Agent, Session, SessionFolder, stored_as
+from agent_pipes.agents.base import Agent, Session, SessionFolder
+from agent_pipes.agents.fields import stored_as
 from agent_pipes.agents.registry import NAMES, STORE, every_agent
 from agent_pipes.agents.registry import agent as agent_named
 from agent_pipes.core.display import escape, unbroken

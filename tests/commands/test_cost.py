@@ -19,8 +19,8 @@ from agent_pipes.core.event import Event, from_fields
 from agent_pipes.core.jsonl import objects
 from agent_pipes.cost import meter
 from agent_pipes.cost.meter import DEFAULT_MODEL, Meter
+from agent_pipes.cost.options import GROUPINGS
 from agent_pipes.cost.prices import DOLLAR
-from agent_pipes.cost.report import GROUPINGS
 from tests.helpers.support import FIXTURES, SESSION, SHARED, START, Stream, events_of, run, start
 
 MILLION = 1_000_000

@@ -24,11 +24,14 @@ import sys
 sys.path.insert(0, {str(ROOT)!r})
 chosen, where = sys.argv[1].split(","), sys.argv[2]
 sys.argv = ["agent-strace", *sys.argv[3:]]
+from agent_pipes.core.event import KNOWN
 from agent_pipes.detect.finding import Finding
 from agent_pipes.detect.registry import DETECTORS
 
 class Failing:
     '''A detector that sees what it should see, and fails at one place.'''
+
+    types = frozenset((*KNOWN, "tick"))
 
     def __init__(self, detector):
         self.detector = detector
@@ -44,7 +47,7 @@ class Failing:
             raise RuntimeError("oops \\x1b[2J at an event")
         elif where == "finding" and self.seen == 4:
             return self.broken()
-        return self.detector.see(event, call, now)
+        return self.detector.see(event, call, now) if event.type in self.detector.types else ()
 
     def broken(self):
         yield Finding("first", "found before it failed")
@@ -56,7 +59,7 @@ class Failing:
         return self.detector.holding(now)
 
 def broken(rules):
-    return lambda **options: [lambda new=new: Failing(new()) for new in rules(**options)]
+    return lambda **options: [lambda turns, new=new: Failing(new(turns)) for new in rules(**options)]
 
 for name in chosen:
     if name:

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from agent_pipes.core.event import make
 from agent_pipes.core.steps import STEPS
 from agent_pipes.detect.finding import Finding
-from agent_pipes.detect.runner import DetectorRunner, DetectorSpec
+from agent_pipes.detect.runner import DetectorRunner
+from agent_pipes.detect.session_state import DetectorSpec
 
 START = 1_795_359_278.0
 
@@ -14,12 +15,14 @@ START = 1_795_359_278.0
 class Amounts:
     """Finds the amount that each `llm_response` has, if it is more than the limit."""
 
+    types = frozenset({"llm_response"})
+
     def __init__(self, limit: float) -> None:
         self.limit = limit
 
     def see(self, event, call, now):
-        amount = event.data.get("amount", 0)
-        if event.type == "llm_response" and amount >= self.limit:
+        amount = event.data["amount"]
+        if amount >= self.limit:
             yield Finding("sum", f"{amount} spent", seen={"value": amount, "limit": self.limit})
 
     def holding(self, now):
@@ -29,9 +32,10 @@ class Amounts:
 class Breaches:
     """Finds each `tool_call`: a condition of its own, without an amount."""
 
+    types = frozenset({"tool_call"})
+
     def see(self, event, call, now):
-        if event.type == "tool_call":
-            yield Finding(event.data["tool_name"], "outside the policy")
+        yield Finding(event.data["tool_name"], "outside the policy")
 
     def holding(self, now):
         return ()
@@ -50,11 +54,11 @@ def violations(events, *specs: DetectorSpec) -> list[dict]:
 
 
 def cost(*steps: str, sinks: tuple[str, ...] = ()) -> DetectorSpec:
-    return DetectorSpec("cost", [lambda: Amounts(10)], sinks, steps=steps)
+    return DetectorSpec("cost", [lambda _: Amounts(10)], sinks, steps=steps)
 
 
 def scope(*steps: str) -> DetectorSpec:
-    return DetectorSpec("scope", [Breaches], steps=steps)
+    return DetectorSpec("scope", [lambda _: Breaches()], steps=steps)
 
 
 def taken(events, spec: DetectorSpec) -> list[str]:
@@ -97,7 +101,7 @@ def test_the_sinks_are_told_of_each_step():
 
 def test_a_persons_prompt_begins_the_steps_again_where_it_begins_the_count_again():
     calls = [event("tool_call", each, tool_name=f"tool {each}") for each in range(4)]
-    retry = DetectorSpec("retry", [Breaches], steps=("nudge", "kill"))
+    retry = DetectorSpec("retry", [lambda _: Breaches()], steps=("nudge", "kill"))
     asked = event("user_prompt", 2, prompt="go on", origin="person")
     hooked = event("user_prompt", 2, prompt="go on", origin="hook")
     assert taken([*calls[:2], asked, *calls[2:]], retry) == ["nudge", "kill", "nudge", "kill"]
@@ -137,6 +141,8 @@ def test_an_ignored_finding_passes_for_the_rest_of_the_run_and_another_does_not(
 
 def test_time_that_passes_while_the_agent_is_paused_raises_nothing():
     class Silence:
+        types = frozenset({"tick"})
+
         def see(self, event, call, now):
             if now - START >= 100:
                 yield Finding("silent", "silent", seen={"value": now - START, "limit": 100})
@@ -144,7 +150,7 @@ def test_time_that_passes_while_the_agent_is_paused_raises_nothing():
         def holding(self, now):
             return ()
 
-    stall = DetectorSpec("stall", [Silence], steps=("pause", "kill"))
+    stall = DetectorSpec("stall", [lambda _: Silence()], steps=("pause", "kill"))
     ticks = [event("tick", each) for each in range(0, 400, 50)]
     started = event("session_start")
     assert [each["value"] for each in violations([started, *ticks], stall)] == [100]
@@ -159,7 +165,7 @@ def test_time_that_passes_while_the_agent_is_paused_raises_nothing():
 def test_two_watchers_that_trip_at_one_event_take_one_step():
     call = event("tool_call", 1, tool_name="read")
     other = event("tool_call", 2, tool_name="write")
-    retry = DetectorSpec("retry", [Breaches], steps=("pause", "kill"))
+    retry = DetectorSpec("retry", [lambda _: Breaches()], steps=("pause", "kill"))
     both = [retry, scope("pause", "kill")]
     found = violations([call, event("resume", 1, limits={}), other], *both)
     assert [each["actions"] for each in found[:2]] == [["pause"], ["pause"]]

@@ -4,16 +4,19 @@ from collections.abc import Iterable
 
 import pytest
 
-from agent_pipes.core.event import Event, from_fields, tick
+from agent_pipes.core.event import KNOWN, Event, from_fields, tick
 from agent_pipes.detect.calls import Call
 from agent_pipes.detect.finding import Finding
 from agent_pipes.detect.loop.command import detect_loop
 from agent_pipes.detect.retry.command import detect_retry
-from agent_pipes.detect.runner import DetectorRunner, DetectorSpec
+from agent_pipes.detect.runner import DetectorRunner
+from agent_pipes.detect.session_state import DetectorSpec
 from tests.helpers.detecting import raised
 from tests.helpers.support import Stream, run
 
 START = 1_790_000_000.0
+EVERY = frozenset((*KNOWN, "odd"))
+TIMED = EVERY | {"tick"}
 
 
 def said(kind: str, at: float = 0.0, session: str = "s", **data: object) -> Event:
@@ -31,9 +34,10 @@ def said(kind: str, at: float = 0.0, session: str = "s", **data: object) -> Even
 class Counting:
     """Finds each event it is shown, and holds the last."""
 
-    def __init__(self, name: str, fails: str = "") -> None:
+    def __init__(self, name: str, fails: str, types: frozenset[str]) -> None:
         self.name = name
         self.fails = fails
+        self.types = types
         self.number = 0
 
     def see(self, event: Event, call: Call | None, now: float) -> Iterable[Finding]:
@@ -52,8 +56,10 @@ def told(events: Iterable[Event]) -> list[str]:
     return [event.text("message") if event.type == "violation" else event.type for event in events]
 
 
-def spec(name: str, fails: str = "", *, per_agent: bool = False) -> DetectorSpec:
-    return DetectorSpec(name, [lambda: Counting(name, fails)], per_agent=per_agent)
+def spec(
+    name: str, fails: str = "", *, per_agent: bool = False, types: frozenset[str] = EVERY
+) -> DetectorSpec:
+    return DetectorSpec(name, [lambda _: Counting(name, fails, types)], per_agent=per_agent)
 
 
 def test_a_detector_is_shown_all_but_violations_kills_and_what_is_no_event():
@@ -88,7 +94,7 @@ def test_one_driver_finds_what_a_pipeline_finds_in_the_same_order():
         tick(START + 12),
         said("tool_call", 13),
     ]
-    specs = [spec("a", per_agent=True), spec("b")]
+    specs = [spec("a", per_agent=True, types=TIMED), spec("b", types=TIMED)]
     together = told(DetectorRunner(events, specs))
     one = DetectorRunner(events, specs[:1])
     assert sorted(together) == sorted(told(DetectorRunner(one, specs[1:])))
@@ -104,13 +110,23 @@ def test_one_driver_finds_what_a_pipeline_finds_in_the_same_order():
 
 def test_a_tick_of_one_session_is_shown_to_that_session_alone():
     events = [said("tool_call"), said("tool_call", session="t"), tick(START + 9, "t")]
-    runner = DetectorRunner(events, [spec("a")])
+    runner = DetectorRunner(events, [spec("a", types=TIMED)])
     found = [event.session for event in runner if event.type == "violation"]
     assert found == ["s", "t", "t"]
 
 
+def test_a_rule_is_shown_the_types_that_it_names_alone():
+    events = [said("tool_call"), said("llm_response", 1), said("tool_call", 2, agent_id="x")]
+    alone = spec("a", per_agent=True, types=frozenset({"llm_response"}))
+    assert [each for each in told(DetectorRunner(events, [alone])) if each[:2] == "a "] == [
+        "a llm_response 1"
+    ]
+
+
 def test_a_call_is_shown_with_its_result():
     class Pairs:
+        types = EVERY
+
         def __init__(self) -> None:
             self.shown: list[tuple[str, str, str]] = []
 
@@ -128,7 +144,7 @@ def test_a_call_is_shown_with_its_result():
     events = [event("tool_result", "r0", "c0"), event("tool_call", "c0"), event("tool_call", "c1")]
     events += [event("user_prompt", "p"), event("error", "r1", "c1")]
     pairs = Pairs()
-    runner = DetectorRunner(events, [DetectorSpec("a", [lambda: pairs])])
+    runner = DetectorRunner(events, [DetectorSpec("a", [lambda _: pairs])])
     shown = []
     for each in runner:
         if each.type == "violation":
@@ -148,10 +164,12 @@ def test_one_that_fails_is_dropped_and_the_others_find_what_they_find(fails, cap
         said("history_end", 5),
         said("tool_call", 6),
     ]
-    both = DetectorRunner(events, [spec("a", fails), spec("b")], isolated=True)
+    both = DetectorRunner(
+        events, [spec("a", fails, types=TIMED), spec("b", types=TIMED)], isolated=True
+    )
     messages = told(both)
     assert capfd.readouterr().err.count("trace-detect-a failed (RuntimeError: a)") == 1
-    alone = told(DetectorRunner(events, [spec("b")]))
+    alone = told(DetectorRunner(events, [spec("b", types=TIMED)]))
     assert [each for each in messages if not each.startswith("a ")] == alone
     assert not any(each.startswith("a ") for each in messages[-2:])
 

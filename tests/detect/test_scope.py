@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent_pipes.core import event
-from agent_pipes.detect.scope import ScopeDetector, detect_scope
+from agent_pipes.detect.scope import detect_scope
+from agent_pipes.detect.scope_rules import ScopeDetector
 from agent_pipes.scope.access import KINDS
 from agent_pipes.scope.policy_file import load_policy
 from agent_pipes.scope.tool_access import accesses_of

@@ -3,7 +3,7 @@
 import pytest
 
 from agent_pipes.core.event import make
-from agent_pipes.detect.scope import ScopeDetector
+from agent_pipes.detect.scope_rules import ScopeDetector
 from agent_pipes.scope.evaluate import SessionScope
 from agent_pipes.scope.policy import Policy
 

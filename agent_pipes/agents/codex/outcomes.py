@@ -1,6 +1,6 @@
 """Outcome of a call of Codex's: the text of its result, and what is written beside it."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import orjson
 
@@ -12,8 +12,7 @@ CUT_OFF = "the turn ended before the call did"
 """Result of a call that has none."""
 
 
-@dataclass(slots=True)
-class Ended:
+class Ended(NamedTuple):
     """Outcome of a call, by an event beside its result.
 
     code:     the exit code of the command, None for no command.
@@ -55,8 +54,7 @@ def _took(item: Fields) -> float | None:
     return round(seconds * 1000 + nanos / 1e6, 3)
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """Contents of a call's result.
 
     text:     all of it.

@@ -5,13 +5,6 @@ import click
 from agent_pipes.core.options import COUNT, Option, limit
 from agent_pipes.detect.detector import detector
 from agent_pipes.detect.finding import Rules
-from agent_pipes.detect.loop.compactions import Compactions
-from agent_pipes.detect.loop.repeats import RepeatedCalls
-from agent_pipes.detect.loop.stagnation import Stagnation
-from agent_pipes.detect.loop.state import Limits
-from agent_pipes.detect.loop.talk import OnlyTalk
-from agent_pipes.detect.loop.text_loop import TextLoop
-from agent_pipes.detect.loop.unfinished import UnfinishedCalls
 
 
 @detector("loop", per_agent=True, guards=True, exceptions=True, thresholds=(2, 3, 4, 5))
@@ -136,17 +129,25 @@ def detect_loop(
     the same way, whatever was edited in between. The same call with a new result is progress. Slow
     calls that change nothing count as waiting, and are only warned of.
     """
+    from agent_pipes.detect.loop.compactions import Compactions
+    from agent_pipes.detect.loop.repeats import RepeatedCalls
+    from agent_pipes.detect.loop.stagnation import Stagnation
+    from agent_pipes.detect.loop.state import Limits
+    from agent_pipes.detect.loop.talk import OnlyTalk
+    from agent_pipes.detect.loop.text_loop import TextLoop
+    from agent_pipes.detect.loop.unfinished import UnfinishedCalls
+
     for name, value in (("--max", max), ("--max-same-result", max_same_result)):
         if value == 1:
             raise click.UsageError(f"{name} 1: expected 2 or more, or 'off'")
     limits = Limits(max, length or 1, max_same_result, max_same_call, warn, key)
     return [
-        lambda: RepeatedCalls(limits),
-        lambda: TextLoop(max_same_message, max_chant),
-        lambda: UnfinishedCalls(max_unfinished),
-        lambda: OnlyTalk(max_talk),
-        lambda: Compactions(max_compactions),
-        lambda: Stagnation(max_stagnant),
+        lambda _: RepeatedCalls(limits),
+        lambda _: TextLoop(max_same_message, max_chant),
+        lambda _: UnfinishedCalls(max_unfinished),
+        lambda _: OnlyTalk(max_talk),
+        lambda _: Compactions(max_compactions),
+        lambda _: Stagnation(max_stagnant),
     ]
 
 

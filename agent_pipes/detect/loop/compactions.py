@@ -17,6 +17,8 @@ MAX_CALLS = 1000
 class Compactions:
     """Counts the compactions of one agent since it last made a call that it had not made before."""
 
+    types = frozenset({"user_prompt", "tool_call", "compaction"})
+
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.compactions: list[str] = []

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from agent_pipes.core.event import Event, is_person
 from agent_pipes.core.text import progress
 from agent_pipes.detect.calls import Call
-from agent_pipes.detect.finding import Finding, seen
+from agent_pipes.detect.finding import CALLS_AND_PROMPTS, Finding, seen
 from agent_pipes.detect.loop import rules
 from agent_pipes.detect.loop.history import MAX_TURNS
 from agent_pipes.detect.loop.rules import Runs
@@ -30,6 +30,8 @@ class RepeatedCalls:
     failing: targets whose last call has failed.
     mended:  number of targets that succeeded after a failure.
     """
+
+    types = CALLS_AND_PROMPTS
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from agent_pipes.core.bounded import BoundedDict
 from agent_pipes.core.event import Event, is_person
 from agent_pipes.detect.calls import Call
-from agent_pipes.detect.finding import Finding, seen
+from agent_pipes.detect.finding import CALLS_AND_PROMPTS, Finding, seen
 from agent_pipes.detect.outcomes import Outcome, result_text
 from agent_pipes.detect.results import Result
 
@@ -26,6 +26,8 @@ class Stagnation:
     Answers without text are left out: many healthy commands print nothing. It is a warning, never
     more, because a writer of many files gets one answer, too.
     """
+
+    types = CALLS_AND_PROMPTS
 
     def __init__(self, limit: int) -> None:
         self.limit = limit

@@ -6,7 +6,7 @@ from agent_pipes.core.bounded import BoundedDict
 from agent_pipes.core.event import Event, is_person
 from agent_pipes.core.lazy_regex import pattern
 from agent_pipes.detect.calls import Call
-from agent_pipes.detect.finding import Finding, seen
+from agent_pipes.detect.finding import CALLS_AND_PROMPTS, Finding, seen
 
 WARN_AT = 5
 """Messages in a row from which a warning is raised, below the limit."""
@@ -23,6 +23,8 @@ class OnlyTalk:
     A hook, an autopilot or a notification that sends the agent on begins no new count, unless it
     is the first notification of a background task.
     """
+
+    types = CALLS_AND_PROMPTS | {"assistant_response"}
 
     def __init__(self, limit: int) -> None:
         self.limit = limit

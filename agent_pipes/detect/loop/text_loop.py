@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from agent_pipes.core.event import Event, is_person
 from agent_pipes.detect.calls import Call
-from agent_pipes.detect.finding import Finding, seen
+from agent_pipes.detect.finding import CALLS_AND_PROMPTS, Finding, seen
 
 CHUNK_CHARS = 50
 """Characters that must recur."""
@@ -29,6 +29,8 @@ class TextLoop:
     and the period has a letter or a digit: a ruler of dashes and a frame have none. Fenced code is
     left out. A message may come in pieces (`delta`: true).
     """
+
+    types = CALLS_AND_PROMPTS | {"assistant_response"}
 
     def __init__(self, limit: int, rounds: int) -> None:
         self.limit = limit

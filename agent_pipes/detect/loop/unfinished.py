@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from agent_pipes.agents.tools import kind_of
 from agent_pipes.core.event import Event, is_person
 from agent_pipes.detect.calls import Call
-from agent_pipes.detect.finding import Finding, seen
+from agent_pipes.detect.finding import CALLS_AND_PROMPTS, Finding, seen
 from agent_pipes.detect.outcomes import Outcome, timed_out
 
 _ASKED = ("run_in_background", "is_background", "background", "async", "detach")
@@ -17,6 +17,8 @@ class UnfinishedCalls:
 
     A command that ends, whatever its status, begins a new count; other tools do not matter.
     """
+
+    types = CALLS_AND_PROMPTS
 
     def __init__(self, limit: int) -> None:
         self.limit = limit

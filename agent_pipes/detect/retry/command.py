@@ -5,8 +5,6 @@ import click
 from agent_pipes.core.options import COUNT, limit
 from agent_pipes.detect.detector import detector
 from agent_pipes.detect.finding import Rules
-from agent_pipes.detect.retry.errors import RepeatedError
-from agent_pipes.detect.retry.failures import RepeatedFailure
 
 
 @detector("retry", per_agent=True, guards=True, exceptions=True, thresholds=(2, 3, 4, 5, 7, 10))
@@ -40,9 +38,12 @@ def detect_retry(max: int, max_errors: int, warn: int) -> Rules:
     by their file. Calls that the user refused, calls aborted with a parallel one, and searches
     without a match are no failures. If a pipe hides the status of a test, its summary is read.
     """
+    from agent_pipes.detect.retry.errors import RepeatedError
+    from agent_pipes.detect.retry.failures import RepeatedFailure
+
     if 0 < max <= warn:
         raise click.UsageError(f"--warn {warn}: must be less than --max {max}, or 'off'")
-    return [lambda: RepeatedFailure(max, warn), lambda: RepeatedError(max_errors)]
+    return [lambda _: RepeatedFailure(max, warn), lambda _: RepeatedError(max_errors)]
 
 
 main = detect_retry.main

@@ -8,7 +8,7 @@ from agent_pipes.core.event import Event, is_person
 from agent_pipes.core.lazy_regex import pattern
 from agent_pipes.core.text import mask_volatile, without_frame
 from agent_pipes.detect.calls import Call, is_same_attempt
-from agent_pipes.detect.finding import Finding, seen
+from agent_pipes.detect.finding import CALLS_AND_PROMPTS, Finding, seen
 from agent_pipes.detect.outcomes import Outcome, result_end, result_text
 from agent_pipes.detect.progress import TestProgress
 
@@ -55,6 +55,8 @@ class RepeatedError:
     A success of the program that fails with it ends a count; a falling number of failing tests
     ends all.
     """
+
+    types = CALLS_AND_PROMPTS
 
     def __init__(self, limit: int) -> None:
         self.limit = limit

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from agent_pipes.core.bounded import BoundedDict
 from agent_pipes.core.event import Event, is_person
 from agent_pipes.detect.calls import Call, is_same_attempt
-from agent_pipes.detect.finding import Finding, seen
+from agent_pipes.detect.finding import CALLS_AND_PROMPTS, Finding, seen
 from agent_pipes.detect.outcomes import Outcome
 from agent_pipes.detect.progress import TestProgress
 from agent_pipes.detect.results import Result
@@ -50,6 +50,8 @@ class RepeatedFailure:
     changes:   number of successful changes that followed a failure.
     unchanged: no change has succeeded since the last failure.
     """
+
+    types = CALLS_AND_PROMPTS
 
     def __init__(self, limit: int, warn: int) -> None:
         self.limit = limit
