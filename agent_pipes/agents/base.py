@@ -137,6 +137,13 @@ class Agent:
         """
         return self.sessions()
 
+    def sessions_in(self, directories: frozenset[str]) -> Iterator[Session]:
+        """Yield the sessions that work in one of `directories`, which are real paths.
+
+        Others may be yielded, too.
+        """
+        return self.sessions()
+
     def session_folders(self) -> list[SessionFolder]:
         """Return the folders in which sessions, and signs that one is live, appear."""
         return []

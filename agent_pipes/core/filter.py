@@ -199,6 +199,10 @@ class Filter(Command):
         return run_pipeline([(self, options)], exit_status=exit_status)
 
 
+LONE_SOURCE_INTERVAL_S = 2.0
+"""Seconds between ticks of a source that is alone in its process: no other stage gets them."""
+
+
 def run_pipeline(
     parts: list[tuple[Filter, dict[str, Any]]],
     *,
@@ -219,6 +223,8 @@ def run_pipeline(
     )
     waiter = waiter or Waiter()
     waiter.output = output
+    if len(parts) == 1 and not parts[0][0].reads:
+        waiter.interval = LONE_SOURCE_INTERVAL_S
     waiter.listen()
     reader = Reader(waiter)
     stages: list[Stage] = []

@@ -258,7 +258,8 @@ def is_beside(session: Session, directory: str) -> bool:
 def sessions_here() -> list[Session]:
     """Return the sessions of the working directory, the one that changed last first."""
     directories = project_directories(os.getcwd())
-    found = sessions()
+    report_unreadable_folders()
+    found = once(each for agent in every_agent() for each in agent.sessions_in(directories))
     # Resolving a path asks for the status of each part: once for thousands of sessions.
     here = {cwd for cwd in {each.cwd for each in found if each.cwd} if _is_one_of(cwd, directories)}
     return [each for each in found if each.cwd in here]

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 SCAN_INTERVAL_S = 1.0
 """Seconds between two scans for sessions and for the processes of those followed."""
 
+SETTLED_SCAN_INTERVAL_S = 2.0
+"""The same once nothing has happened for ABANDONED_S: an idle follower sleeps for as long."""
+
 FIRST_SCAN_INTERVAL_S = 0.1
 """Seconds between two scans while something happens and no process is known yet."""
 
@@ -228,7 +231,8 @@ class SessionFollower:
         if hurried or (not self.sessions and self._watcher.changed):
             self._next_scan = now + FIRST_SCAN_INTERVAL_S
         else:
-            self._next_scan = now + SCAN_INTERVAL_S
+            settled = now - self._last_change >= ABANDONED_S
+            self._next_scan = now + (SETTLED_SCAN_INTERVAL_S if settled else SCAN_INTERVAL_S)
         if self._is_idle:
             self._waiter.watch(self._watcher.fileno())
         else:

@@ -19,6 +19,7 @@ class ClaudeCode(Agent):
     homes = staticmethod(registry.roots)
     sessions = staticmethod(transcripts.sessions)
     recent_sessions = staticmethod(transcripts.sessions)
+    sessions_in = staticmethod(transcripts.sessions_in)
     session_folders = staticmethod(transcripts.session_folders)
     sessions_at = staticmethod(transcripts.sessions_at)
     files = staticmethod(transcripts.files)

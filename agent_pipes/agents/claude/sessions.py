@@ -40,14 +40,18 @@ REMEMBERED = 20_000
 """Files and sessions whose unchanging facts are not looked up again."""
 
 
-def sessions(since: float = 0.0) -> Iterator[Session]:
+def sessions(since: float = 0.0, within: frozenset[str] = frozenset()) -> Iterator[Session]:
     """Yield every transcript, and the live sessions that have written none yet.
 
-    since: leave out transcripts that last changed before, in seconds since the epoch.
+    since:  leave out transcripts that last changed before, in seconds since the epoch.
+    within: leave out the projects that are in none of these directories, which are real paths.
     """
+    names = frozenset(map(slug, within))
     live = {each.session: each for each in registry_entries()}
     for root in roots():
         for project in entries_of(root / "projects"):
+            if within and project.name not in names and not _is_link_to(project.path, within):
+                continue
             for path, about in _transcripts(project.path, since):
                 with suppress(OSError):
                     session = _session(Path(path), about)
@@ -56,6 +60,23 @@ def sessions(since: float = 0.0) -> Iterator[Session]:
                     yield _with_directory(session, known) if known else session
     for unwritten in live.values():
         yield _of_entry(unwritten)
+
+
+def _is_link_to(project: str, directories: frozenset[str]) -> bool:
+    """Return False if the project's directory is none of `directories`, as a transcript names it.
+
+    The project has another name if the client was started in a directory by a symbolic link.
+    """
+    with suppress(OSError):
+        for path, about in _transcripts(project):
+            if directory := _head(Path(path), about).cwd:
+                return os.path.realpath(directory) in directories
+    return True
+
+
+def sessions_in(directories: frozenset[str]) -> Iterator[Session]:
+    """Yield the sessions of the projects that are in one of `directories`, and the live ones."""
+    return sessions(within=directories)
 
 
 def session_folders() -> list[SessionFolder]:

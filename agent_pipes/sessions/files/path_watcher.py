@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 
 from agent_pipes.sessions.files import inotify
 
-SWEEP_INTERVAL_S = 1.0
+SWEEP_INTERVAL_S = 2.0
 """Seconds between two checks of every path with inotify, which misses changes made elsewhere."""
 
 REWATCH_INTERVAL_S = 10.0
