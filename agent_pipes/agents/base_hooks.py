@@ -1,6 +1,5 @@
 """The Hooks class: what an agent's hooks send, and how an agent is set up to call them."""
 
-import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -84,20 +83,33 @@ class UnknownPayload(Exception):
 class HookSettings(NamedTuple):
     """Settings file in which an agent's hooks are configured.
 
-    home:    directory of the user's settings.
-    file:    the settings file in it.
-    project: the settings file of a project, relative to the project's directory.
-    events:  events to call the hook for.
-    rest:    what the file must contain besides the hooks.
-    note:    what else the user must do, "" for nothing.
+    variable: environment variable with the directory of the user's settings, "" for none.
+    folder:   that directory below the user's home directory otherwise.
+    file:     the settings file in it.
+    project:  the settings file of a project, relative to the project's directory.
+    events:   events to call the hook for.
+    rest:     what the file must contain besides the hooks.
+    note:     what else the user must do, "" for nothing.
+    nested:   the variable names the directory that contains `folder`.
     """
 
-    home: "Path"
+    variable: str
+    folder: str
     file: str
     project: str
     events: Sequence[str]
     rest: Mapping[str, Any] = MappingProxyType({})
     note: str = ""
+    nested: bool = False
+
+    @property
+    def home(self) -> "Path":
+        """Directory of the user's settings."""
+        from agent_pipes.agents.base import home_from
+
+        if self.nested:
+            return home_from(self.variable) / self.folder
+        return home_from(self.variable, self.folder)
 
 
 class Hooks:
@@ -111,6 +123,7 @@ class Hooks:
     stop_kinds: kinds of payloads whose answer can end the run, `tool_call` among them; empty if no
                 hook can.
     guard_events: events that only a guard needs, by its mode (GUARDS).
+    settings:   where the hooks are configured.
     """
 
     name: ClassVar[str] = ""
@@ -119,6 +132,7 @@ class Hooks:
     context_kinds: ClassVar[frozenset[str]] = frozenset()
     stop_kinds: ClassVar[frozenset[str]] = frozenset()
     guard_events: ClassVar[Mapping[str, Sequence[str]]] = {}
+    settings: ClassVar[HookSettings] = HookSettings("", "", "", "", ())
 
     def recognises(self, record: Fields, event: str) -> bool:
         """Return True if this agent sends payloads like `record`, whose event is named `event`."""
@@ -185,7 +199,7 @@ class Hooks:
         """Return True if the settings of the user or of the directory call `agent-strace hook`."""
         from pathlib import Path
 
-        settings = self.settings()
+        settings = self.settings
         for path in (settings.home / settings.file, Path(directory, settings.project)):
             try:
                 if b"agent-strace hook" in path.read_bytes():
@@ -194,10 +208,6 @@ class Hooks:
                 continue
         return False
 
-    def settings(self) -> HookSettings:
-        """Return where the hooks are configured."""
-        raise NotImplementedError
-
     def entry(self, command: str) -> Fields:
         """Return the entry under an event's name that calls `command`."""
         hook = {"type": "command", "command": command, "timeout": TIMEOUT_S}
@@ -205,7 +215,7 @@ class Hooks:
 
     def wanted(self, command: str) -> Fields:
         """Return settings that call `command` for every event, and contain nothing else."""
-        settings = self.settings()
+        settings = self.settings
         events = [*settings.events, *self.guard_events.get(guard_mode(command), ())]
         return {**settings.rest, "hooks": {event: [self.entry(command)] for event in events}}
 
@@ -330,9 +340,12 @@ def last_result(events: Sequence[Fields]) -> tuple[str, Fields]:
     return ends[-1]["event_type"], ends[-1]["data"]
 
 
-def settings_home(variable: str, name: str) -> "Path":
-    """Return the directory that `variable` names, else `name` in the home directory."""
-    from pathlib import Path
-
-    given = os.environ.get(variable)
-    return Path(given) if given else Path.home() / name
+def pre_tool_decision(decision: str, why: str) -> Fields:
+    """Return a decision (`deny`, `ask`) in the form of a PreToolUse hook of Claude Code."""
+    return {
+        "hookSpecificOutput": {
+            "hookEventName": "PreToolUse",
+            "permissionDecision": decision,
+            "permissionDecisionReason": why,
+        }
+    }

@@ -168,7 +168,7 @@ def hooks() -> Iterator[Check]:
     """Check which agents call our hook, and whether they can."""
     without = []
     for agent in HOOKED:
-        settings = registry.hooks(agent).settings()
+        settings = registry.hooks(agent).settings
         found = [
             (path, *_calls_in(agent, path))
             for path in (settings.home / settings.file, Path(settings.project))

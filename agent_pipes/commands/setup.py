@@ -69,7 +69,7 @@ def setup(
     guarding = [GUARDS[guard]] if guard else []
     command = _command(guarding)
     for name in [agent] if agent else _present():
-        settings = hooks(name).settings()
+        settings = hooks(name).settings
         path = Path(settings.project) if project else settings.home / settings.file
         wanted = hooks(name).wanted(command)
         if write:
@@ -102,7 +102,7 @@ def _agrees(path: Path, command: str) -> bool:
 
 def _set_status_line(project: bool, write: bool) -> int:
     """Print the setting of Claude Code, or add it; ask before a user's own one is replaced."""
-    settings = hooks("claude").settings()
+    settings = hooks("claude").settings
     path = Path(settings.project) if project else settings.home / settings.file
     wanted = status_line.wanted(_program())
     if not write:
@@ -136,7 +136,7 @@ def _write_policy() -> None:
 
 def _present() -> list[str]:
     """Return the agents whose settings directory exists."""
-    names = [name for name in HOOKED if hooks(name).settings().home.is_dir()]
+    names = [name for name in HOOKED if hooks(name).settings.home.is_dir()]
     if not names:
         raise click.UsageError(
             f"none of the agents has settings here; name one with --agent: {', '.join(HOOKED)}"

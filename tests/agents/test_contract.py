@@ -58,7 +58,7 @@ def test_hooks_are_declared_where_the_registry_says_so(name: str) -> None:
         hooks = registry.hooks(name)
         assert hooks.name == name and hooks.store_name
         assert inherited(hooks, Hooks, HOOKED) == []
-        assert hooks.settings().events
+        assert hooks.settings.events
 
 
 @pytest.mark.parametrize("name", registry.NAMES)

@@ -9,7 +9,7 @@ from agent_pipes.agents.base_hooks import (
     Payload,
     failed,
     plain,
-    settings_home,
+    pre_tool_decision,
     told,
 )
 from agent_pipes.agents.claude.outcomes import goes_on, reason
@@ -27,6 +27,13 @@ class ClaudeHooks(Hooks):
     # PostToolUse cannot end the run: measured with 2.1.332.
     stop_kinds = frozenset({"tool_call", "batch"})
     guard_events = {"stop": ("PostToolBatch",)}  # noqa: RUF012
+    settings = HookSettings(
+        "CLAUDE_CONFIG_DIR",
+        ".claude",
+        "settings.json",
+        ".claude/settings.local.json",
+        [event for event in CLAUDE_KINDS if event != "PermissionDenied"],
+    )
 
     def recognises(self, record: Fields, event: str) -> bool:
         """Return True for any payload with a session id; asked after the other agents."""
@@ -60,26 +67,6 @@ class ClaudeHooks(Hooks):
 
         attended = INTERACTIVE.get(os.environ.get("CLAUDE_CODE_ENTRYPOINT", ""), False)
         return pre_tool_decision("ask", why) if attended else None
-
-    def settings(self) -> HookSettings:
-        """Return $CLAUDE_CONFIG_DIR/settings.json and the local project settings."""
-        return HookSettings(
-            settings_home("CLAUDE_CONFIG_DIR", ".claude"),
-            "settings.json",
-            ".claude/settings.local.json",
-            [event for event in CLAUDE_KINDS if event != "PermissionDenied"],
-        )
-
-
-def pre_tool_decision(decision: str, why: str) -> Fields:
-    """Return a decision (`deny`, `ask`) in the form of a PreToolUse hook."""
-    return {
-        "hookSpecificOutput": {
-            "hookEventName": "PreToolUse",
-            "permissionDecision": decision,
-            "permissionDecisionReason": why,
-        }
-    }
 
 
 HOOKS = ClaudeHooks()

@@ -9,7 +9,7 @@ from agent_pipes.agents.base_hooks import (
     Hooks,
     HookSettings,
     Payload,
-    settings_home,
+    pre_tool_decision,
 )
 from agent_pipes.agents.codex.outcomes import ended_of, outcome
 from agent_pipes.agents.fields import string, within
@@ -28,6 +28,14 @@ class CodexHooks(Hooks):
     name = "codex"
     store_name = "codex"
     context_kinds = frozenset({"result"})
+    settings = HookSettings(
+        "CODEX_HOME",
+        ".codex",
+        "hooks.json",
+        ".codex/hooks.json",
+        [event for event in CLAUDE_KINDS if event not in NOT_CALLED],
+        note="Codex runs a new hook only once you have trusted it: see /hooks there",
+    )
 
     def recognises(self, record: Fields, event: str) -> bool:
         """Return True for a payload that has a turn, or names a rollout or no transcript."""
@@ -53,23 +61,7 @@ class CodexHooks(Hooks):
 
     def denial(self, why: str) -> Fields:
         """Return a permission decision and nothing else: with `continue` Codex makes the call."""
-        return {
-            "hookSpecificOutput": {
-                "hookEventName": "PreToolUse",
-                "permissionDecision": "deny",
-                "permissionDecisionReason": why,
-            }
-        }
-
-    def settings(self) -> HookSettings:
-        """Return $CODEX_HOME/hooks.json and the project's."""
-        return HookSettings(
-            settings_home("CODEX_HOME", ".codex"),
-            "hooks.json",
-            ".codex/hooks.json",
-            [event for event in CLAUDE_KINDS if event not in NOT_CALLED],
-            note="Codex runs a new hook only once you have trusted it: see /hooks there",
-        )
+        return pre_tool_decision("deny", why)
 
 
 def _turn_item(rollout: str, call: str) -> Fields:

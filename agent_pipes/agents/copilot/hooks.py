@@ -13,7 +13,6 @@ from agent_pipes.agents.base_hooks import (
     Payload,
     last_result,
     plain,
-    settings_home,
     told,
 )
 from agent_pipes.agents.fields import string
@@ -29,6 +28,9 @@ EVENTS = (
     "sessionEnd",
     "errorOccurred",
 )
+
+OUR_FILE = "hooks/agent-strace.json"
+"""File of our own among the hooks."""
 
 HEADLESS = frozenset({"-p", "--prompt"})
 """Arguments of a run without a person."""
@@ -50,6 +52,9 @@ class CopilotHooks(Hooks):
     kinds = CLAUDE_KINDS | CAMEL_KINDS
     stop_kinds = frozenset({"permission"})
     guard_events = dict.fromkeys(GUARDS, ("permissionRequest",))
+    settings = HookSettings(
+        "COPILOT_HOME", ".copilot", OUR_FILE, f".github/{OUR_FILE}", EVENTS, {"version": 1}
+    )
 
     def recognises(self, record: Fields, event: str) -> bool:
         """Return True for a payload with `sessionId` that names no event."""
@@ -109,17 +114,6 @@ class CopilotHooks(Hooks):
         if process is None or not HEADLESS.isdisjoint(command_line(process.pid)):
             return None
         return {"permissionDecision": "ask", "permissionDecisionReason": why}
-
-    def settings(self) -> HookSettings:
-        """Return a file of our own among the hooks."""
-        ours = "hooks/agent-strace.json"
-        return HookSettings(
-            settings_home("COPILOT_HOME", ".copilot"),
-            ours,
-            f".github/{ours}",
-            EVENTS,
-            {"version": 1},
-        )
 
     def entry(self, command: str) -> Fields:
         """Return an entry with a command for bash."""

@@ -51,6 +51,9 @@ class CursorHooks(Hooks):
     name = "cursor"
     store_name = "cursor-agent"
     kinds = CLAUDE_KINDS | CURSOR_KINDS
+    settings = HookSettings(
+        "", ".cursor", "hooks.json", ".cursor/hooks.json", EVENTS, {"version": 1}
+    )
 
     def recognises(self, record: Fields, event: str) -> bool:
         """Return True for a payload of a conversation, or of an event that only Cursor has."""
@@ -95,13 +98,6 @@ class CursorHooks(Hooks):
             "user_message": why,
             "agent_message": why,
         }
-
-    def settings(self) -> HookSettings:
-        """Return ~/.cursor/hooks.json and the project's."""
-        from pathlib import Path
-
-        home = Path.home() / ".cursor"
-        return HookSettings(home, "hooks.json", ".cursor/hooks.json", EVENTS, {"version": 1})
 
     def entry(self, command: str) -> Fields:
         """Return an entry with the command alone."""

@@ -1,7 +1,5 @@
 """Hooks of Gemini CLI."""
 
-import os
-
 from agent_pipes.agents.base_hooks import (
     CLAUDE_KINDS,
     MAX_RESULT_BYTES,
@@ -32,6 +30,15 @@ class GeminiHooks(Hooks):
     context_kinds = frozenset({"result"})
     stop_kinds = frozenset({"tool_call", "result"})
     kinds = GEMINI_KINDS
+    settings = HookSettings(
+        "GEMINI_CLI_HOME",
+        ".gemini",
+        "settings.json",
+        ".gemini/settings.json",
+        list(GEMINI_KINDS),
+        {"hooksConfig": {"enabled": True}},
+        nested=True,
+    )
 
     def recognises(self, record: Fields, event: str) -> bool:
         """Return True for Gemini's own events, and for others with an ISO time."""
@@ -67,18 +74,6 @@ class GeminiHooks(Hooks):
     def denial(self, why: str) -> Fields:
         """Return a decision."""
         return {"decision": "deny", "reason": why}
-
-    def settings(self) -> HookSettings:
-        """Return .gemini/settings.json in $GEMINI_CLI_HOME or the home directory."""
-        from pathlib import Path
-
-        return HookSettings(
-            Path(os.environ.get("GEMINI_CLI_HOME") or Path.home()) / ".gemini",
-            "settings.json",
-            ".gemini/settings.json",
-            list(GEMINI_KINDS),
-            {"hooksConfig": {"enabled": True}},
-        )
 
     def entry(self, command: str) -> Fields:
         """Return an entry with a name and a timeout in milliseconds."""
