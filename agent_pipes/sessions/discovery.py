@@ -13,6 +13,7 @@ import click
 from agent_pipes.agents import registry
 from agent_pipes.agents.base import Agent, Session, SessionFolder
 from agent_pipes.agents.fields import stored_as
+from agent_pipes.agents.folders import entries_of
 from agent_pipes.agents.registry import NAMES, STORE, every_agent
 from agent_pipes.agents.registry import agent as agent_named
 from agent_pipes.core.display import escape, unbroken
@@ -139,7 +140,7 @@ def unreadable_folders(names: Iterable[str] = NAMES) -> dict[Path, str]:
             elif folder.depth:
                 queue += [
                     SessionFolder(Path(each.path), folder.depth - 1)
-                    for each in list_folder(folder.path)
+                    for each in entries_of(folder.path)
                     if each.is_dir(follow_symlinks=False)
                 ]
     return found
@@ -150,15 +151,6 @@ def _is_readable(folder: Path) -> bool:
     return not os.path.lexists(folder) or os.access(
         folder, os.R_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids
     )
-
-
-def list_folder(folder: Path) -> "list[os.DirEntry[str]]":
-    """Return the entries of a folder; none if it does not exist or cannot be read."""
-    try:
-        with os.scandir(folder) as entries:
-            return list(entries)
-    except OSError:
-        return []
 
 
 def own_recording(session: Session, among: Iterable[Session] | None = None) -> Session | None:

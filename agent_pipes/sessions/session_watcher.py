@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from agent_pipes.agents.base import Agent, Session
+from agent_pipes.agents.folders import entries_of
 from agent_pipes.agents.registry import every_agent
 from agent_pipes.sessions import discovery
 from agent_pipes.sessions.files import inotify
@@ -169,7 +170,7 @@ def _watches() -> inotify.Watches | None:
 def _folders_in(folder: Path, depth: int) -> Iterator[tuple[Path, int]]:
     """Yield the folders in `folder`, `depth` levels deep, and the levels below each."""
     if depth:
-        for each in discovery.list_folder(folder):
+        for each in entries_of(folder):
             if each.is_dir(follow_symlinks=False):
                 yield Path(each.path), depth - 1
                 yield from _folders_in(Path(each.path), depth - 1)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from agent_pipes.agents.codex import sessions as codex_sessions
+from agent_pipes.agents.folders import FolderCache
 from agent_pipes.agents.registry import agent as agent_named
 from agent_pipes.sessions.session_watcher import SessionWatcher
 
@@ -96,7 +97,7 @@ def test_17_3_a_days_rollouts_are_listed_once_for_all_sessions_of_codex(home, mo
     listed: list[str] = []
     scandir = os.scandir
     monkeypatch.setattr(os, "scandir", lambda path: listed.append(str(path)) or scandir(path))
-    monkeypatch.setattr(codex_sessions, "_listed", {})
+    monkeypatch.setattr(codex_sessions, "_children", FolderCache(codex_sessions._find_children))
     files = [codex.files(session) for session in every]
     assert files == [[path, child] if at == 3 else [path] for at, path in enumerate(paths)]
     assert listed.count(str(child.parent)) == 1

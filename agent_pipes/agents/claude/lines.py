@@ -2,10 +2,8 @@
 
 from typing import Any
 
-import orjson
-
 from agent_pipes.agents.fields import number, objects_in, string, time_of, within
-from agent_pipes.core.jsonl import Fields
+from agent_pipes.core.jsonl import Fields, parse_line
 
 MAX_META_BYTES = 64 << 10
 
@@ -164,10 +162,9 @@ def subagent_meta(path: str) -> Fields:
         return {}
     try:
         with open(path.removesuffix(".jsonl") + ".meta.json", "rb") as file:
-            meta = orjson.loads(file.read(MAX_META_BYTES))
-    except (OSError, ValueError):
+            return parse_line(file.read(MAX_META_BYTES)) or {}
+    except OSError:
         return {}
-    return meta if type(meta) is dict else {}
 
 
 def blocks(content: object) -> list[Fields]:

@@ -8,14 +8,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import orjson
 
 from agent_pipes.agents.fields import string
+from agent_pipes.agents.folders import entries_of
 from agent_pipes.agents.processes import executable
 from agent_pipes.agents.ttl_cache import Look
-from agent_pipes.core.jsonl import Fields
+from agent_pipes.core.jsonl import Fields, parse_line
 from agent_pipes.core.lazy_regex import pattern
 from agent_pipes.process.table import Identity, alive, began, command_line, cwd, identify, user
 
@@ -98,9 +96,9 @@ def _believed(
 ) -> Iterator[LiveSession]:
     if about.st_size > MAX_ENTRY_BYTES:
         return
-    said: Any = orjson.loads(Path(entry.path).read_bytes())
+    said = parse_line(Path(entry.path).read_bytes()) or {}
     pid = int(entry.name.removesuffix(".json"))
-    if type(said) is not dict or said.get("pid") != pid or not string(said, "sessionId"):
+    if said.get("pid") != pid or not string(said, "sessionId"):
         return
     directory = string(said, "cwd")
     if not is_claude_in(pid, directory, about.st_uid) or not _same_namespace(said.get("pidDomain")):
@@ -191,11 +189,3 @@ def _same_start(said: Fields, identity: Identity) -> bool:
 def _started(said: Fields) -> float:
     milliseconds = said.get("startedAt")
     return milliseconds / 1000 if isinstance(milliseconds, (int, float)) else 0.0
-
-
-def entries_of(folder: Path | str) -> list["os.DirEntry[str]"]:
-    try:
-        with os.scandir(folder) as entries:
-            return list(entries)
-    except OSError:
-        return []

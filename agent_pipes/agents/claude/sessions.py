@@ -2,7 +2,6 @@
 
 import os
 import stat
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,13 +10,13 @@ from pathlib import Path
 from agent_pipes.agents.base import Session, SessionFolder
 from agent_pipes.agents.claude.registry import (
     LiveSession,
-    entries_of,
     is_claude,
     is_claude_in,
     registry_entries,
     roots,
 )
 from agent_pipes.agents.fields import string, time_of
+from agent_pipes.agents.folders import FolderCache, entries_of
 from agent_pipes.agents.processes import executable
 from agent_pipes.agents.ttl_cache import Look, lately
 from agent_pipes.core.bounded import BoundedDict
@@ -32,9 +31,6 @@ from agent_pipes.process.table import (
 
 HEAD = 256 << 10
 """Bytes of a transcript that are read to learn where it was written."""
-
-SETTLED_S = 5.0
-"""Seconds after which the times of a folder are sure to show its next change."""
 
 REMEMBERED = 20_000
 """Files and sessions whose unchanging facts are not looked up again."""
@@ -340,28 +336,15 @@ def _folders(folder: Path, depth: int = 4) -> Iterator[Path]:
                 yield from _folders(Path(entry.path), depth - 1)
 
 
-_listed: BoundedDict[Path, tuple[int, list[tuple[Path, str]]]] = BoundedDict(REMEMBERED)
-
-
-def _beside(folder: Path) -> list[tuple[Path, str]]:
-    """Return subagents' files in a project's own folder, with their sessions.
-
-    The folder is listed again only after a change: thousands of sessions may be in it.
-    """
-    try:
-        changed = folder.stat().st_mtime_ns
-    except OSError:
-        return []
-    if folder in _listed and _listed[folder][0] == changed:
-        return _listed[folder][1]
+def _find_beside(folder: Path) -> list[tuple[Path, str]]:
+    """Return subagents' files in a project's own folder, with their sessions."""
     found = []
     for entry in entries_of(folder):
         with suppress(OSError):
             if _is_subagents(entry):
                 path = Path(entry.path)
                 found.append((path, _head(path, entry.stat()).session))
-    found.sort()
-    # A folder that changed just now may change again within the same tick of its clock.
-    if time.time() - changed / 1e9 > SETTLED_S:
-        _listed[folder] = changed, found
-    return found
+    return sorted(found)
+
+
+_beside = FolderCache(_find_beside)

@@ -4,7 +4,7 @@ from collections import OrderedDict
 from collections.abc import Hashable, Iterator
 from typing import Any
 
-from agent_pipes.agents.fields import written
+from agent_pipes.agents.fields import count, objects_in, written
 from agent_pipes.core.jsonl import Fields
 
 REMEMBERED = 2_000
@@ -19,9 +19,6 @@ LOST = 8
 Versions 2.1.10 to 2.1.49 wrote the count at the start of the stream (1 to 6 tokens); a final count
 has three characters per token.
 """
-
-LARGEST = 1 << 53
-"""Largest count that is believed: below it numbers are exact, also if read as floats."""
 
 TOKEN = 3
 """Characters of output per token in an estimate: 3.03 over 626 messages with a final count."""
@@ -130,7 +127,7 @@ class Responses:
         if response is None or not response.recorded or response.final:
             return []
         told = {
-            key: value for key, value in usage.items() if key not in _COUNTS or _count(usage, key)
+            key: value for key, value in usage.items() if key not in _COUNTS or count(usage, key)
         }
         message = {
             "usage": {**response.recorded, **told},
@@ -154,18 +151,18 @@ class Responses:
             if type(total) is not dict:
                 continue
             prompt = tuple(
-                _count(total, key)
+                count(total, key)
                 for key in ("inputTokens", "cacheReadInputTokens", "cacheCreationInputTokens")
             )
             for piped in self._piped.values():
                 if len(piped) <= SETTLED and prompt == tuple(
-                    sum(_count(each.recorded, key) for each in piped) for key in _PROMPT
+                    sum(count(each.recorded, key) for each in piped) for key in _PROMPT
                 ):
-                    yield from self._share(_count(total, "outputTokens"), piped)
+                    yield from self._share(count(total, "outputTokens"), piped)
                     break
 
     def _share(self, output: int, responses: list[Response]) -> Iterator[Fields]:
-        output -= sum(_count(each.recorded, "output_tokens") for each in responses if each.final)
+        output -= sum(count(each.recorded, "output_tokens") for each in responses if each.final)
         missing = [each for each in responses if not each.final]
         weight = sum(max(1, each.size) for each in missing)
         for response in missing:
@@ -193,7 +190,7 @@ class Responses:
             if type(value) is str and value and value not in usual:
                 data[key] = value
         server = recorded.get("server_tool_use")
-        if type(server) is dict and (searches := _count(server, "web_search_requests")):
+        if type(server) is dict and (searches := count(server, "web_search_requests")):
             data["web_searches"] = searches
         if response.agent:
             data["agent_id"] = response.agent
@@ -210,7 +207,7 @@ _COUNTS = (*_PROMPT, "output_tokens")
 
 
 def _total(recorded: Fields) -> int:
-    return sum([_count(recorded, key) for key in _COUNTS])
+    return sum([count(recorded, key) for key in _COUNTS])
 
 
 _BILLED = {
@@ -228,14 +225,14 @@ def usage_of(recorded: Fields) -> dict[str, int]:
     as 5-minute ones.
     """
     split = recorded.get("cache_creation")
-    hour = _count(split, "ephemeral_1h_input_tokens") if type(split) is dict else 0
-    minutes = _count(split, "ephemeral_5m_input_tokens") if type(split) is dict else 0
-    written = max(_count(recorded, "cache_creation_input_tokens"), hour + minutes)
-    read = _count(recorded, "cache_read_input_tokens")
+    hour = count(split, "ephemeral_1h_input_tokens") if type(split) is dict else 0
+    minutes = count(split, "ephemeral_5m_input_tokens") if type(split) is dict else 0
+    written = max(count(recorded, "cache_creation_input_tokens"), hour + minutes)
+    read = count(recorded, "cache_read_input_tokens")
     details = recorded.get("output_tokens_details")
     usage = {
-        "input_tokens": _count(recorded, "input_tokens") + written + read,
-        "output_tokens": _count(recorded, "output_tokens"),
+        "input_tokens": count(recorded, "input_tokens") + written + read,
+        "output_tokens": count(recorded, "output_tokens"),
     }
     if read:
         usage["cache_read_input_tokens"] = read
@@ -243,7 +240,7 @@ def usage_of(recorded: Fields) -> dict[str, int]:
         usage["cache_creation_input_tokens"] = written
     if hour:
         usage["cache_creation_1h_input_tokens"] = hour
-    if type(details) is dict and (thought := _count(details, "thinking_tokens")):
+    if type(details) is dict and (thought := count(details, "thinking_tokens")):
         usage["reasoning_output_tokens"] = thought
     return usage
 
@@ -264,14 +261,5 @@ def _stand_in(data: Fields, size: int, pipe: bool) -> None:
 
 
 def _compactions(recorded: Fields) -> list[Fields]:
-    iterations = recorded.get("iterations")
-    return (
-        [each for each in iterations if type(each) is dict and each.get("type") == "compaction"]
-        if type(iterations) is list
-        else []
-    )
-
-
-def _count(fields: Fields, key: str) -> int:
-    value = fields.get(key)
-    return value if type(value) is int and 0 <= value < LARGEST else 0
+    iterations = objects_in(recorded.get("iterations"))
+    return [each for each in iterations if each.get("type") == "compaction"]

@@ -23,6 +23,7 @@ import orjson
 
 from agent_pipes import __version__
 from agent_pipes.agents.base import InterruptError
+from agent_pipes.agents.fields import objects_in, string, within
 from agent_pipes.core.jsonl import Fields
 
 TIMEOUT = 5.0
@@ -110,10 +111,7 @@ def _stop(daemon: "Connection", thread: str) -> bool:
 def _running(daemon: "Connection", thread: str) -> str:
     """Return the id of the thread's running turn, "" between turns."""
     while True:
-        read = _object(
-            daemon.call("thread/read", threadId=thread, includeTurns=False).get("thread")
-        )
-        if _object(read.get("status")).get("type") != "active":
+        if within(_read(daemon, thread), "status").get("type") != "active":
             return ""
         try:
             # One turn without its items: the history of a long session is many megabytes.
@@ -121,12 +119,10 @@ def _running(daemon: "Connection", thread: str) -> str:
                 "thread/turns/list", threadId=thread, limit=1, itemsView="notLoaded"
             ).get("data")
         except Refusal:
-            turns = _object(
-                daemon.call("thread/read", threadId=thread, includeTurns=True).get("thread")
-            ).get("turns")
-        for turn in map(_object, turns if isinstance(turns, list) else []):
-            if turn.get("status") == "inProgress" and isinstance(turn.get("id"), str):
-                return str(turn["id"])
+            turns = _read(daemon, thread, turns=True).get("turns")
+        for turn in objects_in(turns):
+            if turn.get("status") == "inProgress" and (running := string(turn, "id")):
+                return running
         # It has begun so recently that it is not listed yet.
         daemon.pause()
 
@@ -136,9 +132,7 @@ def _descendants(daemon: "Connection", thread: str) -> list[str]:
     parents: dict[str, object] = {}
     for each in _loaded(daemon)[:THREADS]:
         with suppress(Refusal):
-            parents[each] = _object(
-                daemon.call("thread/read", threadId=each, includeTurns=False).get("thread")
-            ).get("parentThreadId")
+            parents[each] = _read(daemon, each).get("parentThreadId")
     family = [thread]
     for member in family:
         family += [
@@ -162,8 +156,8 @@ def _unless_unloaded(daemon: "Connection", thread: str) -> Iterator[None]:
             raise
 
 
-def _object(value: object) -> Fields:
-    return value if isinstance(value, dict) else {}
+def _read(daemon: "Connection", thread: str, *, turns: bool = False) -> Fields:
+    return within(daemon.call("thread/read", threadId=thread, includeTurns=turns), "thread")
 
 
 def _checked(path: Path) -> str:
@@ -238,9 +232,9 @@ class Connection:
             if not isinstance(answer, dict) or "method" in answer or answer.get("id") != number:
                 continue
             if "error" in answer:
-                reason = _object(answer["error"]).get("message") or "it gave no reason"
+                reason = within(answer, "error").get("message") or "it gave no reason"
                 raise Refusal(f"the Codex daemon refused {method}: {reason}")
-            return _object(answer.get("result"))
+            return within(answer, "result")
 
     def notify(self, method: str) -> None:
         self._say({"method": method})

@@ -12,6 +12,7 @@ from pathlib import Path
 from agent_pipes.agents.base import Session, SessionFolder
 from agent_pipes.agents.codex.control_socket import home, socket_path
 from agent_pipes.agents.fields import string, time_of, within
+from agent_pipes.agents.folders import FolderCache
 from agent_pipes.agents.ttl_cache import Look, lately
 from agent_pipes.core.bounded import BoundedDict
 from agent_pipes.core.jsonl import Fields, objects
@@ -30,9 +31,6 @@ REMEMBERED = 20_000
 
 LONG_AGO = 86_400.0
 """Seconds since its last change after which a session is not scanned for, if scans are slow."""
-
-SETTLED_S = 5.0
-"""Seconds after which the times of a folder are sure to show its next change."""
 
 MAX_DAYS = 1000
 """Days of a session in whose folders its subagents are looked for."""
@@ -245,22 +243,12 @@ def _rollouts(*folders: Path, since: float = 0.0) -> list[tuple[Path, float]]:
     return sorted(found, key=lambda each: (-each[1], each[0]))
 
 
-_listed: BoundedDict[Path, tuple[int, list[tuple[Path, Meta]]]] = BoundedDict(REMEMBERED)
+def _find_children(folder: Path) -> list[tuple[Path, Meta]]:
+    """Return the subagents' rollouts in a folder."""
+    return [(path, meta) for path, _ in _rollouts(folder) if (meta := _meta(path)) and meta.child]
 
 
-def _children(folder: Path) -> list[tuple[Path, Meta]]:
-    """Return the subagents' rollouts in a folder, which is listed again only after a change."""
-    try:
-        changed = folder.stat().st_mtime_ns
-    except OSError:
-        return []
-    if folder in _listed and _listed[folder][0] == changed:
-        return _listed[folder][1]
-    found = [(path, meta) for path, _ in _rollouts(folder) if (meta := _meta(path)) and meta.child]
-    # A folder that changed just now may change again within the same tick of its clock.
-    if time.time() - changed / 1e9 > SETTLED_S:
-        _listed[folder] = changed, found
-    return found
+_children = FolderCache(_find_children)
 
 
 def _days(first: float, last: float) -> list[Path]:

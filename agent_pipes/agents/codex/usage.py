@@ -1,7 +1,8 @@
 """Usage of a Codex thread, from counters that repeat, restart and are copied to other threads."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from agent_pipes.agents.fields import count
 from agent_pipes.core.bounded import BoundedDict
 from agent_pipes.core.jsonl import Fields
 
@@ -54,11 +55,7 @@ def counts(usage: object) -> Counts | None:
         "output_tokens",
         "reasoning_output_tokens",
     )
-    return Counts(*(_count(usage.get(name)) for name in names))
-
-
-def _count(value: Any) -> int:
-    return value if type(value) is int and 0 <= value < 1 << 53 else 0
+    return Counts(*(count(usage, name) for name in names))
 
 
 class Meter:

@@ -12,10 +12,11 @@ from typing import Any
 import orjson
 
 from agent_pipes.agents.base import Session, SessionFolder
-from agent_pipes.agents.fields import string, time_of
+from agent_pipes.agents.fields import objects_in, string, time_of, within
+from agent_pipes.agents.folders import entries_of
 from agent_pipes.core.bounded import BoundedDict
 from agent_pipes.core.digests import sha256
-from agent_pipes.core.jsonl import Fields
+from agent_pipes.core.jsonl import Fields, parse_line
 from agent_pipes.core.lazy_regex import pattern
 from agent_pipes.process.table import (
     Identity,
@@ -49,7 +50,7 @@ def root() -> Path:
 def sessions() -> Iterator[Session]:
     """Yield every session but subagents'. A log that continues an old document replaces it."""
     names = _names()
-    for project in _directories(root()):
+    for project in _projects():
         directory = _root_of(Path(project.path), names)
         logs = {
             path.name: path
@@ -224,10 +225,9 @@ def _cleared(log: Path) -> list[tuple[str, float]]:
     said: Any = None
     with suppress(OSError, ValueError):
         said = orjson.loads(log.read_bytes())
-    entries = [each for each in said if type(each) is dict] if type(said) is list else []
     return [
         (string(each, "sessionId"), time_of(each, 0.0))
-        for each in entries
+        for each in objects_in(said)
         if string(each, "message").split(" ")[0] in ("/clear", "/new")
     ]
 
@@ -244,22 +244,20 @@ def is_gemini(arguments: Sequence[str]) -> bool:
     return _SCRIPT.search(script) is not None
 
 
-def _directories(folder: Path) -> list["os.DirEntry[str]"]:
-    try:
-        with os.scandir(folder) as entries:
-            return [entry for entry in entries if entry.is_dir()]
-    except OSError:
-        return []
+def _projects() -> Iterator["os.DirEntry[str]"]:
+    for entry in entries_of(root()):
+        with suppress(OSError):
+            if entry.is_dir():
+                yield entry
 
 
 def _names() -> dict[str, str]:
     """Return the client's directories by folder name: a short one, formerly a digest."""
-    said: Any = None
-    with suppress(OSError, ValueError):
-        said = orjson.loads((root().parent / "projects.json").read_bytes())
-    projects = said.get("projects") if type(said) is dict else None
+    said: Fields | None = None
+    with suppress(OSError):
+        said = parse_line((root().parent / "projects.json").read_bytes())
     names = {}
-    for directory, name in projects.items() if type(projects) is dict else ():
+    for directory, name in within(said or {}, "projects").items():
         names[sha256(directory.encode(errors="surrogatepass")).hexdigest()] = directory
         if type(name) is str:
             names[name] = directory

@@ -7,16 +7,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import orjson
-
 from agent_pipes.agents import registry
 from agent_pipes.agents.base import Session, SessionFolder
 from agent_pipes.agents.fields import string, within
+from agent_pipes.agents.folders import FolderCache
 from agent_pipes.agents.native.translate import is_event
-from agent_pipes.agents.ttl_cache import lately
 from agent_pipes.core.bounded import BoundedDict
 from agent_pipes.core.event import OURS
-from agent_pipes.core.jsonl import Fields, objects
+from agent_pipes.core.jsonl import Fields, objects, parse_line
 from agent_pipes.core.lazy_regex import pattern
 
 if TYPE_CHECKING:
@@ -79,7 +77,7 @@ def session_folders() -> list[SessionFolder]:
 def is_active(session: Session) -> bool:
     """Return True if the store marks the session as active, and no end of it is noted."""
     folder = session.path.parent
-    if "ended_at" in _object(folder / META):
+    if "ended_at" in _meta(folder):
         return False
     return any(
         _head(folder.parent / mark).strip() == os.fsencode(folder.name)
@@ -87,25 +85,13 @@ def is_active(session: Session) -> bool:
     )
 
 
-_marked: dict[Path, tuple[int, list[str]]] = {}
+def _find_marks(store: Path) -> list[str]:
+    """Return the files that mark sessions as active."""
+    marks = (".active-session", ".active-session.v2.")
+    return [name for name in _names(store) if name == marks[0] or name.startswith(marks[1])]
 
 
-def _marks(store: Path) -> list[str]:
-    """Return the files that mark sessions as active; scanned again when the store changes."""
-    try:
-        changed = store.stat().st_mtime_ns
-    except OSError:
-        return []
-    if store not in _marked or _marked[store][0] != changed:
-        names = [
-            name
-            for name in _names(store)
-            if name == ".active-session" or name.startswith(".active-session.v2.")
-        ]
-        if lately(changed / 1e9):
-            return names  # It may change again within the same tick of its clock.
-        _marked[store] = changed, names
-    return _marked[store][1]
+_marks = FolderCache(_find_marks)
 
 
 def process(session: Session) -> "Identity | None":
@@ -135,7 +121,7 @@ def process(session: Session) -> "Identity | None":
     if not said:
         return None
     with suppress(OSError):
-        attribution = within(_object(session.path.parent / META), "attribution")
+        attribution = within(_meta(session.path.parent), "attribution")
         agent = string(start, "provider") or string(attribution, "agent_provider")
         # Its place shows the directory of a store; elsewhere the store's own record has to do.
         directory = (
@@ -164,7 +150,8 @@ def process(session: Session) -> "Identity | None":
 def provider(session: Session) -> str:
     """Return the name of the agent whose session it is, "" if the store does not record it."""
     return string(_start(session.path), "provider") or string(
-        within(_object(session.path.parent / META), "attribution"), "agent_provider"
+        within(_meta(session.path.parent), "attribution"),
+        "agent_provider",
     )
 
 
@@ -176,7 +163,7 @@ def _begun(path: Path, inode: int) -> tuple[str, float]:
     key = (str(path), inode)
     if key not in _heads:
         first = _first_event(path)
-        times = (_object(path.parent / META).get("started_at"), first.get("timestamp"))
+        times = (_meta(path.parent).get("started_at"), first.get("timestamp"))
         started = next((float(time) for time in times if isinstance(time, (int, float))), 0.0)
         head = (string(_start(path), "cwd"), started)
         if not all(head):
@@ -187,7 +174,7 @@ def _begun(path: Path, inode: int) -> tuple[str, float]:
 
 def _noted(path: Path) -> Fields:
     """Return the agent's process in meta.json, {} if there is none or the session has ended."""
-    meta = _object(path.parent / META)
+    meta = parse_line(_head(path.parent / META)) or {}
     return {} if "ended_at" in meta else within(within(meta, "attribution"), "agent_process")
 
 
@@ -215,12 +202,8 @@ def _directory(store: Path) -> str:
     return str(place.parent) if place.name == ".agent-traces" else ""
 
 
-def _object(path: Path) -> Fields:
-    try:
-        said = orjson.loads(_head(path))
-    except ValueError:
-        return {}
-    return said if type(said) is dict else {}
+def _meta(folder: Path) -> Fields:
+    return parse_line(_head(folder / META)) or {}
 
 
 def _head(path: Path) -> bytes:

@@ -11,10 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from errno import ENOSPC
 
-import orjson
-
 from agent_pipes.core.digests import sha256
-from agent_pipes.core.jsonl import Fields, dumps
+from agent_pipes.core.jsonl import Fields, dumps, parse_line
 
 LOCK_TIMEOUT_S = 5.0
 """Seconds to wait for another writer of the store."""
@@ -109,7 +107,7 @@ class Store:
         return Folder(session, _made(session, self.fd))
 
     def read(self, name: str) -> Fields:
-        return _object(_content(self.fd, name))
+        return parse_line(_content(self.fd, name)) or {}
 
     def text(self, name: str) -> str:
         return _content(self.fd, name).decode(errors="replace").strip()
@@ -171,7 +169,7 @@ class Folder:
             os.close(fd)
 
     def read(self, name: str) -> Fields:
-        return _object(_content(self.fd, name))
+        return parse_line(_content(self.fd, name)) or {}
 
     def replace(self, name: str, content: bytes) -> None:
         """Replace the file `name` atomically. The caller holds the lock."""
@@ -274,14 +272,6 @@ def _content(within: int, name: str) -> bytes:
         return b""
     finally:
         os.close(fd)
-
-
-def _object(content: bytes) -> Fields:
-    try:
-        said = orjson.loads(content)
-    except ValueError:
-        return {}
-    return said if type(said) is dict else {}
 
 
 def _replace(within: int, name: str, content: bytes) -> None:
