@@ -9,15 +9,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-import orjson
-
 from agent_pipes.agents.base import Agent, Session
 from agent_pipes.agents.fields import string
 from agent_pipes.agents.processes import runs
 from agent_pipes.agents.registry import AGENTS, NAMES, agent
-from agent_pipes.checks import Check, counted
+from agent_pipes.checks import Check, Status, counted
 from agent_pipes.checks.machine import reachable
-from agent_pipes.core.jsonl import Fields
+from agent_pipes.core.jsonl import Fields, parse_line
 from agent_pipes.process.table import Identity, alive, all_processes, ancestors, cwd
 from agent_pipes.sessions import discovery
 
@@ -62,31 +60,18 @@ def agents(sessions: Iterable[Session]) -> Iterator[Check]:
         }
         where = f"{known or 'of an unknown version'}, {program}" if program else "not on PATH"
         closed = [str(home) for home in places if not os.access(home, os.R_OK | os.X_OK)]
+        status: Status = "problem" if closed else "ok"
         if closed:
-            yield Check(
-                "agent",
-                "problem",
-                f"{name}: {where}; {', '.join(closed)} cannot be read: its sessions are not seen",
-                more,
-            )
+            found = f"{', '.join(closed)} cannot be read: its sessions are not seen"
         elif not AGENTS[name].sessions:
-            yield Check("agent", "ok", f"{name}: {where}; only its hooks record what it does", more)
+            found = "only its hooks record what it does"
         else:
-            kept = f"in {', '.join(map(str, places))}" if places else "yet"
             number = counted(numbers[name], "session") if numbers[name] else "no session"
-            yield Check(
-                "agent",
-                "ok",
-                f"{name}: {where}; {number} {kept}",
-                more,
-            )
+            found = f"{number} in {', '.join(map(str, places))}" if places else f"{number} yet"
+        yield Check("agent", status, f"{name}: {where}; {found}", more)
     if len(away) == len(CLIENTS):
-        yield Check(
-            "agent",
-            "warning",
-            "no agent was found, neither on PATH nor by its directory in your home",
-            {"away": away},
-        )
+        said = "no agent was found, neither on PATH nor by its directory in your home"
+        yield Check("agent", "warning", said, {"away": away})
     elif away:
         yield Check("agent", "ok", f"not here: {', '.join(away)}", {"away": away})
 
@@ -100,10 +85,10 @@ def version_of(client: Agent, program: str) -> str:
     if found := _NUMBERED.search(real):
         return found[1]
     for folder in list(Path(real).parents)[:4]:
-        with suppress(OSError, ValueError):
+        with suppress(OSError):
             with (folder / "package.json").open("rb") as file:
-                said = orjson.loads(file.read(PACKAGE_MAX))
-            if type(said) is dict and said.get("name") == client.package:
+                said = parse_line(file.read(PACKAGE_MAX)) or {}
+            if said.get("name") == client.package:
                 return string(said, "version")
     return ""
 
@@ -131,67 +116,51 @@ def live(sessions: Iterable[Session]) -> Iterator[Check]:
             known |= {identity} if identity else set()
             yield _of_session(session, identity)
     if left:
-        yield Check(
-            "live",
-            "ok",
-            f"{counted(left, 'older session')} not checked, to save time",
-            {"left": left},
-        )
+        said = f"{counted(left, 'older session')} not checked, to save time"
+        yield Check("live", "ok", said, {"left": left})
     alone = {identity: name for identity, name in running.items() if not _related(identity, known)}
-    # Of a wrapper and what it has started, the wrapper stands for both.
-    alone = {
-        identity: name
-        for identity, name in alone.items()
-        if not set(alone) & set(ancestors(identity.pid))
-    }
     for identity, name in alone.items():
-        if not alive(identity):
-            continue
-        where = cwd(identity.pid) or "an unknown directory"
-        why = reachable(identity)
-        said = f"{name} (process {identity.pid}, in {where}) runs in an unknown session"
-        ending = (
-            f"a kill would not reach it: {why}" if why else f"a kill needs --pid {identity.pid}"
-        )
-        yield Check(
-            "live",
-            "warning",
-            f"{said}: {ending}",
-            {"agent": name, "pid": identity.pid, "cwd": cwd(identity.pid), "refused": why},
-        )
+        # Of a wrapper and what it has started, the wrapper stands for both.
+        if alone.keys().isdisjoint(ancestors(identity.pid)) and alive(identity):
+            yield _without_session(name, identity)
     if not (found or alone):
         yield Check("live", "ok", "no session is live", {"live": 0})
+
+
+def _without_session(name: str, identity: Identity) -> Check:
+    where, why = cwd(identity.pid), reachable(identity)
+    ending = f"a kill would not reach it: {why}" if why else f"a kill needs --pid {identity.pid}"
+    place = f"process {identity.pid}, in {where or 'an unknown directory'}"
+    more = {"agent": name, "pid": identity.pid, "cwd": where, "refused": why}
+    return Check("live", "warning", f"{name} ({place}) runs in an unknown session: {ending}", more)
 
 
 def _of_session(session: Session, identity: Identity | None) -> Check:
     control = discovery.control_socket(session)
     how = agent(session.agent).process_found_by
-    name = f"{session.agent} {session.id} in {session.cwd or 'an unknown directory'}"
     more: Fields = {
         "agent": session.agent,
         "session_id": session.id,
         "cwd": session.cwd,
         "path": str(session.path),
     }
+    status: Status = "ok"
     if identity is None:
-        return Check("live", "warning", f"{name}: its process is unknown; a kill needs --pid", more)
-    more |= {"pid": identity.pid, "process_started": identity.started, "how": how}
-    if control:
-        return Check(
-            "live",
-            "ok",
-            f"{name}: in process {identity.pid}, which serves other sessions too: "
-            f"a kill interrupts this one over {control}",
-            more,
-        )
-    why = reachable(identity)
-    if why:
-        return Check(
-            "live", "problem", f"{name}: a kill would not reach it: {why}", more | {"refused": why}
-        )
-    return Check(
-        "live", "ok", f"{name}: process {identity.pid} ({how}), and a kill would reach it", more
-    )
+        status, said = "warning", "its process is unknown; a kill needs --pid"
+    else:
+        more |= {"pid": identity.pid, "process_started": identity.started, "how": how}
+        if control:
+            said = (
+                f"in process {identity.pid}, which serves other sessions too: "
+                f"a kill interrupts this one over {control}"
+            )
+        elif why := reachable(identity):
+            status, said = "problem", f"a kill would not reach it: {why}"
+            more["refused"] = why
+        else:
+            said = f"process {identity.pid} ({how}), and a kill would reach it"
+    name = f"{session.agent} {session.id} in {session.cwd or 'an unknown directory'}"
+    return Check("live", status, f"{name}: {said}", more)
 
 
 def _running() -> dict[Identity, str]:

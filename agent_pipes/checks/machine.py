@@ -133,12 +133,8 @@ def processes(mounts: Path = Path("/proc/self/mounts")) -> Iterator[Check]:
             f"/proc hides those of other users (hidepid={hidden}): "
             "agents of other users are not seen"
         )
-    yield Check(
-        "processes",
-        "warning" if hidden and os.geteuid() else "ok",
-        "; ".join(said) or "all are seen",
-        more,
-    )
+    status: Status = "warning" if hidden and os.geteuid() else "ok"
+    yield Check("processes", status, "; ".join(said) or "all are seen", more)
 
 
 def _hidepid(mounts: Path) -> str:
@@ -169,55 +165,38 @@ def following(directories: Iterable[Path]) -> Iterator[Check]:
         with suppress(OSError, ValueError):
             limits[name] = int((_LIMITS / name).read_text())
     more = {"polls": bool(looked_at), "looked_at": looked_at, **limits}
+    status: Status = "ok"
     if heard:
-        yield Check("following", "warning", heard[0], more)
+        status, said = "warning", heard[0]
     elif not looked_at:
-        yield Check(
-            "following",
-            "ok",
-            "inotify reports each change "
-            f"({limits.get('max_user_watches', 'so many')} watches per user)",
-            more,
-        )
+        watches = limits.get("max_user_watches", "so many")
+        said = f"inotify reports each change ({watches} watches per user)"
     else:
+        status = "warning" if sys.platform == "linux" else "ok"
         why = f"inotify does not report changes in {', '.join(looked_at)}"
         often = f"files are read {1 / POLL_INTERVAL_S:.0f} times a second instead"
-        yield Check(
-            "following",
-            "warning" if sys.platform == "linux" else "ok",
-            f"{why} (a network file system?): {often}",
-            more,
-        )
+        said = f"{why} (a network file system?): {often}"
+    yield Check("following", status, said, more)
 
 
 def terminal() -> Iterator[Check]:
     """Check what the terminal will show."""
-    kind, charset = (
-        os.environ.get("TERM", ""),
-        next(filter(None, map(os.environ.get, ("LC_ALL", "LC_CTYPE", "LANG"))), ""),
-    )
-    plain = re.search(r"utf-?8", charset, re.IGNORECASE) is None
+    kind = os.environ.get("TERM", "")
+    variables = ("LC_ALL", "LC_CTYPE", "LANG")
+    charset = next(filter(None, map(os.environ.get, variables)), "")
     more = {"stdout": os.isatty(1), "stderr": os.isatty(2), "term": kind, "locale": charset}
+    status: Status = "ok"
+    named = kind or "of an unknown kind"
     if not os.isatty(2):
-        yield Check(
-            "terminal", "ok", "stderr is not a terminal: status is printed line by line", more
-        )
-    elif plain:
-        yield Check(
-            "terminal",
-            "warning",
-            f"{kind or 'of an unknown kind'}, "
-            f"without UTF-8 ({charset or 'LANG is not set'}): plain characters are used",
-            more,
-        )
+        said = "stderr is not a terminal: status is printed line by line"
+    elif re.search(r"utf-?8", charset, re.IGNORECASE):
+        said = f"{named}, {charset}"
+        said += ", no colours (NO_COLOR)" if os.environ.get("NO_COLOR") else ""
     else:
-        yield Check(
-            "terminal",
-            "ok",
-            f"{kind or 'of an unknown kind'}, {charset}"
-            + (", no colours (NO_COLOR)" if os.environ.get("NO_COLOR") else ""),
-            more,
-        )
+        status = "warning"
+        why = charset or "LANG is not set"
+        said = f"{named}, without UTF-8 ({why}): plain characters are used"
+    yield Check("terminal", status, said, more)
 
 
 PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy")

@@ -17,7 +17,7 @@ from agent_pipes.agents.base import Session
 from agent_pipes.agents.base_hooks import GUARDS, guard_mode
 from agent_pipes.agents.registry import HOOKED, STORE
 from agent_pipes.agents.store import sessions as store_sessions
-from agent_pipes.checks import Check, counted
+from agent_pipes.checks import Check, Status, counted
 from agent_pipes.core import config
 from agent_pipes.core.config_monitor import (
     writable_by_agent,
@@ -66,25 +66,21 @@ def limits(found: Limits) -> Iterator[Check]:
     """Check the config file, read as `watch` reads it."""
     more = {"path": str(found.path), "there": found.there, "off": sorted(found.off)}
     if found.wrong:
-        yield Check(
-            "config", "problem", f"{found.wrong}: agent-strace watch does not start here", more
-        )
+        said = f"{found.wrong}: agent-strace watch does not start here"
+        yield Check("config", "problem", said, more)
     elif not found.there:
-        yield Check(
-            "config",
-            "ok",
-            f"no {found.path} here: limits are the defaults, and those on the command line",
-            more,
-        )
+        said = f"no {found.path} here: limits are the defaults, and those on the command line"
+        yield Check("config", "ok", said, more)
     else:
         off = f", and turns off {', '.join(sorted(found.off))}" if found.off else ""
-        yield Check(
-            "config",
-            "ok",
-            f"{found.path} sets {counted(len(found.values), 'value')}{off}",
-            more | {"keys": sorted(found.values)},
-        )
-        yield from _open_to_all("config", found.path)
+        said = f"{found.path} sets {counted(len(found.values), 'value')}{off}"
+        yield Check("config", "ok", said, more | {"keys": sorted(found.values)})
+        if writable_by_others(found.path):
+            said = (
+                f"other users can write {found.path}, and so change what it allows; "
+                f"chmod go-w {found.path}"
+            )
+            yield Check("config", "warning", said, {"path": str(found.path)})
         yield from _open_to_agent("config", found.path)
 
 
@@ -122,25 +118,11 @@ def scope(found: Limits) -> Iterator[Check]:
     yield from _open_to_agent("policy", path)
 
 
-def _open_to_all(check: str, path: Path) -> Iterator[Check]:
-    if writable_by_others(path):
-        yield Check(
-            check,
-            "warning",
-            f"other users can write {path}, and so change what it allows; chmod go-w {path}",
-            {"path": str(path)},
-        )
-
-
 def _open_to_agent(check: str, path: Path) -> Iterator[Check]:
     if writable_by_agent(path):
         why = f"move it elsewhere, and name it with --{check}"
-        yield Check(
-            check,
-            "warning",
-            f"the agent can edit {path}, which is in its directory; {why}",
-            {"path": str(path)},
-        )
+        said = f"the agent can edit {path}, which is in its directory; {why}"
+        yield Check(check, "warning", said, {"path": str(path)})
 
 
 def traces(sessions: Sequence[Session]) -> Iterator[Check]:
@@ -150,16 +132,11 @@ def traces(sessions: Sequence[Session]) -> Iterator[Check]:
     more = {"stores": list(map(str, there)), "sessions": number}
     closed = [str(place) for place in there if not os.access(place, os.R_OK | os.W_OK | os.X_OK)]
     if closed:
-        yield Check(
-            "store",
-            "problem",
-            f"{', '.join(closed)} cannot be read and written: hooks record nothing there",
-            more,
-        )
+        said = f"{', '.join(closed)} cannot be read and written: hooks record nothing there"
+        yield Check("store", "problem", said, more)
     elif there:
-        yield Check(
-            "store", "ok", f"{counted(number, 'session')} in {', '.join(map(str, there))}", more
-        )
+        said = f"{counted(number, 'session')} in {', '.join(map(str, there))}"
+        yield Check("store", "ok", said, more)
     else:
         yield Check("store", "ok", "none here; hooks make it, if they are set up", more)
 
@@ -169,38 +146,24 @@ def hooks() -> Iterator[Check]:
     without = []
     for agent in HOOKED:
         settings = registry.hooks(agent).settings
-        found = [
-            (path, *_calls_in(agent, path))
-            for path in (settings.home / settings.file, Path(settings.project))
-        ]
-        for path, commands, whole, wrong in found:
+        set_up = []
+        for path in (settings.home / settings.file, Path(settings.project)):
+            commands, whole, wrong = _calls_in(agent, path)
             if wrong:
-                yield Check(
-                    "hooks",
-                    "warning",
-                    f"{agent}: {wrong.partition('; nothing is changed')[0]}",
-                    {"agent": agent, "path": str(path)},
-                )
+                said = f"{agent}: {wrong.partition('; nothing is changed')[0]}"
+                yield Check("hooks", "warning", said, {"agent": agent, "path": str(path)})
             elif commands:
+                set_up.append(str(path))
                 yield _hook(agent, path, commands, whole)
-        set_up = [path for path, commands, _, _ in found if commands]
         if len(set_up) == 2:
-            twice = " and ".join(map(str, set_up))
-            yield Check(
-                "hooks",
-                "warning",
-                f"{agent}: both {twice} call the hook: every event is recorded twice",
-                {"agent": agent},
-            )
+            twice = " and ".join(set_up)
+            said = f"{agent}: both {twice} call the hook: every event is recorded twice"
+            yield Check("hooks", "warning", said, {"agent": agent})
         elif not set_up:
             without.append(agent)
     if without:
-        yield Check(
-            "hooks",
-            "ok",
-            f"not set up for {', '.join(without)}; watch does not need them",
-            {"without": without},
-        )
+        said = f"not set up for {', '.join(without)}; watch does not need them"
+        yield Check("hooks", "ok", said, {"without": without})
 
 
 def _calls_in(agent: str, path: Path) -> tuple[list[str], bool, str]:
@@ -214,28 +177,18 @@ def _calls_in(agent: str, path: Path) -> tuple[list[str], bool, str]:
 def _hook(agent: str, path: Path, commands: list[str], whole: bool) -> Check:
     guard = next(filter(None, map(guard_mode, commands)), "")
     more = {"agent": agent, "path": str(path), "commands": commands, "guard": bool(guard)}
-    for command in commands:
-        program = _program(command)
-        if not shutil.which(program):
-            return Check(
-                "hooks",
-                "problem",
-                f"{agent}: {path} calls {program}, which cannot be executed: "
-                "nothing is recorded or denied",
-                more,
-            )
-    if are_disabled(path):
-        why = "disableAllHooks is true there, so no hook will run; nothing is recorded or denied"
-        return Check("hooks", "problem", f"{agent}: {path}: {why}", more)
-    again = f"agent-strace setup --agent {agent}{f' {GUARDS[guard]}' if guard else ''} --write"
-    if not whole:
-        return Check(
-            "hooks",
-            "warning",
-            f"{agent}: {path} has hooks of an older set-up; to renew them: {again}",
-            more,
-        )
-    return Check("hooks", "ok", f"{agent}: {path} calls the hook{_guards(agent, guard)}", more)
+    status: Status = "problem"
+    missing = [name for name in map(_program, commands) if not shutil.which(name)]
+    if missing:
+        said = f" calls {missing[0]}, which cannot be executed: nothing is recorded or denied"
+    elif are_disabled(path):
+        said = ": disableAllHooks is true there, so no hook will run; nothing is recorded or denied"
+    elif not whole:
+        again = f"agent-strace setup --agent {agent}{f' {GUARDS[guard]}' if guard else ''} --write"
+        status, said = "warning", f" has hooks of an older set-up; to renew them: {again}"
+    else:
+        status, said = "ok", f" calls the hook{_guards(agent, guard)}"
+    return Check("hooks", status, f"{agent}: {path}{said}", more)
 
 
 def _guards(agent: str, guard: str) -> str:
@@ -263,16 +216,10 @@ def prices(sessions: Sequence[Session], found: Limits) -> Iterator[Check]:
     age = 0
     with suppress(ValueError):
         age = (date.fromtimestamp(time.time()) - date.fromisoformat(day)).days
-    of = f"built in, of {day}"
-    if age > OLD:
-        yield Check(
-            "prices",
-            "warning",
-            f"{of}, more than {OLD} days ago: new models may have no price; upgrade agent-pipes",
-            more,
-        )
-    else:
-        yield Check("prices", "ok", of, more)
+    of, old = f"built in, of {day}", age > OLD
+    if old:
+        of += f", more than {OLD} days ago: new models may have no price; upgrade agent-pipes"
+    yield Check("prices", "warning" if old else "ok", of, more)
     paths = _newest(sessions)
     priced, unpriced = _models(paths, found)
     of = f"in the newest {counted(len(paths), 'session')}"

@@ -1,6 +1,7 @@
 """A session with the process that is killed when it passes a limit."""
 
 import signal as signals
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from agent_pipes.core.event import Event
@@ -18,6 +19,7 @@ RESTART_SIGNALS = ("SIGINT", "SIGHUP", "SIGQUIT")
 """Signals that a `process` event may name as the one that ends a session for good."""
 
 
+@dataclass(slots=True, eq=False)
 class KillTarget:
     """A session, its process, and how far its termination has come.
 
@@ -42,27 +44,26 @@ class KillTarget:
     place:      the agent's name and its directory, None while they are unknown.
     """
 
-    def __init__(self, session: str) -> None:
-        self.session = session
-        self.handle: ProcessHandle | None = None
-        self.refusal = ""
-        self.exited: Identity | None = None
-        self.control = ""
-        self.marker: tuple[str, str] | None = None
-        self.whole_tree = False
-        self.in_history = False
-        self.live_since = 0.0
-        self.warned = False
-        self.trigger: Event | None = None
-        self.job: Terminator | Pauser | None = None
-        self.finished = False
-        self.later: Event | None = None
-        self.signal = 0
-        self.is_paused = False
-        self.record: PauseRecord | None = None
-        self.restart_signal = 0
-        self.is_attended: bool | None = None
-        self.place: tuple[str, str] | None = None
+    session: str
+    handle: ProcessHandle | None = None
+    refusal: str = ""
+    exited: Identity | None = None
+    control: str = ""
+    marker: tuple[str, str] | None = None
+    whole_tree: bool = False
+    in_history: bool = False
+    live_since: float = 0.0
+    warned: bool = False
+    trigger: Event | None = None
+    signal: int = 0
+    job: Terminator | Pauser | None = None
+    finished: bool = False
+    is_paused: bool = False
+    record: "PauseRecord | None" = None
+    restart_signal: int = 0
+    is_attended: bool | None = None
+    later: Event | None = None
+    place: tuple[str, str] | None = None
 
     def named(self, text: str) -> str:
         """Return a message with the agent's name for its process, if it is known."""
