@@ -24,10 +24,8 @@ $(VENV)/.made: pyproject.toml
 demo: $(VENV)/.made
 	@$(PY) tests/demo.py
 
-# Seconds for which each parser is tried on made-up inputs.
-FUZZ_SECONDS ?= 30
 test: lint man $(VENV)/.made
-	FUZZ_SECONDS=$(FUZZ_SECONDS) $(PY) -m pytest -n $(JOBS) --ignore tests/real --ignore tests/fleet tests
+	$(PY) -m pytest -n $(JOBS) --ignore tests/real --ignore tests/fleet tests
 
 # make test-all   the tests on every Python from 3.11 that is installed, or that uv can find
 PYTHONS := 3.11 3.12 3.13 3.14

@@ -1,9 +1,4 @@
-"""Each fuzz target, time-bounded, and on earlier finds; `make fuzz` tries a million inputs each.
-
-FUZZ_SECONDS says for how long: `make test` gives each 30 seconds, which four workers have done in 75.
-"""
-
-import os
+"""Each fuzz target, on made-up inputs and earlier finds; `make fuzz` tries a million inputs each."""
 
 import click
 import pytest
@@ -11,7 +6,7 @@ import pytest
 from agent_pipes.core.options import COUNT, DOLLARS, DURATION, SIZE
 from tests import fuzz
 
-SECONDS = float(os.environ.get("FUZZ_SECONDS", "2"))
+INPUTS = 2_000
 
 FOUND = {
     "limits": ["\x1c0", "0\x1c", "\x1f5s", " 1h ", 10**400, -(10**400), float("nan")],
@@ -25,8 +20,7 @@ FOUND = {
 
 @pytest.mark.parametrize("name", fuzz.TARGETS)
 def test_nothing_that_is_made_up_crashes_it(name):
-    assert fuzz.fuzz(name, SECONDS) >= 200
-    fuzz.by_chance(name, 500)
+    fuzz.fuzz(name, INPUTS)
 
 
 @pytest.mark.parametrize(
