@@ -20,7 +20,13 @@ import click
 
 from agent_pipes.agents.base import Session
 from agent_pipes.commands.backtest_table import backtest_table
-from agent_pipes.commands.preset import Preset, find_policy, judging_options, read_config
+from agent_pipes.commands.preset import (
+    Preset,
+    config_option,
+    find_policy,
+    judging_options,
+    read_config,
+)
 from agent_pipes.core.config_monitor import ConfigMonitor
 from agent_pipes.core.display import terminal_size
 from agent_pipes.core.event import Event, make
@@ -84,12 +90,7 @@ def result_events(judgements: Iterable[Judgement]) -> Iterator[Event]:
     default=lambda: os.cpu_count() or 1,
     help="Number of processes.  [default: one per core]",
 )
-@click.option(
-    "--config",
-    "config_file",
-    type=click.Path(path_type=Path),
-    help="The config file.  [default: .agent-watch.json, if it exists]",
-)
+@config_option
 @click.option(
     "--suggest",
     is_flag=True,

@@ -33,6 +33,15 @@ ON_REQUEST = tuple(each for each in DETECTORS.values() if each.on_request)
 """Detectors that are off without an option of theirs."""
 
 
+config_option = click.option(
+    "--config",
+    "config_file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="The config file.  [default: .agent-watch.json, if it exists]",
+)
+
+
 def judging_options() -> list[click.Option]:
     """Return the options that decide what is raised, without those of sinks and of output."""
     kinds = ("Limits", "Prices")

@@ -8,7 +8,13 @@ from typing import Any
 import click
 
 from agent_pipes.commands.cost import cost
-from agent_pipes.commands.preset import Preset, find_policy, judging_options, read_config
+from agent_pipes.commands.preset import (
+    Preset,
+    config_option,
+    find_policy,
+    judging_options,
+    read_config,
+)
 from agent_pipes.commands.report import report as report_filter
 from agent_pipes.commands.report_page.verdict import Breaker
 from agent_pipes.commands.tail import tail
@@ -34,12 +40,7 @@ COUNTED = ("retry", "loop", "spawn")
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write the page to this file instead of stdout.",
 )
-@click.option(
-    "--config",
-    "config_file",
-    type=click.Path(path_type=Path),
-    help="The config file.  [default: .agent-watch.json, if it exists]",
-)
+@config_option
 def report(
     session: str | None, text: bool, output: Path | None, config_file: Path | None, **flags: Any
 ) -> int:

@@ -12,6 +12,7 @@ from agent_pipes.agents.registry import AGENTS
 from agent_pipes.commands.completion import COMMAND_FOLLOWS, complete_session
 from agent_pipes.commands.preset import (
     Preset,
+    config_option,
     explain,
     find_policy,
     group_of_flag,
@@ -106,13 +107,7 @@ class Watch(Command):
     help="What to do to the agent when a limit is exceeded: alert, which only reports it, or steps "
     "that are taken one after the other, such as nudge,pause,kill.  [default: alert]",
 )
-@click.option(
-    "--config",
-    "config_file",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    help="Config file.  [default: .agent-watch.json, if it exists]",
-)
+@config_option
 @click.option(
     "--explain",
     "explained",
