@@ -86,10 +86,15 @@ Steps = Sequence[Step | Sequence[Step]]
 """A sequence among them is the parallel calls of one response."""
 
 
+Made = Sequence[tuple[str, str, Fields]]
+"""The calls of one response: id, tool and arguments of each."""
+
+
 class Writer:
     """Lines of one session; each agent's writer knows its tools' names and its lines."""
 
     names: ClassVar[Fields] = {}
+    prefix: ClassVar[str] = "call_"
 
     def __init__(self) -> None:
         self.time = START
@@ -99,6 +104,17 @@ class Writer:
         return iter(())
 
     def responses(self, calls: Sequence[Step]) -> Iterator[Fields]:
+        """Yield the lines of one response's calls, and then of their results."""
+        made = [(f"{self.prefix}{self.key()}", *self.call(step)) for step in calls]
+        yield from self.requests(made)
+        self.time += max(step.took for step in calls)
+        for (call, name, _), step in zip(made, calls, strict=True):
+            yield self.result(call, name, step)
+
+    def requests(self, made: Made) -> Iterator[Fields]:
+        raise NotImplementedError
+
+    def result(self, call: str, name: str, step: Step) -> Fields:
         raise NotImplementedError
 
     def other(self, step: Step) -> Iterator[Fields]:
@@ -136,66 +152,52 @@ class Claude(Writer):
         "search": ("Grep", "", "", "", "", "pattern"),
     }
 
-    def responses(self, calls: Sequence[Step]) -> Iterator[Fields]:
+    prefix = "toolu_"
+
+    def requests(self, made: Made) -> Iterator[Fields]:
         response = self.key()
-        ids = [f"toolu_{self.key()}" for _ in calls]
-        for call, step in zip(ids, calls, strict=True):
-            name, arguments = self.call(step)
+        for call, name, arguments in made:
             block = {"type": "tool_use", "id": call, "name": name, "input": arguments}
             yield self._assistant(response, block)
-        self.time += max(step.took for step in calls)
-        for call, step in zip(ids, calls, strict=True):
-            text = step.result or "The file has been updated."
-            failed = bool(step.code or step.fails)
-            details: Any = {"stdout": text, "stderr": "", "interrupted": False, "isImage": False}
-            if step.kind == "shell":
-                text = f"Exit code {step.code}\n{step.result}" if failed else step.result
-                text = text or "(Bash completed with no output)"
-            if step.runs:
-                text = f"Command running in background with ID: bash_{call}."
-                details |= {"stdout": text, "backgroundTaskId": f"bash_{call}"}
-            if failed:
-                details = f"Error: {text}"
-            result = {"type": "tool_result", "tool_use_id": call, "content": text}
-            yield self._line(
-                "user",
-                {"message": {"role": "user", "content": [{**result, "is_error": failed}]}}
-                | {"toolUseResult": details},
-            )
+
+    def result(self, call: str, name: str, step: Step) -> Fields:
+        text = step.result or "The file has been updated."
+        failed = bool(step.code or step.fails)
+        details: Any = {"stdout": text, "stderr": "", "interrupted": False, "isImage": False}
+        if step.kind == "shell":
+            text = f"Exit code {step.code}\n{step.result}" if failed else step.result
+            text = text or "(Bash completed with no output)"
+        if step.runs:
+            text = f"Command running in background with ID: bash_{call}."
+            details |= {"stdout": text, "backgroundTaskId": f"bash_{call}"}
+        if failed:
+            details = f"Error: {text}"
+        block = {"type": "tool_result", "tool_use_id": call, "content": text, "is_error": failed}
+        return self._user([block], toolUseResult=details)
 
     def other(self, step: Step) -> Iterator[Fields]:
         if step.kind == "say":
             yield self._assistant(self.key(), {"type": "text", "text": step.text})
         elif step.kind == "prompt":
-            yield self._line("user", {"message": {"role": "user", "content": step.text}})
+            yield self._user(step.text)
         elif step.kind == "stop_hook":
-            text = f"Stop hook feedback:\n{step.text}"
-            yield self._line("user", {"message": {"role": "user", "content": text}, "isMeta": True})
+            yield self._user(f"Stop hook feedback:\n{step.text}", isMeta=True)
         elif step.kind == "notification":
-            text = f"<task-notification>\n<task-id>{step.text}</task-id>\n</task-notification>"
-            yield self._line("user", {"message": {"role": "user", "content": text}})
+            task = f"<task-id>{step.text}</task-id>"
+            yield self._user(f"<task-notification>\n{task}\n</task-notification>")
         elif step.kind == "compaction":
-            data = {"trigger": "auto", "preTokens": 160_000}
-            yield self._line(
-                "system",
-                {
-                    "subtype": "compact_boundary",
-                    "content": "Conversation compacted",
-                    "compactMetadata": data,
-                },
-            )
+            meta = {"trigger": "auto", "preTokens": 160_000}
+            more = {"subtype": "compact_boundary", "content": "Conversation compacted"}
+            yield self._line("system", {**more, "compactMetadata": meta})
             text = "This session is being continued from a previous conversation."
-            yield self._line(
-                "user",
-                {"message": {"role": "user", "content": text}, "isCompactSummary": True},
-            )
+            yield self._user(text, isCompactSummary=True)
         elif step.kind == "refusal":
             error = {"type": "error", "error": {"type": "error", "message": step.text}}
-            yield self._line(
-                "system",
-                {"subtype": "api_error", "level": "error"}
-                | {"error": {"status": step.code, "error": error}},
-            )
+            more = {"subtype": "api_error", "level": "error"}
+            yield self._line("system", {**more, "error": {"status": step.code, "error": error}})
+
+    def _user(self, content: Any, **more: Any) -> Fields:
+        return self._line("user", {"message": {"role": "user", "content": content}, **more})
 
     def _assistant(self, response: str, block: Fields) -> Fields:
         usage = {"input_tokens": 6, "output_tokens": 150, "cache_read_input_tokens": 20_000}
@@ -260,20 +262,18 @@ class Codex(Writer):
         wall = f"Wall time: {step.took:.4f} seconds"
         return f"Chunk ID: {self.number:06x}\n{wall}\n{ended}\nOutput:\n{step.result}\n"
 
-    def responses(self, calls: Sequence[Step]) -> Iterator[Fields]:
-        ids = [f"call_{self.key()}" for _ in calls]
-        for call, step in zip(ids, calls, strict=True):
-            name, arguments = self.call(step)
+    def requests(self, made: Made) -> Iterator[Fields]:
+        for call, name, arguments in made:
             if name == "apply_patch":
                 payload: Fields = {"type": "custom_tool_call", "input": arguments["input"]}
             else:
                 payload = {"type": "function_call", "arguments": json.dumps(arguments)}
             yield self._item({**payload, "name": name, "call_id": call})
-        self.time += max(step.took for step in calls)
-        for call, step in zip(ids, calls, strict=True):
-            patch = step.kind in ("edit", "write")
-            kind = "custom_tool_call_output" if patch else "function_call_output"
-            yield self._item({"type": kind, "call_id": call, "output": self.output(step)})
+
+    def result(self, call: str, name: str, step: Step) -> Fields:
+        custom = "custom_tool" if step.kind in ("edit", "write") else "function"
+        output = self.output(step)
+        return self._item({"type": f"{custom}_call_output", "call_id": call, "output": output})
 
     def other(self, step: Step) -> Iterator[Fields]:
         if step.kind == "say":
@@ -425,34 +425,32 @@ class Copilot(Writer):
         more = {"producer": "copilot-agent", "context": {"cwd": "/srv/app"}}
         yield self._line("session.start", {**data, **more, "copilotVersion": "1.0.102"})
 
-    def responses(self, calls: Sequence[Step]) -> Iterator[Fields]:
-        made = [(f"tc_{self.key()}", *self.call(step)) for step in calls]
-        requests = [
+    prefix = "tc_"
+
+    def requests(self, made: Made) -> Iterator[Fields]:
+        asked = [
             {"toolCallId": key, "name": name, "arguments": arguments}
             for key, name, arguments in made
         ]
         response = self.key()
-        yield self._line(
-            "assistant.message",
-            {"messageId": f"am{response}", "content": "", "toolRequests": requests}
-            | {"apiCallId": f"api-{response}"},
-        )
+        data = {"messageId": f"am{response}", "content": "", "toolRequests": asked}
+        yield self._line("assistant.message", {**data, "apiCallId": f"api-{response}"})
         for key, name, arguments in made:
             data = {"toolCallId": key, "toolName": name, "arguments": arguments}
             yield self._line("tool.execution_start", data)
-        self.time += max(step.took for step in calls)
-        for (key, _, _), step in zip(made, calls, strict=True):
-            data: Fields = {"toolCallId": key, "success": not step.fails}
-            text = step.result or "Updated"
-            if step.fails:
-                data["error"] = {"message": text, "code": "failure"}
-            elif step.kind == "shell":
-                end = f"\n<shellId: {self.number} completed with exit code {step.code}>"
-                data["shellExecution"] = {"exitCode": step.code}
-                data["result"] = {"content": step.result + end}
-            else:
-                data["result"] = {"content": text}
-            yield self._line("tool.execution_complete", data)
+
+    def result(self, call: str, name: str, step: Step) -> Fields:
+        data: Fields = {"toolCallId": call, "success": not step.fails}
+        text = step.result or "Updated"
+        if step.fails:
+            data["error"] = {"message": text, "code": "failure"}
+        elif step.kind == "shell":
+            end = f"\n<shellId: {self.number} completed with exit code {step.code}>"
+            data["shellExecution"] = {"exitCode": step.code}
+            data["result"] = {"content": step.result + end}
+        else:
+            data["result"] = {"content": text}
+        return self._line("tool.execution_complete", data)
 
     def other(self, step: Step) -> Iterator[Fields]:
         if step.kind == "say":
@@ -485,23 +483,20 @@ class OpenCode(Writer):
     def begin(self) -> Iterator[Fields]:
         yield self._event("session_start", {"agent": "opencode", "cwd": "/srv/app"})
 
-    def responses(self, calls: Sequence[Step]) -> Iterator[Fields]:
-        made = []
-        for step in calls:
-            name, arguments = self.call(step)
-            event = self._event("tool_call", {"tool_name": name, "arguments": arguments})
-            made.append(event["event_id"])
-            yield event
-        self.time += max(step.took for step in calls)
-        for call, step in zip(made, calls, strict=True):
-            failed = bool(step.code or step.fails)
-            data: Fields = {"tool_name": self.call(step)[0]}
-            data |= {"error" if failed else "result": step.result}
-            if step.kind == "shell":
-                data["exit_code"] = step.code
-            if failed:
-                data["reason"] = "exit" if step.code else "tool"
-            yield self._event("error" if failed else "tool_result", data, call)
+    def requests(self, made: Made) -> Iterator[Fields]:
+        for call, name, arguments in made:
+            data = {"tool_name": name, "arguments": arguments}
+            yield self._event("tool_call", data) | {"event_id": call}
+
+    def result(self, call: str, name: str, step: Step) -> Fields:
+        failed = bool(step.code or step.fails)
+        data: Fields = {"tool_name": name}
+        data |= {"error" if failed else "result": step.result}
+        if step.kind == "shell":
+            data["exit_code"] = step.code
+        if failed:
+            data["reason"] = "exit" if step.code else "tool"
+        return self._event("error" if failed else "tool_result", data, call)
 
     def other(self, step: Step) -> Iterator[Fields]:
         if step.kind == "say":
@@ -530,22 +525,21 @@ class Pi(Writer):
     def begin(self) -> Iterator[Fields]:
         yield {"type": "session", "version": 3, "id": "01a22ca0", "cwd": "/srv/app"} | self._place()
 
-    def responses(self, calls: Sequence[Step]) -> Iterator[Fields]:
-        made = [(f"call_{self.key()}", *self.call(step)) for step in calls]
+    def requests(self, made: Made) -> Iterator[Fields]:
         content = [
             {"type": "toolCall", "id": key, "name": name, "arguments": arguments}
             for key, name, arguments in made
         ]
         yield self._message({"role": "assistant", "content": content, "model": "stub"})
-        self.time += max(step.took for step in calls)
-        for (key, name, _), step in zip(made, calls, strict=True):
-            text = step.result
-            if step.code:
-                text += f"\n\n\nCommand exited with code {step.code}"
-            result: Fields = {"role": "toolResult", "toolCallId": key, "toolName": name}
-            empty = "(no output)" if step.kind == "shell" else "Successfully replaced."
-            result |= {"content": [{"type": "text", "text": text or empty}]}
-            yield self._message({**result, "isError": bool(step.code or step.fails)})
+
+    def result(self, call: str, name: str, step: Step) -> Fields:
+        text = step.result
+        if step.code:
+            text += f"\n\n\nCommand exited with code {step.code}"
+        empty = "(no output)" if step.kind == "shell" else "Successfully replaced."
+        content = [{"type": "text", "text": text or empty}]
+        message = {"role": "toolResult", "toolCallId": call, "toolName": name, "content": content}
+        return self._message({**message, "isError": bool(step.code or step.fails)})
 
     def other(self, step: Step) -> Iterator[Fields]:
         role = "assistant" if step.kind == "say" else "user"
