@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Iterator
 
-from agent_pipes.agents.codex.lines import command_of, patch_of, tool_of
+from agent_pipes.agents.codex.lines import command_of, patch_of, query_of, tool_of
 from agent_pipes.agents.codex.outcomes import CUT_OFF, ended_of, outcome
 from agent_pipes.agents.codex.usage import NOTHING, counts
 from agent_pipes.agents.fields import objects_in, string, text_of, within
@@ -124,15 +124,13 @@ def _call(item: Fields) -> tuple[str, Fields] | None:
         patch = patch_of([(string(each, "path"), string(each, "kind"), untold) for each in changes])
         return "apply_patch", {"input": patch}
     if kind == "mcp_tool_call":
-        return tool_of(f"mcp__{string(item, 'server')}", string(item, "tool")), within(
-            item, "arguments"
-        )
+        name = tool_of(f"mcp__{string(item, 'server')}", string(item, "tool"))
+        return name, within(item, "arguments")
     if kind == "web_search":
-        return "web_search", within(item, "action") or {"query": string(item, "query")}
+        return "web_search", query_of(item)
     if kind == "collab_tool_call":
-        return string(item, "tool"), {
-            key: item[key] for key in ("prompt", "receiver_thread_ids") if key in item
-        }
+        keys = ("prompt", "receiver_thread_ids")
+        return string(item, "tool"), {key: item[key] for key in keys if key in item}
     return None
 
 

@@ -1,6 +1,8 @@
 """Contents of one line of Codex's: times, texts and calls."""
 
-from agent_pipes.agents.fields import string, within
+from collections.abc import Callable
+
+from agent_pipes.agents.fields import arguments_of, string, text_of, within
 from agent_pipes.core.event import YEAR_2000, YEAR_2100
 from agent_pipes.core.jsonl import Fields
 
@@ -51,83 +53,78 @@ def tool_of(namespace: str, name: str) -> str:
     )
 
 
-CALLS = frozenset(
-    {
-        "CommandExecution",
-        "FileChange",
-        "McpToolCall",
-        "DynamicToolCall",
-        "CollabAgentToolCall",
-        "WebSearch",
-        "Extension",
-    }
-)
+def request_of(payload: Fields) -> tuple[str, Fields]:
+    """Return tool and arguments of a call that the model has made."""
+    kind = string(payload, "type")
+    if kind == "custom_tool_call":
+        content = payload.get("input")
+        text = content if type(content) is str else text_of(content)
+        return string(payload, "name"), {"input": text}
+    if kind == "local_shell_call":
+        action = within(payload, "action")
+        return "local_shell", {key: action[key] for key in action if key != "type"}
+    arguments = arguments_of(payload.get("arguments"))
+    if kind == "tool_search_call":
+        return "tool_search", arguments
+    return tool_of(string(payload, "namespace"), string(payload, "name")), arguments
+
+
+CallOf = tuple[str, Fields, object]
+"""Tool, arguments and result of a call that is over."""
+
+
+def _command_execution(item: Fields) -> CallOf:
+    directory = string(item, "cwd").removeprefix("file://")
+    arguments = {"cmd": command_of(item.get("command")), "workdir": directory}
+    return "exec_command", arguments, string(item, "aggregated_output")
+
+
+def _file_change(item: Fields) -> CallOf:
+    changes = within(item, "changes")
+    diffs = [
+        (path, string(each, "type"), string(each, "unified_diff") or string(each, "content"))
+        for path, each in changes.items()
+        if type(each) is dict
+    ]
+    result = string(item, "stdout") or string(item, "stderr")
+    return "apply_patch", {"input": patch_of(diffs)}, result
+
+
+def _mcp_call(item: Fields) -> CallOf:
+    outcome = within(item, "result")
+    problem = item.get("error") or outcome.get("Err")
+    said = string(problem, "message") if type(problem) is dict else problem
+    if type(said) is not str:
+        said = (within(outcome, "Ok") or outcome).get("content")
+    name = tool_of(f"mcp__{string(item, 'server')}", string(item, "tool"))
+    return name, within(item, "arguments"), said
+
+
+def _dynamic_call(item: Fields) -> CallOf:
+    name = tool_of(string(item, "namespace"), string(item, "tool"))
+    return name, within(item, "arguments"), item.get("content_items")
+
+
+def _agent_call(item: Fields) -> CallOf:
+    keys = ("prompt", "receiver_thread_ids", "model")
+    return string(item, "tool"), {key: item[key] for key in keys if key in item}, ""
+
+
+def query_of(item: Fields) -> Fields:
+    """Return the arguments of a search in the web."""
+    return within(item, "action") or {"query": string(item, "query")}
+
+
+CALLS: dict[str, Callable[[Fields], CallOf]] = {
+    "CommandExecution": _command_execution,
+    "FileChange": _file_change,
+    "McpToolCall": _mcp_call,
+    "DynamicToolCall": _dynamic_call,
+    "CollabAgentToolCall": _agent_call,
+    "WebSearch": lambda item: ("web_search", query_of(item), ""),
+    "Extension": lambda item: (string(item, "kind") or "extension", query_of(item), ""),
+}
 """The turn items that are calls."""
-
-
-def call_of(item: Fields) -> tuple[str, Fields, object]:
-    """Return tool, arguments and result of a turn item."""
-    kind = string(item, "type")
-    if kind == "CommandExecution":
-        arguments = {
-            "cmd": command_of(item.get("command")),
-            "workdir": string(item, "cwd").removeprefix("file://"),
-        }
-        return "exec_command", arguments, string(item, "aggregated_output")
-    if kind == "FileChange":
-        changes = [
-            (path, change)
-            for path, change in within(item, "changes").items()
-            if type(change) is dict
-        ]
-        diffs = [
-            (
-                path,
-                string(change, "type"),
-                string(change, "unified_diff") or string(change, "content"),
-            )
-            for path, change in changes
-        ]
-        return (
-            "apply_patch",
-            {"input": patch_of(diffs)},
-            string(item, "stdout") or string(item, "stderr"),
-        )
-    if kind == "McpToolCall":
-        outcome = within(item, "result")
-        content = (within(outcome, "Ok") or outcome).get("content")
-        problem = item.get("error") or outcome.get("Err")
-        said = (
-            string(problem, "message")
-            if type(problem) is dict
-            else problem
-            if type(problem) is str
-            else content
-        )
-        return (
-            tool_of(f"mcp__{string(item, 'server')}", string(item, "tool")),
-            within(item, "arguments"),
-            said,
-        )
-    if kind == "WebSearch":
-        return "web_search", within(item, "action") or {"query": string(item, "query")}, ""
-    if kind == "Extension":
-        return (
-            string(item, "kind") or "extension",
-            within(item, "action") or {"query": string(item, "query")},
-            "",
-        )
-    if kind == "DynamicToolCall":
-        return (
-            tool_of(string(item, "namespace"), string(item, "tool")),
-            within(item, "arguments"),
-            item.get("content_items"),
-        )
-    return (
-        string(item, "tool"),
-        {key: item[key] for key in ("prompt", "receiver_thread_ids", "model") if key in item},
-        "",
-    )
 
 
 _HARNESS = (

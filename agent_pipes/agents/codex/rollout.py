@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from agent_pipes.agents.codex import lines
 from agent_pipes.agents.codex.outcomes import CUT_OFF, Ended, Outcome, ended_of, outcome
 from agent_pipes.agents.codex.thread import ThreadBase
-from agent_pipes.agents.fields import arguments_of, number, string, text_of, within
+from agent_pipes.agents.fields import number, string, text_of, within
 from agent_pipes.agents.results import ended, failure, shell_command
 from agent_pipes.core.bounded import BoundedDict
 from agent_pipes.core.jsonl import Fields
@@ -21,6 +21,13 @@ WRAPPER = "exec"
 
 OPEN = 1_000
 """Calls of a thread that may wait for their result at once, and commands that may run on."""
+
+_OLDER = {
+    "exec_command_end": "CommandExecution",
+    "patch_apply_end": "FileChange",
+    "mcp_tool_call_end": "McpToolCall",
+}
+"""Turn items by the older events that tell of a call's end; others are dynamic calls."""
 
 
 @dataclass(slots=True)
@@ -59,57 +66,22 @@ class Thread(ThreadBase):
 
     # The calls.
 
-    def _function_call(self, payload: Fields, time: float) -> Iterator[Fields]:
-        name = lines.tool_of(string(payload, "namespace"), string(payload, "name"))
-        yield from self._called(payload, time, name, arguments_of(payload.get("arguments")))
-
-    def _custom_tool_call(self, payload: Fields, time: float) -> Iterator[Fields]:
-        content = payload.get("input")
-        yield from self._called(
-            payload,
-            time,
-            string(payload, "name"),
-            {"input": content if type(content) is str else text_of(content)},
-        )
-
-    def _local_shell_call(self, payload: Fields, time: float) -> Iterator[Fields]:
-        action = within(payload, "action")
-        yield from self._called(
-            payload, time, "local_shell", {key: action[key] for key in action if key != "type"}
-        )
-
-    def _tool_search_call(self, payload: Fields, time: float) -> Iterator[Fields]:
-        yield from self._called(
-            payload, time, "tool_search", arguments_of(payload.get("arguments"))
-        )
-
     def _service_call(self, payload: Fields, time: float) -> Iterator[Fields]:
         """Yield a call that the service carried out itself: it is over when it is recorded."""
         name = string(payload, "type").removesuffix("_call")
         action = within(payload, "action")
         failed = payload.get("status") == "failed"
-        yield from self._whole(
-            self._named(payload, time, text_of([action])),
-            time,
-            time,
-            name,
-            action,
-            "",
-            Ended(failed=failed),
-        )
+        key = self._named(payload, time, text_of([action]))
+        yield from self._whole(key, time, time, name, action, "", Ended(failed=failed))
 
-    def _called(
-        self, payload: Fields, time: float, name: str, arguments: Fields
-    ) -> Iterator[Fields]:
+    def _called(self, payload: Fields, time: float) -> Iterator[Fields]:
+        name, arguments = lines.request_of(payload)
         key = string(payload, "call_id") or self._named(payload, time, name)
         if not self._new(key):
             return
         self._step = self._step or key
-        handle = (
-            f"cell {arguments.get('cell_id')}"
-            if name == "wait"
-            else str(arguments.get("session_id"))
-        )
+        cell = f"cell {arguments.get('cell_id')}"
+        handle = cell if name == "wait" else str(arguments.get("session_id"))
         started_by, command = self._running.get(handle, ("", shell_command(arguments)))
         if len(self._open) >= OPEN:
             self._open.popitem(last=False)
@@ -194,25 +166,13 @@ class Thread(ThreadBase):
             yield from self._user_message(item, time)
         elif kind in lines.CALLS and key:
             started = number(payload, "started_at_ms")
-            yield from self._over(
-                key,
-                item,
-                time if started is None or not started else min(time, started / 1000),
-                time,
-            )
+            began = min(time, started / 1000) if started else time
+            yield from self._over(key, item, began, time)
 
     def _call_ended(self, payload: Fields, time: float) -> Iterator[Fields]:
         """One of the older events that tell of a call's end."""
-        kind = {
-            "exec_command_end": "CommandExecution",
-            "patch_apply_end": "FileChange",
-            "mcp_tool_call_end": "McpToolCall",
-        }
-        item = {
-            **payload,
-            **within(payload, "invocation"),
-            "type": kind.get(string(payload, "type"), "DynamicToolCall"),
-        }
+        kind = _OLDER.get(string(payload, "type"), "DynamicToolCall")
+        item = {**payload, **within(payload, "invocation"), "type": kind}
         if key := string(payload, "call_id"):
             yield from self._over(key, item, time, time)
 
@@ -226,7 +186,7 @@ class Thread(ThreadBase):
         if key in self._seen:
             self._ended[key] = ended
         elif string(item, "source") not in ("user_shell", "unified_exec_interaction"):
-            name, arguments, output = lines.call_of(item)
+            name, arguments, output = lines.CALLS[string(item, "type")](item)
             yield from self._whole(key, began, time, name, arguments, output, ended)
 
     def _turn_started(self, payload: Fields, time: float) -> Iterator[Fields]:
@@ -275,10 +235,10 @@ class Thread(ThreadBase):
     HANDLERS: ClassVar[dict[str, Callable[[Any, Fields, float], Iterator[Fields]]]] = {
         "message": ThreadBase._message,
         "user_message": ThreadBase._user_message,
-        "function_call": _function_call,
-        "custom_tool_call": _custom_tool_call,
-        "local_shell_call": _local_shell_call,
-        "tool_search_call": _tool_search_call,
+        "function_call": _called,
+        "custom_tool_call": _called,
+        "local_shell_call": _called,
+        "tool_search_call": _called,
         "web_search_call": _service_call,
         "image_generation_call": _service_call,
         "function_call_output": _output,
