@@ -9,7 +9,7 @@ import orjson
 from agent_pipes.core.event import YEAR_2000, YEAR_2100, digest
 from agent_pipes.core.jsonl import Fields
 
-MAX_COUNT = 10**15
+ABSURD_COUNT = 10**15
 """Count of tokens from which on a number is absurd."""
 
 
@@ -39,7 +39,7 @@ def number(fields: Fields, key: str) -> float | None:
 def count(fields: Fields, key: str) -> int:
     """Return the number of tokens under `key`; 0 if it is absent or absurd."""
     value = number(fields, key)
-    return 0 if value is None or not 0 <= value < MAX_COUNT else int(value)
+    return 0 if value is None or not 0 <= value < ABSURD_COUNT else int(value)
 
 
 def arguments_of(value: object) -> Fields:

@@ -24,8 +24,3 @@ class Check:
     status: Status
     said: str
     more: Fields = field(default_factory=dict)
-
-
-def counted(number: int, one: str) -> str:
-    """Return a number and its noun: `1 session`, `12 sessions`."""
-    return f"{number} {one}{'' if number == 1 else 's'}"

@@ -13,8 +13,9 @@ from agent_pipes.agents.base import Agent, Session
 from agent_pipes.agents.fields import string
 from agent_pipes.agents.processes import runs
 from agent_pipes.agents.registry import AGENTS, NAMES, agent
-from agent_pipes.checks import Check, Status, counted
+from agent_pipes.checks import Check, Status
 from agent_pipes.checks.machine import reachable
+from agent_pipes.core.display import plural
 from agent_pipes.core.jsonl import Fields, parse_line
 from agent_pipes.process.table import Identity, alive, all_processes, ancestors, cwd
 from agent_pipes.sessions import discovery
@@ -66,7 +67,7 @@ def agents(sessions: Iterable[Session]) -> Iterator[Check]:
         elif not AGENTS[name].sessions:
             found = "only its hooks record what it does"
         else:
-            number = counted(numbers[name], "session") if numbers[name] else "no session"
+            number = plural(numbers[name], "session") if numbers[name] else "no session"
             found = f"{number} in {', '.join(map(str, places))}" if places else f"{number} yet"
         yield Check("agent", status, f"{name}: {where}; {found}", more)
     if len(away) == len(CLIENTS):
@@ -116,7 +117,7 @@ def live(sessions: Iterable[Session]) -> Iterator[Check]:
             known |= {identity} if identity else set()
             yield _of_session(session, identity)
     if left:
-        said = f"{counted(left, 'older session')} not checked, to save time"
+        said = f"{plural(left, 'older session')} not checked, to save time"
         yield Check("live", "ok", said, {"left": left})
     alone = {identity: name for identity, name in running.items() if not _related(identity, known)}
     for identity, name in alone.items():

@@ -17,12 +17,13 @@ from agent_pipes.agents.base import Session
 from agent_pipes.agents.base_hooks import GUARDS, guard_mode
 from agent_pipes.agents.registry import HOOKED, STORE
 from agent_pipes.agents.store import sessions as store_sessions
-from agent_pipes.checks import Check, Status, counted
+from agent_pipes.checks import Check, Status
 from agent_pipes.core import config
 from agent_pipes.core.config_monitor import (
     writable_by_agent,
     writable_by_others,
 )
+from agent_pipes.core.display import plural
 from agent_pipes.core.stderr import suspend
 from agent_pipes.cost.meter import Meter
 from agent_pipes.cost.price_table import built_in
@@ -73,7 +74,7 @@ def limits(found: Limits) -> Iterator[Check]:
         yield Check("config", "ok", said, more)
     else:
         off = f", and turns off {', '.join(sorted(found.off))}" if found.off else ""
-        said = f"{found.path} sets {counted(len(found.values), 'value')}{off}"
+        said = f"{found.path} sets {plural(len(found.values), 'value')}{off}"
         yield Check("config", "ok", said, more | {"keys": sorted(found.values)})
         if writable_by_others(found.path):
             said = (
@@ -135,7 +136,7 @@ def traces(sessions: Sequence[Session]) -> Iterator[Check]:
         said = f"{', '.join(closed)} cannot be read and written: hooks record nothing there"
         yield Check("store", "problem", said, more)
     elif there:
-        said = f"{counted(number, 'session')} in {', '.join(map(str, there))}"
+        said = f"{plural(number, 'session')} in {', '.join(map(str, there))}"
         yield Check("store", "ok", said, more)
     else:
         yield Check("store", "ok", "none here; hooks make it, if they are set up", more)
@@ -222,7 +223,7 @@ def prices(sessions: Sequence[Session], found: Limits) -> Iterator[Check]:
     yield Check("prices", "warning" if old else "ok", of, more)
     paths = _newest(sessions)
     priced, unpriced = _models(paths, found)
-    of = f"in the newest {counted(len(paths), 'session')}"
+    of = f"in the newest {plural(len(paths), 'session')}"
     more = {"models": sorted(priced), "unpriced": sorted(unpriced), "sessions": len(paths)}
     if unpriced:
         names = ", ".join(each or "an unnamed model" for each in sorted(unpriced))

@@ -6,8 +6,7 @@ from typing import Any
 
 from agent_pipes.core.display import escape, fold, format_duration, two_units
 from agent_pipes.core.options import DURATION
-from agent_pipes.core.table import Column, Style, format_table
-from agent_pipes.cost.report_table import short_ids
+from agent_pipes.core.table import Column, Style, format_table, short_ids
 from agent_pipes.detect.backtest import Judgement
 from agent_pipes.detect.registry import DETECTORS
 
@@ -30,8 +29,8 @@ def backtest_table(judgements: list[Judgement], style: Style) -> Iterator[str]:
     """Yield a row for each session that would have been stopped, and the thresholds' counts."""
     stopped = sorted((each for each in judgements if each.critical), key=_came_after)
     if stopped:
-        ids = short_ids([each.session.id for each in stopped])
-        rows = [_row(name, each) for name, each in zip(ids, stopped, strict=True)]
+        ids = short_ids(each.session.id for each in stopped)
+        rows = [_row(escape(ids[each.session.id]), each) for each in stopped]
         header, *lines = format_table(COLUMNS, rows, style)
         yield from [style.dim(header), *lines, style.rule()]
     later, total = sum(map(_came_after, stopped)), sum(each.usd for each in judgements)

@@ -1,21 +1,17 @@
 """Table of trace-list: each session is read for its cost, first prompt and state."""
 
-import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from agent_pipes.agents.base import Session
 from agent_pipes.commands.session_status import SessionStatus, State
 from agent_pipes.commands.status_view import MARKS
-from agent_pipes.core.display import escape, two_units
+from agent_pipes.core.display import escape, tilde, two_units
 from agent_pipes.core.event import Event
 from agent_pipes.core.stderr import warn
-from agent_pipes.core.table import Column, Style, format_table, short_path
+from agent_pipes.core.table import Column, Style, format_table, short_ids
 from agent_pipes.cost.annotate import with_costs
 from agent_pipes.cost.meter import Meter
 from agent_pipes.sessions.session_reader import read_session
-
-ID_CHARS = 8
-"""Characters of an id at least; more if two sessions begin alike."""
 
 COLUMNS = (
     Column(""),
@@ -31,7 +27,7 @@ COLUMNS = (
 
 def table(listed: list[tuple[Session, Event]], style: Style, now: float) -> Iterator[str]:
     """Yield the lines of the table, the most recent session last."""
-    ids = _short_ids(session.id for session, _ in listed)
+    ids = short_ids(session.id for session, _ in listed)
     rows = [_row(session, event, ids[session.id], style, now) for session, event in listed]
     yield from format_table(COLUMNS, rows, style)
 
@@ -52,7 +48,7 @@ def _row(session: Session, event: Event, short: str, style: Style, now: float) -
         two_units(now - session.modified),
         two_units(session.modified - session.started) if session.started else "",
         f"{'~' if status.estimated else ''}{status.cost:.2f}" if status.cost else "",
-        escape(short_path(session.cwd, os.path.expanduser("~"))),
+        escape(tilde(session.cwd)),
         escape(prompt),
     ]
 
@@ -63,16 +59,3 @@ def _events(session: Session) -> Iterator[Event]:
         yield from read_session(session)
     except OSError as error:
         warn(f"{session.path}: cannot read ({error.strerror})")
-
-
-def _short_ids(ids: Iterable[str]) -> dict[str, str]:
-    """Return the shortest beginning of each id that no other has."""
-    every = sorted(set(ids))
-    found = {}
-    for at, each in enumerate(every):
-        near = [*every[max(0, at - 1) : at], *every[at + 1 : at + 2]]
-        length = ID_CHARS
-        while length < len(each) and any(other.startswith(each[:length]) for other in near):
-            length += 1
-        found[each] = each[:length]
-    return found

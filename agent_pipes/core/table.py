@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
 from agent_pipes.core.display import (
@@ -18,6 +18,8 @@ GAP = "  "
 
 MIN_CUT_COLUMNS = 8
 """Width below which a column is not cut."""
+
+MIN_ID_CHARS = 8
 
 BAR_BLOCKS = " ▏▎▍▌▋▊▉█"
 """A cell of a bar in eighths."""
@@ -137,6 +139,14 @@ def compact_number(count: float) -> str:
     return f"{count / 1e12:.1f}T"
 
 
-def short_path(path: str, home: str) -> str:
-    """Return a path with `~` for the home directory."""
-    return "~" + path[len(home) :] if home and f"{path}/".startswith(f"{home}/") else path
+def short_ids(ids: Iterable[str]) -> dict[str, str]:
+    """Return the shortest beginning of each id that no other has, of MIN_ID_CHARS at least."""
+    every = sorted(set(ids))
+    found = {}
+    for at, each in enumerate(every):
+        near = [*every[max(0, at - 1) : at], *every[at + 1 : at + 2]]
+        length = MIN_ID_CHARS
+        while length < len(each) and any(other.startswith(each[:length]) for other in near):
+            length += 1
+        found[each] = each[:length]
+    return found

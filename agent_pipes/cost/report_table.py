@@ -1,9 +1,7 @@
 """Table of a cost report for a terminal."""
 
-import os
-
-from agent_pipes.core.display import escape, fit
-from agent_pipes.core.table import Column, Style, compact_number, format_table, short_path
+from agent_pipes.core.display import escape, fit, tilde
+from agent_pipes.core.table import Column, Style, compact_number, format_table, short_ids
 from agent_pipes.cost.ledger import ModelTotals
 from agent_pipes.cost.options import Grouping
 from agent_pipes.cost.prices import DOLLAR
@@ -13,8 +11,6 @@ MIN_WIDE_COLUMNS = 120
 """Width from which the columns for responses, cache writes and savings are shown."""
 
 MIN_BAR_CELLS, MAX_BAR_CELLS = 4, 40
-
-MIN_ID_CHARS = 8
 
 
 def report_table(report: Report, by: Grouping, style: Style, reverse: bool = False) -> str:
@@ -46,20 +42,11 @@ def _text(lines: list[str]) -> str:
 
 def _names(groups: list[Group], by: Grouping) -> list[str]:
     if by == "session":
-        return short_ids([group.key for group in groups])
+        short = short_ids(group.key for group in groups)
+        return [escape(short[group.key]) for group in groups]
     if by == "project":
-        home = os.path.expanduser("~")
-        return [escape(short_path(group.key, home)) or "-" for group in groups]
+        return [escape(tilde(group.key)) or "-" for group in groups]
     return [escape(group.key) or "-" for group in groups]
-
-
-def short_ids(ids: list[str]) -> list[str]:
-    """Return the shortest beginnings of the ids that tell them apart, at least 8 characters."""
-    length = MIN_ID_CHARS
-    longest = max(map(len, ids), default=0)
-    while length < longest and len({each[:length] for each in ids}) < len(set(ids)):
-        length += 1
-    return [escape(each[:length]) for each in ids]
 
 
 def _columns(by: Grouping, style: Style) -> list[Column]:
@@ -86,8 +73,7 @@ def _row(name: str, group: Group, by: Grouping, style: Style) -> list[str]:
     if by == "session":
         models = [escape(model) for model in group.models if model]
         more = f" +{len(models) - 1}" if len(models) > 1 else ""
-        project = short_path(group.project, os.path.expanduser("~"))
-        cells += [escape(project), f"{models[0]}{more}" if models else ""]
+        cells += [escape(tilde(group.project)), f"{models[0]}{more}" if models else ""]
     else:
         cells.append(f"{len(group.sessions):,}")
     cached = f"{totals.read / totals.prompt:.0%}" if totals.prompt else ""

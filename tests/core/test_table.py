@@ -4,13 +4,12 @@ import io
 
 import pytest
 
-from agent_pipes.core.display import cell_width
+from agent_pipes.core.display import cell_width, tilde
 from agent_pipes.core.table import (
     Column,
     Style,
     compact_number,
     format_table,
-    short_path,
     terminal_style,
 )
 
@@ -66,9 +65,10 @@ def test_counts_in_at_most_five_characters(count, text):
     assert compact_number(count) == text
 
 
-def test_the_home_directory_is_a_tilde():
-    assert short_path("/home/ann/x", "/home/ann") == "~/x"
-    assert short_path("/home/anna/x", "/home/ann") == "/home/anna/x"
+def test_the_home_directory_is_a_tilde(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/ann")
+    assert tilde("/home/ann/x") == "~/x"
+    assert tilde("/home/anna/x") == "/home/anna/x"
 
 
 @pytest.mark.parametrize(
