@@ -19,6 +19,10 @@ os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="agent-pipes-tests-")
 os.environ["XDG_RUNTIME_DIR"] = os.path.join(os.environ["XDG_STATE_HOME"], "run")
 
 from tests.helpers.planting import planting, subreaping
+from tests.helpers.support import FOREIGN_VARIABLES
+
+for name in FOREIGN_VARIABLES:
+    os.environ.pop(name, None)
 
 RUNTIME_DIR = Path(os.environ["XDG_RUNTIME_DIR"])
 RUNTIME_DIR.mkdir(mode=0o700)
@@ -56,6 +60,21 @@ def _no_test_hangs():
 def _nothing_is_left_for_the_next_test():
     yield
     shutil.rmtree(RUNTIME_DIR / "agent-pipes", ignore_errors=True)
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """A machine of its own: a directory to work in, and nobody's sessions but those made here."""
+    for name in ("home", "proj", "other"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path / "proj")
+    return {
+        "HOME": str(tmp_path / "home"),
+        "CLAUDE_CONFIG_DIR": str(tmp_path / "claude"),
+        "CODEX_HOME": str(tmp_path / "codex"),
+        "MARK": str(tmp_path),
+    }
 
 
 @pytest.fixture

@@ -28,18 +28,6 @@ from tests.helpers.support import (
 STANDIN = STANDINS / "claude"
 
 
-@pytest.fixture
-def home(tmp_path, monkeypatch):
-    for name in ("home", "proj"):
-        (tmp_path / name).mkdir()
-    monkeypatch.chdir(tmp_path / "proj")
-    return {
-        "HOME": str(tmp_path / "home"),
-        "CLAUDE_CONFIG_DIR": str(tmp_path / "claude"),
-        "CODEX_HOME": str(tmp_path / "codex"),
-    }
-
-
 def agent(home: dict, *args: object) -> subprocess.Popen:
     return subprocess.Popen([sys.executable, str(STANDIN), *map(str, args)], env=ENVIRONMENT | home)
 

@@ -18,18 +18,6 @@ from tests.helpers.support import ENVIRONMENT, STANDINS, Stream, command, events
 STANDIN = STANDINS / "claude"
 
 
-@pytest.fixture
-def home(tmp_path, monkeypatch):
-    for name in ("home", "proj", "other"):
-        (tmp_path / name).mkdir()
-    monkeypatch.chdir(tmp_path / "proj")
-    return {
-        "HOME": str(tmp_path / "home"),
-        "CLAUDE_CONFIG_DIR": str(tmp_path / "claude"),
-        "CODEX_HOME": str(tmp_path / "codex"),
-    }
-
-
 def listed(home: dict, *args: str) -> list[dict]:
     done = run("trace-list", *args, env=home)
     assert done.returncode == 0 and done.stderr == b""

@@ -36,20 +36,6 @@ from tests.helpers.support import (
 STANDIN = STANDINS / "claude"
 
 
-@pytest.fixture
-def home(tmp_path, monkeypatch):
-    """A machine of its own: a directory to work in, and nobody's sessions but those made here."""
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    (tmp_path / "home").mkdir()
-    (tmp_path / "proj").mkdir()
-    monkeypatch.chdir(tmp_path / "proj")
-    return {
-        "HOME": str(tmp_path / "home"),
-        "CLAUDE_CONFIG_DIR": str(tmp_path / "claude"),
-        "CODEX_HOME": str(tmp_path / "codex"),
-    }
-
-
 def agent(home, *args: object, **more) -> subprocess.Popen:
     return subprocess.Popen(
         [sys.executable, str(STANDIN), *map(str, args)], env=os.environ | home, **more

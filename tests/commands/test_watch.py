@@ -32,20 +32,6 @@ from tests.helpers.terminal import sent_to_terminal
 STANDIN = STANDINS / "claude"
 
 
-@pytest.fixture
-def home(tmp_path, monkeypatch):
-    """A machine of its own: a directory to work in, and nobody's sessions but those made here."""
-    for name in ("home", "proj"):
-        (tmp_path / name).mkdir()
-    monkeypatch.chdir(tmp_path / "proj")
-    return {
-        "HOME": str(tmp_path / "home"),
-        "CLAUDE_CONFIG_DIR": str(tmp_path / "claude"),
-        "CODEX_HOME": str(tmp_path / "codex"),
-        "MARK": str(tmp_path),
-    }
-
-
 def agent(home: dict, *args: object, **more) -> subprocess.Popen:
     return subprocess.Popen(
         [sys.executable, str(STANDIN), *map(str, args)], env=ENVIRONMENT | home, **more

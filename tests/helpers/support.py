@@ -18,12 +18,17 @@ SHARED = Path(os.environ.get("AGENT_PIPES_SHARED") or ROOT.parent / "shared")
 
 SCRIPTS: dict[str, str] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
 
-# PYTHONUNBUFFERED would hide a missing flush.
-ENVIRONMENT = {
-    key: value
-    for key, value in os.environ.items()
-    if key not in ("PYTHONUNBUFFERED", "AGENT_PIPES_WEBHOOK", "AGENT_TRACE_DIR")
-}
+FOREIGN_VARIABLES = (
+    "PYTHONUNBUFFERED",  # would hide a missing flush
+    "AGENT_PIPES_WEBHOOK",
+    "AGENT_TRACE_DIR",
+    "AGENT_STRACE_WORKSPACE",
+    "CLAUDE_PROJECT_DIR",
+    "GEMINI_PROJECT_DIR",
+)
+"""Variables of whoever runs the tests, which these must not see."""
+
+ENVIRONMENT = {key: value for key, value in os.environ.items() if key not in FOREIGN_VARIABLES}
 
 SESSION = "3f6e2c1a-9b7d-4e10-8a52-6d1c0f9be771"
 START = 1_795_359_278.0

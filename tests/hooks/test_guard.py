@@ -27,13 +27,6 @@ from tests.helpers.support import until
 
 @pytest.fixture(autouse=True)
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in (
-        "AGENT_TRACE_DIR",
-        "AGENT_STRACE_WORKSPACE",
-        "CLAUDE_PROJECT_DIR",
-        "GEMINI_PROJECT_DIR",
-    ):
-        monkeypatch.delenv(name, raising=False)
     folder = tmp_path / "proj"
     folder.mkdir()
     monkeypatch.chdir(folder)

@@ -40,13 +40,6 @@ RECORDED = SHARED / "sessions" / "agent-strace"
 
 @pytest.fixture(autouse=True)
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in (
-        "AGENT_TRACE_DIR",
-        "AGENT_STRACE_WORKSPACE",
-        "CLAUDE_PROJECT_DIR",
-        "GEMINI_PROJECT_DIR",
-    ):
-        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("COPILOT_HOME", str(tmp_path / "copilot"))
     monkeypatch.setenv("CLAUDE_CONFIG_DIR", str(tmp_path / "config"))
     folder = tmp_path / "proj"

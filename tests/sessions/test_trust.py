@@ -22,18 +22,6 @@ OBEYED = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2
 """Characters that a terminal acts on; \\r\\n is a terminal's own end of a line."""
 
 
-@pytest.fixture
-def home(tmp_path, monkeypatch):
-    for name in ("home", "proj"):
-        (tmp_path / name).mkdir()
-    monkeypatch.chdir(tmp_path / "proj")
-    return {
-        "HOME": str(tmp_path / "home"),
-        "CLAUDE_CONFIG_DIR": str(tmp_path / "claude"),
-        "CODEX_HOME": str(tmp_path / "codex"),
-    }
-
-
 def store(stream: Stream, session: str, active: bool = False) -> Path:
     folder = Path(".agent-traces") / session
     folder.mkdir(parents=True)

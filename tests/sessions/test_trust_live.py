@@ -39,16 +39,10 @@ for line in sys.stdin:
 
 
 @pytest.fixture
-def home(tmp_path, monkeypatch):
-    for name in ("home", "proj", "bin", "other"):
-        (tmp_path / name).mkdir()
+def home(home, tmp_path):
+    (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "claude").write_text(AGENT)
-    monkeypatch.chdir(tmp_path / "proj")
-    return {
-        "HOME": str(tmp_path / "home"),
-        "CLAUDE_CONFIG_DIR": str(tmp_path / "claude"),
-        "CODEX_HOME": str(tmp_path / "codex"),
-    }
+    return home
 
 
 @pytest.fixture

@@ -20,13 +20,6 @@ from tests.helpers.hooked import SESSION, call, claude, events, hook, lines, met
 
 @pytest.fixture(autouse=True)
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in (
-        "AGENT_TRACE_DIR",
-        "AGENT_STRACE_WORKSPACE",
-        "CLAUDE_PROJECT_DIR",
-        "GEMINI_PROJECT_DIR",
-    ):
-        monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

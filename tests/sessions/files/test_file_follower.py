@@ -3,7 +3,6 @@
 import errno
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,26 +11,6 @@ from agent_pipes.sessions.files.file_follower import ROTATED_S, FileFollower
 from tests.helpers.following import Following, append, numbered, replace, unprivileged
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="inotify is Linux's")
-
-
-@pytest.fixture(params=[pytest.param(False, marks=linux), True], ids=["inotify", "polling"])
-def poll(request: pytest.FixtureRequest) -> bool:
-    return bool(request.param)
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "a.jsonl"
-
-
-@pytest.fixture
-def following(poll: bool, path: Path) -> Iterator[Following]:
-    """A follower of `path`, which is not there yet."""
-    follower = Following(path, poll=poll)
-    follower.read()
-    follower.warnings()
-    yield follower
-    follower.close()
 
 
 # Replaced by another file

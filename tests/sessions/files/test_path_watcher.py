@@ -24,16 +24,6 @@ from tests.helpers.following import Following, append, numbered, overwrite, repl
 linux = pytest.mark.skipif(sys.platform != "linux", reason="inotify is Linux's")
 
 
-@pytest.fixture(params=[pytest.param(False, marks=linux), True], ids=["inotify", "polling"])
-def poll(request: pytest.FixtureRequest) -> bool:
-    return bool(request.param)
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "a.jsonl"
-
-
 def told(follower: FileFollower, seconds: float = 0) -> bool:
     return bool(select.select([follower.fileno()], [], [], seconds)[0])
 
