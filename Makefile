@@ -21,8 +21,16 @@ $(VENV)/.made: pyproject.toml
 
 .venv: $(VENV)/.made
 
-demo: $(VENV)/.made
-	@$(PY) tests/demo.py
+# Without the tools of development the demo gets the packages that the commands need, and no more.
+DEMO := $(if $(wildcard $(VENV)/.made),$(VENV),.venv-demo)
+.venv-demo/.made: pyproject.toml
+	@echo "making .venv-demo, once (5 MB)"
+	@python3 -m venv .venv-demo
+	@.venv-demo/bin/python -m pip install -q --disable-pip-version-check click orjson
+	@touch $@
+
+demo: $(DEMO)/.made
+	@PATH="$(CURDIR)/$(DEMO)/bin:$$PATH" $(DEMO)/bin/python tests/demo.py
 
 test: lint man $(VENV)/.made
 	$(PY) -m pytest -n $(JOBS) --ignore tests/real --ignore tests/fleet tests
@@ -46,8 +54,8 @@ man:
 real: $(VENV)/.made
 	$(PY) -m pytest tests/real -rs
 
-# make fleet       two hosts, three brokers and Spark, each skipped by name where it is absent (Debian: mosquitto
-#                  mosquitto-clients nats-server kcat jq openjdk-17-jre-headless iproute2)
+# Debian: mosquitto mosquitto-clients nats-server kcat jq openjdk-17-jre-headless iproute2
+# make fleet       two hosts, three brokers and Spark, each skipped by name where it is absent
 FLEET := .venv-fleet
 $(FLEET)/.made: pyproject.toml
 	python3 -m venv $(FLEET)
@@ -88,4 +96,4 @@ dist: $(VENV)/.made
 
 # make clean  forget the environment and what was built
 clean:
-	rm -rf $(VENV) $(FLEET) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-demo $(FLEET) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

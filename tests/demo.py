@@ -109,7 +109,7 @@ def demonstrate(home: Path) -> int:
     print("  bin/agent-strace watch                           reports every limit that is exceeded")
     print("  bin/agent-strace watch --on-violation kill       and kills the agent")
     print("  bin/agent-strace watch --explain                 the same as a pipeline")
-    print("  man man/agent-pipes.7                            the rest")
+    print("  bin/agent-strace man                             the man pages")
     return 0
 
 

@@ -33,7 +33,7 @@ from agent_pipes.core.event import Event, make
 from agent_pipes.core.exit_status import ExitStatus
 from agent_pipes.core.filter import Command
 from agent_pipes.core.options import DURATION
-from agent_pipes.core.stderr import set_prefix
+from agent_pipes.core.stderr import set_prefix, warn
 from agent_pipes.core.stream import Reader, Waiter
 from agent_pipes.core.table import terminal_style
 from agent_pipes.cost.recorded import session_at
@@ -119,7 +119,11 @@ def backtest(
         oldest = time.time() - within if within else 0.0
         sessions = sessions_in(paths) if paths else discovery.sessions()
         judgements = _judge([each for each in sessions if each.modified >= oldest], limits, jobs)
+    if not judgements:
+        warn("no session to try limits on; --since off includes those older than 30 days")
     if suggest:
+        if not any(each.ended_well for each in judgements):
+            warn("no session is known to have ended well, so no limit can be suggested")
         click.echo(json.dumps(suggested_config(judgements), indent=2))
     elif os.isatty(1):
         for line in backtest_table(judgements, terminal_style()):
@@ -141,7 +145,7 @@ def _judge(sessions: list[Session], limits: Limits, jobs: int) -> list[Judgement
     )
     judgements: list[Judgement] = []
     with ExitStack() as stack:
-        bar = stack.enter_context(progress) if os.isatty(2) else None
+        bar = stack.enter_context(progress) if sessions and os.isatty(2) else None
         found: Iterable[Judgement] = map(judge_session, sessions, repeat(limits))
         if jobs > 1:
             from concurrent.futures import ProcessPoolExecutor

@@ -48,8 +48,8 @@ def backtest_table(judgements: list[Judgement], style: Style) -> Iterator[str]:
             yield from _counts(watcher, judgements, style)
     whole = sum(not each.runs_known for each in judgements)
     if whole:
-        text = f"{whole} of {len(judgements)} sessions record no process and no resumption: "
-        yield from fold(f"{text}each counts as one run", style.width - 1)
+        text = f"{whole} of {len(judgements)} sessions do not record when the agent was restarted: "
+        yield from fold(f"{text}limits count the whole session", style.width - 1)
     for judgement in judgements:
         if judgement.problem:
             path, problem = str(judgement.session.path), judgement.problem
@@ -95,8 +95,9 @@ def _counts(watcher: str, judgements: list[Judgement], style: Style) -> Iterator
     """Yield the number of sessions that each threshold stops, in as many lines as needed."""
     part = DETECTORS[watcher]
     option = next(each for each in part.options if each.name == "max")
+    default = None if part.on_request else option.fallback()
     cells = [
-        f"{_threshold(watcher, most)}{'*' if option.fallback() == most else ''} "
+        f"{_threshold(watcher, most)}{'*' if default == most else ''} "
         f"{sum(most in each.alarms.get(watcher, ()) for each in judgements)}"
         for most in part.thresholds
     ]

@@ -8,6 +8,7 @@ import click
 from agent_pipes.core.event import Event
 from agent_pipes.core.filter import Events, filter_command, run_pipeline
 from agent_pipes.core.options import POINT_IN_TIME
+from agent_pipes.core.stderr import warn
 from agent_pipes.cost.options import GROUPINGS, NO_STAND_IN, Grouping, pricing_options
 
 
@@ -78,6 +79,8 @@ def cost(
     sessions = [session_at(Path(file)) for file in files]
     if every:
         sessions += [each for each in discovery.sessions() if each.modified >= (since or 0.0)]
+    if not sessions:
+        warn("no session to bill" + (" that changed since then" if since else ""))
     return report_sessions(sessions, meter, output)
 
 

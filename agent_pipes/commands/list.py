@@ -10,6 +10,7 @@ import click
 from agent_pipes.core.display import plural
 from agent_pipes.core.event import Event, make
 from agent_pipes.core.filter import filter_command
+from agent_pipes.core.stderr import warn
 
 if TYPE_CHECKING:
     from agent_pipes.agents.base import Session
@@ -71,6 +72,8 @@ def list_sessions(
             event = session_event(session)
             if event.data["live"] or not live:
                 yield event
+        if not (found or all_dirs):
+            warn(_elsewhere("; "))
         return
     listed = [
         (session, event)
@@ -98,13 +101,15 @@ def _footer(shown: int, total: int, live: bool, all_dirs: bool, style: "Style") 
     elif shown:
         yield plural(shown, "session")
     if not shown and not all_dirs:
-        from agent_pipes.sessions import discovery
+        yield _elsewhere(style.separator)
 
-        elsewhere = len(discovery.sessions())
-        yield (
-            f"no session in this directory{style.separator}{elsewhere} elsewhere: "
-            "trace-list --all-dirs"
-        )
+
+def _elsewhere(separator: str) -> str:
+    """Return the message for a directory without sessions."""
+    from agent_pipes.sessions import discovery
+
+    elsewhere = len(discovery.sessions())
+    return f"no session in this directory{separator}{elsewhere} elsewhere: trace-list --all-dirs"
 
 
 main = list_sessions.main

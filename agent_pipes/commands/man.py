@@ -1,13 +1,16 @@
 """agent-strace man: show a man page, also where man(1) does not find it."""
 
 import os
+import re
 import shutil
 import site
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
+from agent_pipes.commands.subcommands import SUBCOMMANDS
 from agent_pipes.core.filter import Command, version_option
 from agent_pipes.core.strict_json import did_you_mean
 
@@ -32,6 +35,22 @@ def pages() -> dict[str, Path]:
     return found
 
 
+def page_of(name: str) -> str:
+    """Return the page of a subcommand of agent-strace; other names are those of pages."""
+    if name.removeprefix("agent-strace-") not in SUBCOMMANDS:
+        return name
+    page = f"agent-strace-{name.removeprefix('agent-strace-')}"
+    return page if page in pages() else "agent-strace"
+
+
+def listing(found: dict[str, Path]) -> Iterator[str]:
+    """Yield a line for each page: its name and what it describes."""
+    width = max(map(len, found))
+    for name, path in found.items():
+        summary = re.search(r"^\.Nd (.*)", path.read_text(), re.M)
+        yield f"{name:{width}}  {summary[1] if summary else ''}".rstrip()
+
+
 @click.command("man", cls=Command)
 @click.argument("page", required=False)
 def man(page: str | None) -> None:
@@ -40,9 +59,9 @@ def man(page: str | None) -> None:
     if not found:
         raise click.UsageError("the man pages are not installed with this program")
     if page is None:
-        for name in found:
-            click.echo(name)
+        click.echo("\n".join(listing(found)))
         return
+    page = page_of(page)
     if page not in found:
         raise click.UsageError(f"no page {page!r}{did_you_mean(page, found)}")
     sys.stdout.flush()

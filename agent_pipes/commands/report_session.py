@@ -47,7 +47,8 @@ def report(
     """Show a recorded session, with the limits that it exceeded.
 
     Without SESSION it is the newest one of this directory. On a terminal a summary is printed,
-    elsewhere a self-contained HTML page.
+    elsewhere a self-contained HTML page. The limits are the defaults, unless the options or the
+    config file set others: pass those of the watch to see what it saw.
     """
     set_prefix("agent-strace report: ")
     values, off = read_config(config_file, ConfigMonitor())

@@ -218,6 +218,8 @@ def show(events: Iterable[Event], view: StatusView, every: float, waiter: Waiter
         keyboard = stack.enter_context(Keyboard(waiter)) if view.live and view.every else None
         if view.live and signal.getsignal(signal.SIGCONT) == signal.SIG_DFL:
             signal.signal(signal.SIGCONT, lambda *_: forget_live())
+        if view.live and view.every:
+            show_live("no session yet: waiting for events (Ctrl-C ends this)")
         for event in events:
             view.see(event)
             if view.live:

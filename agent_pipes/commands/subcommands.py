@@ -110,6 +110,6 @@ strace = Subcommands(
     callback=click.pass_context(_show_help),
     invoke_without_command=True,
     help="Circuit breakers for AI coding agents.",
-    epilog="Man pages: agent-strace man [PAGE]; start with agent-strace man agent-pipes.",
+    epilog="Man pages: agent-strace man [PAGE]; start with agent-strace man watch.",
     params=[version_option()],
 )

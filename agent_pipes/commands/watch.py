@@ -156,7 +156,8 @@ def watch(
     """Watch an agent's session: report each limit that is exceeded, and kill the agent if told to.
 
     Without SESSION the live sessions of this directory are watched. With COMMAND the agent is
-    started and watched; its exit status is returned, or 124 if it was killed.
+    started and watched; its exit status is returned, or 124 if it was killed. A limit of 'off' or 0
+    is not checked.
     """
     set_prefix("[watch] ")
     if log:

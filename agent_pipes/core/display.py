@@ -71,15 +71,15 @@ def _escape(char: str) -> str:
 
 
 def escape_line(line: bytes) -> bytes:
-    """Return a line of JSON as a terminal may show it: control characters as `\\u202e`."""
+    """Return what is written to a terminal: lines with control characters as `\\u202e`."""
     text = line.decode(errors="replace")
-    body = text.rstrip("\n")
-    if body.isascii() and body.isprintable():
+    if text.isascii() and text.rstrip("\n").isprintable():
         return line
     shown = (
-        char if char.isprintable() or char in HARMLESS else f"\\u{ord(char):04x}" for char in body
+        char if char.isprintable() or char in f"{HARMLESS}\n" else f"\\u{ord(char):04x}"
+        for char in text
     )
-    return ("".join(shown) + text[len(body) :]).encode(errors="replace")
+    return "".join(shown).encode(errors="replace")
 
 
 def truncate(text: str, limit: int) -> str:

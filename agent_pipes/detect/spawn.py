@@ -69,7 +69,7 @@ class Spawned:
             level: Level = "critical" if alive >= allowed else "warning"
             yield Finding(
                 "alive",
-                f"{alive} subagents at once (threshold: {allowed})",
+                f"{alive} subagents at once ({_of(level, allowed)})",
                 2 if level == "critical" else 1,
                 level,
                 evidence,
@@ -86,7 +86,7 @@ class Spawned:
             level: Level = "critical" if depth >= allowed else "warning"
             yield Finding(
                 "depth",
-                f"subagents nested {depth} deep (threshold: {allowed})",
+                f"subagents nested {depth} deep ({_of(level, allowed)})",
                 2 if level == "critical" else 1,
                 level,
                 evidence,
@@ -97,6 +97,11 @@ class Spawned:
                     "hint": "raise the limit with --max-depth",
                 },
             )
+
+
+def _of(level: Level, limit: int) -> str:
+    """Return the limit as a message has it: a warning comes before it is reached."""
+    return f"threshold: {limit}" if level == "critical" else f"near the threshold of {limit}"
 
 
 @detector("spawn", guards=True, thresholds=(5, 10, 20, 50))

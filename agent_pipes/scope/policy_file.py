@@ -21,12 +21,17 @@ _FORM: dict[str, Any] = {
 }
 """Keys of a policy, and the types of their values."""
 
+NO_POLICY = (
+    "there is no such file; write one with agent-strace setup --policy standard, or name another "
+    'with --policy ("scope": false in a config turns scope off)'
+)
+
 
 def load_policy(path: "str | Path") -> Policy:
     """Return the policy in the file `path`. Raises PolicyError, which names the bad key."""
     file = StrictJSON(path, PolicyError)
     if not os.path.lexists(path):
-        file.fail("", "there is no such file; name another with --policy")
+        file.fail("", NO_POLICY)
     text = file.read()
     if not text.strip():
         file.fail("", "empty: nothing to enforce")

@@ -122,7 +122,10 @@ class LiveHere(_LiveSessions):
         if not found and not self._reported and not followed.has_begun:
             self._reported = True
             elsewhere = discovery.live_elsewhere(self._live_ones(followed))
-            warn(f"no live session in this directory yet: waiting for one{elsewhere}")
+            warn(
+                "no live session in this directory yet: waiting for one "
+                f"(start an agent here, or use --all; Ctrl-C ends this){elsewhere}"
+            )
         for session in found if not self.waits else ():
             warn(f"{discovery.describe(session)}: the live session of this directory")
         return found
@@ -160,13 +163,21 @@ class EveryLive(_LiveSessions):
     endless = True
     waits = True
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._reported = False
+
     def find(self, followed: Followed) -> Iterable[Session]:
         """Return the live sessions that are not followed yet."""
-        return [
+        found = [
             each
             for each in followed.candidates()
             if followed.is_wanted(each) and self.is_live(each, followed.since)
         ]
+        if not (found or self._reported or followed.has_begun):
+            self._reported = True
+            warn("no session is live on this machine yet: waiting for one (Ctrl-C ends this)")
+        return found
 
 
 class OfChild(Selection):

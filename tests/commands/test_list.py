@@ -20,7 +20,7 @@ STANDIN = STANDINS / "claude"
 
 def listed(home: dict, *args: str) -> list[dict]:
     done = run("trace-list", *args, env=home)
-    assert done.returncode == 0 and done.stderr == b""
+    assert done.returncode == 0 and (done.stdout == b"" or done.stderr == b"")
     return events_of(done.stdout)
 
 
@@ -72,6 +72,11 @@ def test_other_directories_only_when_asked(home, tmp_path):
     try:
         until(lambda: listed(home, "--all-dirs"), what="the session")
         assert listed(home) == []
+        said = run("trace-list", env=home).stderr
+        assert (
+            said
+            == b"trace-list: no session in this directory; 1 elsewhere: trace-list --all-dirs\n"
+        )
     finally:
         agent.kill()
         agent.wait()

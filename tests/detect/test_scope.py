@@ -207,7 +207,7 @@ def test_a_missing_policy_stops_it_before_the_start(project):
         assert (done.returncode, done.stdout) == (
             2,
             b"",
-        ) and b"there is no such file; name another with --policy" in done.stderr
+        ) and b"there is no such file; write one with agent-strace setup --policy" in done.stderr
 
 
 @pytest.mark.parametrize("value", [5, 1.5, True, ""])

@@ -216,7 +216,7 @@ def _calls(story: Story) -> Figure:
 
 
 def _time(story: Story) -> Figure:
-    idle = f"{span(story.idle)} without an event" if story.gaps else "no gap of 2 min"
+    idle = f"{span(story.idle)} without an event" if story.gaps else "no silence of 2 min"
     return Figure("Time", span(story.length), idle)
 
 
