@@ -324,9 +324,7 @@ def test_13_14_an_alert_file_that_cannot_be_written_is_status_2(tmp_path, name):
     stream = Stream()
     stream.add("session_start")
     stream.add("violation", {"watcher": "retry", "level": "critical", "message": "failed"})
-    done = run(
-        "trace-alert", "--to", "file", input=stream.bytes, env={"AGENT_TRACE_DIR": str(tmp_path)}
-    )
+    done = run("trace-alert --to file", input=stream.bytes, env={"AGENT_TRACE_DIR": str(tmp_path)})
     assert done.returncode == 2
     assert b"alerts.log" in done.stderr
 

@@ -22,7 +22,5 @@ def test_a_pipe_in_the_alert_files_place_stops_nothing(tmp_path):
     os.mkfifo(tmp_path / "alerts.log")
     stream = tripped(Stream())
     flood = b"".join(tripped(Stream()).bytes for _ in range(1500))
-    done = run(
-        "trace-alert", "--to", "file", "--file", tmp_path / "alerts.log", input=stream.bytes + flood
-    )
+    done = run("trace-alert --to file --file", tmp_path / "alerts.log", input=stream.bytes + flood)
     assert done.returncode == 2 and done.stdout == stream.bytes + flood

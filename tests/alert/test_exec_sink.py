@@ -70,10 +70,7 @@ def test_what_became_of_the_agent_is_given_to_it_too():
 def test_our_secrets_are_not_its_own():
     secret = dict.fromkeys(SECRET_VARIABLES, "https://127.0.0.1:1/SECRET")
     run(
-        "trace-alert",
-        "--to",
-        "exec",
-        "--exec",
+        "trace-alert --to exec --exec",
         kept(),
         "--drain",
         "20s",
@@ -127,10 +124,7 @@ def test_only_what_is_bound_to_it_is_given_to_it():
 )
 def test_a_failure_is_said_and_remembered(body, said):
     done = run(
-        "trace-alert",
-        "--to",
-        "exec",
-        "--exec",
+        "trace-alert --to exec --exec",
         script("fails", f"#!/bin/sh\n{body}\n"),
         input=violated().bytes,
     )
@@ -138,9 +132,7 @@ def test_a_failure_is_said_and_remembered(body, said):
 
 
 def test_a_program_that_is_none_is_said():
-    done = run(
-        "trace-alert", "--to", "exec", "--exec", script("garbled", "\0\1\2"), input=violated().bytes
-    )
+    done = run("trace-alert --to exec --exec", script("garbled", "\0\1\2"), input=violated().bytes)
     assert (
         b"garbled refused an alert: it could not be run: Exec format error" in done.stderr
         and done.returncode == 2
@@ -168,12 +160,7 @@ def test_what_it_says_is_shown_and_bounded():
 
 def test_it_need_not_read_what_it_is_given():
     done = run(
-        "trace-alert",
-        "--to",
-        "exec",
-        "--exec",
-        "true",
-        input=violated(evidence=["e" * 1000] * 1000).bytes,
+        "trace-alert --to exec --exec true", input=violated(evidence=["e" * 1000] * 1000).bytes
     )
     assert done.returncode == 0 and done.stderr == b""
 
@@ -198,9 +185,7 @@ def test_one_that_does_not_end_delays_nothing_and_is_ended_at_the_end():
         os.killpg(int(pid), 9)
 
     Path("pids").unlink()
-    done = run(
-        "trace-alert", "--to", "exec", "--exec", pids, "--drain", "2s", input=violated(6).bytes
-    )
+    done = run("trace-alert --to exec --exec", pids, "--drain", "2s", input=violated(6).bytes)
     assert b"hangs did not accept 6 alerts in time" in done.stderr and done.returncode == 2
     ran = [int(pid) for pid in Path("pids").read_text().split()]
     assert len(ran) == 4
@@ -222,16 +207,7 @@ def test_one_that_takes_too_long_is_killed_with_what_it_started():
 
 
 def test_more_than_can_be_run_are_bounded_and_said():
-    done = run(
-        "trace-alert",
-        "--to",
-        "exec",
-        "--exec",
-        "true",
-        "--drain",
-        "100ms",
-        input=violated(5000).bytes,
-    )
+    done = run("trace-alert --to exec --exec true --drain 100ms", input=violated(5000).bytes)
     assert done.returncode == 2 and done.stdout == violated(5000).bytes
     assert b"more alerts were dropped" in done.stderr
 
@@ -277,13 +253,7 @@ def test_it_outlives_the_agent_that_the_breaker_has_started_and_ends(home):
     agent = shlex.join([sys.executable, str(STANDIN), "--pause", "0.05", "--rounds", "200"])
     words = ["sh", "-c", f"setsid {tool} & exec {agent}"]
     done = run(
-        "agent-strace",
-        "watch",
-        "--max-retries",
-        "3",
-        "--on-violation",
-        "kill",
-        "--alert-exec",
+        "agent-strace watch --max-retries 3 --on-violation kill --alert-exec",
         slow,
         "--",
         *words,

@@ -314,9 +314,7 @@ def test_pagerduty_by_the_command():
 @pytest.mark.parametrize("key", ["", "SECRET", "SECRET" * 10, "SECRET 89abcdef0123456789abcdefab"])
 def test_pagerduty_without_a_key_that_can_be_one_stops_the_start(key):
     done = run(
-        "trace-alert",
-        "--format",
-        "pagerduty",
+        "trace-alert --format pagerduty",
         input=violated().bytes,
         env={"AGENT_PIPES_PAGERDUTY_KEY": key},
     )
@@ -334,13 +332,7 @@ def test_pagerdutys_key_goes_to_pagerduty_single(tmp_path):
         '{"webhook": {"url": "https://evil.example/collect", "format": "pagerduty"}}'
     )
     done = run(
-        "agent-strace",
-        "watch",
-        "--",
-        "echo",
-        "ran",
-        env={"AGENT_PIPES_PAGERDUTY_KEY": KEY},
-        cwd=tmp_path,
+        "agent-strace watch -- echo ran", env={"AGENT_PIPES_PAGERDUTY_KEY": KEY}, cwd=tmp_path
     )
     assert (
         done.returncode == 2
@@ -385,15 +377,7 @@ def test_the_form_is_a_flag_of_watch_and_a_key_of_its_config(here):
 
 
 def test_a_webhook_that_cannot_be_used_stops_the_start_of_the_command_too(here):
-    done = run(
-        "agent-strace",
-        "watch",
-        "--webhook",
-        "ftp://example.invalid/SECRET",
-        "--",
-        "echo",
-        "ran unwatched",
-    )
+    done = run("agent-strace watch --webhook ftp://example.invalid/SECRET -- echo", "ran unwatched")
     assert done.returncode == 2 and done.stdout == b"" and b"SECRET" not in done.stderr
     (here / ".agent-watch.json").write_text('{"watchers": {"retry": {"alert": "webhook"}}}')
     done = run("agent-strace", "watch", "--", "echo", "ran unwatched")
@@ -537,11 +521,7 @@ def test_ten_thousand_in_a_burst_are_all_counted():
 def test_a_violation_does_not_wait_for_warnings_that_were_told(tmp_path):
     with server(with_status(200)) as (port, taken):
         process = start(
-            "trace-alert",
-            "--to",
-            "webhook",
-            "--every",
-            "1h",
+            "trace-alert --to webhook --every 1h",
             env={"AGENT_PIPES_WEBHOOK": f"http://127.0.0.1:{port}/"},
         )
         for lines, count in ((violated(2, level="warning"), 1), (violated(2), 2)):
@@ -556,11 +536,7 @@ def test_a_violation_does_not_wait_for_warnings_that_were_told(tmp_path):
 def test_what_is_joined_goes_out_when_its_time_has_come_while_nothing_happens():
     with server(with_status(200)) as (port, taken):
         process = start(
-            "trace-alert",
-            "--to",
-            "webhook",
-            "--every",
-            "300ms",
+            "trace-alert --to webhook --every 300ms",
             env={"AGENT_PIPES_WEBHOOK": f"http://127.0.0.1:{port}/"},
         )
         process.stdin.write(violated(3).bytes)
@@ -578,11 +554,7 @@ def test_pagerduty_joins_by_itself():
         }
         assert (
             run(
-                "trace-alert",
-                "--format",
-                "pagerduty",
-                "--every",
-                "1h",
+                "trace-alert --format pagerduty --every 1h",
                 input=violated(3).bytes,
                 env=environment,
             ).returncode

@@ -335,10 +335,7 @@ def test_no_failure_tells_the_url_or_the_key(name, form):
             "AGENT_PIPES_PAGERDUTY_KEY": "SECRET" * 5 + "xx",
         }
         done = run(
-            "trace-alert",
-            "--to",
-            "webhook",
-            "--format",
+            "trace-alert --to webhook --format",
             form,
             "--drain",
             "500ms",

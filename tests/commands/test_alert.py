@@ -40,16 +40,7 @@ def test_what_became_of_the_process_is_told_where_trace_kill_does_not_tell_it_it
     stream.add(
         "kill", {"pid": 123, "signal": "TERM", "outcome": "failed", "reason": "it did not exit"}
     )
-    done = run(
-        "trace-alert",
-        "--to",
-        "file",
-        "--to",
-        "terminal",
-        "--file",
-        tmp_path / "log",
-        input=stream.bytes,
-    )
+    done = run("trace-alert --to file --to terminal --file", tmp_path / "log", input=stream.bytes)
     assert "❌ could NOT kill agent (pid 123): it did not exit" in (tmp_path / "log").read_text()
     assert done.stderr.count(b"\n") == 1
 
@@ -99,9 +90,7 @@ def test_alert_file(tmp_path):
 
 def test_the_alert_file_lies_in_the_store_in_use(tmp_path):
     run(
-        "trace-alert",
-        "--to",
-        "file",
+        "trace-alert --to file",
         input=violated().bytes,
         cwd=tmp_path,
         env={"AGENT_TRACE_DIR": str(tmp_path / "store")},
@@ -112,9 +101,7 @@ def test_the_alert_file_lies_in_the_store_in_use(tmp_path):
 def test_the_alert_file_is_no_way_through_a_symbolic_link(tmp_path):
     (tmp_path / "target").write_text("precious")
     (tmp_path / "alerts.log").symlink_to("target")
-    done = run(
-        "trace-alert", "--to", "file", "--file", tmp_path / "alerts.log", input=violated().bytes
-    )
+    done = run("trace-alert --to file --file", tmp_path / "alerts.log", input=violated().bytes)
     assert (tmp_path / "target").read_text() == "precious"
     assert b"cannot write to" in done.stderr and b"RetryWatcher" in done.stderr
 
@@ -136,9 +123,7 @@ def test_a_line_of_the_alert_file_has_local_time_agent_directory_and_session(tmp
     )
     stream.add("kill", {"pid": 7, "signal": "TERM", "outcome": "terminated"}, parent="v1")
     log = tmp_path / "log"
-    done = run(
-        "trace-alert", "--to", "file", "--file", log, input=stream.bytes, env={"TZ": "UTC-2"}
-    )
+    done = run("trace-alert --to file --file", log, input=stream.bytes, env={"TZ": "UTC-2"})
     assert done.returncode == 0
     raised, killed = log.read_text().splitlines()
     assert raised.startswith("2026-11-22T16:54:4") and "+02:00 3f6e2c1a-9b7d" in raised
@@ -191,12 +176,7 @@ def test_parallel_writers_of_one_alert_file_tear_no_line(tmp_path):
 
 def test_only_the_sinks_that_a_violation_names_act(tmp_path):
     done = run(
-        "trace-alert",
-        "--to",
-        "terminal",
-        "--file",
-        tmp_path / "log",
-        input=violated(actions=["file"]).bytes,
+        "trace-alert --to terminal --file", tmp_path / "log", input=violated(actions=["file"]).bytes
     )
     assert done.stderr == b"" and "RetryWatcher" in (tmp_path / "log").read_text()
 
@@ -291,11 +271,7 @@ def test_a_hanging_webhook_delays_no_event():
     hang = threading.Event()
     with server(lambda handler, body: hang.wait(30)) as (port, _taken):
         process = start(
-            "trace-alert",
-            "--to",
-            "webhook",
-            "--drain",
-            "0",
+            "trace-alert --to webhook --drain 0",
             env={"AGENT_PIPES_WEBHOOK": f"http://127.0.0.1:{port}/"},
         )
         began = time.monotonic()
@@ -337,25 +313,14 @@ def test_a_url_that_cannot_be_used_stops_the_start_and_is_not_said(url):
 def test_no_failure_says_the_url():
     for port, path in ((1, "/SECRET"), (0, "/SECRET")):
         done = run(
-            "trace-alert",
-            "--to",
-            "webhook",
-            "--drain",
-            "5",
-            "--webhook",
+            "trace-alert --to webhook --drain 5 --webhook",
             f"http://127.0.0.1:{port}{path}",
             input=violated().bytes,
         )
         assert b"SECRET" not in done.stderr + done.stdout.replace(violated().bytes, b"")
         assert done.returncode == 2
     done = run(
-        "trace-alert",
-        "--webhook",
-        "https://name.invalid/SECRET",
-        "--to",
-        "webhook",
-        "--drain",
-        "8",
+        "trace-alert --webhook https://name.invalid/SECRET --to webhook --drain 8",
         input=violated().bytes,
     )
     assert b"SECRET" not in done.stderr and done.returncode == 2

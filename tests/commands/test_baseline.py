@@ -384,11 +384,7 @@ def test_a_violation_is_in_the_exit_status_when_asked_for(home):
 def test_the_store_that_is_named_gets_the_alerts(home, tmp_path):
     path = store(stream=Stream().spiral(5))
     run(
-        "agent-strace",
-        "watch",
-        "--no-follow",
-        "--alert",
-        "file",
+        "agent-strace watch --no-follow --alert file",
         path,
         env=home | {"AGENT_TRACE_DIR": str(tmp_path / "elsewhere")},
     )
@@ -416,15 +412,7 @@ def test_a_webhook_that_never_answers_delays_no_kill(home):
     )
     process = agent(home, "--scenario", "spiral", "--pause", "0.2", "--rounds", "100")
     watch = start(
-        "agent-strace",
-        "watch",
-        "--max-retries",
-        "3",
-        "--on-violation",
-        "kill",
-        "--alert",
-        "webhook",
-        env=home,
+        "agent-strace watch --max-retries 3 --on-violation kill --alert webhook", env=home
     )
     try:
         violated = next(

@@ -663,10 +663,7 @@ def test_a_home_and_a_store_that_may_not_be_read(place):
 
 def test_hooks_that_are_set_up(place):
     assert (
-        run(
-            "agent-strace", "setup", "--agent", "claude", "--guard", "--write", env=environment()
-        ).returncode
-        == 0
+        run("agent-strace setup --agent claude --guard --write", env=environment()).returncode == 0
     )
     one = next(each for each in found(set_up(), "hooks") if each.get("agent") == "claude")
     assert (

@@ -72,10 +72,7 @@ def test_a_paused_agent_is_resumed_by_us(spawn, told, tmp_path):
     agent, _ = spawn()
     os.makedirs(tmp_path / "run", mode=0o700)
     done = run(
-        "trace-kill",
-        "--signal",
-        "STOP",
-        "--then",
+        "trace-kill --signal STOP --then",
         told.command,
         input=tripped(armed(agent.pid)).bytes,
         env={"XDG_RUNTIME_DIR": str(tmp_path / "run")},

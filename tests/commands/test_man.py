@@ -17,9 +17,7 @@ def test_a_page_is_given_to_man(tmp_path):
     viewer = tmp_path / "man"
     viewer.write_text('#!/bin/sh\necho "shown: $1"\n')
     viewer.chmod(0o755)
-    done = run(
-        "agent-strace", "man", "trace-tail", env={"PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    )
+    done = run("agent-strace man trace-tail", env={"PATH": f"{tmp_path}:{os.environ['PATH']}"})
     assert done.stdout.decode() == f"shown: {ROOT / 'man' / 'trace-tail.1'}\n"
 
 

@@ -176,11 +176,7 @@ def test_a_directory_that_others_can_write_is_not_used(spawn, runtime):
     runtime.mkdir(mode=0o777)
     runtime.chmod(0o777)
     done = run(
-        "trace-kill",
-        "--signal",
-        "STOP",
-        input=tripped(armed(agent.pid)).bytes,
-        env=environment(runtime),
+        "trace-kill --signal STOP", input=tripped(armed(agent.pid)).bytes, env=environment(runtime)
     )
     assert done.returncode == 124 and state(agent.pid) == "T"
     assert b"cannot be recorded" in done.stderr

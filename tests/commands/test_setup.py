@@ -247,11 +247,7 @@ def test_without_an_agent_those_that_are_set_up_here(home):
 
 def test_where_the_settings_are_the_environment_says(home):
     done = run(
-        "agent-strace",
-        "setup",
-        "--agent",
-        "claude",
-        "--write",
+        "agent-strace setup --agent claude --write",
         env={"HOME": str(home), "CLAUDE_CONFIG_DIR": str(home / "elsewhere")},
     )
     assert done.returncode == 0 and commands(

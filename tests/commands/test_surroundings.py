@@ -40,9 +40,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def said_at_start(*words: object) -> str:
-    return run(
-        "agent-strace", "watch", "--no-follow", *words, FIXTURES / "spiral.ndjson"
-    ).stderr.decode()
+    return run("agent-strace watch --no-follow", *words, FIXTURES / "spiral.ndjson").stderr.decode()
 
 
 def test_a_config_that_other_users_may_write_is_warned_of():
@@ -156,12 +154,7 @@ def test_with_few_file_descriptors_it_works_or_says_that_it_does_not(name):
                 data, words = (
                     b"",
                     command(
-                        "agent-strace",
-                        "watch",
-                        "--no-follow",
-                        "--max-retries",
-                        "3",
-                        FIXTURES / "spiral.ndjson",
+                        "agent-strace watch --no-follow --max-retries 3", FIXTURES / "spiral.ndjson"
                     ),
                 )
             done = with_files(count, *words, input=data)

@@ -220,9 +220,7 @@ def test_the_format_is_found_by_content_and_can_be_forced(tmp_path):
     )
     assert (
         b"claude"
-        in run(
-            "trace-tail", "--no-follow", "--format", "clode", tmp_path / "transcript.jsonl"
-        ).stderr
+        in run("trace-tail --no-follow --format clode", tmp_path / "transcript.jsonl").stderr
     )
 
 

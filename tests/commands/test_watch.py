@@ -104,11 +104,7 @@ def test_each_problem_ends_the_agent_by_the_watcher_that_is_meant_for_it(home, s
 
 def test_healthy_work_is_left_alone_and_its_exit_status_passed_on(home):
     done = run(
-        "agent-strace",
-        "watch",
-        "--on-violation",
-        "kill",
-        "--",
+        "agent-strace watch --on-violation kill --",
         sys.executable,
         STANDIN,
         "--scenario",
@@ -138,9 +134,7 @@ def test_a_command_that_cannot_be_started(home):
 
 
 def test_the_commands_words_are_its_own(home):
-    done = run(
-        "agent-strace", "watch", "--", "printf", "%s|", "--help", "-e", "--", "a b", env=home
-    )
+    done = run("agent-strace watch -- printf", "%s|", "--help", "-e", "--", "a b", env=home)
     assert done.stdout == b"--help|-e|--|a b|"
 
 
@@ -148,13 +142,7 @@ def test_one_that_ignores_sigterm_is_ended_too(home):
     Path(".agent-watch.json").write_text("{}")
     words = ["--scenario", "spiral", "--pause", "0.2", "--rounds", "200", "--ignore-term"]
     done = run(
-        "agent-strace",
-        "watch",
-        "--max-retries",
-        "3",
-        "--on-violation",
-        "kill",
-        "--",
+        "agent-strace watch --max-retries 3 --on-violation kill --",
         sys.executable,
         STANDIN,
         *words,
@@ -168,17 +156,7 @@ def test_what_a_wrapper_hides_is_ended_too(home):
     # A wrapper that swallows the signal, as some clients have one: the agent is its child.
     wrapper = f"trap '' TERM; {shlex.join([sys.executable, str(STANDIN), '--pause', '0.1', '--rounds', '200'])}; exit 0"
     done = run(
-        "agent-strace",
-        "watch",
-        "--max-retries",
-        "3",
-        "--on-violation",
-        "kill",
-        "--",
-        "bash",
-        "-c",
-        wrapper,
-        env=home,
+        "agent-strace watch --max-retries 3 --on-violation kill -- bash -c", wrapper, env=home
     )
     assert done.returncode == 124 and left_of(home) == []
 
@@ -188,17 +166,7 @@ def test_daemons_of_the_command_that_nothing_else_could_find_are_ended_too(home)
     daemon = "(env -i setsid sh -c 'echo $$ > daemon; exec sleep 300' &)"
     command = f"{daemon}; exec {shlex.join([sys.executable, str(STANDIN), '--pause', '0.1', '--rounds', '200'])}"
     done = run(
-        "agent-strace",
-        "watch",
-        "--max-retries",
-        "3",
-        "--on-violation",
-        "kill",
-        "--",
-        "bash",
-        "-c",
-        command,
-        env=home,
+        "agent-strace watch --max-retries 3 --on-violation kill -- bash -c", command, env=home
     )
     assert done.returncode == 124 and gone(int(Path("daemon").read_text())), done.stderr
     assert left_of(home) == []
@@ -249,13 +217,7 @@ def test_explain_is_the_same_pipeline_byte_for_byte_but_for_hints(home, tmp_path
 
 def test_what_people_see(home):
     watch = run(
-        "agent-strace",
-        "watch",
-        "--no-follow",
-        "--max-retries",
-        "3",
-        "--max-cost",
-        "0.1",
+        "agent-strace watch --no-follow --max-retries 3 --max-cost 0.1",
         FIXTURES / "spiral.ndjson",
         env=home,
     )
@@ -297,17 +259,7 @@ def test_history_raises_only_what_still_holds(home):
     Path("config").write_text('{"watchers": {"loop": false}}')
     (folder / "events.ndjson").write_bytes(over.bytes)
     (folder.parent / ".active-session").write_text(folder.name)
-    watch = start(
-        "agent-strace",
-        "watch",
-        "--max-duration",
-        "off",
-        "--max-stall",
-        "off",
-        "--config",
-        "config",
-        env=home,
-    )
+    watch = start("agent-strace watch --max-duration off --max-stall off --config config", env=home)
     seen = []
     for line in watch.stdout:
         seen.append(line)
@@ -421,9 +373,7 @@ sys.exit(strace.main())
 
 
 def test_sigterm_is_passed_on_to_the_command(home):
-    watch = start(
-        "agent-strace", "watch", "--", "sh", "-c", "echo ready; sleep 60; echo never", env=home
-    )
+    watch = start("agent-strace watch -- sh -c", "echo ready; sleep 60; echo never", env=home)
     assert watch.stdout.readline() == b"ready\n"
     watch.send_signal(signal.SIGTERM)
     assert watch.wait(20) == -signal.SIGTERM

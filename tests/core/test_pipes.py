@@ -190,13 +190,7 @@ def test_the_kill_does_not_wait_for_a_reader_that_reads_nothing(victim, form, de
             None,
             subprocess.Popen(
                 command(
-                    "agent-strace",
-                    "watch",
-                    "--max-duration",
-                    "off",
-                    "--max-stall",
-                    "off",
-                    "--pid",
+                    "agent-strace watch --max-duration off --max-stall off --pid",
                     victim.pid,
                     "--max-retries",
                     3,
@@ -302,9 +296,7 @@ def test_watch_ends_the_agent_without_standard_error_without_a_disk_and_without_
 ):
     path = session_file(Stream(at=time.time()).spiral(5))
     words = command(
-        "agent-strace",
-        "watch",
-        "--pid",
+        "agent-strace watch --pid",
         victim.pid,
         "--max-retries",
         3,
@@ -380,11 +372,7 @@ def caught(pid: int) -> int:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=["TERM", "HUP"])
 def test_watch_around_a_command_passes_the_signal_on_and_ends_with_it(number):
     watch = start(
-        "agent-strace",
-        "watch",
-        "--",
-        "sh",
-        "-c",
+        "agent-strace watch -- sh -c",
         "trap 'echo told; exit 7' TERM HUP; echo $$; while :; do sleep 0.05; done",
         start_new_session=True,
     )
@@ -400,9 +388,7 @@ def test_a_breaker_that_is_told_to_end_leaves_no_grace_to_what_it_is_ending():
     agent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
     agent.stdout.readline()
     watch = start(
-        "agent-strace",
-        "watch",
-        "--pid",
+        "agent-strace watch --pid",
         agent.pid,
         "--max-retries",
         3,

@@ -199,18 +199,8 @@ def test_no_warning_once_the_limit_is_passed():
 
 
 def test_a_warning_is_no_violation_to_the_exit_status():
-    assert (
-        run(
-            "trace-detect-cost", "--max", "5", "--warn", "80%", "-e", input=spend(4.5).bytes
-        ).returncode
-        == 0
-    )
-    assert (
-        run(
-            "trace-detect-cost", "--max", "5", "--warn", "80%", "-e", input=spend(5.5).bytes
-        ).returncode
-        == 1
-    )
+    assert run("trace-detect-cost --max 5 --warn 80% -e", input=spend(4.5).bytes).returncode == 0
+    assert run("trace-detect-cost --max 5 --warn 80% -e", input=spend(5.5).bytes).returncode == 1
 
 
 # What cannot be seen
@@ -333,16 +323,7 @@ def test_a_session_that_begins_again_after_its_end_has_its_limit_again():
 
 def test_the_sinks_it_is_bound_to():
     (found,) = violations(
-        run(
-            "trace-detect-cost",
-            "--max",
-            "5",
-            "--alert",
-            "file",
-            "--alert",
-            "kill",
-            input=spend(6).bytes,
-        ).stdout
+        run("trace-detect-cost --max 5 --alert file --alert kill", input=spend(6).bytes).stdout
     )
     assert found["actions"] == ["file", "kill"]
 
@@ -387,9 +368,7 @@ def test_a_rate_as_people_write_it(written, raised):
     assert (
         len(
             violations(
-                run(
-                    "trace-detect-cost", "--max", "off", "--rate", written, input=spend(4).bytes
-                ).stdout
+                run("trace-detect-cost --max off --rate", written, input=spend(4).bytes).stdout
             )
         )
         == raised
@@ -403,9 +382,7 @@ def test_a_percentage_as_people_write_it(written, raised):
     assert (
         len(
             violations(
-                run(
-                    "trace-detect-cost", "--max", "5", "--warn", written, input=spend(4.2).bytes
-                ).stdout
+                run("trace-detect-cost --max 5 --warn", written, input=spend(4.2).bytes).stdout
             )
         )
         == raised

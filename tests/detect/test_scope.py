@@ -732,11 +732,7 @@ def test_the_users_rule_is_named_before_the_protection_of_the_watch(project):
 
 def test_alert_binds_it_to_sinks(project):
     done = run(
-        "trace-detect-scope",
-        "--alert",
-        "kill",
-        "--alert",
-        "file",
+        "trace-detect-scope --alert kill --alert file",
         input=stream(project, ("Write", {"file_path": "deploy/a"})).bytes,
     )
     assert violations(done.stdout)[0]["actions"] == ["kill", "file"]

@@ -34,18 +34,20 @@ SESSION = "3f6e2c1a-9b7d-4e10-8a52-6d1c0f9be771"
 START = 1_795_359_278.0
 
 
-def command(name: str, *args: object) -> list[str]:
+def command(line: str, *args: object) -> list[str]:
+    """Return the words of a command: its name, and arguments without blanks, are in `line`."""
+    name, *words = line.split(" ")
     # The Python of the tests has the packages, whatever PATH contains.
-    return [sys.executable, str(BIN / name), *map(str, args)]
+    return [sys.executable, str(BIN / name), *words, *map(str, args)]
 
 
 def run(
-    name: str, *args: object, input: bytes | str = b"", env: dict[str, str] | None = None, **more
+    line: str, *args: object, input: bytes | str = b"", env: dict[str, str] | None = None, **more
 ) -> subprocess.CompletedProcess:
     """Run a command to its end on `input`; outputs are bytes."""
     data = input.encode() if isinstance(input, str) else input
     return subprocess.run(
-        command(name, *args),
+        command(line, *args),
         input=data,
         capture_output=True,
         env=ENVIRONMENT | (env or {}),
@@ -54,10 +56,10 @@ def run(
     )
 
 
-def start(name: str, *args: object, env: dict[str, str] | None = None, **more) -> subprocess.Popen:
+def start(line: str, *args: object, env: dict[str, str] | None = None, **more) -> subprocess.Popen:
     """Start a command with pipes on stdin, stdout and stderr, unless told otherwise."""
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen(command(name, *args), env=ENVIRONMENT | (env or {}), **(pipes | more))
+    return subprocess.Popen(command(line, *args), env=ENVIRONMENT | (env or {}), **(pipes | more))
 
 
 def until(

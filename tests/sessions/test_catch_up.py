@@ -177,9 +177,7 @@ def test_the_command_reads_a_log_and_a_budget_behind_it_holds():
 
 def test_what_was_spent_before_a_restart_counts_against_what_comes_live():
     centre = start("trace-tail", "--catch-up", "-")
-    judge = start(
-        "trace-detect-cost", "--per", "all", "--max", "5", "--violations-only", stdin=centre.stdout
-    )
+    judge = start("trace-detect-cost --per all --max 5 --violations-only", stdin=centre.stdout)
     centre.stdout.close()
     centre.stdin.write(spent("a", 3000))
     centre.stdin.write(spent("b", -2))

@@ -22,9 +22,7 @@ def call(arguments: object, tool: str = "Write") -> Event:
 
 
 def test_every_event_names_its_host_and_user():
-    done = run(
-        "trace-tail", "--no-follow", "--host-name", "ha", "spiral.ndjson", cwd=FIXTURES
-    ).stdout
+    done = run("trace-tail --no-follow --host-name ha spiral.ndjson", cwd=FIXTURES).stdout
     me = pwd.getpwuid(os.getuid()).pw_name
     events = events_of(done)
     assert events and all((each["host"], each["user"]) == ("ha", me) for each in events)

@@ -182,15 +182,7 @@ def test_somebody_elses_pid_in_a_registry_entry_ends_nobody(home, victim, start,
         old.unlink()
     (tmp_path / "claude" / "sessions" / f"{victim.pid}.json").write_text(json.dumps(entry))
     done = run(
-        "agent-strace",
-        "watch",
-        "--no-follow",
-        "--max-retries",
-        "3",
-        "--on-violation",
-        "kill",
-        transcript,
-        env=home,
+        "agent-strace watch --no-follow --max-retries 3 --on-violation kill", transcript, env=home
     )
     assert not gone(victim.pid), done.stderr
     assert victim.poll() is None
@@ -261,7 +253,5 @@ def test_watch_writes_alerts_through_no_symbolic_link(home, tmp_path):
     (tmp_path / "precious").write_text("precious")
     os.mkdir(".agent-traces")
     os.symlink(tmp_path / "precious", ".agent-traces/alerts.log")
-    done = run(
-        "agent-strace", "watch", "--no-follow", "--alert", "file", "session.ndjson", env=home
-    )
+    done = run("agent-strace watch --no-follow --alert file session.ndjson", env=home)
     assert (tmp_path / "precious").read_text() == "precious" and b"cannot write to" in done.stderr
