@@ -117,7 +117,7 @@ def backtest(
     else:
         within = since if since is not None else (0.0 if paths else DEFAULT_SINCE_S)
         oldest = time.time() - within if within else 0.0
-        sessions = sessions_in(paths) if paths else discovery.sessions()
+        sessions = sessions_in(paths) if paths else discovery.sessions(since=oldest)
         judgements = _judge([each for each in sessions if each.modified >= oldest], limits, jobs)
     if not judgements:
         warn("no session to try limits on; --since off includes those older than 30 days")

@@ -78,7 +78,7 @@ def cost(
 
     sessions = [session_at(Path(file)) for file in files]
     if every:
-        sessions += [each for each in discovery.sessions() if each.modified >= (since or 0.0)]
+        sessions += discovery.sessions(since=since or 0.0)
     if not sessions:
         warn("no session to bill" + (" that changed since then" if since else ""))
     return report_sessions(sessions, meter, output)

@@ -131,12 +131,11 @@ def _scan(day: int, now: float) -> Fields:
     meter = Meter(detailed=True)
     report = Report(meter, since=day)
     totals: dict[str, float] = {}
-    for session in discovery.sessions():
-        if session.modified >= midnight:
-            for event, costs in SessionCosts(session, meter):
-                report.see(event)
-                for _, cost in costs:
-                    totals[event.session] = cost.session / DOLLAR
+    for session in discovery.sessions(since=midnight):
+        for event, costs in SessionCosts(session, meter):
+            report.see(event)
+            for _, cost in costs:
+                totals[event.session] = cost.session / DOLLAR
     usd = sum(group.totals.usd for group in report.groups("day")) / DOLLAR
     took = time.monotonic() - began
     return {"day": day, "at": now, "took": took, "usd": usd, "sessions": totals}

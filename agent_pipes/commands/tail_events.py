@@ -190,7 +190,7 @@ def _given(pid: int | None) -> Given | None:
 
 def _recorded(since: float | None) -> list[Session]:
     """Return the sessions that changed after `since` (seconds since the epoch), oldest first."""
-    return [each for each in reversed(discovery.sessions()) if each.modified >= (since or 0.0)]
+    return discovery.sessions(since=since or 0.0)[::-1]
 
 
 def _chosen(text: str | None, agent: Agent | None) -> Session:

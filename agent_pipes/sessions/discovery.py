@@ -86,14 +86,17 @@ def is_document(path: Path) -> bool:
     return any(each.is_document(path) for each in every_agent())
 
 
-def sessions(names: Iterable[str] = NAMES) -> list[Session]:
+def sessions(names: Iterable[str] = NAMES, since: float = 0.0) -> list[Session]:
     """Return the sessions on this machine, the one that changed last first.
+
+    since: leave out those that last changed before, in seconds since the epoch.
 
     A session that hooks have recorded in the store is left out if the agent's own recording of it
     exists, which has more.
     """
     report_unreadable_folders(names)
-    return once(session for name in names for session in agent_named(name).sessions())
+    found = (each for name in names for each in agent_named(name).recent_sessions(since))
+    return once(each for each in found if each.modified >= since)
 
 
 def recent_sessions(names: Iterable[str] = NAMES) -> list[Session]:

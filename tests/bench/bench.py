@@ -1,13 +1,15 @@
-"""Benchmarks: `make bench`. Each figure beside a peer's, in turns, on this machine, in one run.
+"""Benchmarks: `make bench`. Each figure beside a peer's, in turns, on this machine.
 
-The table goes to stdout and, if no row was left out, to tests/bench/results.md. Settings:
+Each group of rows becomes a section of tests/bench/results.md, with its time and the machine's load;
+sections that were not measured stay as they are. Settings:
 
+    BENCH_ONLY    groups to measure, by name (all)
     BENCH_MB      size of the corpus, the recorded sessions repeated (250)
     BENCH_OLD     another checkout to measure beside this one
-    BENCH_OLD_SESSIONS  old sessions for the rows of `watch` (20000)
-    BENCH_ONLY    rows to measure, by their first word
+    BENCH_OLD_SESSIONS  old sessions for the groups `waiting`, `armed` and `commands` (20000)
     BENCH_ROUNDS  rounds (3)
     BENCH_CCUSAGE path of ccusage (npm install ccusage@20.0.24)
+    BENCH_RESULTS file of the results
 """
 
 import datetime
@@ -21,18 +23,19 @@ import tempfile
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tests.bench import corpus, latency  # noqa: E402
+from tests.bench import corpus, latency, results  # noqa: E402
 from tests.bench.measure import Place, first_line_s, in_turns, run, share_of_a_core  # noqa: E402
+from tests.bench.results import Row  # noqa: E402
 
 MEGABYTES = float(os.environ.get("BENCH_MB", corpus.DEFAULT_MB))
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", 3))
 OLD_SESSIONS = int(os.environ.get("BENCH_OLD_SESSIONS", 20_000))
 OLD = os.environ.get("BENCH_OLD", "")
+RESULTS = Path(os.environ.get("BENCH_RESULTS") or Path(__file__).parent / "results.md")
 CCUSAGE = os.environ.get("BENCH_CCUSAGE") or shutil.which("ccusage") or ""
 START_ROUNDS = 15
 IDLE_S, SETTLE_S = 20.0, 8.0
@@ -42,22 +45,6 @@ PIPELINE = "trace-tail --no-follow --all | trace-cost --summary"
 BILL = "trace-cost --all --by day"
 BACKTEST = "agent-strace backtest --since off --jobs 1"
 EACH_FILE = "find $HOME/.claude $HOME/.codex -name '*.jsonl' -exec"
-
-
-class Row(NamedTuple):
-    """A line of the table. `reached` and `target` are compared; a target of 0 is none."""
-
-    what: str
-    ours: str
-    peer: str
-    reached: float
-    target: float
-    unit: str = "×"
-
-    @property
-    def met(self) -> bool:
-        """True if there is no target, or it is reached."""
-        return not self.target or self.reached <= self.target
 
 
 class Bench:
@@ -86,23 +73,24 @@ class Bench:
         """Return the home with a quarter of the corpus."""
         return self.place("quarter", ROOT, MEGABYTES / 4)
 
-    def old_sessions(self) -> Place:
-        """Return the home with very many small sessions that ended long ago."""
-        fresh = "old" not in self.filled
-        place = self.place("old")
+    def old_sessions(self, number: int = OLD_SESSIONS) -> Place:
+        """Return the home with so many small sessions that ended long ago."""
+        name = f"old{number}"
+        fresh = name not in self.filled
+        place = self.place(name)
         if fresh:
-            _add_old_sessions(place.home)
+            _add_old_sessions(place.home, number)
         return place
 
 
-def _add_old_sessions(home: Path) -> None:
+def _add_old_sessions(home: Path, number: int) -> None:
     line = (
         '{"type":"user","uuid":"u","sessionId":"%s","cwd":"/home/ann","timestamp":'
         '"2026-01-01T00:00:00.000Z","message":{"role":"user","content":"hello"}}\n'
     )
-    for number in range(OLD_SESSIONS):
-        session = f"{number:08x}-0000-4000-8000-000000000000"
-        folder = home / ".claude" / "projects" / f"-home-ann-p{number % 200}"
+    for at in range(number):
+        session = f"{at:08x}-0000-4000-8000-000000000000"
+        folder = home / ".claude" / "projects" / f"-home-ann-p{at % 200}"
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{session}.jsonl"
         path.write_text(line % session)
@@ -110,11 +98,7 @@ def _add_old_sessions(home: Path) -> None:
 
 
 def ratio(what: str, ours: float, peer: float, name: str, target: float) -> Row:
-    return Row(what, _seconds(ours), f"{_seconds(peer)} {name}", ours / peer, target)
-
-
-def _seconds(taken: float) -> str:
-    return f"{taken * 1e3:.1f} ms" if taken < 1 else f"{taken:.2f} s"
+    return Row(what, results.seconds(ours), f"{results.seconds(peer)} {name}", ours / peer, target)
 
 
 def _against_old(what: str, command: str, bench: Bench, target: float) -> Iterator[Row]:
@@ -184,7 +168,34 @@ def armed(bench: Bench) -> Iterator[Row]:
     ours = min(first_line_s(command, place, "waiting for one") for _ in range(ROUNDS + 2))
     (peer,) = in_turns([("ls -lR $HOME/.claude", place)], ROUNDS)
     what = f"`watch` is armed, {OLD_SESSIONS:,} old sessions"
-    yield Row(what, _seconds(ours), f"{_seconds(peer.wall)} `ls -lR`", ours, 0.3, "s")
+    yield Row(what, results.seconds(ours), f"{results.seconds(peer.wall)} `ls -lR`", ours, 0.3, "s")
+
+
+COMMANDS = (
+    "trace-list",
+    "trace-list --all-dirs",
+    BILL,
+    "trace-tail --no-follow ID",
+    "agent-strace report --output /dev/null ID",
+    "trace-tail --no-follow --all | trace-status --once",
+    "agent-strace backtest --since 7d --jobs 1",
+    "agent-strace doctor",
+)
+
+
+def commands(bench: Bench) -> Iterator[Row]:
+    """Yield what each command takes with many old sessions, beside a tenth of them."""
+    many, few = bench.old_sessions(), bench.old_sessions(OLD_SESSIONS // 10)
+    session = _quiet_file(few).stem
+    (start,) = in_turns([("trace-cost --version", few)], ROUNDS)
+    for command in COMMANDS:
+        # doctor has something to complain of in an empty home.
+        line = f"{command.replace('ID', session)} || true"
+        less, more = in_turns([(line, few), (line, many)], 1)
+        what = f"`{command}`, {OLD_SESSIONS:,} old sessions, processor time"
+        peer = f"{results.seconds(less.cpu)} with {OLD_SESSIONS // 10:,}"
+        reached = (more.cpu - start.cpu) / (less.cpu - start.cpu)
+        yield Row(what.replace("|", "\\|"), results.seconds(more.cpu), peer, reached, 11)
 
 
 def memory(bench: Bench) -> Iterator[Row]:
@@ -214,10 +225,10 @@ def delay(bench: Bench) -> Iterator[Row]:
         yield ratio("append to SIGTERM, composed pipeline", new_ms, old_ms, f"in {OLD}", 1.1)
     ours, peer = latency.measured(place, rounds)
     median, worst = statistics.median(ours), statistics.quantiles(ours, n=100)[98]
-    beside = f"{_seconds(statistics.median(peer))} `tail -F \\| jq \\| kill`"
+    beside = f"{results.seconds(statistics.median(peer))} `tail -F \\| jq \\| kill`"
     what = "append to SIGTERM, composed pipeline"
-    yield Row(f"{what}, median", _seconds(median), beside, median * 1e3, 2, "ms")
-    yield Row(f"{what}, 99 %", _seconds(worst), "", worst * 1e3, 5, "ms")
+    yield Row(f"{what}, median", results.seconds(median), beside, median * 1e3, 2, "ms")
+    yield Row(f"{what}, 99 %", results.seconds(worst), "", worst * 1e3, 5, "ms")
 
 
 def hook(bench: Bench) -> Iterator[Row]:
@@ -257,6 +268,7 @@ ROWS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "growth": growth,
     "waiting": waiting,
     "armed": armed,
+    "commands": commands,
     "memory": memory,
     "delay": delay,
     "hook": hook,
@@ -264,15 +276,25 @@ ROWS: dict[str, Callable[[Bench], Iterator[Row]]] = {
 }
 
 
-def profile(command: str, place: Place) -> str:
-    """Return where the time of a command goes: the functions with the most of their own."""
-    name, _, arguments = command.partition(" ")
+IMPORTS = "-X importtime {} 2>&1 >/dev/null | sort -t '|' -k 1.13n | tail -25"
+FUNCTIONS = "-m cProfile -s tottime {} 2>&1 | grep -A 25 tottime"
+
+PROFILED = {
+    "start": ("trace-detect-scope --version", IMPORTS),
+    "hook": ("agent-strace hook < payload.json", IMPORTS),
+    "bill": (BILL, FUNCTIONS),
+    "backtest": (BACKTEST, FUNCTIONS),
+}
+"""Command whose profile explains a missed target of a group, and how it is taken."""
+
+
+def profile(command: str, how: str, place: Place) -> str:
+    """Return where the time of a command goes: the modules or functions with the most of their own."""
     done = subprocess.run(
         [
             "bash",
             "-c",
-            f"{sys.executable} -m cProfile -s tottime {place.checkout}/bin/{name} "
-            f"{arguments} 2>&1 | grep -A 25 'tottime' | cut -c 1-110",
+            f"{sys.executable} {how.format(f'{place.checkout}/bin/{command}')} | cut -c 1-110",
         ],
         env=place.environment,
         cwd=place.cwd,
@@ -283,41 +305,26 @@ def profile(command: str, place: Place) -> str:
     return f"Where the time of `{command}` goes:\n\n```\n{done.stdout}```\n"
 
 
-def main() -> int:
-    """Print the table; return the number of targets that were not met."""
+def main() -> None:
+    """Measure the groups, and put each into the results as soon as it is complete."""
     wanted = os.environ.get("BENCH_ONLY", " ".join(ROWS)).replace(",", " ").split()
-    today = f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}"
-    lines = [
-        f"{today}, Python {platform.python_version()}, {os.cpu_count()} cores, load "
-        f"{os.getloadavg()[0]:.1f}, {MEGABYTES:.0f} MB; medians of {ROUNDS} rounds.",
-        "",
-        "| what | ours | beside | reached | to reach | |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
-    missed: set[str] = set()
     with tempfile.TemporaryDirectory(prefix="agent-pipes-bench-") as name:
         bench = Bench(Path(name))
         for each in wanted:
             print(f"bench: {each} …", file=sys.stderr, flush=True)
-            for row in ROWS[each](bench):
-                missed |= set() if row.met else {each}
-                lines.append(_line(row))
-                print(lines[-1], flush=True)
-        for each, command in (("bill", BILL), ("backtest", BACKTEST)):
-            if each in missed:
-                lines += ["", profile(command, bench.corpus())]
-    text = "\n".join(lines) + "\n"
-    if wanted == list(ROWS):
-        (Path(__file__).parent / "results.md").write_text(text)
-    print(f"\n{text}")
-    return len(missed)
-
-
-def _line(row: Row) -> str:
-    reached = f"{row.reached:.2f} {row.unit}" if row.reached else ""
-    target = f"≤ {row.target:g} {row.unit}" if row.target else ""
-    verdict = "" if not row.target else "met" if row.met else "**not met**"
-    return f"| {row.what} | {row.ours} | {row.peer} | {reached} | {target} | {verdict} |"
+            head = (
+                f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC, Python "
+                f"{platform.python_version()}, {os.cpu_count()} cores, load "
+                f"{os.getloadavg()[0]:.1f}; medians of {ROUNDS} rounds."
+            )
+            rows = list(ROWS[each](bench))
+            why = ""
+            if not all(row.met for row in rows) and each in PROFILED:
+                place = bench.corpus() if each in ("bill", "backtest") else bench.place(each)
+                why = profile(*PROFILED[each], place)
+            text = results.section(each, head, rows, why)
+            print(text, flush=True)
+            results.put(RESULTS, each, text, list(ROWS))
 
 
 if __name__ == "__main__":
