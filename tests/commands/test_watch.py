@@ -320,7 +320,7 @@ def test_several_detectors_that_throw_are_each_left_out():
     done = with_broken(
         "detect.stall.Silence.see",
         "detect.loop.repeats.RepeatedCalls.see",
-        "detect.cost.CostDetector.see",
+        "detect.cost_rules.CostDetector.see",
     )
     for name in (b"stall", b"loop", b"cost"):
         assert done.stderr.count(b"trace-detect-" + name + b" failed (RuntimeError: oops)") == 1
@@ -332,7 +332,7 @@ def test_several_detectors_that_throw_are_each_left_out():
     [
         "detect.retry.failures.RepeatedFailure.see",
         "detect.loop.repeats.RepeatedCalls.see",
-        "detect.cost.CostDetector.see",
+        "detect.cost_rules.CostDetector.see",
         "detect.duration.Worked.see",
     ],
 )

@@ -28,7 +28,7 @@ class Following:
         """Return the new lines of all files."""
         return [line for chunk in self.follower.read() for line in chunk.lines if line]
 
-    def later(self, seconds: float = 1.5) -> list[bytes]:
+    def later(self, seconds: float = 2.5) -> list[bytes]:
         """Return the new lines after so many seconds."""
         self.now += seconds
         return self.read()
