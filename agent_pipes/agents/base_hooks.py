@@ -236,22 +236,6 @@ class Payload:
     tool, arguments: the call.
     """
 
-    __slots__ = (
-        "agent",
-        "arguments",
-        "call",
-        "cwd",
-        "event",
-        "hooks",
-        "kind",
-        "name",
-        "record",
-        "session",
-        "time",
-        "tool",
-        "transcript",
-    )
-
     def __init__(self, record: Fields, arrival: float, hooks: Hooks, word: str = "") -> None:
         """Read a payload that arrived at `arrival`. Raise UnknownPayload if it has no session."""
         self.record = record

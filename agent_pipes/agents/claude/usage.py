@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Hashable, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 from agent_pipes.agents.fields import count, objects_in, written
@@ -24,6 +25,7 @@ TOKEN = 3
 """Characters of output per token in an estimate: 3.03 over 626 messages with a final count."""
 
 
+@dataclass(slots=True, eq=False)
 class Response:
     """One of the model's responses, as far as it is known.
 
@@ -34,18 +36,15 @@ class Response:
     said:     what was last said of it, and of the request that compacted its context, by their ids.
     """
 
-    __slots__ = ("id", "model", "agent", "rank", "recorded", "final", "blocks", "size", "said")
-
-    def __init__(self, id: str) -> None:
-        self.id = id
-        self.model = ""
-        self.agent = ""
-        self.rank: tuple[bool, bool, int] = (False, False, -1)
-        self.recorded: Fields = {}
-        self.final = False
-        self.blocks: set[int] = set()
-        self.size = 0
-        self.said: dict[str, Fields] = {}
+    id: str
+    model: str = ""
+    agent: str = ""
+    rank: tuple[bool, bool, int] = (False, False, -1)
+    recorded: Fields = field(default_factory=dict)
+    final: bool = False
+    blocks: set[int] = field(default_factory=set)
+    size: int = 0
+    said: dict[str, Fields] = field(default_factory=dict)
 
     def new(self, block: Hashable) -> bool:
         """Return True if this block of its content is new."""

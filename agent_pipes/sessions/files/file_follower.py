@@ -15,6 +15,7 @@ import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -57,6 +58,7 @@ class Chunk(NamedTuple):
     restarted: bool
 
 
+@dataclass(slots=True, eq=False)
 class _Followed:
     """A followed path, the file it names, and the one it named before.
 
@@ -67,28 +69,15 @@ class _Followed:
     document:      True if the file is read whole whenever it changes.
     """
 
-    __slots__ = (
-        "document",
-        "file",
-        "missing_since",
-        "old",
-        "old_until",
-        "path",
-        "restarted",
-        "signature",
-        "trouble",
-    )
-
-    def __init__(self, path: Path, document: bool) -> None:
-        self.path = path
-        self.document = document
-        self.file: FollowedFile | None = None
-        self.old: FollowedFile | None = None
-        self.old_until = 0.0
-        self.signature: tuple[int, ...] = ()
-        self.restarted = False
-        self.missing_since: float | None = None
-        self.trouble = ""
+    path: Path
+    document: bool
+    file: FollowedFile | None = None
+    old: FollowedFile | None = None
+    old_until: float = 0.0
+    signature: tuple[int, ...] = ()
+    restarted: bool = False
+    missing_since: float | None = None
+    trouble: str = ""
 
 
 class FileFollower:
