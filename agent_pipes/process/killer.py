@@ -134,12 +134,10 @@ class Killer:
             self.comebacks.forget(event.session)
         elif event.type == "history_start":
             self.target(event.session).in_history = True
-        elif event.type == "history_end":
+        elif event.type in ("history_end", "session_end"):
             target = self.target(event.session)
-            target.live_since, target.in_history = event.time, False
-        elif event.type == "session_end":
-            target = self.target(event.session)
-            target.live_since, target.in_history = 0.0, False
+            target.live_since = event.time if event.type == "history_end" else 0.0
+            target.in_history = False
         elif event.type == "resume":
             self._resumed(self.target(event.session), "resumed")
         elif event.type == "tick":

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from agent_pipes.sessions.files.file_follower import Chunk, FileFollower
+from agent_pipes.sessions.files.path_watcher import SWEEP_INTERVAL_S
 
 
 class Following:
@@ -28,8 +29,8 @@ class Following:
         """Return the new lines of all files."""
         return [line for chunk in self.follower.read() for line in chunk.lines if line]
 
-    def later(self, seconds: float = 2.5) -> list[bytes]:
-        """Return the new lines after so many seconds."""
+    def later(self, seconds: float = SWEEP_INTERVAL_S + 0.5) -> list[bytes]:
+        """Return the new lines after so many seconds; by default all paths were checked since."""
         self.now += seconds
         return self.read()
 

@@ -26,13 +26,15 @@ from agent_pipes.sessions.files.followed_file import (
     Identity,
     LineSplitter,
 )
-from agent_pipes.sessions.files.path_watcher import PathWatcher
+from agent_pipes.sessions.files.path_watcher import SWEEP_INTERVAL_S, PathWatcher
 from agent_pipes.sessions.files.row_follower import RowFollower
 
 ROTATED_S = 5.0
 """Seconds for which a replaced file is still read after its last change."""
 
 MAX_OPEN_FILES = 4096
+
+RETRYING = f"retrying every {SWEEP_INTERVAL_S:g} s"
 
 _KINDS = {
     stat.S_IFDIR: "a directory",
@@ -173,7 +175,7 @@ class FileFollower:
                 try:
                     yield from self._read_path(followed, now, reported)
                 except OSError as error:
-                    self._report(followed, f"cannot read ({error.strerror}); retrying every second")
+                    self._report(followed, f"cannot read ({error.strerror}); {RETRYING}")
                     followed.signature = ()
                     if error.errno == errno.ESTALE and followed.file:
                         self._close(followed.file)
@@ -201,32 +203,32 @@ class FileFollower:
         if followed.document:
             yield from self._read_document(followed, status)
             return
-        file = followed.file
-        if file and status and file.identity != Identity.of(status):
-            yield from self._replace(followed, file, now)
-            file = None
+        if followed.file and status and followed.file.identity != Identity.of(status):
+            yield from self._replace(followed, followed.file, now)
         if followed.old:
             yield from self._read_old(followed, followed.old, now)
-        if file is None:
-            if status is None:
-                return
-            try:
-                file = followed.file = self._new_file(followed)
-            except FileNotFoundError:
-                return
+        if followed.file is None and status:
+            with suppress(FileNotFoundError):
+                followed.file = self._new_file(followed)
+        if file := followed.file:
+            yield from self._read_file(followed, file, status, reported)
+
+    def _read_file(
+        self, followed: _Followed, file: FollowedFile, status: os.stat_result | None, reported: bool
+    ) -> Iterator[Chunk]:
+        """Read what is new in the open file, if it has changed or a change was reported."""
+        path = str(followed.path)
+        if file.fd >= 0 and (self._watcher.watch_file(path, file.fd) or status is None):
+            status = os.fstat(file.fd)
         if status is None:
-            if file.fd < 0:
-                return
-            status = os.fstat(file.fd)
-        if file.fd >= 0 and self._watcher.watch_file(str(followed.path), file.fd):
-            status = os.fstat(file.fd)
+            return
         signature = status.st_size, status.st_mtime_ns, status.st_ctime_ns
         if signature == followed.signature and not reported:
             return
         closed = file.fd < 0
         if closed and not self._reopen(followed, file):
             return
-        self._watcher.watch_file(str(followed.path), file.fd)
+        self._watcher.watch_file(path, file.fd)
         self._open_files[file] = self._open_files.pop(file)
         size = os.fstat(file.fd).st_size
         if change := file.change(size):
@@ -272,7 +274,7 @@ class FileFollower:
         except OSError as error:
             self._watcher.missing(str(followed.path))
             if error.errno not in (errno.ENOENT, errno.ENOTDIR):
-                self._report(followed, f"cannot stat ({error.strerror}); retrying every second")
+                self._report(followed, f"cannot stat ({error.strerror}); {RETRYING}")
             elif followed.file is None:
                 # An agent registers a session before it writes the first line.
                 pass

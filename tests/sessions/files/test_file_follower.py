@@ -339,7 +339,7 @@ def test_permission_to_read_that_comes_later_is_waited_for(poll):
         for _ in range(3):
             assert following.later() == []
         assert following.warnings().endswith(
-            "a.jsonl: cannot read (Permission denied); retrying every second"
+            "a.jsonl: cannot read (Permission denied); retrying every 2 s"
         )
         path.chmod(0o600)
         assert following.read() == [b"one\n"]
@@ -378,7 +378,7 @@ def test_an_error_of_reading_is_said_once_and_tried_again(following, path, monke
         for _ in range(3):
             assert following.later() == []
     assert following.warnings().endswith(
-        f"a.jsonl: cannot read ({os.strerror(number)}); retrying every second"
+        f"a.jsonl: cannot read ({os.strerror(number)}); retrying every 2 s"
     )
     assert following.later() == [b"two\n"]
 

@@ -551,7 +551,7 @@ def test_no_file_at_all_may_be_opened(path):
     with at_most_open(0):
         following.follower.add(path)
         assert following.later() == following.later() == []
-    assert following.warnings().endswith("cannot read (Too many open files); retrying every second")
+    assert following.warnings().endswith("cannot read (Too many open files); retrying every 2 s")
     assert following.later() == [b"one\n"]
     following.close()
 
