@@ -1,7 +1,5 @@
 """trace-detect-context: the model's context window is nearly full."""
 
-import pytest
-
 from agent_pipes.detect.context import detect_context
 from tests.helpers.detecting import raised
 from tests.helpers.support import Stream, run, violations
@@ -57,18 +55,6 @@ def test_an_unknown_window_is_reported_once_and_can_be_named():
 def test_off():
     assert not raised(detect_context, responses(99_000, 99_000, 99_000), max=0)
     assert not raised(detect_context, responses(1, 1, 1, 1, window=0), max=0)
-
-
-def test_watch_runs_it_only_if_asked():
-    line = ["agent-strace", "watch", "--explain"]
-    assert b"trace-detect-context" not in run(*line).stdout
-    assert b"trace-detect-context" in run(*line, "--max-context", "70%").stdout
-
-
-@pytest.mark.parametrize("data", [None, [], {"usage": 5}, {"usage": {"input_tokens": "x"}}])
-def test_wrong_types_raise_nothing(data):
-    event = {"event_type": "llm_response", "timestamp": 1795359278.0, "data": data}
-    assert not raised(detect_context, [event] * 4)
 
 
 def test_a_bad_option_stops_the_start():

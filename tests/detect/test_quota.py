@@ -1,7 +1,5 @@
 """trace-detect-quota: the quota of the subscription is nearly used up."""
 
-import pytest
-
 from agent_pipes.detect.quota import detect_quota
 from tests.helpers.detecting import raised
 from tests.helpers.support import START, Stream, run, violations
@@ -65,24 +63,3 @@ def test_windows_are_told_apart():
 
 def test_off():
     assert not raised(detect_quota, used(99), max=0)
-
-
-def test_watch_runs_it_only_if_asked():
-    line = ["agent-strace", "watch", "--explain"]
-    assert b"trace-detect-quota" not in run(*line).stdout
-    assert b"trace-detect-quota" in run(*line, "--max-quota", "70%").stdout
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        None,
-        [],
-        {"used_percent": "x"},
-        {"used_percent": True},
-        {"used_percent": 95, "resets_at": 1e300, "window_minutes": -5, "limit": []},
-    ],
-)
-def test_wrong_types_end_nothing(data):
-    event = {"event_type": "quota", "timestamp": START, "data": data}
-    assert len(raised(detect_quota, [event, event])) <= 1

@@ -627,42 +627,6 @@ def test_no_message_raises_an_error(text, times):
 # What must never happen.
 
 
-@pytest.mark.parametrize(
-    "data",
-    [
-        None,
-        [],
-        "x",
-        {"tool_name": 7, "result": {}},
-        {"step": {}},
-        {"arguments": [1]},
-        {"result_bytes": "x", "result_digest": 5},
-    ],
-)
-def test_wrong_types_never_raise(data):
-    events = []
-    for number in range(12):
-        events.append(
-            {
-                "event_type": "tool_call",
-                "timestamp": 1795359278.0 + number,
-                "event_id": f"e{number}",
-                "session_id": "s",
-                "data": data,
-            }
-        )
-        events.append(
-            {
-                "event_type": "tool_result",
-                "timestamp": "x",
-                "parent_id": f"e{number}",
-                "session_id": "s",
-                "data": data,
-            }
-        )
-    raised(detect_loop, events)
-
-
 def test_the_state_of_a_session_stays_small():
     calls, loop = CallTracker(), RepeatedCalls(Limits())
     randomness, stream = random.Random(1), Stream()

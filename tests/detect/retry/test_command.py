@@ -13,7 +13,7 @@ from agent_pipes.detect.retry.failures import (
     MAX_COMMANDS,
     RepeatedFailure,
 )
-from tests.helpers.detecting import critical, edit, messages, parallel, raised, read
+from tests.helpers.detecting import edit, messages, parallel, raised, read
 from tests.helpers.support import FIXTURES, Stream, run, violations
 
 
@@ -392,33 +392,6 @@ def test_nine_reads_at_once_raise_nothing():
             stream, f"m{number}", [("Read", {"file_path": f"f{n}.py"}, "text") for n in range(9)]
         )
     assert not raised(detect_retry, stream, max=2)
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        None,
-        [],
-        "x",
-        {"tool_name": 7, "error": {}},
-        {"reason": {}},
-        {"arguments": "x"},
-        {"tool_use_id": []},
-    ],
-)
-@pytest.mark.parametrize("kind", ["tool_call", "tool_result", "error"])
-def test_wrong_types_never_raise(kind, data):
-    events = [
-        {
-            "event_type": kind,
-            "timestamp": 1795359278.0,
-            "event_id": "x",
-            "session_id": "s",
-            "parent_id": "x",
-            "data": data,
-        }
-    ] * 3
-    assert not critical(detect_retry, events)
 
 
 def test_the_state_stays_small():
