@@ -31,6 +31,9 @@ MAX_RAISED = 1_000
 """Conditions of one session that are remembered as raised."""
 
 
+_OPTION = re.compile(r"--[\w-]+")
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class DetectorSpec:
     """A configured detector.
@@ -56,8 +59,8 @@ class DetectorSpec:
         """Return the fields of a finding; its hint names the option of the command that runs."""
         fields = dict(finding.seen)
         if self.renamed and "hint" in fields:
-            fields["hint"] = re.sub(
-                r"--[\w-]+", lambda found: self.renamed.get(found[0], found[0]), fields["hint"]
+            fields["hint"] = _OPTION.sub(
+                lambda found: self.renamed.get(found[0], found[0]), fields["hint"]
             )
         return fields
 

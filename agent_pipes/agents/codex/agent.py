@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from agent_pipes.agents.base import Agent, ProcessFoundBy
-from agent_pipes.agents.codex import control_socket, translate
+from agent_pipes.agents.codex import place, translate
 from agent_pipes.agents.codex import sessions as rollouts
 
 
@@ -39,7 +39,7 @@ class Codex(Agent):
 
     def homes(self) -> list[Path]:
         """Return $CODEX_HOME, else ~/.codex."""
-        return [control_socket.home()]
+        return [place.home()]
 
     def may_be_prompt(self, line: bytes) -> bool:
         """Return False for a line that is no message of a user."""
@@ -51,7 +51,9 @@ class Codex(Agent):
 
     def interrupt(self, control: Path, session: str) -> bool:
         """Interrupt the session's turn in the daemon."""
-        return control_socket.interrupt(control, session) == "interrupted"
+        from agent_pipes.agents.codex.control_socket import interrupt
+
+        return interrupt(control, session) == "interrupted"
 
 
 AGENT = Codex()

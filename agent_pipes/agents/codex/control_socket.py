@@ -23,6 +23,7 @@ import orjson
 
 from agent_pipes import __version__
 from agent_pipes.agents.base import InterruptError
+from agent_pipes.agents.codex.place import socket_path
 from agent_pipes.agents.fields import objects_in, string, within
 from agent_pipes.core.jsonl import Fields
 
@@ -44,16 +45,6 @@ THREADS = 200
 
 class ControlError(InterruptError):
     """A session could not be interrupted; the message is for users."""
-
-
-def home() -> Path:
-    """Return Codex's directory: $CODEX_HOME, else ~/.codex."""
-    return Path(os.environ.get("CODEX_HOME") or Path.home() / ".codex")
-
-
-def socket_path() -> Path:
-    """Return the path of the daemon's control socket, often a link: socket paths are short."""
-    return home() / "app-server-control" / "app-server-control.sock"
 
 
 def interrupt(path: Path, thread: str, timeout: float = TIMEOUT) -> str:

@@ -11,7 +11,6 @@ from agent_pipes.agents.base_hooks import (
     Payload,
     pre_tool_decision,
 )
-from agent_pipes.agents.codex.outcomes import ended_of, outcome
 from agent_pipes.agents.fields import string, within
 from agent_pipes.core.jsonl import Fields, objects
 
@@ -55,6 +54,8 @@ class CodexHooks(Hooks):
 
     def outcome(self, payload: Payload) -> tuple[str, Fields]:
         """Return the event for the end of a call, with what the rollout says of it."""
+        from agent_pipes.agents.codex.outcomes import ended_of, outcome
+
         item = _turn_item(payload.transcript, payload.call)
         ended = outcome("", payload.record.get("tool_response"), ended_of(item) if item else None)
         return ended.event(payload.tool, MAX_RESULT_BYTES)

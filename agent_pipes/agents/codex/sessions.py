@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from agent_pipes.agents.base import Session, SessionFolder
-from agent_pipes.agents.codex.control_socket import home, socket_path
+from agent_pipes.agents.codex.place import home, socket_path
 from agent_pipes.agents.fields import string, time_of, within
 from agent_pipes.agents.folders import FolderCache
 from agent_pipes.agents.ttl_cache import Look, lately

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from agent_pipes.agents.codex import control_socket
 from agent_pipes.agents.codex.control_socket import Connection, ControlError, Refusal, interrupt
+from agent_pipes.agents.codex.place import socket_path
 
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 
@@ -428,7 +429,7 @@ def test_the_same_path_written_otherwise_is_the_same(daemon):
 
 def test_no_daemon_is_said(home):
     with pytest.raises(ControlError, match="is the Codex daemon running"):
-        interrupt(control_socket.socket_path(), "mine")
+        interrupt(socket_path(), "mine")
 
 
 def test_a_daemon_that_has_gone_is_said(daemon):
@@ -440,7 +441,7 @@ def test_a_daemon_that_has_gone_is_said(daemon):
 
 
 def test_a_file_is_no_socket(home):
-    path = control_socket.socket_path()
+    path = socket_path()
     path.parent.mkdir()
     path.touch()
     with pytest.raises(ControlError, match="is not a socket"):
