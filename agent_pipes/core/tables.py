@@ -1,5 +1,6 @@
 """Tables of facts kept as JSON in the package's data/."""
 
+from functools import cache
 from os.path import dirname, join
 from typing import Any
 
@@ -14,6 +15,7 @@ def read_table(name: str) -> Any:
         return orjson.loads(file.read())
 
 
+@cache
 def names(text: str) -> frozenset[str]:
     """Return the names in `text`, which are separated by white space."""
     return frozenset(text.split())

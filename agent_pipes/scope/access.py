@@ -1,13 +1,14 @@
 """Accesses of one call: paths, commands and hosts, and the parts that cannot be judged."""
 
 import re
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Collection, Sequence
 from posixpath import dirname, join, normpath
 from typing import Literal, NamedTuple
 
 from agent_pipes.core.display import truncate
+from agent_pipes.core.lazy_regex import pattern
 from agent_pipes.shell import Command, Word
+from agent_pipes.shell.braces import expand_braces
 
 Access = Literal["read", "write", "delete"]
 About = Literal["read", "write", "delete", "command", "network"]
@@ -34,6 +35,12 @@ KINDS = {
 }
 """Kinds of what cannot be judged, in words for users."""
 
+_RUNS = pattern(
+    r"system|exec|spawn|popen|Popen|subprocess|child_process|Command|\brun|call|check_|qx|open|eval|fork"
+    r"|require|import\(|__import__|shell|pty|[`%]|\$\{|\bsh\b"
+)
+"""Words with which a program in Python, Perl, Ruby or JavaScript runs a command."""
+
 MAX_PATHS = 1000
 """Paths of one call that are judged; the rest is reported."""
 
@@ -42,9 +49,6 @@ MAX_COMMANDS = 2000
 
 MAX_QUOTED_CHARS = 80
 """Characters of a part of a command that are quoted in a message."""
-
-MAX_BRACE_WORDS = 64
-"""Words that the braces of one word are expanded to."""
 
 
 class PathAccess(NamedTuple):
@@ -83,8 +87,9 @@ class Unjudged(NamedTuple):
 
 
 class AccessSet:
-    """Accesses of one call.
+    """Accesses of one call, as far as there are rules about them.
 
+    covered:   what there are rules about; writes are kept in any case, for the watch's own files.
     directory: the directory that the call names as its own, "" if it names none.
     scripts:   texts that are run and could not be read as commands.
     links:     symbolic links that the call makes: their paths, and what they point to.
@@ -94,6 +99,7 @@ class AccessSet:
 
     __slots__ = (
         "commands",
+        "covered",
         "directory",
         "hosts",
         "links",
@@ -104,7 +110,12 @@ class AccessSet:
         "unjudged",
     )
 
-    def __init__(self, remotes: dict[tuple[str, str], str] | None = None) -> None:
+    def __init__(
+        self,
+        remotes: dict[tuple[str, str], str] | None = None,
+        covered: Collection[About] = frozenset(ALL),
+    ) -> None:
+        self.covered = covered
         self.directory = ""
         self.mentioned: list[PathAccess] = []
         self.remotes = {} if remotes is None else remotes
@@ -125,7 +136,7 @@ class AccessSet:
         named: bool = False,
     ) -> None:
         """Add the path in `word`, or the reason why it is not known."""
-        if not word.text or word.text == "-":
+        if not word.text or word.text == "-" or (access == "read" and "read" not in self.covered):
             return
         path = word.path
         about: tuple[About, ...] = ("write", "delete") if access == "delete" else (access,)
@@ -177,40 +188,17 @@ class AccessSet:
 
     def mention(self, access: Access, word: Word, directory: str | None) -> None:
         """Add a path in the arguments of a program that is not known."""
-        if directory is not None and len(self.mentioned) < MAX_PATHS:
+        if "read" in self.covered and directory is not None and len(self.mentioned) < MAX_PATHS:
             glob = word.unresolved == "glob"
             path = PathAccess(access, word.path, directory, "", glob, named=True)
             self.mentioned.append(path)
 
-    def add_unjudged(self, kind: str, what: str, *about: About) -> None:
-        """Add something that could not be judged: one of KINDS."""
-        if len(self.unjudged) < MAX_PATHS:
-            self.unjudged.append(Unjudged(kind, truncate(what, MAX_QUOTED_CHARS), about))
+    def add_unjudged(self, kind: str, what: str | Command, *about: About) -> None:
+        """Add something that could not be judged, one of KINDS, if there is a rule about it."""
+        if len(self.unjudged) < MAX_PATHS and any(each in self.covered for each in about):
+            self.unjudged.append(Unjudged(kind, truncate(str(what), MAX_QUOTED_CHARS), about))
 
 
-def expand_braces(text: str, limit: int = MAX_BRACE_WORDS) -> list[str]:
-    """Return the words of `{a,b}` in `text`; none if they are too many or not a plain list."""
-    start, depth, commas = text.find("{"), 0, list[int]()
-    if start < 0:
-        return [text]
-    for at in range(start, len(text)):
-        if text[at] == "{":
-            depth += 1
-        elif text[at] == "," and depth == 1:
-            commas.append(at)
-        elif text[at] == "}":
-            depth -= 1
-            if depth == 0:
-                break
-    if depth or not commas or limit <= 0:
-        return []
-    found: list[str] = []
-    for begin, end in pairwise([start, *commas, at]):
-        found += (
-            rest := expand_braces(
-                text[:start] + text[begin + 1 : end] + text[at + 1 :], limit - len(found)
-            )
-        )
-        if not rest or len(found) > limit:
-            return []
-    return found
+def can_run(code: str) -> bool:
+    """Return True if a program in Python, Perl or the like has a word that can run a command."""
+    return bool(_RUNS.search(code))

@@ -189,7 +189,7 @@ def _glob(text: str) -> re.Pattern[str]:
 def _phrase(program: str, line: Line) -> re.Pattern[str]:
     """Return the expression of a pattern's words in a script, a string, a list of arguments."""
     name = re.escape(program)
-    gap = rf"(?=\W)[^\n;&]{{1,{MAX_GAP_CHARS}}}?(?<!\w)"
+    gap = rf"(?=[^\w-])[^\n;&]{{1,{MAX_GAP_CHARS}}}?(?<!\w)"
     asked = [_option_expression(line.program, option) for option in line.options]
     if not asked and not line.operands:
         # A lone word may be any name: it counts only where a command could begin.
@@ -265,65 +265,83 @@ def _fed(command: Command, stages: Sequence[_Stage], budget: int = MAX_SOURCES) 
     return any(not left for _, left in waiting)
 
 
-def _program(command: Command) -> str:
-    name = program_name(command.words[0].text)
-    return "git" if name.startswith("git-") else name
+def _first_operand(words: Sequence[str]) -> str:
+    """Return the first operand of a pattern, "" if it has none before its options or a wildcard."""
+    plain = words and words[0][0] != "-" and not any(map(_WILD.search, words))
+    return words[0] if plain else ""
+
+
+def _with_operand(named: dict[str, list[CommandPattern]], given: Arguments) -> list[CommandPattern]:
+    """Return the patterns of a program that ask for the first operand, or for none."""
+    found = list(named.get("", ()))
+    for at, word in enumerate(given.operands):
+        if _is_open(word):
+            return [pattern for patterns in named.values() for pattern in patterns]
+        found += named.get(word.text, ())
+        if at not in given.maybe:
+            break
+    return found
 
 
 class DeniedCommands:
-    """The list of denied commands, by program."""
+    """The list of denied commands, by the name of the program and its first operand.
+
+    The first operand is "" for a pattern that asks for none, or has a wildcard.
+    """
 
     def __init__(self, patterns: Sequence[str]) -> None:
         self.patterns = [CommandPattern(text) for text in patterns]
-        self._named: dict[str, list[CommandPattern]] = {}
+        self._named: dict[str, dict[str, list[CommandPattern]]] = {}
         self._other: list[tuple[CommandPattern, str]] = []
         words = sorted({re.escape(pattern.word) for pattern in self.patterns})
         self._any_word = re.compile("|".join(words))
         for pattern in self.patterns:
-            last = pattern.text.rpartition("|")[2].split()[0]
-            if _WILD.search(last) or "/" in last:
-                self._other.append((pattern, _WILD.split(last)[0]))
+            program, *rest = pattern.text.rpartition("|")[2].split()
+            if _WILD.search(program) or "/" in program:
+                self._other.append((pattern, _WILD.split(program)[0]))
             else:
-                self._named.setdefault(last, []).append(pattern)
+                named = self._named.setdefault(program, {})
+                named.setdefault(_first_operand(rest), []).append(pattern)
         self._starts = tuple(start for _, start in self._other)
 
-    def match(self, command: Command) -> str:
-        """Return the pattern that covers the command, or ""."""
+    def match(self, command: Command) -> tuple[str, bool]:
+        """Return the pattern that covers the command, or "", and True if it surely does.
+
+        Otherwise it does for some value of the words that are not known.
+        """
         patterns = self._candidates(command)
         if not patterns:
-            return ""
+            return "", False
         line = Line(command.words, command.arguments)
         if line.options.keys() & options_of(line.program).help:
-            return ""
+            return "", False
         for pattern in patterns:
             if pattern.matches(command, line):
-                return pattern.text
-        return ""
+                return pattern.text, True
+        if any(map(_is_open, command.words)):
+            for pattern in patterns:
+                if pattern.matches(command, line, maybe=True):
+                    return pattern.text, False
+        return "", False
 
     def _candidates(self, command: Command) -> list[CommandPattern]:
-        """Return the patterns whose program may be that of the command."""
-        program = _program(command)
+        """Return the patterns whose program and first operand may be those of the command."""
+        if _is_open(command.words[0]):
+            return self.patterns
         path = command.words[0].text
-        if not program.startswith(self._starts) and not path.startswith(self._starts):
-            return self._named.get(program, [])
-        others = [
-            pattern
-            for pattern, start in self._other
-            if program.startswith(start) or path.startswith(start)
-        ]
-        return [*self._named.get(program, ()), *others]
-
-    def may_match(self, command: Command) -> str:
-        """Return a pattern that covers the command for some value of its unknown words, or ""."""
-        if not any(word.unresolved not in ("", "glob") for word in command.words):
-            return ""
-        known = not command.words[0].unresolved
-        patterns = self._candidates(command) if known else self.patterns
-        line = Line(command.words, command.arguments)
-        for pattern in patterns:
-            if pattern.matches(command, line, maybe=True):
-                return pattern.text
-        return ""
+        program = command.program
+        found: list[CommandPattern] = []
+        if named := self._named.get(program):
+            found += _with_operand(named, command.arguments)
+        elif program.startswith("git-") and (named := self._named.get("git")):
+            found += named.get(program[4:], ())
+        if program.startswith(self._starts) or path.startswith(self._starts):
+            found += [
+                pattern
+                for pattern, start in self._other
+                if program.startswith(start) or path.startswith(start)
+            ]
+        return found
 
     def phrase_in(self, text: str) -> str:
         """Return a pattern whose words are in a text that is no command, or ""."""

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from agent_pipes.core.display import truncate
 from agent_pipes.core.event import Event
 from agent_pipes.scope.access import KINDS, AccessSet, PathAccess, Unjudged
+from agent_pipes.scope.glob_overlap import MAX_PARTS
 from agent_pipes.scope.globs import PathPatterns, place
 from agent_pipes.scope.paths import ResolvedPath, absolute
 from agent_pipes.scope.policy import Policy
@@ -102,17 +103,17 @@ class SessionScope:
 
     def evaluate(self, event: Event) -> Evaluation:
         """Evaluate `event`, whose type is one of JUDGED_EVENTS."""
-        accesses = accesses_of(event, self.remotes)
-        unjudged = [gap for gap in accesses.unjudged if self.policy.covers(*gap.about)]
-        breaches = [
-            *self._path_breaches(accesses, unjudged),
-            *self._command_breaches(accesses, unjudged),
-            *self._host_breaches(accesses),
-        ]
-        # The user's own rules are named before the one that protects the watch.
-        breaches.sort(key=lambda breach: breach.kind == "policy")
+        accesses = accesses_of(event, self.remotes, self.policy.covered)
+        unjudged, covered = accesses.unjudged, self.policy.covered
+        breaches = self._path_breaches(accesses, unjudged)
+        if "command" in covered:
+            breaches += self._command_breaches(accesses, unjudged)
+        if "network" in covered:
+            breaches += self._host_breaches(accesses)
         if not breaches:
             self._add_phrases(accesses, unjudged)
+        # The user's own rules are named before the one that protects the watch.
+        breaches.sort(key=lambda breach: breach.kind == "policy")
         if self.policy.unjudged == "deny" and not breaches:
             breaches = [
                 Breach("unjudged", f"{KINDS[gap.kind]}: {gap.what}", "unjudged")
@@ -133,9 +134,7 @@ class SessionScope:
         base = absolute(accesses.directory, root.path) if accesses.directory else root.path
         breaches: list[Breach] = []
         for access in accesses.paths:
-            if access.access == "read" and not self.policy.covers("read"):
-                continue
-            path = ResolvedPath.of(absolute(access.path, base, access.directory))
+            path = ResolvedPath.of(absolute(access.path, base, access.directory), root)
             verdict = self.policy.path_verdict(access, path, root)
             if verdict.rule:
                 kind = access.access
@@ -147,22 +146,20 @@ class SessionScope:
                 unjudged.append(Unjudged(verdict.unjudged, what, (access.access,), maybe))
             if access.access != "read" and self._is_protected(access, path):
                 breaches.append(Breach("policy", self._shown(path), SELF_PROTECTION))
-        if self.policy.covers("read"):
+        if accesses.mentioned:
             self._add_mentioned(accesses, base, unjudged)
         return breaches
 
     def _add_mentioned(self, accesses: AccessSet, base: str, unjudged: list[Unjudged]) -> None:
         """Add the denied files among the arguments of programs that are not known."""
         for access in accesses.mentioned:
-            path = ResolvedPath.of(absolute(access.path, base, access.directory))
+            path = ResolvedPath.of(absolute(access.path, base, access.directory), self.root)
             verdict = self.policy.path_verdict(access, path, self.root)
             if rule := verdict.rule.removeprefix("denied by ") or verdict.maybe:
                 gap = Unjudged("program", self._shown(path), (access.access,), rule)
                 unjudged.append(gap)
 
     def _command_breaches(self, accesses: AccessSet, unjudged: list[Unjudged]) -> list[Breach]:
-        if not self.policy.covers("command"):
-            return []
         breaches: list[Breach] = []
         for command in accesses.commands:
             verdict = self.policy.command_verdict(command)
@@ -174,8 +171,6 @@ class SessionScope:
         return breaches
 
     def _host_breaches(self, accesses: AccessSet) -> list[Breach]:
-        if not self.policy.covers("network"):
-            return []
         searches = ["a web search" for gap in accesses.unjudged if gap.kind == "search"]
         return [
             Breach("network", host, rule)
@@ -212,6 +207,8 @@ def _may_name(pattern: str, file: str) -> bool:
     """Return True if the shell may replace `pattern`, an absolute one, by the name of `file`."""
     if basename(file).startswith(".") and not basename(pattern).startswith("."):
         return False  # A wildcard of the shell does not match a leading dot.
+    if pattern.count("/") > MAX_PARTS:
+        return "**" in pattern  # Without `**` it matches only as many parts as it has.
     try:
         return bool(PathPatterns([pattern], wide=False).match(place(file, ()), "/"))
     except ValueError:

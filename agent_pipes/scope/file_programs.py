@@ -8,7 +8,7 @@ import re
 from agent_pipes.core.lazy_regex import pattern
 from agent_pipes.core.tables import names
 from agent_pipes.scope import network_programs
-from agent_pipes.scope.access import ALL, MAX_COMMANDS, AccessSet
+from agent_pipes.scope.access import ALL, MAX_COMMANDS, AccessSet, can_run
 from agent_pipes.scope.git_program import add_git
 from agent_pipes.scope.listed_programs import FileProgram, add_listed, find_listed
 from agent_pipes.scope.named_arguments import add_named
@@ -33,7 +33,8 @@ def add_accesses(command: Command, found: AccessSet) -> None:
         return
     if command.words:
         found.commands.append(command)
-    network_programs.add_environment(command, found)
+    if "network" in found.covered:
+        network_programs.add_environment(command, found)
     for redirect in command.redirects:
         _add_redirect(redirect, command, found)
     for gap in command.unresolved:
@@ -45,7 +46,7 @@ def add_accesses(command: Command, found: AccessSet) -> None:
         _add_program(command, found)
         return
     # Files there are not those of this machine; a host is a host.
-    there = AccessSet(found.remotes)
+    there = AccessSet(found.remotes, found.covered)
     _add_program(command, there)
     found.hosts += there.hosts
     found.scripts += there.scripts
@@ -54,9 +55,8 @@ def add_accesses(command: Command, found: AccessSet) -> None:
 
 def _add_program(command: Command, found: AccessSet) -> None:
     name = command.name
-    if name in network_programs.PACKAGES:
-        found.add_unjudged("network", str(command), "network")
-    network_programs.add_option_hosts(command, found)
+    if "network" in found.covered:
+        network_programs.add_option_hosts(command, found)
     program, rest = find_listed(command)
     if program:
         add_listed(rest, program, found)
@@ -78,13 +78,17 @@ def _is_known(name: str, program: FileProgram | None) -> bool:
     return program is not None and not program.also_unknown and name not in _RUNNERS
 
 
-def _add_script(command: Command, found: AccessSet) -> None:
-    """Keep the texts that a command runs and that are not read: its arguments, its input."""
+def _add_script(command: Command, found: AccessSet, *, is_code: bool = False) -> None:
+    """Keep the texts that a command runs and that are not read: its arguments, its input.
+
+    is_code: they are in a language other than the shell's.
+    """
     texts = [word.text for word in command.own]
     texts += [each.body or each.target.text for each in command.redirects]
     for source in command.sources:
         texts += [*(word.text for word in source.words), *(each.body for each in source.redirects)]
-    found.scripts += [text for text in texts if " " in text or "\n" in text or '"' in text]
+    texts = [text for text in texts if " " in text or "\n" in text or '"' in text]
+    found.scripts += filter(can_run, texts) if is_code else texts
 
 
 def _add_redirect(redirect: Redirect, command: Command, found: AccessSet) -> None:
@@ -114,13 +118,13 @@ def _add_other(command: Command, found: AccessSet) -> None:
     path = command.words[0].text
     if _prints_and_exits(command):
         return
-    add_named(command, found)
     is_interpreter = bool(_INTERPRETERS.fullmatch(name))
+    add_named(command, found, is_code=is_interpreter)
     if is_interpreter or name in _RUNNERS or "/" in path or name.endswith((".sh", ".py")):
         first = command.words[1] if len(command.words) > 1 else None
         if first and is_interpreter and not first.text.startswith("-"):
             found.add_path("read", first, command.directory)
-        found.add_unjudged("script", str(command), *ALL)
-        _add_script(command, found)
+        found.add_unjudged("script", command, *ALL)
+        _add_script(command, found, is_code=is_interpreter)
     else:
         found.add_unjudged("program", name, "read", "write", "delete", "network")

@@ -31,7 +31,7 @@ _SHOWS = names("show cat-file log diff blame archive")
 
 def add_git(command: Command, found: AccessSet) -> None:
     """Add what a git command accesses."""
-    lead = split(command.words[1:], options_of("git"), leading=True)
+    lead = command.leading
     where = tree = command.directory
     for name, value in lead.options:
         if name == "-C":
@@ -89,6 +89,11 @@ def _apply(given: Arguments, run: Command, found: AccessSet) -> None:
     if len(found.paths) == before:
         found.add_path("write", Word(".", "."), where, "in", named=True)
     found.add_paths("read", given.operands, where)
+
+
+def _init(given: Arguments, run: Command, found: AccessSet) -> None:
+    if not given.operands:
+        found.add_path("write", Word(".", "."), run.directory, "in")
 
 
 def _restore(given: Arguments, run: Command, found: AccessSet) -> None:
@@ -213,6 +218,7 @@ def _add_hosts(verb: str, given: Arguments, where: str | None, found: AccessSet)
 _VERBS: dict[str, Callable[[Arguments, Command, AccessSet], None]] = {
     **dict.fromkeys(("apply", "am"), _apply),
     "checkout": _checkout,
+    "init": _init,
     "clone": _clone,
     "config": _config,
     "restore": _restore,

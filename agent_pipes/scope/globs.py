@@ -49,19 +49,30 @@ def _joined(path: str, name: str) -> str:
 
 
 def place(path: str, roots: Iterable[str]) -> Place:
-    """Return the place of an absolute path; `roots` are names of the session's directory."""
-    parts = tuple(filter(None, path.split("/")))
-    inside, shared, above = None, 0, False
-    for root in dict.fromkeys(roots):
-        home = tuple(filter(None, root.split("/")))
-        equal = 0
-        while equal < min(len(home), len(parts)) and home[equal] == parts[equal]:
-            equal += 1
-        if equal == len(home):
-            inside = "/".join(parts[equal:])
-        above = above or equal == len(parts)
-        shared = max(shared, equal)
-    return Place("/".join(parts), inside, "/".join(parts[shared:]), above)
+    """Return the place of an absolute path; `roots` are names of the session's directory.
+
+    All of them are normalized.
+    """
+    path = path.strip("/")
+    inside, beside, above = None, path, not path
+    for root in {*roots}:
+        root = root.strip("/")
+        above = above or path == root or root.startswith(path + "/")
+        if path == root or not root or path.startswith(root + "/"):
+            beside = inside = path[len(root) :].lstrip("/")
+        elif inside is None:
+            beside = min(beside, path[_shared_chars(path, root) :], key=len)
+    return Place(path, inside, beside, above)
+
+
+def _shared_chars(path: str, root: str) -> int:
+    """Return the length of the directory that contains both paths."""
+    shared = 0
+    for one, other in zip(path.split("/"), root.split("/"), strict=False):
+        if one != other:
+            break
+        shared += len(one) + 1
+    return shared
 
 
 def _part(part: str) -> str:
@@ -193,6 +204,17 @@ class _Pattern(NamedTuple):
     compiled: list[_Compiled]
 
 
+class _AnyPattern(NamedTuple):
+    """Expressions that match if a pattern of a list does.
+
+    absolute: from the root; inside: in the session's directory; outside: anywhere outside it.
+    """
+
+    absolute: re.Pattern[str] | None
+    inside: re.Pattern[str] | None
+    outside: re.Pattern[str] | None
+
+
 class PathPatterns:
     """A list of path patterns: `*`, `?`, `[…]` within a part, `**` for any number of parts.
 
@@ -213,8 +235,9 @@ class PathPatterns:
         self.patterns = tuple(patterns)
         self.wide = wide
         self._list = [self._read(pattern) for pattern in self.patterns]
+        self._has_upward = any(each.kind == "upward" for each in self._list)
         self._upward: dict[str, dict[str, list[_Compiled]]] = {}
-        self._any: dict[str, re.Pattern[str]] = {}
+        self._any: _AnyPattern | None = None
 
     def _read(self, pattern: str) -> _Pattern:
         if not pattern.strip("/ ") and pattern != "/":
@@ -248,7 +271,7 @@ class PathPatterns:
         for each in self._list:
             if each.text == pattern:
                 each.compiled.append(self._compiled(text, pattern))
-                self._any.clear()
+                self._any = None
 
     def _forms(self, where: Place, root: str) -> Iterator[tuple[_Pattern, _Compiled, str]]:
         """Yield each pattern with the form of the path with which it is compared."""
@@ -288,23 +311,30 @@ class PathPatterns:
 
     def _any_matches(self, where: Place) -> bool:
         """Return False if no pattern matches, which is found out with one expression per kind."""
-        if not self._any:
-            for kind in ("absolute", "anchored", "anywhere", "upward"):
-                expressions = [
-                    f"(?:{compiled.matches.pattern})"
-                    for each in self._list
-                    if each.kind == kind
-                    for compiled in each.compiled
-                ]
-                self._any[kind] = re.compile("|".join(expressions) or r"(?!)", re.S)
+        if self._has_upward:
+            return True
+        if self._any is None:
+            self._any = _AnyPattern(
+                self._any_of("absolute"),
+                self._any_of("anchored", "anywhere"),
+                self._any_of("anywhere"),
+            )
         found = self._any
-        if any(each.kind == "upward" for each in self._list):
+        if found.absolute and found.absolute.match(where.path):
             return True
-        if found["absolute"].match(where.path):
-            return True
-        if where.inside is None:
-            return self.wide and bool(found["anywhere"].match(where.beside))
-        return bool(found["anchored"].match(where.inside) or found["anywhere"].match(where.inside))
+        if where.inside is not None:
+            return bool(found.inside and found.inside.match(where.inside))
+        return bool(self.wide and found.outside and found.outside.match(where.beside))
+
+    def _any_of(self, *kinds: str) -> re.Pattern[str] | None:
+        """Return one expression for all patterns of these kinds, None if there are none."""
+        expressions = [
+            f"(?:{compiled.matches.pattern})"
+            for each in self._list
+            if each.kind in kinds
+            for compiled in each.compiled
+        ]
+        return re.compile("|".join(expressions), re.S) if expressions else None
 
     def parts(self, where: Place, root: str) -> Iterator[tuple[str, Sequence[str], str]]:
         """Yield each pattern, its parts, and the path with which it is compared."""

@@ -126,7 +126,7 @@ def find_listed(command: Command) -> tuple[FileProgram | None, Command]:
     if name not in _WITH_VERBS:
         return listed_program("files", name), command
     words = command.words[1:]
-    operands = split(words, options_of(name), leading=True).operands
+    operands = command.leading.operands
     for count in range(MAX_VERBS, 0, -1):
         verbs = operands[:count]
         path = " ".join([name, *(word.text for word in verbs)])
@@ -142,8 +142,9 @@ def add_listed(
     """Add the files in the arguments of a program of the table; `given`: if they are split."""
     where = command.directory
     given = given or split(command.words[1:], program.options)
-    found.add_paths("read", given.values(program.read), where)
-    found.add_paths("write", given.values(program.write), where)
+    if given.options:
+        found.add_paths("read", given.values(program.read), where)
+        found.add_paths("write", given.values(program.write), where)
     into = given.values(program.into)
     if program.joined_into:
         into += [
@@ -157,7 +158,7 @@ def add_listed(
     if program.here and not into and not given.has(program.here):
         found.add_path("write", Word(".", "."), where, "in")
     if program.archive and not given.has(program.here) and len(given.operands) == 1:
-        found.add_unjudged("archive", str(command), "write")
+        found.add_unjudged("archive", command, "write")
     if program.operands != "none" and not given.has(program.names_only):
         _add_operands(command, program, given, found)
 
@@ -196,7 +197,7 @@ def _add_operands(
     if program.also:
         found.add_paths(_access(program.also), files, where)
     if given.has(program.in_place):
-        found.add_paths("write", files, where)
+        found.add_paths("write", files, where, program.extent)
 
 
 def _access(name: str) -> Access:

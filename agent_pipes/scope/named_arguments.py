@@ -8,7 +8,7 @@ edit secrets/key                  may read secrets/key
 
 from agent_pipes.core.lazy_regex import pattern
 from agent_pipes.core.tables import names
-from agent_pipes.scope.access import AccessSet
+from agent_pipes.scope.access import AccessSet, can_run
 from agent_pipes.scope.hosts import add_url
 from agent_pipes.scope.tools import argument_use, name_words
 from agent_pipes.shell import Command, Word
@@ -22,8 +22,11 @@ _AT = pattern(r"(?:[\w.-]+=)?@([^@]+)")
 _PATH = pattern(r"(?:\.{0,2}/|~/|\.\w)|[^/=]+/|.*\.\w{1,10}\Z")
 
 
-def add_named(command: Command, found: AccessSet) -> None:
-    """Add the files and hosts in a command's own arguments, and the words that it may run."""
+def add_named(command: Command, found: AccessSet, *, is_code: bool = False) -> None:
+    """Add the files and hosts in a command's own arguments, and the words that it may run.
+
+    is_code: a script among them is in a language other than the shell's.
+    """
     name = ""
     line: list[str] = []
     if "://" in command.name or "://" in command.words[0].text:
@@ -40,7 +43,8 @@ def add_named(command: Command, found: AccessSet) -> None:
                 _add_value("o", Word(text[2:], word.raw, word.unresolved), command, found)
         else:
             _add_value(name, word, command, found)
-        line.append(text if " " not in text or name in _RUN else "…")
+        runs = name in _RUN and (not is_code or can_run(text))
+        line.append(text if runs or " " not in text else "…")
         name = option.lstrip("-") if option else ""
     found.scripts.append(" ".join(line))
 

@@ -6,14 +6,18 @@ from posixpath import basename
 
 from agent_pipes.core.lazy_regex import pattern
 from agent_pipes.core.tables import names
-from agent_pipes.scope.access import AccessSet, expand_braces
+from agent_pipes.scope.access import AccessSet
 from agent_pipes.scope.hosts import REMOTE, add_address, add_addresses, add_url
 from agent_pipes.shell import Command, Word, parse
-from agent_pipes.shell.options import HOSTS, Arguments, ProgramOptions, options_of, split
+from agent_pipes.shell.braces import expand_braces
+from agent_pipes.shell.options import HOSTS, Arguments, ProgramOptions, split
 from agent_pipes.shell.wrappers import wrapper_name, wrapper_of
 
 _METHOD = pattern(r"[A-Z]+")
-_SOCAT_HOST = pattern(r"(?:TCP|UDP|SSL|OPENSSL|SCTP|SOCKS\w*|PROXY)\d?(?:-CONNECT)?:([^:,]+)", re.I)
+_SOCAT_HOST = pattern(
+    r"(?:TCP|UDP|SSL|OPENSSL|SCTP|SOCKS\w*|PROXY)\d?(?:-(?:CONNECT|SENDTO|DATAGRAM))?:([^:,]+)",
+    re.I,
+)
 _SSH_HOP = pattern(r"(?i)\s*(?:ProxyJump|HostName)\s*[= ]\s*(.+)")
 
 _IMAGE = pattern(r"[\w-]+(?:\.[\w-]+)+(?::\d+)?(?=/)|[\w-]+:\d+(?=/)")
@@ -30,7 +34,7 @@ _OPTIONS = {
 }
 """Options whose value is a host, by program."""
 
-PACKAGES = names(HOSTS["packages"])
+_PACKAGES = names(HOSTS["packages"])
 """Programs that connect to hosts of their own choosing."""
 
 _CURL = {key: names(value) for key, value in HOSTS["programs"]["curl"].items()}
@@ -62,6 +66,8 @@ def add_environment(command: Command, found: AccessSet) -> None:
 def add_option_hosts(command: Command, found: AccessSet) -> None:
     """Add the hosts in options of programs that no function here reads, and in names of images."""
     name = command.name
+    if name in _PACKAGES:
+        found.add_unjudged("network", command, "network")
     options, verbs = _OPTIONS.get(name), _IMAGE_VERBS.get(name)
     if not options and not verbs:
         return
@@ -73,7 +79,7 @@ def add_option_hosts(command: Command, found: AccessSet) -> None:
             if match := _CONNECTION.match(word.text):
                 add_address(word, match[1], found)
     if verbs:
-        rest = split(command.words[1:], options_of(name), leading=True).operands
+        rest = command.leading.operands
         if rest and rest[0].text in verbs:
             _add_images(name, rest, found)
 
@@ -130,8 +136,10 @@ def _add_ssh_option(value: Word, found: AccessSet) -> None:
     if hop:
         _add_list(Word(hop[1], value.raw, value.unresolved), found)
     elif value.text.lower().startswith("proxycommand"):
-        named = add_command(value.text[12:].lstrip(" ="), found)
-        if not named:
+        command = value.text[12:].lstrip(" =")
+        found.add_unjudged("script", value.text, "command")
+        found.scripts.append(command)
+        if not add_command(command, found):
             found.add_unjudged("network", value.text, "network")
 
 
@@ -212,6 +220,8 @@ def _wget(command: Command, found: AccessSet) -> None:
     if given.value("-O", "--output-document") is None:
         _add_downloads(given.operands, given.value("-P", "--directory-prefix"), where, found)
     for value in given.values(names("-i --input-file")):
+        if "://" in value.text:
+            add_addresses([value], found)
         found.add_unjudged("network", f"the addresses in {value.raw}", "network")
     for value in given.values(names("-e --execute")):
         name, _, address = value.text.replace(" ", "").partition("=")
@@ -281,7 +291,7 @@ def _socat(command: Command, found: AccessSet) -> None:
     for host in hosts:
         add_address(Word(host, host), host, found)
     if not hosts:
-        found.add_unjudged("network", str(command), "network")
+        found.add_unjudged("network", command, "network")
     for word in command.words[1:]:
         kind, _, path = word.text.partition(":")
         if kind.upper() in ("FILE", "OPEN", "CREATE", "GOPEN"):
@@ -309,7 +319,7 @@ _PROGRAMS: dict[str, Callable[[Command, AccessSet], None]] = {
     **dict.fromkeys(("scp", "sftp", "rsync"), _copies),
     **dict.fromkeys(("dig", "drill"), _dig),
     "socat": _socat,
-    **dict.fromkeys(("mount", "mount.nfs", "mount.cifs"), _mount),
+    **dict.fromkeys(("mount", "mount.nfs", "mount.cifs", "smbclient"), _mount),
 }
 NAMES = frozenset(_PROGRAMS)
 """Programs whose hosts are in their arguments."""

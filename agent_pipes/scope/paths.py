@@ -2,7 +2,7 @@
 
 import os
 import stat
-from posixpath import join, normpath
+from posixpath import normpath
 from typing import NamedTuple
 
 from agent_pipes.shell.commands import MAX_PATH_BYTES
@@ -15,9 +15,13 @@ class ResolvedPath(NamedTuple):
     real: str
 
     @classmethod
-    def of(cls, path: str) -> "ResolvedPath":
-        """Resolve the absolute `path`."""
-        return cls(normpath(path), real(path))
+    def of(cls, path: str, root: "ResolvedPath | None" = None) -> "ResolvedPath":
+        """Resolve the absolute `path`; `root` is a directory that is resolved already."""
+        plain = normpath(path)
+        # Without `..` the path may be normalized before its links are resolved.
+        unresolved = path if "/.." in path else plain
+        known = root.path if root and root.path == root.real else ""
+        return cls(plain, real(unresolved, known if unresolved.startswith(known + "/") else ""))
 
 
 def absolute(path: str, *directories: str) -> str:
@@ -26,7 +30,12 @@ def absolute(path: str, *directories: str) -> str:
         return path
     whole = ""
     for part in (*directories, path):
-        whole = join(whole, expand_home(part) if part.startswith("~") else part)
+        if part[:1] == "~":
+            part = expand_home(part)
+        if part[:1] == "/" or not whole:
+            whole = part
+        else:
+            whole += part if whole[-1] == "/" else f"/{part}"
     return whole
 
 
@@ -38,23 +47,28 @@ def expand_home(path: str) -> str:
         return path
 
 
-def real(path: str) -> str:
-    """Resolve the symbolic links in the part of `path` that exists."""
+def real(path: str, known: str = "") -> str:
+    """Resolve the symbolic links in the part of `path` that exists.
+
+    known: a directory that contains it, known to be without symbolic links.
+    """
     if len(path) > MAX_PATH_BYTES:
         return normpath(path)  # No system call takes it, so it does not exist.
     try:
         # Most paths have no links, and to find that out takes a third of what realpath does.
-        return path if _has_no_link(path) else os.path.realpath(path)
+        return path if _has_no_link(path, known) else os.path.realpath(path)
     except (OSError, ValueError):
         return normpath(path)
 
 
-def _has_no_link(path: str) -> bool:
-    """Return True if `path` is absolute, normalized and known to be without symbolic links."""
+def _has_no_link(path: str, part: str) -> bool:
+    """Return True if `path` is absolute, normalized and known to be without symbolic links.
+
+    part: a directory that contains it and has none.
+    """
     if not path.startswith("/") or path.startswith("//") or path != normpath(path):
         return False
-    part = ""
-    for name in path[1:].split("/"):
+    for name in path[len(part) + 1 :].split("/"):
         part += "/" + name
         try:
             if stat.S_ISLNK(os.lstat(part).st_mode):

@@ -29,6 +29,7 @@ from agent_pipes.scope.globs import PathPatterns, Place, place
 from agent_pipes.scope.host_patterns import HostPatterns
 from agent_pipes.scope.paths import ResolvedPath, expand_home, real
 from agent_pipes.shell import Command
+from agent_pipes.shell.options import PROGRAMS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,7 +45,8 @@ _FREE = names(
     " export declare typeset local readonly shift wait read trap alias unalias"
 )
 """Builtins of the shell that run nothing: a list of allowed commands need not contain them."""
-
+_CHOOSING = names(PROGRAMS["choosing_variables"])
+"""Variables that choose another program than the command names."""
 
 UnjudgedRule = Literal["ignore", "warn", "deny"]
 """Treatment of a call that cannot be judged."""
@@ -78,7 +80,7 @@ class _Lists(NamedTuple):
 
 
 class Policy:
-    """The rules of a policy, loaded from `path`.
+    """The rules of a policy, loaded from `path`; `covered`: what they are about.
 
     Raises PolicyError for a bad pattern, and unless it `may_be_empty` if there is no rule.
     """
@@ -112,8 +114,8 @@ class Policy:
             "command": bool(denied) or self._allowed is not None,
             "network": self.deny_all,
         }
-        self._covered = frozenset(about for about, is_covered in covered.items() if is_covered)
-        if not self._covered and not may_be_empty:
+        self.covered = frozenset(about for about, is_covered in covered.items() if is_covered)
+        if not self.covered and not may_be_empty:
             StrictJSON(path, PolicyError).fail(
                 "",
                 "nothing to enforce: expected a list under files.read, files.write or commands,"
@@ -141,10 +143,6 @@ class Policy:
                     problem = f"{error}, found {quoted(pattern)}"
                     StrictJSON(self.path, PolicyError).fail(f"{key}[{at}]", problem)
             raise
-
-    def covers(self, *about: About) -> bool:
-        """Return True if there is a rule about any of these."""
-        return not self._covered.isdisjoint(about)
 
     def path_verdict(self, access: PathAccess, path: ResolvedPath, root: ResolvedPath) -> Verdict:
         """Judge the access to `path` in a session whose directory is `root`."""
@@ -203,9 +201,10 @@ class Policy:
     def command_verdict(self, command: Command) -> Verdict:
         """Judge one simple command."""
         if self._denied:
-            if pattern := self._denied.match(command):
+            pattern, sure = self._denied.match(command)
+            if pattern and sure:
                 return Verdict(f'denied by commands.deny "{pattern}"')
-            if pattern := self._denied.may_match(command):
+            if pattern:
                 return Verdict(unjudged="variable", maybe=f'commands.deny "{pattern}"')
         if self._allowed is None or self._is_allowed(command, self._allowed):
             return ALLOWED
@@ -225,6 +224,8 @@ class Policy:
             return True
         runner: Command | None = command
         while runner:
+            if any(word.text.partition("=")[0] in _CHOOSING for word in runner.assignments):
+                return False
             directory = dirname(runner.words[0].text)
             start = len(directory) + 1 if directory in _SYSTEM_DIRECTORIES else 0
             lines = (str(runner), " ".join(without_harmless(runner)))

@@ -6,14 +6,16 @@ from posixpath import join, normpath
 
 from agent_pipes.core.lazy_regex import pattern
 from agent_pipes.core.tables import names
-from agent_pipes.scope.access import ALL, AccessSet
+from agent_pipes.scope.access import ALL, AccessSet, can_run
 from agent_pipes.shell import Command, Word, patched_files
 from agent_pipes.shell.commands import subdirectory
-from agent_pipes.shell.texts import names_below
+from agent_pipes.shell.texts import input_words, names_below
 
 _DEVICE = pattern(r"/dev/(?:null|zero|full|u?random|tty|std(?:in|out|err)|fd/\d+)")
 _RECURSIVE = names("-r -R -a --recursive --archive")
 _SED_WRITES = pattern(r"(?:^|[\d$/;{}])\s*[wW] +([^\s;}]+)")
+_SED_READS = pattern(r"(?:^|[\d$/;{}])\s*[rR] +([^\s;}]+)")
+_SED_RUNS = pattern(r"(?:^|[;{}\n\d$]|/[IgMp\d]*)\s*e(?:\s|\Z)")
 _AWK_OPENS = pattern(r"[|>]|system\s*\(|getline")
 
 
@@ -97,7 +99,12 @@ def _sed(command: Command, found: AccessSet) -> None:
         operands = operands[1:]
     for name in (name for script in scripts for name in _SED_WRITES.findall(script)):
         found.add_path("write", Word(name, name), where)
-        found.add_unjudged("script", str(command), "write")
+        found.add_unjudged("script", command, "write")
+    for script in scripts:
+        found.add_paths("read", [Word(name, name) for name in _SED_READS.findall(script)], where)
+        if _SED_RUNS.search(script):
+            found.add_unjudged("script", command, "command")
+            found.scripts.append(script)
     found.add_paths("read", operands, where)
     if given.has(names("-i --in-place")):
         found.add_paths("write", operands, where)
@@ -108,10 +115,10 @@ def _awk(command: Command, found: AccessSet) -> None:
     operands, where = given.operands, command.directory
     if files := given.values(names("-f --file")):
         found.add_paths("read", files, where)
-        found.add_unjudged("script", str(command), *ALL)
+        found.add_unjudged("script", command, *ALL)
     elif operands:
         if _AWK_OPENS.search(operands[0].text) or operands[0].unresolved:
-            found.add_unjudged("script", str(command), *ALL)
+            found.add_unjudged("script", command, *ALL)
             found.scripts.append(operands[0].text)
         operands = operands[1:]
     operands = [word for word in operands if not re.match(r"[A-Za-z_]\w*=", word.text)]
@@ -129,7 +136,8 @@ def _perl(command: Command, found: AccessSet) -> None:
         if word.text == "--":
             break
         if re.fullmatch(r"-\w*[eEIM]", word.text) and operands:
-            found.scripts.append(operands.pop(0).text)
+            code = operands.pop(0).text
+            found.scripts += [code] if can_run(code) else []
     if not any(re.match(r"-\w*[eE]", option) for option in options):
         found.add_paths("read", operands[:1], command.directory)
         operands = operands[1:]
@@ -140,8 +148,7 @@ def _perl(command: Command, found: AccessSet) -> None:
     if in_place:
         found.add_paths("write", operands, command.directory)
     if options[:1] not in (["-v"], ["--version"], ["-V"]):
-        found.add_unjudged("script", str(command), *ALL)
-        found.scripts.append(str(command))
+        found.add_unjudged("script", command, *ALL)
 
 
 def _first_in_rest_out(command: Command, found: AccessSet) -> None:
@@ -188,6 +195,9 @@ def _tar(command: Command, found: AccessSet) -> None:
         command = Command((words[0], first, *words[2:]), (), command.directory)
     given = command.arguments
     where = command.directory
+    for value in given.values(names("--checkpoint-action --to-command")):
+        found.add_unjudged("script", value.text, "command")
+        found.scripts.append(value.text)
     archive = given.value("-f", "--file")
     creates = given.has(names("-c -r -u --create --append --update --delete"))
     if archive is not None and archive.text != "-":
@@ -206,9 +216,21 @@ def _tar(command: Command, found: AccessSet) -> None:
         if given.operands:
             found.add_paths("write", given.operands, inside, "all")
         else:
-            found.add_unjudged("archive", str(command), "write")
+            found.add_unjudged("archive", command, "write")
     elif not given.has(names("-t --list -d --diff --compare")):
-        found.add_unjudged("program", str(command), "read", "write", "delete")
+        found.add_unjudged("program", command, "read", "write", "delete")
+
+
+def _cpio(command: Command, found: AccessSet) -> None:
+    """Add the files whose names cpio reads from its input; the table has the others."""
+    given = command.arguments
+    if given.has(names("-o -p --create --pass-through")):
+        if files := input_words(command):
+            found.add_paths("read", files, command.directory)
+        else:
+            found.add_unjudged("input", command, "read")
+    elif given.has(names("-i --extract")):
+        found.add_unjudged("archive", command, "write")
 
 
 def add_patch(command: Command, found: AccessSet) -> None:
@@ -231,7 +253,7 @@ def add_patch(command: Command, found: AccessSet) -> None:
         found.add_paths("write", [*given.operands[:1], *given.values(names("-o --output"))], where)
         found.add_paths("read", given.values(names("-i --input")), where)
     if not paths:
-        found.add_unjudged("script", str(command), "write")
+        found.add_unjudged("script", command, "write")
 
 
 SPECIAL: dict[str, Callable[[Command, AccessSet], None]] = {
@@ -242,6 +264,7 @@ SPECIAL: dict[str, Callable[[Command, AccessSet], None]] = {
     **dict.fromkeys(("perl", "ruby"), _perl),
     **dict.fromkeys(("uniq", "xxd"), _first_in_rest_out),
     "sort": _sort,
+    "cpio": _cpio,
     "dd": _dd,
     "find": _find,
     **dict.fromkeys(("tar", "bsdtar", "gtar"), _tar),

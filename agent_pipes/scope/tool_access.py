@@ -5,20 +5,20 @@ argument that is a path is known by the argument's name.
 """
 
 import re
+from collections.abc import Collection
 from posixpath import join
 from typing import Any
 
 import orjson
 
-from agent_pipes.agents.tools import letters
 from agent_pipes.core.event import Event
 from agent_pipes.core.jsonl import Fields
 from agent_pipes.core.lazy_regex import pattern
 from agent_pipes.core.tables import names
 from agent_pipes.scope import file_programs
-from agent_pipes.scope.access import ALL, FILES, Access, AccessSet, Extent
+from agent_pipes.scope.access import ALL, FILES, About, Access, AccessSet, Extent
 from agent_pipes.scope.hosts import host_of
-from agent_pipes.scope.tools import Tool, argument_use, name_words, tool_of
+from agent_pipes.scope.tools import Tool, argument_use, letters, name_words, tool_of
 from agent_pipes.shell import Word, command_line, parse, patched_files
 from agent_pipes.shell.commands import MAX_PATH_BYTES
 
@@ -50,12 +50,17 @@ _CONTENTS = frozenset(
 """Arguments that are written to a file: what trace-tail --max-argument cut there is no access."""
 
 
-def accesses_of(event: Event, remotes: dict[tuple[str, str], str] | None = None) -> AccessSet:
+def accesses_of(
+    event: Event,
+    remotes: dict[tuple[str, str], str] | None = None,
+    covered: Collection[About] = frozenset(ALL),
+) -> AccessSet:
     """Return what `event` accesses: a `tool_call`, or the store's `file_read` and `file_write`.
 
     remotes: the hosts of git's remotes that the session has set; the event's are added.
+    covered: what there are rules about.
     """
-    found = AccessSet(remotes)
+    found = AccessSet(remotes, covered)
     if event.type in ("file_read", "file_write"):
         access: Access = "read" if event.type == "file_read" else "write"
         found.directory = _directory(event.data.get("cwd"))
@@ -63,13 +68,16 @@ def accesses_of(event: Event, remotes: dict[tuple[str, str], str] | None = None)
         return found
     tool = tool_of(event.text("tool_name"))
     arguments = _arguments(event)
-    if tool.kind == "shell" or (tool.may_run and _command(arguments)):
-        found.directory = _directory(*map(arguments.get, _DIRECTORY_KEYS), event.data.get("cwd"))
+    is_opaque = tool.kind in ("stdin", "script")
+    if tool.kind == "shell" or (tool.may_run and not is_opaque and _command(arguments)):
+        given = [arguments[key] for key in _DIRECTORY_KEYS if key in arguments]
+        found.directory = _directory(*given, event.data.get("cwd"))
+        _add_commands(arguments, found)
     else:
         found.directory = _directory(event.data.get("cwd"))
-    _add_call(tool, arguments, event, found)
+        _add_call(tool, arguments, event, found)
     cut = event.data.get("arguments_cut")
-    for name in map(str, cut if isinstance(cut, list) else ()):
+    for name in map(str, cut) if isinstance(cut, list) else ():
         if name not in _CONTENTS:
             found.add_unjudged("long", f"{tool.name}: {name}", *ALL)
     return found
@@ -86,8 +94,6 @@ def _add_call(tool: Tool, arguments: Fields, event: Event, found: AccessSet) -> 
             found.add_unjudged("input", tool.name, *ALL)
     elif tool.kind == "script":
         found.add_unjudged("script", tool.name, *ALL)
-    elif tool.kind == "shell" or (tool.may_run and _command(arguments)):
-        _add_commands(arguments, found)
     elif tool.short in _PATCHING and (patch := _patch_text(arguments)):
         paths = patched_files(patch)
         for path in paths:
@@ -105,7 +111,10 @@ def _add_call(tool: Tool, arguments: Fields, event: Event, found: AccessSet) -> 
 
 def _directory(*values: object) -> str:
     """Return the first of `values` that is a directory, as a path."""
-    return next((_local_path(value) for value in values if isinstance(value, str) and value), "")
+    for value in values:
+        if isinstance(value, str) and value:
+            return _local_path(value)
+    return ""
 
 
 def _arguments(event: Event) -> Fields:

@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import TypeVar
 
-from agent_pipes.agents.tools import MAX_CACHED_NAME, kind_of, letters, own_name
+from agent_pipes.agents.tools import MAX_CACHED_NAME, kind_of, own_name
+from agent_pipes.agents.tools import letters as letters_of
 from agent_pipes.core.tables import names
 from agent_pipes.scope.access import Access, Extent
 
@@ -42,6 +43,9 @@ def _cached(function: Callable[[str], T]) -> Callable[[str], T]:
     """Cache the results for short names; an agent may write names of any length."""
     cached = lru_cache(maxsize=512)(function)
     return lambda text: cached(text) if len(text) <= MAX_CACHED_NAME else function(text)
+
+
+letters = _cached(letters_of)
 
 
 class NameWords:

@@ -42,10 +42,12 @@ class Command:
     own:        its arguments, without those of the command that it runs.
     elsewhere:  it runs on another machine or in a container: its files are not those of this one.
     name:       the program's name without its directory, "" if there is none or it is not known.
+    program:    the same without version and `.exe`, the name in the tables.
     """
 
     __slots__ = (
         "_arguments",
+        "_leading",
         "assignments",
         "directory",
         "elsewhere",
@@ -54,6 +56,7 @@ class Command:
         "outer",
         "own",
         "piped",
+        "program",
         "redirects",
         "sources",
         "unresolved",
@@ -74,6 +77,7 @@ class Command:
     ) -> None:
         self.words = words
         self._arguments: Arguments | None = None
+        self._leading: Arguments | None = None
         self.redirects = redirects
         self.directory = directory
         self.outer = outer
@@ -85,6 +89,7 @@ class Command:
         self.sources = sources
         self.elsewhere: bool = outer is not None and outer.elsewhere
         self.name = words[0].text.rpartition("/")[2] if words and not words[0].unresolved else ""
+        self.program = program_name(self.name)
 
     def with_words(self, words: tuple[Word, ...]) -> "Command":
         """Return the same command with other words."""
@@ -102,9 +107,15 @@ class Command:
     def arguments(self) -> Arguments:
         """Its options and operands, as the tables describe them."""
         if self._arguments is None:
-            table = options_of(program_name(self.words[0].text))
-            self._arguments = split(self.words[1:], table)
+            self._arguments = split(self.words[1:], options_of(self.program))
         return self._arguments
+
+    @property
+    def leading(self) -> Arguments:
+        """Its leading options, and all words from the first operand."""
+        if self._leading is None:
+            self._leading = split(self.words[1:], options_of(self.program), leading=True)
+        return self._leading
 
     @property
     def argv(self) -> list[str]:

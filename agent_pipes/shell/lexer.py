@@ -8,7 +8,7 @@ read as far as possible: nothing is raised. Each character is looked at a bounde
 from agent_pipes.core.lazy_regex import pattern
 from agent_pipes.core.tables import names
 from agent_pipes.shell.word_lexer import SIMPLE_WORD, WordLexer
-from agent_pipes.shell.words import Operator, Redirect, Token, Word
+from agent_pipes.shell.words import ExpandedWord, Operator, Redirect, Token, Word
 
 _BLANK = pattern(r"(?:[ \t]|\\\n)+")
 _SIMPLE_WORDS = pattern(rf"(?:[ \t]*+{SIMPLE_WORD})++")
@@ -33,9 +33,20 @@ class _TokenList:
     def add_word(self, word: Word) -> None:
         self.tokens.append(word)
         if self.command_begins:
-            if word.raw in ("case", "esac"):
-                self.cases = max(0, self.cases + (1 if word.raw == "case" else -1))
-            self.command_begins = word.raw in COMMAND_MAY_FOLLOW
+            self._begin(word.raw)
+
+    def _begin(self, raw: str) -> None:
+        """Look for the reserved words, which count only where a command begins."""
+        if raw in ("case", "esac"):
+            self.cases = max(0, self.cases + (1 if raw == "case" else -1))
+        self.command_begins = raw in COMMAND_MAY_FOLLOW
+
+    def add_plain(self, text: str) -> None:
+        """Append words without quotes and expansions, which are separated by blanks."""
+        for raw in text.split():
+            self.tokens.append(Word(raw, raw))
+            if self.command_begins:
+                self._begin(raw)
 
     def add_operator(self, sign: str, nested: bool) -> bool:
         """Append the operator; False if it is the parenthesis that closes a nested script."""
@@ -71,15 +82,16 @@ class Lexer(WordLexer):
         while self.at < len(text):
             if simple := _SIMPLE_WORDS.match(text, self.at):
                 self.at = simple.end()
-                for raw in simple[0].split():
-                    found.add_word(Word(raw, raw))
+                found.add_plain(simple[0])
                 continue
             if blank := _BLANK.match(text, self.at):
                 self.at = blank.end()
                 if self.at == len(text):
                     break
             char = text[self.at]
-            if char == "#":
+            if char in "\"'$":
+                self._read_word(found)
+            elif char == "#":
                 self.at = self._find("\n", self.at)
             elif char == "(" and self._read_arithmetic(found):
                 pass
@@ -151,6 +163,8 @@ class Lexer(WordLexer):
 
     def _read_documents(self) -> None:
         """Read the here-documents that were announced on the line that ends here."""
+        if not self._documents:
+            return
         documents, self._documents = self._documents, []
         for redirect, delimiter, tabs in documents:
             lines: list[str] = []
@@ -163,5 +177,6 @@ class Lexer(WordLexer):
                     break
                 lines.append(line + "\n")
             redirect.body = "".join(lines)
-            if redirect.target.raw == delimiter:
-                redirect.target.scripts = self._scripts_in(redirect.body)
+            if redirect.target.raw == delimiter and (scripts := self._scripts_in(redirect.body)):
+                redirect.target = ExpandedWord(delimiter, delimiter)
+                redirect.target.scripts = scripts

@@ -211,7 +211,7 @@ def _joined(value: str, word: Word) -> Word:
 def program_name(path: str) -> str:
     """Return the name of a program without directory, version and `.exe`."""
     name = path.rpartition("/")[2].removesuffix(".exe")
-    return name.partition("@")[0] or name
+    return (name.partition("@")[0] or name) if "@" in name else name
 
 
 def main_name(name: str, table: ProgramOptions, verb: str) -> str:

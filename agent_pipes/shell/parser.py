@@ -11,12 +11,13 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from agent_pipes.core.tables import names
+from agent_pipes.shell.braces import has_braces, with_braces
 from agent_pipes.shell.commands import ASSIGNMENT, Command, Unresolved, changed_directory
 from agent_pipes.shell.lexer import COMMAND_MAY_FOLLOW, Lexer
 from agent_pipes.shell.reader import MAX_NESTING, WrapperReader
-from agent_pipes.shell.texts import output_of, printed_words
+from agent_pipes.shell.texts import is_substitution, output_of, printed_words
 from agent_pipes.shell.variables import Variables, assigned_by, old_directory
-from agent_pipes.shell.words import Redirect, Token, Word
+from agent_pipes.shell.words import ExpandedWord, Redirect, Token, Word
 
 MAX_COMMAND_CHARS = 1 << 20
 """Characters of a command that are read; the rest is reported as unresolved."""
@@ -35,6 +36,7 @@ def parse(command: str) -> list[Command]:
 MAX_SEPARATE_COMMANDS = 500
 """Commands of one text beyond which a loop's body is read once for all values of its variable."""
 
+_SETTING = names("read unset mapfile shift set")
 _ASSIGNING = names("export declare typeset local readonly")
 
 RESERVED_WORDS = COMMAND_MAY_FOLLOW - {"time"}
@@ -58,7 +60,7 @@ class _Block(NamedTuple):
 class _Script:
     """The state of reading one script.
 
-    words, redirects: the command that is being read.
+    words, redirects: the command that is being read; it `expands` some of them.
     directory:        where it will run.
     stdin:            the command whose standard input the script reads, None for its own.
     before:           the operator before it.
@@ -87,6 +89,7 @@ class _Script:
         self.outer = outer
         self.depth = depth
         self.words: list[Word] = []
+        self.expands = False
         self.redirects: list[Redirect] = []
         self.before = ""
         self.reserved_before = False
@@ -103,6 +106,8 @@ class _Script:
 
     def word(self, word: Word) -> None:
         words, raw = self.words, word.raw
+        if word.variables or word.scripts or has_braces(word):
+            self.expands = True
         if words:
             words.append(word)
             if len(words) == 3 and raw == "{" and words[0].raw == "function":
@@ -137,7 +142,7 @@ class _Script:
             self.words = []
             return
         self._finish_command(sign)
-        self.words, self.redirects, self.closed = [], [], None
+        self.words, self.redirects, self.closed, self.expands = [], [], None, False
         if sign == "(":
             self.subshells.append(self.directory)
         elif sign == ")" and self.subshells:
@@ -212,16 +217,17 @@ class _Script:
 
     def _resolved(self, words: Sequence[Word]) -> list[Word]:
         """Return the words with the variables replaced whose values are known."""
-        if not any(word.variables or word.scripts for word in words):
+        if not self.expands:
             return list(words)
         variables, previous = self.reader.variables, self._old_directory()
-        return [each for word in words for each in variables.resolve(word, previous)]
+        return [each for word in with_braces(words) for each in variables.resolve(word, previous)]
 
     def _alternatives(self, words: Sequence[Word]) -> list[list[Word]]:
         """Return the words for each value of a loop's variable, for all at once beyond a limit."""
-        if not any(word.variables or word.scripts for word in words):
+        if not self.expands:
             return [list(words)]
-        found = self.reader.variables.alternatives(words, self._old_directory())
+        expanded = list(with_braces(words))
+        found = self.reader.variables.alternatives(expanded, self._old_directory())
         if len(found) > 1 and len(self.reader.found) > MAX_SEPARATE_COMMANDS:
             return [self._resolved(words)]
         return found
@@ -233,15 +239,16 @@ class _Script:
         """Read one simple command, between the operators `before` and `after`."""
         words, found = self.words, self.reader.found
         sources = tuple(found[-1:]) if self.before in _PIPES else ()
-        first = len(found)
-        self._substitutions(words)
-        self._substitutions([redirect.target for redirect in self.redirects])
-        sources += tuple(found[first:])
+        if self.expands:
+            first = len(found)
+            self._substitutions(words)
+            self._substitutions([redirect.target for redirect in self.redirects])
+            sources += tuple(found[first:])
+            for redirect in self.redirects:
+                redirect.target = self._resolved([redirect.target])[0]
         start = 0
         while start < len(words) and "=" in words[start].raw and ASSIGNMENT.match(words[start].raw):
             start += 1
-        for redirect in self.redirects:
-            redirect.target = self._resolved([redirect.target])[0]
         if start == len(words):
             self._assign(words)
             if self.redirects or words:
@@ -250,20 +257,27 @@ class _Script:
             return
         if words[start].raw in _ASSIGNING:
             self._assign(assigned_by(words[start:]))
+        assigned = tuple(self._resolved(words[:start])) if start else ()
         for expanded in self._alternatives(words[start:]):
-            assigned = tuple(self._resolved(words[:start]))
+            if not expanded:
+                continue
             command = self._simple(tuple(expanded), assigned, sources)
-            if command.name in ("read", "unset", "mapfile"):
-                for word in expanded[1:]:
-                    self.reader.variables.assign(word.text, None)
-            elif command.name == "shift":
-                self.reader.variables.shift()
-            elif command.name == "set" and "--" in command.argv:
-                rest = expanded[command.argv.index("--") + 1 :]
-                self.reader.variables.assign_arguments(rest)
-            if expanded:
-                self.reader.run(command, self.depth)
+            if command.name in _SETTING:
+                self._set(command, expanded)
+            self.reader.run(command, self.depth)
+            if command.name in ("cd", "pushd", "popd"):
                 self._change_directory(command, after)
+
+    def _set(self, command: Command, words: list[Word]) -> None:
+        """Set the variables that a builtin sets."""
+        variables = self.reader.variables
+        if command.name == "shift":
+            variables.shift()
+        elif command.name != "set":
+            for word in words[1:]:
+                variables.assign(word.text, None)
+        elif "--" in command.argv:
+            variables.assign_arguments(words[command.argv.index("--") + 1 :])
 
     def _simple(
         self, words: tuple[Word, ...], assignments: tuple[Word, ...], sources: tuple[Command, ...]
@@ -291,9 +305,8 @@ class _Script:
 
     def _change_directory(self, command: Command, after: str) -> None:
         before = "" if self.reserved_before else self.before
-        in_subshell = after in (*_PIPES, "&") or before in _PIPES
-        if command.name not in ("cd", "pushd", "popd") or in_subshell:
-            return
+        if after in (*_PIPES, "&") or before in _PIPES:
+            return  # It is in a subshell.
         left = self.directory
         if before == "||":
             self.directory = None
@@ -347,6 +360,9 @@ class _Reader(WrapperReader):
                 script.word(token)
             elif isinstance(token, Redirect):
                 script.redirects.append(token)
+                target = token.target
+                if target.variables or target.scripts or has_braces(target):
+                    script.expands = True
             else:
                 script.operator(token.text)
         script.operator("")
@@ -367,23 +383,16 @@ class _Reader(WrapperReader):
     def substitutions(self, words: Iterable[Word], directory: str | None, depth: int) -> None:
         """Read the commands in the substitutions of `words`; a `cd` in them ends with them."""
         for word in words:
+            if not isinstance(word, ExpandedWord):
+                continue
             for script in word.scripts:
                 if depth < MAX_NESTING:
                     first = len(self.found)
                     self.script(script, directory, None, depth + 1)
-                    if len(self.found) > first and _is_substitution(word):
+                    if len(self.found) > first and is_substitution(word):
                         word.output = output_of(self.found[-1])
                         if word.output is None:
                             word.printed = printed_words(self.found[-1])
                 else:
                     deep = Unresolved("deep", word.raw)
                     self.found.append(Command((), unresolved=(deep,)))
-
-
-def _is_substitution(word: Word) -> bool:
-    """Return True if the word, or the value that it assigns, is one substitution of a command."""
-    raw = word.raw
-    if match := ASSIGNMENT.match(raw):
-        raw = raw[match.end() :]
-    raw = raw.strip('"')
-    return len(word.scripts) == 1 and raw.startswith(("$(", "<(", "`")) and raw[-1] in ")`"

@@ -103,9 +103,11 @@ class WrapperReader(ABC):
         self, command: Command, unresolved: Unresolved | None = None, *, is_wrapper: bool = False
     ) -> Command:
         """Append `command`, with what cannot be known of it."""
-        command.is_wrapper = is_wrapper
-        command.own = () if is_wrapper else command.words[1:]
-        command.unresolved = (unresolved,) if unresolved else ()
+        if is_wrapper:
+            command.is_wrapper = True
+            command.own = ()
+        if unresolved:
+            command.unresolved = (unresolved,)
         self.found.append(command)
         return command
 
@@ -113,6 +115,8 @@ class WrapperReader(ABC):
 
     def _keep_written(self, command: Command) -> None:
         """Keep the text that a command writes to a file, which a later one may run."""
+        if not command.redirects and command.name != "tee":
+            return
         targets = [each.target for each in command.redirects if each.op in (">", ">|", ">>")]
         if command.name == "tee":
             targets += command.words[1:]
@@ -319,7 +323,7 @@ class WrapperReader(ABC):
         if not self.git_aliases and not any("alias." in word.text for word in command.words):
             self._wrapped(command, row, ("git",), command.words[1:], depth)
             return
-        lead = split(command.words[1:], row.options, leading=True)
+        lead = command.leading
         self._keep_git_aliases(lead)
         value = self.git_aliases.get(lead.operands[0].text) if lead.operands else None
         if value is None or not self.may_repeat(depth):

@@ -7,7 +7,7 @@ from itertools import takewhile
 from posixpath import join, normpath
 
 from agent_pipes.core.tables import names
-from agent_pipes.shell.commands import Command
+from agent_pipes.shell.commands import ASSIGNMENT, Command
 from agent_pipes.shell.words import Redirect, Word
 
 MAX_OUTPUT_STAGES = 8
@@ -137,3 +137,12 @@ def _decoded(text: str) -> str | None:
         return b64decode(text.strip(), validate=True).decode()
     except ValueError:
         return None
+
+
+def is_substitution(word: Word) -> bool:
+    """Return True if the word, or the value that it assigns, is one substitution of a command."""
+    raw = word.raw
+    if match := ASSIGNMENT.match(raw):
+        raw = raw[match.end() :]
+    raw = raw.strip('"')
+    return len(word.scripts) == 1 and raw.startswith(("$(", "<(", "`")) and raw[-1] in ")`"

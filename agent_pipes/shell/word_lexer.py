@@ -4,7 +4,7 @@ import re
 from abc import ABC, abstractmethod
 
 from agent_pipes.core.lazy_regex import pattern
-from agent_pipes.shell.words import Token, Variable, Word, worse
+from agent_pipes.shell.words import ExpandedWord, Token, Variable, Word, worse
 
 MAX_DEPTH = 24
 """Substitutions within substitutions that are read; deeper ones are marked as unresolved."""
@@ -96,14 +96,11 @@ class WordLexer(ABC):
             else:
                 self._special(parts, text[self.at])
         self.at = min(self.at, len(text))
-        word = Word(
-            "".join(parts.text),
-            self._raw(start, fold),
-            parts.unresolved,
-            tilde,
-            tuple(parts.scripts),
-        )
-        word.elements = tuple(parts.elements)
+        value = "".join(parts.text), self._raw(start, fold), parts.unresolved, tilde
+        if not (parts.scripts or parts.elements or parts.variables):
+            return Word(*value)
+        word = ExpandedWord(*value)
+        word.scripts, word.elements = tuple(parts.scripts), tuple(parts.elements)
         if parts.variables and parts.known:
             word.pieces, word.variables = tuple(parts.text), tuple(parts.variables)
         return word
@@ -151,6 +148,8 @@ class WordLexer(ABC):
 
     def _raw(self, start: int, fold: int) -> str:
         """Return the text from `start` without its line continuations from number `fold`."""
+        if len(self._folds) == fold:
+            return self.text[start : self.at]
         pieces = []
         for place in self._folds[fold:]:
             pieces.append(self.text[start:place])
@@ -307,7 +306,9 @@ class WordLexer(ABC):
         start = self.at
         self.at = self._arithmetic_end(start + 2)
         raw = self.text[start : self.at]
-        return Word(raw, raw, scripts=self._scripts_in(raw[2:-2]))
+        word = ExpandedWord(raw, raw)
+        word.scripts = self._scripts_in(raw[2:-2])
+        return word
 
     def _scripts_in(self, content: str) -> tuple[list[Token], ...]:
         """Return the command substitutions in a text that is itself no command."""

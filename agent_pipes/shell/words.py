@@ -19,57 +19,57 @@ class Variable(NamedTuple):
 
 
 class Word:
-    """One word.
+    """One word, as most are: without an expansion.
 
     text:       its value as far as it is known: without quotes and escapes, an expansion left as
                 written.
     raw:        the word as written.
     unresolved: why `text` is not its value: "" (it is), "glob", "variable", "substitution",
-    "input", "deep".
+                "input", "deep".
     tilde:      it begins with an unquoted `~`, a home directory.
-    scripts:    the tokens of the command substitutions in it.
-    pieces:     the pieces of `text`, if some of them are the `variables`, and all else is known.
-    elements:   the elements of the array that it assigns.
-    output:     the text that it is replaced by, if it is one substitution whose output is known.
-    printed:    the words that its substitution prints, as far as they are known: names of files.
     """
 
-    __slots__ = (
-        "elements",
-        "output",
-        "pieces",
-        "printed",
-        "raw",
-        "scripts",
-        "text",
-        "tilde",
-        "unresolved",
-        "variables",
-    )
+    __slots__ = ("raw", "text", "tilde", "unresolved")
 
-    def __init__(
-        self,
-        text: str,
-        raw: str,
-        unresolved: str = "",
-        tilde: bool = False,
-        scripts: "tuple[list[Token], ...]" = (),
-    ) -> None:
+    scripts: "tuple[list[Token], ...]" = ()
+    pieces: tuple[str, ...] = ()
+    variables: tuple[Variable, ...] = ()
+    elements: "tuple[Word, ...]" = ()
+    output: str | None = None
+    printed: "tuple[Word, ...]" = ()
+
+    def __init__(self, text: str, raw: str, unresolved: str = "", tilde: bool = False) -> None:
         self.text = text
         self.raw = raw
         self.unresolved = unresolved
         self.tilde = tilde
-        self.scripts = scripts
-        self.pieces: tuple[str, ...] = ()
-        self.variables: tuple[Variable, ...] = ()
-        self.elements: tuple[Word, ...] = ()
-        self.output: str | None = None
-        self.printed: tuple[Word, ...] = ()
 
     @property
     def path(self) -> str:
         """The word as a path: only an unquoted `~` at its beginning is a home directory."""
-        return "./" + self.text if self.text.startswith("~") and not self.tilde else self.text
+        return "./" + self.text if self.text[:1] == "~" and not self.tilde else self.text
+
+
+class ExpandedWord(Word):
+    """A word that the shell expands, or that assigns an array.
+
+    scripts:   the tokens of the command substitutions in it.
+    pieces:    the pieces of `text`, if some of them are the `variables`, and all else is known.
+    elements:  the elements of the array that it assigns.
+    output:    the text that it is replaced by, if it is one substitution whose output is known.
+    printed:   the words that its substitution prints, as far as they are known: names of files.
+    """
+
+    __slots__ = ("elements", "output", "pieces", "printed", "scripts", "variables")
+
+    def __init__(self, text: str, raw: str, unresolved: str = "", tilde: bool = False) -> None:
+        super().__init__(text, raw, unresolved, tilde)
+        self.scripts = ()
+        self.pieces = ()
+        self.variables = ()
+        self.elements = ()
+        self.output = None
+        self.printed = ()
 
 
 class Operator:

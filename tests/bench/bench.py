@@ -27,7 +27,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tests.bench import corpus, latency, results  # noqa: E402
+from tests.bench import corpus, judging, latency, results  # noqa: E402
 from tests.bench.measure import Place, first_line_s, in_turns, run, share_of_a_core  # noqa: E402
 from tests.bench.results import Row  # noqa: E402
 
@@ -262,6 +262,15 @@ def start(bench: Bench) -> Iterator[Row]:
         yield ratio(f"`{name} --version`", taken.cpu, peer.cpu, "`import click, orjson`", 1.2)
 
 
+def judge(bench: Bench) -> Iterator[Row]:
+    """Yield the rows of the judgement of a shell command, without a peer."""
+    commands = judging.recorded_commands()
+    for name, policy in judging.POLICIES.items():
+        taken = judging.judging_us(policy, commands)
+        what = f"judging a shell command, {name}, median of {len(commands)}"
+        yield Row(what, f"{taken:.0f} µs", "", taken, 100, "µs")
+
+
 ROWS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "bill": bill,
     "backtest": backtest,
@@ -272,6 +281,7 @@ ROWS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "memory": memory,
     "delay": delay,
     "hook": hook,
+    "judge": judge,
     "start": start,
 }
 

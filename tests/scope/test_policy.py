@@ -11,8 +11,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from agent_pipes.core.event import make
 from agent_pipes.scope.access import PathAccess
 from agent_pipes.scope.command_patterns import DeniedCommands
+from agent_pipes.scope.evaluate import SessionScope
 from agent_pipes.scope.globs import PathPatterns, place
 from agent_pipes.scope.host_patterns import HostPatterns
 from agent_pipes.scope.paths import ResolvedPath, absolute, real
@@ -186,7 +188,8 @@ def test_stars_within_a_part_cost_nothing():
     start = time.process_time()
     assert not matches("*a" * 60 + "*b", f"{ROOT}/{name}")
     assert matches("*a" * 60 + "*b", f"{ROOT}/{name}b")
-    assert not DeniedCommands(["x " + "*a" * 60 + "b"]).match(parse("x " + "a" * 5000)[0])
+    denied = DeniedCommands(["x " + "*a" * 60 + "b"])
+    assert denied.match(parse("x " + "a" * 5000)[0]) == ("", False)
     assert time.process_time() - start < 1
 
 
@@ -527,7 +530,8 @@ def test_a_policy_that_is_not_there_or_no_file_or_not_readable(tmp_path):
 
 
 def test_a_byte_order_mark_is_no_error(tmp_path):
-    assert policy(tmp_path, '\ufeff{"files": {"write": {"deny": ["a"]}}}').covers("write")
+    made = policy(tmp_path, '\ufeff{"files": {"write": {"deny": ["a"]}}}')
+    assert made.covered == {"write"}
 
 
 def test_a_policy_that_others_can_write_is_warned_of(tmp_path, capfd):
@@ -553,17 +557,13 @@ def test_a_policy_from_a_pipe(tmp_path):
             (tmp_path / "pipe").write_text('{"network": {"deny_all": true}}')
         finally:
             os._exit(0)
-    assert load_policy(tmp_path / "pipe").covers("network")
+    assert load_policy(tmp_path / "pipe").covered == {"network"}
     os.wait()
 
 
 def test_what_a_policy_covers(tmp_path):
     made = policy(tmp_path, {"files": {"read": {"deny": ["a"]}}, "network": {"deny_all": False}})
-    assert (
-        made.covers("read", "write")
-        and not made.covers("write")
-        and not made.covers("command", "network")
-    )
+    assert made.covered == {"read"}
 
 
 @settings(max_examples=200, deadline=None)
@@ -597,7 +597,7 @@ def test_any_json_is_a_policy_or_refused(tmp_path_factory, content):
     path = tmp_path_factory.getbasetemp() / "any.json"
     path.write_text(json.dumps(content))
     try:
-        assert load_policy(path).covers("read", "write", "command", "network")
+        assert load_policy(path).covered
     except PolicyError as error:
         assert str(path) in str(error)
 
@@ -651,3 +651,24 @@ def test_what_is_behind_a_path_is_what_realpath_finds(tree, parts, lead, last):
     except (OSError, ValueError):
         expected = os.path.normpath(path)
     assert real(path) == (expected if len(path) <= 4096 else os.path.normpath(path))
+
+
+@pytest.mark.parametrize(
+    "piece", ["x ", "-x ", "a/b ", "| sh ", "; git push ", "$X ", "{a,b} ", "*/"]
+)
+def test_judging_is_linear_in_the_command(piece):
+    rules = {
+        "files": {
+            kind: {"deny": ["secrets/**", "**/.env"]} for kind in ("read", "write", "delete")
+        },
+        "commands": {"deny": ["git push --force", "rm -rf *", "curl | sh"]},
+        "network": {"deny_all": True},
+    }
+    scope = SessionScope(Policy("policy.json", rules))
+    start = time.process_time()
+    for program in ("cat", "git", "rm", "docker run", "curl", "nosuch"):
+        command = f"{program} {(piece * 3000)[:12_000]}"
+        data = {"tool_name": "Bash", "arguments": {"command": command}}
+        scope.evaluate(make("tool_call", 1.0, "s", data))
+    # A quadratic judge needs minutes for one of these.
+    assert time.process_time() - start < 20

@@ -120,9 +120,23 @@ WRAPPERS = [
     "nohup {} &",
     "stdbuf -oL {}",
     "f() {{ {}; }}; f",
+    'a=({}); "${{a[@]}}"',
+    "for i in 1 2; do {}; done",
+    "while read l; do {}; done < x",
+    "printf 'x\\0' | xargs -0 -n 1 {}",
     "$({})",
 ]
-IN_SCRIPT = ["bash -c {}", "sh -euc {}", "ssh host {}", "eval {}", "su x -c {}", "watch {}"]
+IN_SCRIPT = [
+    "bash -c {}",
+    "sh -euc {}",
+    "ssh host {}",
+    "eval {}",
+    "su x -c {}",
+    "watch {}",
+    "alias zz={}; zz",
+    'C={}; eval "$C"',
+    "echo {} | sh",
+]
 
 
 @st.composite

@@ -82,7 +82,7 @@ def test_quotes_and_escapes(command, argv):
     [
         ("$X", "variable"), ("${X}", "variable"), ('"$X"', "variable"), ("a$X", "variable"), ("$1", "variable"), ("$((1 + 2))", "variable"),
         ("${X:-$(ls)}", "substitution"), ("$(make)", "substitution"), ("`make`", "substitution"), ("$(ls)", "glob"), ('"a $(ls) b"', "substitution"), ("$(pwd)", ""), ("$(echo x)", ""),
-        ("*.py", "glob"), ("a?", "glob"), ("[ab]c", "glob"), ("{a,b}", "glob"), ("{1..9}", "glob"), ("<(pwd)", "substitution"),
+        ("*.py", "glob"), ("a?", "glob"), ("[ab]c", "glob"), ("{a,b}", ""), ("{a,b*}", ""), ("{1..9}", "glob"), ("<(pwd)", "substitution"),
         ("'$X'", ""), ("'*'", ""), ('"*"', ""), ("\\$X", ""), ("\\*", ""), ("$", ""), ("a{b}c", ""), ("~/x", ""), ("'`pwd`'", ""),
     ],
 )  # fmt: skip
@@ -602,3 +602,9 @@ def test_simple_words_are_cut_as_all_others_are(text):
         for module, name in ((word_lexer, "_SIMPLE_WORD"), (lexer, "_SIMPLE_WORDS")):
             patch.setattr(module, name, re.compile(r"(?!)"))
         assert fast == [_written_out(token) for token in Lexer(text).tokens()]
+
+
+def test_braces_are_the_words_that_they_stand_for():
+    assert one("git pu{sh,ll} a{,.b}").argv == ["git", "push", "pull", "a", "a.b"]
+    assert one("{git,push}").name == "git"
+    assert one("rm '{a,b}' {x}").argv == ["rm", "{a,b}", "{x}"]
