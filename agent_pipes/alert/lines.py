@@ -13,6 +13,9 @@ MAX_SESSIONS = 10_000
 
 SHORT_ID_CHARS = 8
 
+KILLING = " — killing session"
+"""End of the line of a violation that a kill follows."""
+
 MAX_MESSAGE_CHARS = 500
 MAX_WATCHER_CHARS = 40
 
@@ -114,7 +117,7 @@ def line_of(event: Event, kills: bool, agent: str = "", cause: Cause = NO_CAUSE)
         return f"⏳ {agent or 'the agent'} {event.text('message')}"
     message = f"{watcher_name(event.text('watcher'))}: {event.text('message')[:MAX_MESSAGE_CHARS]}"
     if event.data.get("level") != "warning" and calls_for_kill(event, kills):
-        return f"❌ {message} — killing session"
+        return f"❌ {message}{KILLING}"
     return f"⚠️  {message}"
 
 

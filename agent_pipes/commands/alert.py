@@ -6,8 +6,17 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from agent_pipes.alert.alert_file import AlertFile, default_file
-from agent_pipes.alert.lines import Causes, SessionClock, SessionNames, line_of, sinks_of
+from agent_pipes.alert.lines import (
+    KILLING,
+    Causes,
+    SessionClock,
+    SessionNames,
+    calls_for_kill,
+    line_of,
+    sinks_of,
+)
 from agent_pipes.alert.options import add_options
+from agent_pipes.core.bounded import BoundedDict
 from agent_pipes.core.display import escape
 from agent_pipes.core.event import Event
 from agent_pipes.core.exit_status import ExitStatus
@@ -17,6 +26,9 @@ from agent_pipes.core.stderr import prefix, warn, write_line
 if TYPE_CHECKING:
     from agent_pipes.alert.delivery import DeliveryQueue
     from agent_pipes.detect.waits import Waits
+
+MAX_KILLS, MAX_HELD = 1000, 100
+"""Sessions that are being killed, and alerts of each that wait for the report."""
 
 NOT_CONFIGURED = {
     "webhook": "a violation is to go to a webhook, and none is configured: "
@@ -55,6 +67,8 @@ class Alerter:
     queues:   delivery queues of the webhook and the program, those in use.
     watchers: names of those whose violations go to the webhook, whatever their own sinks.
     on:       what is reported, of alert.options.OCCASIONS.
+    holds:    print no other alert between a violation that kills and the report of the kill, which
+              trace-kill writes before the event comes here.
     failed:   a sink could not be used.
     """
 
@@ -66,6 +80,7 @@ class Alerter:
         kills: bool,
         watchers: tuple[str, ...],
         on: tuple[str, ...] = (),
+        holds: bool = False,
     ) -> None:
         self.file = file
         self.queues = queues
@@ -74,6 +89,8 @@ class Alerter:
         self.watchers = watchers
         self.on = {occasion for each in on for occasion in each.split(",")} or {"violation"}
         self.waits = _waits() if "waiting" in self.on else None
+        self.holds = holds
+        self._held: BoundedDict[str, list[str]] = BoundedDict(MAX_KILLS)
         self.failed = False
         self.clock = SessionClock()
         self.names = SessionNames()
@@ -118,10 +135,25 @@ class Alerter:
 
     def _print(self, event: Event, line: str) -> None:
         # trace-kill reports a kill on the same stderr itself.
-        if event.type != "kill":
-            who = f" ({self.names.describe(event.session)})" if self.names.several else ""
-            since = self.clock.since(event.session, event.time)
-            write_line(f"{prefix()}{since}  {line}{who}")
+        if event.type == "kill":
+            self._release(event.session)
+            return
+        who = f" ({self.names.describe(event.session)})" if self.names.several else ""
+        since = self.clock.since(event.session, event.time)
+        start = f"{prefix()}{since}  "
+        held = self._held.get(event.session)
+        if held is not None and len(held) < MAX_HELD:
+            held.append(f"{start}{line.removesuffix(KILLING)}{who}")
+            return
+        write_line(f"{start}{line}{who}")
+        is_critical = event.type == "violation" and event.data.get("level") != "warning"
+        if self.holds and is_critical and calls_for_kill(event, self.kills):
+            self._held[event.session] = []
+
+    def _release(self, session: str) -> None:
+        """Print the alerts that waited for the report of a kill."""
+        for text in self._held.pop(session, []):
+            write_line(text)
 
     def _append(self, event: Event, line: str) -> None:
         since = self.clock.since(event.session, event.time)
@@ -137,7 +169,9 @@ class Alerter:
         self.queues[sink].put(AlertMessage(event, escape(line), names.agent, names.cwd, cause))
 
     def close(self, drain_s: float) -> None:
-        """Deliver what is queued, for `drain_s` seconds at most."""
+        """Print what was held, and deliver what is queued, for `drain_s` seconds at most."""
+        for session in list(self._held):
+            self._release(session)
         if self.queues:
             from agent_pipes.alert.delivery import close_all
 
@@ -182,11 +216,12 @@ def alert(
     drain: float = 10.0,
     kills: bool = False,
     on: tuple[str, ...] = (),
+    holds: bool = False,
 ) -> Events:
     """Report violations, kills and waits: on stderr, to a file, a webhook or a program."""
     to = to or default_sinks(webhook, form, program)
     queues = start_queues(to, webhook, form, allow_http, every, program)
-    alerter = Alerter(AlertFile(file or default_file()), queues, to, kills, watchers, on)
+    alerter = Alerter(AlertFile(file or default_file()), queues, to, kills, watchers, on, holds)
     try:
         for event in events:
             alerter.see(event)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from agent_pipes.core.display import plural
+from agent_pipes.core.display import fold, plural
 from agent_pipes.core.event import Event, make
 from agent_pipes.core.filter import filter_command
 from agent_pipes.core.stderr import warn
@@ -86,7 +86,9 @@ def list_sessions(
 
     style = terminal_style()
     lines = list(table(listed if reverse else listed[::-1], style, time.time())) if listed else []
-    click.echo("\n".join([*lines, *_footer(len(listed), len(found), live, all_dirs, style)]))
+    footer = _footer(len(listed), len(found), live, all_dirs, style)
+    folded = (row for text in footer for row in fold(text, style.width - 1))
+    click.echo("\n".join([*lines, *folded]))
 
 
 def _footer(shown: int, total: int, live: bool, all_dirs: bool, style: "Style") -> Iterator[str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from agent_pipes.commands.subcommands import SUBCOMMANDS
+from agent_pipes.core.display import fold, terminal_size
 from agent_pipes.core.filter import Command, version_option
 from agent_pipes.core.strict_json import did_you_mean
 
@@ -59,7 +60,9 @@ def man(page: str | None) -> None:
     if not found:
         raise click.UsageError("the man pages are not installed with this program")
     if page is None:
-        click.echo("\n".join(listing(found)))
+        width = terminal_size(1)[0] - 1 if sys.stdout.isatty() else sys.maxsize
+        for line in listing(found):
+            click.echo("\n".join(fold(line, width)))
         return
     page = page_of(page)
     if page not in found:

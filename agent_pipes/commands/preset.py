@@ -219,7 +219,7 @@ class Preset:
         killer: list[Part] = []
         if self.kills:
             killer = [(kill, self.values(kill) | {"shows_cause": False})]
-        alerts = self.values(alert) | {"to": self.sinks, "kills": self.kills}
+        alerts = self.values(alert) | {"to": self.sinks, "kills": self.kills, "holds": self.kills}
         return [
             (tail, source),
             (cost, self.values(cost)),

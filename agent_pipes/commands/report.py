@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from agent_pipes.core.display import terminal_size
+from agent_pipes.core.display import fit, is_ascii_locale, terminal_size, to_ascii
 from agent_pipes.core.event import Event
 from agent_pipes.core.filter import Events, filter_command
 from agent_pipes.core.stderr import warn
@@ -72,6 +72,9 @@ def report(
     if text or os.isatty(1):
         width = min(terminal_size(1)[0], MAX_WIDTH) if os.isatty(1) else TEXT_WIDTH
         content = summary(story, breaker, width)
+        if os.isatty(1) and is_ascii_locale():
+            lines = (fit(to_ascii(line), width - 1, "...") for line in content.splitlines())
+            content = "".join(f"{line}\n" for line in lines)
     else:
         content = page(story, breaker)
     yield Event(content.encode(errors="replace"), {"event_type": "report"})

@@ -15,7 +15,7 @@ from agent_pipes.commands.status_keys import Keyboard
 from agent_pipes.commands.status_table import table, tmux
 from agent_pipes.commands.status_view import Style, claude, counts, default_style, line
 from agent_pipes.core.bounded import BoundedDict
-from agent_pipes.core.display import escape, terminal_size, tilde, two_units
+from agent_pipes.core.display import escape, fit, terminal_size, tilde, two_units
 from agent_pipes.core.event import Event
 from agent_pipes.core.filter import Events
 from agent_pipes.core.stderr import (
@@ -219,7 +219,7 @@ def show(events: Iterable[Event], view: StatusView, every: float, waiter: Waiter
         if view.live and signal.getsignal(signal.SIGCONT) == signal.SIG_DFL:
             signal.signal(signal.SIGCONT, lambda *_: forget_live())
         if view.live and view.every:
-            show_live("no session yet: waiting for events (Ctrl-C ends this)")
+            show_live(fit("no session yet (Ctrl-C ends this)", terminal_size(2)[0] - 1))
         for event in events:
             view.see(event)
             if view.live:

@@ -16,6 +16,13 @@ from agent_pipes.core.stream import Waiter
 
 MAX_SESSIONS = 1000
 
+STOPPED_BY: dict[int, str] = {
+    signal.SIGINT: "interrupted",
+    signal.SIGTERM: "terminated",
+    signal.SIGHUP: "the terminal was closed",
+}
+"""Signals that end the watch while the agent goes on, as its last message names them."""
+
 
 @filter_command("watch-summary")
 def summarize(events: Iterable[Event], waiter: Waiter) -> Events:
@@ -33,10 +40,10 @@ def summarize(events: Iterable[Event], waiter: Waiter) -> Events:
     for name, kill in killed.items():
         if name in sessions:
             warn(closing_line(sessions[name], kill, causes.cause(kill)))
-    if waiter.signal == signal.SIGINT and any(
+    if waiter.signal in STOPPED_BY and any(
         each.is_live and not (each.ended or each.killed) for each in sessions.values()
     ):
-        warn("interrupted: nothing is watched now; the agent goes on")
+        warn(f"{STOPPED_BY[waiter.signal]}: nothing is watched now; the agent goes on")
     return None
 
 

@@ -33,7 +33,8 @@ class HelpFormatter(click.HelpFormatter):
         for name, text in rows:
             head = " " * self.current_indent + name
             if len(name) > column - col_spacing:
-                self.write(f"{head}\n")
+                for line in fold(head, self.width, " " * (self.current_indent + most)):
+                    self.write(f"{line}\n")
                 head = ""
             text = text.replace("[default: ", f"[default:{UNBROKEN}")
             for line in fold(head.ljust(len(start)) + text, self.width, start):

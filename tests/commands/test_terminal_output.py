@@ -102,6 +102,22 @@ def test_a_pipe_has_them_too(words, environment):
     check(done.stderr.splitlines())
 
 
+def test_no_alert_comes_between_a_violation_and_the_report_of_its_kill(environment, tmp_path):
+    """The agent ignores SIGTERM and goes on failing until it is killed by SIGKILL."""
+    agent = [sys.executable, str(STANDINS / "claude"), "--ignore-term", "--pause", "0.2"]
+    limits = ["--max-retries", "3", "--max-same-result", "4", "--on-violation", "kill"]
+    words = [*command("agent-strace", "watch"), *limits, "--", *agent]
+    done = subprocess.run(
+        words, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 124, done.stderr
+    lines = done.stderr.splitlines()
+    at = next(at for at, line in enumerate(lines) if "killing session" in line)
+    assert re.match(r"\[watch\] killed claude \(pid \d+", lines[at + 1]), done.stderr
+    assert any("LoopWatcher" in line for line in lines[at + 2 :]), done.stderr
+    assert done.stderr.count("killing session") == 1
+
+
 def drawn(words: list[str], environment: dict[str, str], columns: int) -> list[str]:
     """The lines that a terminal of this width was sent, the overwritten ones included."""
     sent = sent_to_terminal(words, environment, columns)
