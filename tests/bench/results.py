@@ -12,6 +12,28 @@ compared with the target; below a target that is not met is the profile of where
 """
 
 
+OURS = Path(__file__).parent / "results.md"
+
+QUOTED = (
+    "append to SIGTERM, composed pipeline, ",
+    "`trace-detect-retry --version`",
+    "a hook's call",
+    "`trace-cost --all --by day`, 250 MB, processor time",
+    "`agent-strace backtest --since off --jobs 1`, processor time",
+    "`trace-cost --all --by day`, four times",
+    "`watch --all`, waiting",
+    "`trace-tail FILE`, idle",
+    "`watch` is armed",
+    "`trace-tail --max-line 1M`",
+)
+"""Beginnings of the rows that the README quotes."""
+
+QUOTE = re.compile(
+    r"\(\d{4}-\d\d-\d\d\):\n\n\| what \| here \| beside \|\n\|---\|---\|---\|\n(?:\|.*\n)+"
+)
+"""The README's date and table."""
+
+
 class Row(NamedTuple):
     """A line of the table. `reached` and `target` are compared; a target of 0 is none."""
 
@@ -57,3 +79,22 @@ def put(path: Path, name: str, text: str, order: Sequence[str]) -> None:
     sections[name] = text
     kept = [sections[each] for each in order if each in sections]
     path.write_text("\n".join([TITLE, *kept]))
+
+
+def quoted(text: str) -> str:
+    """Return the README's date and table, from the text of the results."""
+    rows = [line.split(" | ")[:3] for line in text.splitlines() if line.startswith("| ")]
+    table = [
+        f"{row[0]} | {row[1]} | {row[2]} |"
+        for begin in QUOTED
+        for row in rows
+        if row[0].startswith(f"| {begin}") and " at " not in row[2]
+    ]
+    date = max(re.findall(r"^\d{4}-\d\d-\d\d", text, re.M))
+    return "\n".join([f"({date}):", "", "| what | here | beside |", "|---|---|---|", *table, ""])
+
+
+def quote(readme: Path) -> None:
+    """Put the README's table, from the results."""
+    text = quoted(OURS.read_text())
+    readme.write_text(QUOTE.sub(lambda _: text, readme.read_text()))
