@@ -13,8 +13,7 @@ from agent_pipes.shell.texts import input_words, names_below
 
 _DEVICE = pattern(r"/dev/(?:null|zero|full|u?random|tty|std(?:in|out|err)|fd/\d+)")
 _RECURSIVE = names("-r -R -a --recursive --archive")
-_SED_WRITES = pattern(r"(?:^|[\d$/;{}])\s*[wW] +([^\s;}]+)")
-_SED_READS = pattern(r"(?:^|[\d$/;{}])\s*[rR] +([^\s;}]+)")
+_SED_OPENS = pattern(r"(?:^|[\d$/;{}])\s*([rRwW]) +([^\s;}]+)")
 _SED_RUNS = pattern(r"(?:^|[;{}\n\d$]|/[IgMp\d]*)\s*e(?:\s|\Z)")
 _AWK_OPENS = pattern(r"[|>]|system\s*\(|getline")
 
@@ -97,11 +96,11 @@ def _sed(command: Command, found: AccessSet) -> None:
     if not given.has(names("-e --expression -f --file")) and operands:
         scripts.append(operands[0].text)
         operands = operands[1:]
-    for name in (name for script in scripts for name in _SED_WRITES.findall(script)):
-        found.add_path("write", Word(name, name), where)
-        found.add_unjudged("script", command, "write")
     for script in scripts:
-        found.add_paths("read", [Word(name, name) for name in _SED_READS.findall(script)], where)
+        for verb, name in _SED_OPENS.findall(script):
+            found.add_path("write" if verb in "wW" else "read", Word(name, name), where)
+            if verb in "wW":
+                found.add_unjudged("script", command, "write")
         if _SED_RUNS.search(script):
             found.add_unjudged("script", command, "command")
             found.scripts.append(script)

@@ -106,7 +106,7 @@ class _Script:
 
     def word(self, word: Word) -> None:
         words, raw = self.words, word.raw
-        if word.variables or word.scripts or has_braces(word):
+        if word.unresolved and (word.variables or word.scripts or has_braces(word)):
             self.expands = True
         if words:
             words.append(word)

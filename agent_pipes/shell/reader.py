@@ -319,15 +319,17 @@ class WrapperReader(ABC):
     # Git runs its aliases.
 
     def _git(self, command: Command, depth: int) -> None:
-        row = wrapper_of("git")
-        if not self.git_aliases and not any("alias." in word.text for word in command.words):
-            self._wrapped(command, row, ("git",), command.words[1:], depth)
-            return
         lead = command.leading
-        self._keep_git_aliases(lead)
-        value = self.git_aliases.get(lead.operands[0].text) if lead.operands else None
+        verb = lead.operands[0].text if lead.operands else ""
+        if lead.options or verb == "config":
+            self._keep_git_aliases(lead)
+        value = self.git_aliases.get(verb)
         if value is None or not self.may_repeat(depth):
-            self._wrapped(command, row, ("git",), command.words[1:], depth)
+            row = wrapper_of("git")
+            if verb in row.subcommands:
+                self._wrapped(command, row, ("git",), command.words[1:], depth)
+            else:
+                self.add(command)
             return
         leading = command.words[1 : len(command.words) - len(lead.operands)]
         before = " ".join(["git", *(word.raw for word in leading)])
