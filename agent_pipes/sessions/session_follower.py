@@ -23,6 +23,7 @@ from agent_pipes.sessions.followed_session import (
     FollowedSession,
     Given,
 )
+from agent_pipes.sessions.own_recordings import OwnRecordings
 from agent_pipes.sessions.selection import Selection
 from agent_pipes.sessions.session_reader import MAX_LINE_BYTES, Clock, SessionReader
 from agent_pipes.sessions.session_watcher import SessionWatcher
@@ -88,6 +89,7 @@ class SessionFollower:
         self._linger_until = 0.0
         self._watcher = SessionWatcher(poll=poll)
         self._candidates: list[Session] = []
+        self._own_recordings = OwnRecordings()
         self._files = FileFollower(poll=poll, max_line=max_line, warn=warn)
         self._owners: dict[Path, FollowedSession] = {}
         self._folders: set[Path] = set()
@@ -159,7 +161,8 @@ class SessionFollower:
 
     def is_wanted(self, session: Session) -> bool:
         """Return False if the session is followed, or has ended and was not resumed since."""
-        if session.path in self.sessions:
+        followed = (each.session for each in self.sessions.values())
+        if session.path in self.sessions or self._own_recordings.covers(session, followed):
             return False
         ended = self.ended.get(session.path)
         return (

@@ -155,6 +155,17 @@ def provider(session: Session) -> str:
     )
 
 
+def is_recorded_by_agent(session: Session) -> bool:
+    """Return True if the session is one of an agent whose own files can be read."""
+    parts = registry.AGENTS.get(provider(session))
+    return parts is not None and parts.sessions
+
+
+def has_work(session: Session) -> bool:
+    """Return True if the store has more of the session than its start."""
+    return _head(session.path).count(b"\n") > 1
+
+
 _heads: BoundedDict[tuple[str, int], tuple[str, float]] = BoundedDict(REMEMBERED)
 
 
