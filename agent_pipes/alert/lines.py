@@ -6,7 +6,7 @@ from typing import NamedTuple
 from agent_pipes.alert.options import SINKS
 from agent_pipes.core.bounded import BoundedDict
 from agent_pipes.core.display import tilde
-from agent_pipes.core.event import Event
+from agent_pipes.core.event import STAND_IN_PREFIX, Event
 
 MAX_SESSIONS = 10_000
 """Sessions whose start and names are kept."""
@@ -66,7 +66,7 @@ class SessionNames:
     def see(self, event: Event) -> None:
         """Record the names in a session's start."""
         session = event.session
-        if session and session != self._first:
+        if session and session != self._first and not session.startswith(STAND_IN_PREFIX):
             self.several = bool(self._first)
             self._first = self._first or session
         if event.type == "session_start":

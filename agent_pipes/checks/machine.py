@@ -13,6 +13,7 @@ from subprocess import DEVNULL, PIPE, Popen
 
 from agent_pipes import __version__
 from agent_pipes.checks import Check, Status
+from agent_pipes.core.installed import advice, older_program
 from agent_pipes.process.handle import (
     NotPermitted,
     ProcessHandle,
@@ -53,6 +54,13 @@ def versions() -> Iterator[Check]:
     yield Check(
         "versions", "warning" if old else "ok", "; ".join([said, *old]), {"versions": found}
     )
+
+
+def installed() -> Iterator[Check]:
+    """Check that `agent-strace` in PATH is not the older project's, which installs one, too."""
+    if older := older_program():
+        said = advice(older, os.path.abspath(sys.argv[0]))
+        yield Check("PATH", "warning", said, {"program": older})
 
 
 def kill() -> Iterator[Check]:

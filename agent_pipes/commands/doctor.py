@@ -41,6 +41,7 @@ def examined() -> Iterator[Check]:
     directories = [*filter(os.path.isdir, [*homes, *store_sessions.stores()]), Path.cwd()]
     checks: dict[str, Callable[[], Iterator[Check]]] = {
         "versions": machine.versions,
+        "PATH": machine.installed,
         "kill": machine.kill,
         "processes": machine.processes,
         "following": partial(machine.following, directories),

@@ -4,6 +4,8 @@ import math
 import os
 import signal as signals
 import sys
+from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -123,6 +125,9 @@ def _marker(record: "PauseRecord") -> tuple[str, str] | None:
 def _kill(record: "PauseRecord", handle: "ProcessHandle") -> int:
     from agent_pipes.process.terminator import Terminator
 
+    with suppress(OSError):
+        # The breaker that paused it must not take it for continued.
+        replace(record, kills=True).write()
     outcome = Terminator(handle, marker=_marker(record)).finish()
     record.remove()
     if outcome.outcome == "failed":

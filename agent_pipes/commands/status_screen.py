@@ -16,7 +16,7 @@ from agent_pipes.commands.status_table import table, tmux
 from agent_pipes.commands.status_view import Style, claude, counts, default_style, line
 from agent_pipes.core.bounded import BoundedDict
 from agent_pipes.core.display import escape, fit, terminal_size, tilde, two_units
-from agent_pipes.core.event import Event
+from agent_pipes.core.event import STAND_IN_PREFIX, Event
 from agent_pipes.core.filter import Events
 from agent_pipes.core.stderr import (
     clear_live,
@@ -75,7 +75,7 @@ class StatusView:
             if event.type in ("tick", "unbelieved"):
                 return
             session = self.sessions[name] = SessionStatus(name)
-            if not self.every:
+            if not self.every and not name.startswith(STAND_IN_PREFIX):
                 self._unannounced[name] = session
         session.see(event)
         if event.type == "violation" and event.data.get("level") != "warning":

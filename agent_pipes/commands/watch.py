@@ -1,6 +1,7 @@
 """agent-strace watch: the filters of a breaker, put together in one process."""
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from agent_pipes.commands.preset import (
     explain,
     find_policy,
     group_of_flag,
+    note_once,
     preset_options,
     read_config,
 )
@@ -23,6 +25,7 @@ from agent_pipes.commands.tail import tail
 from agent_pipes.core.config_monitor import ConfigMonitor, monitor_config
 from agent_pipes.core.display import unbroken
 from agent_pipes.core.filter import Command, run_pipeline, version_option
+from agent_pipes.core.installed import advice, older_program
 from agent_pipes.core.stderr import set_log, set_prefix
 from agent_pipes.core.steps import OnViolation
 from agent_pipes.core.stream import Waiter
@@ -166,6 +169,8 @@ def watch(
     monitor = ConfigMonitor()
     values, off = read_config(config_file, monitor)
     preset = Preset(flags, values, off, steps=on_violation, strict=strict)
+    if older := older_program():
+        note_once(advice(older, os.path.abspath(sys.argv[0])))
     find_policy(preset, monitor)
     source: dict[str, Any] = {
         "session": session,

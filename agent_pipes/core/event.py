@@ -188,6 +188,10 @@ def from_fields(fields: Fields) -> Event:
     return Event(dumps(fields) + b"\n", fields)
 
 
+STAND_IN_PREFIX = "command-"
+"""Start of the ID of the placeholder for the session of a command that has shown none."""
+
+
 def tick(timestamp: float, session: str = "") -> Event:
     """Return the time while nothing happens, of one session or of all.
 

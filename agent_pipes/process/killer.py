@@ -330,9 +330,11 @@ class Killer:
         if not target.is_paused or target.is_stopped:
             return
         if target.handle and not target.handle.has_exited():
-            self._resumed(target, "continued by something else")
+            if not (target.record and target.record.is_being_killed()):
+                self._resumed(target, "continued by something else")
         else:
             target.is_paused = False
+            self.status = worst((self.status, ExitStatus.KILLED))
             if target.record:
                 target.record.remove()
 

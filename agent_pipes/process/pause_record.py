@@ -5,7 +5,7 @@ import sys
 from dataclasses import asdict, dataclass
 
 from agent_pipes.core.jsonl import Fields
-from agent_pipes.core.runtime_dir import read_states, remove_state, write_state
+from agent_pipes.core.runtime_dir import read_state, read_states, remove_state, write_state
 from agent_pipes.process.machine import machine_id
 from agent_pipes.process.table import Identity, identify
 
@@ -44,6 +44,7 @@ class PauseRecord:
     command: tuple[str, ...] = ()
     cwd: str = ""
     machine: str = ""
+    kills: bool = False
 
     @property
     def agent(self) -> Identity:
@@ -58,6 +59,10 @@ class PauseRecord:
     def write(self) -> None:
         """Write the record. Raises OSError."""
         write_state(KIND, self.session, asdict(self))
+
+    def is_being_killed(self) -> bool:
+        """Return True if a user has asked for the agent to be killed since the record was read."""
+        return (read_state(KIND, self.session) or {}).get("kills") is True
 
     def remove(self) -> None:
         """Remove the record: the agent is paused no more."""

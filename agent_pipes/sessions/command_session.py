@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from agent_pipes.agents.processes import executable
 from agent_pipes.agents.registry import every_agent
-from agent_pipes.core.event import Event, make, tick
+from agent_pipes.core.event import STAND_IN_PREFIX, Event, make, tick
 from agent_pipes.core.stderr import warn
 from agent_pipes.process.machine import machine_id
 from agent_pipes.process.table import (
@@ -45,7 +45,7 @@ class CommandSession:
         self._has_session = has_session
         self._clock = clock
         self._patient_until = clock() + PATIENCE_S
-        self._id = f"command-{child.pid}"
+        self._id = f"{STAND_IN_PREFIX}{child.pid}"
         self._is_begun = self._is_over = False
 
     def watch(self, events: Iterable[Event]) -> Iterator[Event]:

@@ -305,9 +305,15 @@ def named(text: str, agent: Agent | None = None) -> Session:
 
 
 def _newest_in(directory: Path) -> Session:
-    """Return the live session of a directory, else its newest. Raise click.UsageError for none."""
+    """Return the live session of a directory or a store, else its newest.
+
+    Raise click.UsageError for none.
+    """
     real = frozenset([os.path.realpath(directory)])
     mine = [each for each in sessions() if is_in(each, real)]
+    if not mine and (stored := list(directory.glob("*/events.ndjson"))):
+        newest = max(stored, key=lambda path: path.stat().st_mtime)
+        return session_of_file(newest, agent_named(STORE))
     if not mine:
         raise click.UsageError(f"{directory}: no session in this directory")
     return next((each for each in mine if is_live(each)), mine[0])

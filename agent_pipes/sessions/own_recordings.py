@@ -1,13 +1,18 @@
 """Sessions that hooks record in the store, and that their agents record themselves."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from agent_pipes.agents.base import Session, stored_as
+from agent_pipes.agents.base import Session
+from agent_pipes.agents.fields import stored_as
 from agent_pipes.agents.registry import STORE
 from agent_pipes.agents.store.sessions import has_work, is_recorded_by_agent
 from agent_pipes.core.bounded import BoundedDict
+
+if TYPE_CHECKING:
+    from agent_pipes.sessions.followed_session import FollowedSession
 
 TIMEOUT_S = 5.0
 """Seconds after its first work in which the agent creates the session's file."""
@@ -26,17 +31,17 @@ class OwnRecordings:
         self._clock = clock
         self._held: BoundedDict[Path, float] = BoundedDict(MAX_HELD_SESSIONS)
 
-    def covers(self, session: Session, followed: Iterable[Session]) -> bool:
+    def covers(self, session: Session, followed: Mapping[Path, "FollowedSession"]) -> bool:
         """Return True if the agent's own recording of `session` is followed or may yet appear.
 
-        An agent that is told to keep no session never creates a file: the store's is used then.
+        An agent that keeps no session never creates a file: the store's is used then.
         """
         if session.agent != STORE:
             return False
         if any(
-            stored_as(each.id) == session.id and each.path.exists()
-            for each in followed
-            if each.agent != STORE
+            stored_as(each.session.id) == session.id and path.exists()
+            for path, each in followed.items()
+            if each.session.agent != STORE
         ):
             return True
         if not is_recorded_by_agent(session):

@@ -86,7 +86,6 @@ class SessionFollower:
         self._agent = agent
         self._options = options or {}
         self._linger = linger
-        self._linger_until = 0.0
         self._watcher = SessionWatcher(poll=poll)
         self._candidates: list[Session] = []
         self._own_recordings = OwnRecordings()
@@ -95,8 +94,7 @@ class SessionFollower:
         self._folders: set[Path] = set()
         self._exit_watches: dict[Identity, ExitWatch] = {}
         self._process_found = False
-        self._next_scan = 0.0
-        self._next_listing = 0.0
+        self._next_scan = self._next_listing = self._linger_until = 0.0
         self._last_begin = self._last_change = 0.0
         self._is_idle = False
 
@@ -161,8 +159,7 @@ class SessionFollower:
 
     def is_wanted(self, session: Session) -> bool:
         """Return False if the session is followed, or has ended and was not resumed since."""
-        followed = (each.session for each in self.sessions.values())
-        if session.path in self.sessions or self._own_recordings.covers(session, followed):
+        if session.path in self.sessions or self._own_recordings.covers(session, self.sessions):
             return False
         ended = self.ended.get(session.path)
         return (

@@ -26,6 +26,10 @@ NOBODY = 65534
 EVIL = "\x1b]52;c;aGk=\x07\x1b[2J\u202e\x9b1m"
 
 
+OLDER = "#!/usr/bin/python3\nfrom agent_trace.cli import main\nmain()\n"
+"""Entry point of the older project, as pip writes it."""
+
+
 def can(*words: str) -> bool:
     return (
         shutil.which(words[0]) is not None
@@ -812,3 +816,25 @@ def test_a_webhook_behind_a_proxy_is_warned_of(monkeypatch):
     (check,) = machine.webhook(True)
     assert check.status == "warning" and "HTTPS_PROXY" in check.said
     assert list(machine.webhook(False)) == []
+
+
+@pytest.mark.parametrize(
+    ("program", "is_reported"),
+    [
+        (OLDER, True),
+        ("#!/usr/bin/python3\nfrom agent_pipes.commands.strace import main\nmain()\n", False),
+        ('#!/bin/sh\nexec pyenv exec agent-strace "$@"\n', False),
+    ],
+)
+def test_an_older_agent_strace_that_comes_first_in_path_is_reported(place, program, is_reported):
+    found = place / "bin" / "agent-strace"
+    found.write_text(program)
+    found.chmod(0o755)
+    warned = [check for check in machine.installed() if check.status == "warning"]
+    assert bool(warned) is is_reported
+    if is_reported:
+        assert f"agent-strace in PATH is {found}, an older project's" in warned[0].said
+    path = {"PATH": f"{place / 'bin'}:{os.environ['PATH']}", "HOME": str(place / "home")}
+    for times in (1, 0):
+        done = run("agent-strace", "watch", "--explain", env=path, cwd=place / "proj")
+        assert done.stderr.count(b"an older project's") == (times if is_reported else 0)

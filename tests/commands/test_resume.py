@@ -119,7 +119,22 @@ def test_a_paused_agent_can_be_killed(spawn, runtime):
     assert paused.resume("--kill").returncode == 0
     assert agent.wait(10) == -signal.SIGTERM and gone(int(child))
     assert not list(runtime.glob("*-*"))
-    assert paused.end()[0] == 0
+    status, _, said = paused.end()
+    assert status == 124, "it was stopped by the breaker, for good"
+    assert b"continued by something else" not in said
+
+
+def test_an_agent_that_is_killed_slowly_is_not_taken_for_continued(spawn, runtime):
+    agent, _ = spawn(
+        "import signal, time; signal.signal(signal.SIGTERM, lambda *_: (time.sleep(2), exit()));"
+        "print('ready', flush=True); time.sleep(120)"
+    )
+    paused = Paused(agent, runtime)
+    assert paused.resume("--kill").returncode == 0
+    paused.breaker.stdin.write(b'{"event_type":"tick"}\n')
+    assert agent.wait(10) == 0
+    status, _, said = paused.end()
+    assert status == 124 and b"continued by something else" not in said
 
 
 def test_an_agent_that_is_continued_from_elsewhere_is_watched_on(spawn, runtime):

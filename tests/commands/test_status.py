@@ -30,6 +30,14 @@ def test_a_line_at_the_end_says_time_events_dollars_and_retries():
     ]
 
 
+def test_a_stand_in_for_a_commands_session_is_not_announced():
+    stream = Stream(session="command-4711")
+    stream.add("session_start", {"cwd": "/"})
+    stream.add("process", {"pid": 4711, "started": "1", "how": "child"})
+    stream.add("tick", {})
+    assert [line for line in lines(stream=stream) if "Monitoring" in line] == []
+
+
 def test_a_success_or_a_prompt_starts_the_retries_over_and_a_rejection_is_none():
     for last in (lambda s: s.bash("ls"), lambda s: s.add("user_prompt", {"prompt": "go on"})):
         stream = Stream().spiral(3)

@@ -351,6 +351,13 @@ def test_a_session_that_its_hooks_write_too_is_read_once(home):
         )
 
 
+def test_the_folder_of_a_store_names_its_newest_session(home):
+    old = store(Path.cwd(), Stream(session="old").bash("ls"), "old")
+    new = store(Path.cwd(), Stream(session="new").bash("ls"), "new")
+    os.utime(old, (1, 1))
+    assert run("trace-tail", "--no-follow", ".agent-traces", env=home).stdout == new.read_bytes()
+
+
 @pytest.mark.parametrize("arguments", [["--all"], ["--wait"]])
 def test_what_hooks_wrote_first_is_left_for_what_the_agent_writes(home, arguments):
     """A hook tells of a session's start before there is a transcript."""
