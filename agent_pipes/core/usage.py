@@ -25,10 +25,10 @@ def message_of(error: click.ClickException) -> str:
 
 
 def _name(error: click.BadParameter) -> str:
-    """Return the longest name of an option, the placeholder of an argument."""
+    """Return an option's first long name, the placeholder of an argument."""
     param = error.param
     if isinstance(param, click.Option):
-        return max(param.opts, key=len)
+        return next((name for name in param.opts if name.startswith("--")), param.opts[0])
     return param.make_metavar(error.ctx) if param and error.ctx else ""
 
 
