@@ -116,7 +116,7 @@ def line_of(event: Event, kills: bool, agent: str = "", cause: Cause = NO_CAUSE)
     if event.type == "waiting":
         return f"⏳ {agent or 'the agent'} {event.text('message')}"
     message = f"{watcher_name(event.text('watcher'))}: {event.text('message')[:MAX_MESSAGE_CHARS]}"
-    if event.data.get("level") != "warning" and calls_for_kill(event, kills):
+    if calls_for_kill(event, kills):
         return f"❌ {message}{KILLING}"
     return f"⚠️  {message}"
 
@@ -141,7 +141,9 @@ def _line_of_kill(event: Event, agent: str, cause: Cause) -> str:
 
 
 def calls_for_kill(event: Event, kills: bool) -> bool:
-    """Return True if the violation is to end its session: by its `actions`, else by `kills`."""
+    """Return True for a violation that is to end its session: by its `actions`, else by `kills`."""
+    if event.type != "violation" or event.data.get("level") == "warning":
+        return False
     actions = event.data.get("actions")
     return "kill" in actions if isinstance(actions, list) and actions else kills
 

@@ -146,8 +146,7 @@ class Alerter:
             held.append(f"{start}{line.removesuffix(KILLING)}{who}")
             return
         write_line(f"{start}{line}{who}")
-        is_critical = event.type == "violation" and event.data.get("level") != "warning"
-        if self.holds and is_critical and calls_for_kill(event, self.kills):
+        if self.holds and calls_for_kill(event, self.kills):
             self._held[event.session] = []
 
     def _release(self, session: str) -> None:

@@ -110,7 +110,7 @@ class Meter:
             model = str(name).partition("[")[0]
             if model not in account.unpriced or type(usd) not in (int, float):
                 continue
-            new = min(round(usd * DOLLAR), MAX_REPORTED) - account.unpriced[model]
+            new = _picodollars(usd) - account.unpriced[model]
             if new > 0:
                 account.unpriced[model] += new
                 account.ledger.add_reported(model, new, event.time)
@@ -135,8 +135,7 @@ class Meter:
         charge = self.price(model, usage, event.time, estimated, modes_of(event))
         if charge.unpriced and (reported := event.number("reported_usd") or 0.0) > 0:
             # The client has a price for a model that the table lacks.
-            usd = round(min(reported * DOLLAR, MAX_REPORTED))
-            charge = charge._replace(usd=usd, unpriced=False)
+            charge = charge._replace(usd=_picodollars(reported), unpriced=False)
         return self.count(event.session, identity, event.time, charge)
 
     def count(self, session: str, identity: str, time: float, charge: Charge) -> Cost:
@@ -243,6 +242,11 @@ def _identity(event: Event) -> str:
 
 
 @lru_cache(maxsize=4)
+def _picodollars(usd: float) -> int:
+    """Return a client's own figure in picodollars, cut to MAX_REPORTED."""
+    return round(min(usd * DOLLAR, MAX_REPORTED))
+
+
 def _price_table(path: str) -> PriceTable:
     """Return the built-in prices, replaced by those in the file at `path`, "" for none."""
     if not path:

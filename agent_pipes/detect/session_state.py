@@ -73,6 +73,11 @@ Shown = tuple[DetectorSpec, str, list[tuple[int, Detector]]]
 """Rules of a detector that are shown an event, with their numbers, and the agent whose they are."""
 
 
+def _shown(state: list[Detector], kind: str) -> list[tuple[int, Detector]]:
+    """Return the rules that are shown events of a type, with their numbers."""
+    return [(number, rule) for number, rule in enumerate(state) if kind in rule.types]
+
+
 class SessionState:
     """State of one session.
 
@@ -155,8 +160,7 @@ class SessionState:
         found: list[Shown] = []
         for spec in specs:
             owner = agent if spec.per_agent else ""
-            rules = [pair for pair in enumerate(self.state(spec, owner)) if kind in pair[1].types]
-            if rules:
+            if rules := _shown(self.state(spec, owner), kind):
                 found.append((spec, owner, rules))
         if not agent:
             self.shown[kind] = found
@@ -206,7 +210,6 @@ class SessionState:
         found: list[Shown] = []
         for spec in specs:
             for agent, state in self.states(spec):
-                rules = [pair for pair in enumerate(state) if "tick" in pair[1].types]
-                if rules:
+                if rules := _shown(state, "tick"):
                     found.append((spec, agent, rules))
         return found

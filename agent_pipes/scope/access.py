@@ -35,6 +35,9 @@ KINDS = {
 }
 """Kinds of what cannot be judged, in words for users."""
 
+DEVICE = pattern(r"/dev/(?:null|zero|full|u?random|tty|std(?:in|out|err)|fd/\d+)")
+"""Files of the system that hold nothing: an access to them is none."""
+
 _RUNS = pattern(
     r"system|exec|spawn|popen|Popen|subprocess|child_process|Command|\brun|call|check_|qx|open|eval|fork"
     r"|require|import\(|__import__|shell|pty|[`%]|\$\{|\bsh\b"

@@ -8,7 +8,7 @@ import re
 from agent_pipes.core.lazy_regex import pattern
 from agent_pipes.core.tables import names
 from agent_pipes.scope import network_programs
-from agent_pipes.scope.access import ALL, MAX_COMMANDS, AccessSet, can_run
+from agent_pipes.scope.access import ALL, DEVICE, MAX_COMMANDS, AccessSet, can_run
 from agent_pipes.scope.git_program import add_git
 from agent_pipes.scope.listed_programs import FileProgram, add_listed, find_listed
 from agent_pipes.scope.named_arguments import add_named
@@ -16,7 +16,6 @@ from agent_pipes.scope.special_programs import SPECIAL
 from agent_pipes.shell import Command, Redirect
 from agent_pipes.shell.options import PROGRAMS
 
-_DEVICE = pattern(r"/dev/(?:null|zero|full|u?random|tty|std(?:in|out|err)|fd/\d+)")
 _SOCKET = pattern(r"/dev/(?:tcp|udp)/([^/]+)/.*")
 
 
@@ -97,7 +96,7 @@ def _add_redirect(redirect: Redirect, command: Command, found: AccessSet) -> Non
         return
     if socket := _SOCKET.fullmatch(target.text):
         found.hosts.append(socket[1].lower())
-    elif not _DEVICE.fullmatch(target.text) and not command.elsewhere:
+    elif not DEVICE.fullmatch(target.text) and not command.elsewhere:
         if redirect.writes:
             found.add_path("write", target, command.directory)
         if redirect.op in ("<", "<>"):

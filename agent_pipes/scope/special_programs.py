@@ -6,12 +6,11 @@ from posixpath import join, normpath
 
 from agent_pipes.core.lazy_regex import pattern
 from agent_pipes.core.tables import names
-from agent_pipes.scope.access import ALL, AccessSet, can_run
+from agent_pipes.scope.access import ALL, DEVICE, AccessSet, can_run
 from agent_pipes.shell import Command, Word, patched_files
 from agent_pipes.shell.commands import subdirectory
 from agent_pipes.shell.texts import input_words, names_below
 
-_DEVICE = pattern(r"/dev/(?:null|zero|full|u?random|tty|std(?:in|out|err)|fd/\d+)")
 _RECURSIVE = names("-r -R -a --recursive --archive")
 _SED_OPENS = pattern(r"(?:^|[\d$/;{}])\s*([rRwW]) +([^\s;}]+)")
 _SED_RUNS = pattern(r"(?:^|[;{}\n\d$]|/[IgMp\d]*)\s*e(?:\s|\Z)")
@@ -166,7 +165,7 @@ def _sort(command: Command, found: AccessSet) -> None:
 def _dd(command: Command, found: AccessSet) -> None:
     for word in command.words[1:]:
         key, _, value = word.text.partition("=")
-        if key in ("if", "of") and not _DEVICE.fullmatch(value):
+        if key in ("if", "of") and not DEVICE.fullmatch(value):
             path = Word(value, word.raw, word.unresolved, value.startswith("~"))
             found.add_path("read" if key == "if" else "write", path, command.directory)
 

@@ -3,12 +3,12 @@
 import json
 import os
 import pty
-import select
 import subprocess
 import sys
 
 from agent_pipes.commands.run_child import ENTER_SCREEN, LEAVE_SCREEN
 from tests.helpers.support import ROOT
+from tests.helpers.terminal import received
 
 PAUSED = """
 import json, os, sys, termios, tty
@@ -57,15 +57,7 @@ def in_terminal(code: str) -> tuple[bytes, bytes]:
     )
     os.close(slave)
     out = child.communicate(timeout=30)[0]
-    shown = b""
-    while select.select([master], [], [], 0.2)[0]:
-        try:
-            part = os.read(master, 65536)
-        except OSError:
-            break
-        if not part:
-            break
-        shown += part
+    shown = received(master, 0.2)
     os.close(master)
     return shown, out
 

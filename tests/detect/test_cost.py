@@ -418,6 +418,12 @@ def test_the_clients_own_bill_replaces_an_assumed_price():
     assert late["value"] == 4.0 and "assumed" not in late
 
 
+def test_an_absurd_bill_of_the_clients_is_cut():
+    stream = response(Stream(), "house-model", id="a")
+    stream.add("reported_cost", {"usd": 1e300, "models": {"house-model": 1e300}})
+    assert [event.data["cost"]["session_usd"] for event in costed(stream)] == [0.0, 1e9]
+
+
 def test_the_clients_bill_of_a_model_with_a_price_changes_nothing():
     stream = response(Stream(), id="a")
     stream.add("reported_cost", {"usd": 99.0, "models": {"claude-opus-4-8": 99.0}})

@@ -19,15 +19,10 @@ from tests.helpers.support import BIN, ENVIRONMENT, until
 needs_tmux = pytest.mark.skipif(not shutil.which("tmux"), reason="tmux is not installed")
 
 
-def sent_to_terminal(words: list[str], environment: dict[str, str], columns: int = 0) -> bytes:
-    """Return all that a command sends to the terminal that it runs in, 24 lines of `columns`."""
-    pid, fd = pty.fork()
-    if pid == 0:
-        if columns:
-            ioctl(0, TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-        os.execve(words[0], words, environment)
+def received(fd: int, silence_s: float) -> bytes:
+    """Return what comes from a terminal until it is closed, or silent for this long."""
     sent = b""
-    while select.select([fd], [], [], 30)[0]:
+    while select.select([fd], [], [], silence_s)[0]:
         try:
             part = os.read(fd, 65536)
         except OSError:
@@ -35,6 +30,17 @@ def sent_to_terminal(words: list[str], environment: dict[str, str], columns: int
         if not part:
             break
         sent += part
+    return sent
+
+
+def sent_to_terminal(words: list[str], environment: dict[str, str], columns: int = 0) -> bytes:
+    """Return all that a command sends to the terminal that it runs in, 24 lines of `columns`."""
+    pid, fd = pty.fork()
+    if pid == 0:
+        if columns:
+            ioctl(0, TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        os.execve(words[0], words, environment)
+    sent = received(fd, 30)
     os.waitpid(pid, 0)
     os.close(fd)
     return sent

@@ -150,8 +150,7 @@ def process(session: Session) -> "Identity | None":
 def provider(session: Session) -> str:
     """Return the name of the agent whose session it is, "" if the store does not record it."""
     return string(_start(session.path), "provider") or string(
-        within(_meta(session.path.parent), "attribution"),
-        "agent_provider",
+        within(_meta(session.path.parent), "attribution"), "agent_provider"
     )
 
 
@@ -185,7 +184,7 @@ def _begun(path: Path, inode: int) -> tuple[str, float]:
 
 def _noted(path: Path) -> Fields:
     """Return the agent's process in meta.json, {} if there is none or the session has ended."""
-    meta = parse_line(_head(path.parent / META)) or {}
+    meta = _meta(path.parent)
     return {} if "ended_at" in meta else within(within(meta, "attribution"), "agent_process")
 
 
