@@ -121,7 +121,7 @@ def live(sessions: Iterable[Session]) -> Iterator[Check]:
         yield Check("live", "ok", said, {"left": left})
     alone = {identity: name for identity, name in running.items() if not _related(identity, known)}
     for identity, name in alone.items():
-        # Of a wrapper and what it has started, the wrapper stands for both.
+        # A wrapper is listed, and the agent that it has started is not.
         if alone.keys().isdisjoint(ancestors(identity.pid)) and alive(identity):
             yield _without_session(name, identity)
     if not (found or alone):

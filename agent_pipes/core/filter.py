@@ -73,7 +73,10 @@ def exit_status(run: Callable[[], object]) -> int:
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
         first, *more = message_of(error).split("\n")
-        write_line(f"{context.command_path}: {first}") if context else warn(first)
+        if context is None:
+            warn(first)
+        else:
+            write_line(f"{context.command_path}: {first}")
         for line in more:
             write_line(line)
         if context is not None:

@@ -312,9 +312,10 @@ class Killer:
         target.record = record(session, target.handle.identity, target.marker, target.trigger.data)
         try:
             target.record.write()
-            warn(f"to continue: {unbroken(f'agent-strace resume {session}')}")
         except OSError as error:
             warn(f"the pause cannot be recorded ({error}); to continue: kill -CONT {target.pid}")
+        else:
+            warn(f"to continue: {unbroken(f'agent-strace resume {session}')}")
 
     def _resumed(self, target: KillTarget, how: str) -> None:
         """Count violations again: the agent runs again."""
