@@ -2,6 +2,7 @@
 
 import json
 import os
+import textwrap
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import click
 
 from agent_pipes.checks import Check
-from agent_pipes.core.display import INDENT, escape, fold, terminal_size
+from agent_pipes.core.display import INDENT, escape, terminal_size
 from agent_pipes.core.filter import Command, version_option
 
 WIDE = 60
@@ -68,7 +69,13 @@ def lines(checks: Iterable[Check], width: int) -> Iterator[str]:
     for each in checks:
         head = f"{each.status:8} {each.check:10} "
         column = len(head) if width >= WIDE else len(INDENT)
-        first, *rest = fold(head + escape(each.said), width - 1, " " * column)
+        # Unlike a message, a finding has no command to be copied: a long path is broken, too.
+        first, *rest = textwrap.wrap(
+            head + escape(each.said),
+            width - 1,
+            subsequent_indent=" " * column,
+            break_on_hyphens=False,
+        )
         yield click.style(first[: len(head)], fg=COLOURS[each.status]) + first[len(head) :]
         yield from rest
 
