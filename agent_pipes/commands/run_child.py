@@ -15,7 +15,7 @@ from agent_pipes.core.filter import exit_status
 from agent_pipes.core.stderr import suspend, warn, write_line
 from agent_pipes.core.stream import Waiter, die_of
 from agent_pipes.process.handle import become_subreaper, clear_death_signal
-from agent_pipes.process.table import Identity, identify, is_stopped
+from agent_pipes.process.table import Identity, identify, pending_signals
 from agent_pipes.sessions.selection import NO_SESSION_OF_COMMAND
 
 NOT_EXECUTABLE, NOT_FOUND = 126, 127
@@ -83,7 +83,6 @@ class SignalRelay:
         self.sent: list[int] = []
         self._terminal = terminal
         self._go_on: Callable[[], object] | None = None
-        self._waits = False
         self._child: subprocess.Popen[bytes] | None = None
         self._early: list[int] = []
 
@@ -102,7 +101,6 @@ class SignalRelay:
         if number != signal.SIGINT or self._terminal.saved is None:
             with suppress(OSError):
                 self._child.send_signal(number)
-                self._waits = is_stopped(self._child.pid)
         self.sent.append(number)
         if self._go_on:
             # A stopped process receives the signal only once it is continued, its tools likewise.
@@ -112,9 +110,8 @@ class SignalRelay:
     def set_paused(self, go_on: Callable[[], object] | None) -> None:
         """Note what continues the paused command, None if it runs, and switch the terminal."""
         self._go_on = go_on
-        if go_on and self._waits:
+        if go_on and self._has_pending():
             # The signal came while the processes were being stopped.
-            self._waits = False
             go_on()
         elif go_on:
             self._terminal.take_back()
@@ -122,6 +119,11 @@ class SignalRelay:
             # The command draws its screen anew.
             with suppress(OSError):
                 self._child.send_signal(signal.SIGWINCH)
+
+    def _has_pending(self) -> bool:
+        with suppress(OSError):
+            return bool(self._child and pending_signals(self._child.pid) & set(self.sent))
+        return False
 
 
 class Terminal:

@@ -173,6 +173,16 @@ def user(pid: int) -> int | None:
     return _number(fields) if fields else None
 
 
+def pending_signals(pid: int) -> set[int]:
+    """Return the numbers of the signals that a stopped process has not received yet."""
+    if HAS_PROC:
+        fields = _status(pid, "ShdPnd")
+    else:
+        fields = output("ps", "-o", "pending=", "-p", str(pid)).split()
+    mask = int(fields[0], 16) if fields else 0
+    return {number for number in range(1, mask.bit_length() + 1) if mask >> (number - 1) & 1}
+
+
 def command_line(pid: int) -> list[str]:
     """Return the program and its arguments, [] if they are unknown.
 

@@ -3,11 +3,13 @@
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
 
-from agent_pipes.commands.run_child import ENTER_SCREEN, LEAVE_SCREEN
-from tests.helpers.support import ROOT
+from agent_pipes.commands.run_child import ENTER_SCREEN, LEAVE_SCREEN, SignalRelay, Terminal
+from agent_pipes.process.table import is_stopped
+from tests.helpers.support import ROOT, until
 from tests.helpers.terminal import received
 
 PAUSED = """
@@ -71,3 +73,46 @@ def test_the_terminal_is_peoples_while_the_command_is_paused():
     assert shown.index(b"held back\r\n") > left, "nothing is written into the command's screen"
     # TERM and CONT while it is paused, WINCH so that it draws its screen anew, then TERM alone.
     assert signals == [15, 18, 28, 15]
+
+
+SURVIVES = """
+import os, signal
+signal.signal(signal.SIGTERM, lambda *_: os.write(1, b"received\\n"))
+os.write(1, b"ready\\n")
+while True:
+    signal.pause()
+"""
+
+
+def test_a_signal_undoes_the_pause_that_it_met_and_no_later_one():
+    with subprocess.Popen([sys.executable, "-c", SURVIVES], stdout=subprocess.PIPE) as child:
+        assert child.stdout
+        try:
+            assert child.stdout.readline() == b"ready\n"
+            relay, continued = SignalRelay(Terminal()), []
+
+            def stop() -> None:
+                child.send_signal(signal.SIGSTOP)
+                until(lambda: is_stopped(child.pid), what="a stopped command")
+
+            def go_on() -> None:
+                continued.append(True)
+                child.send_signal(signal.SIGCONT)
+
+            relay.start(child)
+            stop()
+            relay.receive(signal.SIGTERM)
+            child.send_signal(signal.SIGCONT)
+            assert child.stdout.readline() == b"received\n"
+            stop()
+            relay.set_paused(go_on)
+            assert not continued, "the user had stopped it when it came"
+            go_on()
+            relay.set_paused(None)
+            stop()
+            relay.receive(signal.SIGTERM)
+            relay.set_paused(go_on)
+            assert continued == [True, True]
+            assert child.stdout.readline() == b"received\n"
+        finally:
+            child.kill()

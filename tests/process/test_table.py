@@ -403,3 +403,17 @@ def test_a_ps_that_does_not_answer_is_an_error(monkeypatch):
     monkeypatch.setattr(subprocess, "run", never)
     with pytest.raises(TimeoutError, match="ps does not answer"):
         identify(os.getpid())
+
+
+def test_a_stopped_process_has_pending_signals(way):
+    with subprocess.Popen(["sleep", "60"]) as child:
+        try:
+            assert table.pending_signals(child.pid) == set()
+            child.send_signal(signal.SIGSTOP)
+            until(lambda: table.is_stopped(child.pid), what="a stopped process")
+            child.send_signal(signal.SIGTERM)
+            child.send_signal(signal.SIGUSR1)
+            assert table.pending_signals(child.pid) == {signal.SIGTERM, signal.SIGUSR1}
+        finally:
+            child.kill()
+    assert table.pending_signals(child.pid) == set()
