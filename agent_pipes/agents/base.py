@@ -144,6 +144,10 @@ class Agent:
         """
         return self.sessions()
 
+    def sessions_named(self, beginning: str) -> Iterator[Session]:
+        """Yield the sessions whose id begins with `beginning`. Others may be yielded, too."""
+        return self.sessions()
+
     def session_folders(self) -> list[SessionFolder]:
         """Return the folders in which sessions, and signs that one is live, appear."""
         return []

@@ -30,28 +30,25 @@ def complete_session(
 
     Sessions of other directories are offered only if this one has none.
     """
-    import os
-
     from click.shell_completion import CompletionItem
 
     if ctx.meta.get(COMMAND_FOLLOWS):
         return [CompletionItem(incomplete, type="file")]
+    from agent_pipes.agents.registry import NAMES, agent
     from agent_pipes.core.display import escape, format_duration, truncate_left
     from agent_pipes.sessions import discovery
 
-    every = discovery.sessions()
-    matching = [
-        each for each in every if each.id.startswith(incomplete) and _SAFE_WORD.fullmatch(each.id)
-    ]
-    directories, now = discovery.project_directories(os.getcwd()), time.time()
-    here = [each for each in matching if discovery.is_in(each, directories)]
-    items = []
-    for each in (here or matching)[:MAX_SESSIONS]:
+    here = [each for each in discovery.sessions_here() if each.id.startswith(incomplete)]
+    matching = here or discovery.sessions_named(incomplete)
+    offered = [each for each in matching if _SAFE_WORD.fullmatch(each.id)][:MAX_SESSIONS]
+    items, now = [], time.time()
+    for each in offered:
         age = format_duration(max(0, round(now - each.modified)))
         place = truncate_left(escape(each.cwd), MAX_DIRECTORY_CHARS)
         items.append(CompletionItem(each.id, help=f"{each.agent}, {age} ago, {place}"))
-    agents = sorted({each.agent for each in every if each.agent.startswith(incomplete)})
-    items += [CompletionItem(agent, help=f"session of {agent}") for agent in agents]
+    for name in sorted(NAMES):
+        if name.startswith(incomplete) and next(agent(name).sessions(), None):
+            items.append(CompletionItem(name, help=f"session of {name}"))
     if "FILE" in (param.metavar or ""):
         items.append(CompletionItem(incomplete, type="file"))
     return items

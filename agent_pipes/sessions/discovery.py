@@ -99,6 +99,13 @@ def sessions(names: Iterable[str] = NAMES, since: float = 0.0) -> list[Session]:
     return once(each for each in found if each.modified >= since)
 
 
+def sessions_named(beginning: str) -> list[Session]:
+    """Return the sessions whose id begins with `beginning`, the one that changed last first."""
+    report_unreadable_folders()
+    found = once(each for agent in every_agent() for each in agent.sessions_named(beginning))
+    return [each for each in found if each.id.startswith(beginning)]
+
+
 def recent_sessions(names: Iterable[str] = NAMES) -> list[Session]:
     """Return the sessions that changed within RECENT_S or may be live, the last changed first."""
     since = time.time() - RECENT_S
@@ -324,7 +331,7 @@ def by_id_or_agent(text: str) -> Session:
 
     Raise click.UsageError for none and for several.
     """
-    fit = [each for each in sessions() if each.id.startswith(text)]
+    fit = sessions_named(text)
     # The store is asked for with the sessions that are left out as double elsewhere.
     if not fit and (names := [name for name in NAMES if name.startswith(text)]):
         return _of_agent(names)

@@ -32,6 +32,7 @@ def home(tmp_path, monkeypatch):
     monkeypatch.setenv("CLAUDE_CONFIG_DIR", str(tmp_path / "claude"))
     monkeypatch.setenv("CODEX_HOME", str(tmp_path / "codex"))
     monkeypatch.setattr(ttl_cache, "MOMENT", 60.0)
+    monkeypatch.setattr(claude_sessions, "_worked_in", Look(claude_sessions._directories))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -162,6 +163,13 @@ def test_without_a_registry_the_processes_are_looked_at_once(home, monkeypatch):
     transcripts(home)
     looks = counted(monkeypatch, claude_sessions, "all_processes")
     assert live("claude") == [] and len(looks) == 1
+
+
+def test_an_id_reads_the_head_of_no_other_transcript(home, monkeypatch):
+    transcripts(home)
+    heads = counted(monkeypatch, claude_sessions, "_read_head")
+    assert [each.id for each in discovery.sessions_named(names()[-1])] == names()[-1:]
+    assert len(heads) == 1
 
 
 def test_a_store_is_listed_once_while_nothing_changes_in_it(home, monkeypatch):

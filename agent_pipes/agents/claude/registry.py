@@ -30,8 +30,9 @@ def roots() -> list[Path]:
     """
     if given := os.environ.get("CLAUDE_CONFIG_DIR"):
         return [Path(given)]
-    home = Path(os.path.expanduser("~"))
-    return [home / ".claude", *(root for root in [home / ".config" / "claude"] if root.is_dir())]
+    home = os.path.expanduser("~")
+    other = f"{home}/.config/claude"
+    return [Path(f"{home}/.claude"), *([Path(other)] if os.path.isdir(other) else [])]
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,11 +36,14 @@ REMEMBERED = 20_000
 """Files and sessions whose unchanging facts are not looked up again."""
 
 
-def sessions(since: float = 0.0, within: frozenset[str] = frozenset()) -> Iterator[Session]:
+def sessions(
+    since: float = 0.0, within: frozenset[str] = frozenset(), beginning: str = ""
+) -> Iterator[Session]:
     """Yield every transcript, and the live sessions that have written none yet.
 
-    since:  leave out transcripts that last changed before, in seconds since the epoch.
-    within: leave out the projects that are in none of these directories, which are real paths.
+    since:     leave out transcripts that last changed before, in seconds since the epoch.
+    within:    leave out the projects that are in none of these directories, which are real paths.
+    beginning: leave out transcripts whose id begins otherwise.
     """
     names = frozenset(map(slug, within))
     live = {each.session: each for each in registry_entries()}
@@ -48,7 +51,7 @@ def sessions(since: float = 0.0, within: frozenset[str] = frozenset()) -> Iterat
         for project in entries_of(root / "projects"):
             if within and project.name not in names and not _is_link_to(project.path, within):
                 continue
-            for path, about in _transcripts(project.path, since):
+            for path, about in _transcripts(project.path, since, beginning):
                 with suppress(OSError):
                     session = _session(Path(path), about)
                     known = live.pop(session.id, None)
@@ -73,6 +76,11 @@ def _is_link_to(project: str, directories: frozenset[str]) -> bool:
 def sessions_in(directories: frozenset[str]) -> Iterator[Session]:
     """Yield the sessions of the projects that are in one of `directories`, and the live ones."""
     return sessions(within=directories)
+
+
+def sessions_named(beginning: str) -> Iterator[Session]:
+    """Yield the sessions whose id begins so, and the live ones."""
+    return sessions(beginning=beginning)
 
 
 def session_folders() -> list[SessionFolder]:
@@ -231,13 +239,13 @@ _worked_in = Look(_directories)
 
 
 def _unregistered(session: Session) -> Identity | None:
+    if not session.cwd or not (
+        lately(session.modified) or os.path.realpath(session.cwd) in _worked_in(None)
+    ):
+        return None
     project = session.path.parent
     root = next((root for root in roots() if root / "projects" == project.parent), None)
-    if root is None or (root / "sessions").is_dir() or not session.cwd:
-        return None
-    if not lately(session.modified) and os.path.realpath(session.cwd) not in _worked_in(
-        tuple(roots())
-    ):
+    if root is None or (root / "sessions").is_dir():
         return None
     changed = {path: about.st_mtime for path, about in _transcripts(str(project))}
     modified = changed.get(str(session.path))
@@ -293,14 +301,16 @@ def _read_head(path: Path) -> _Head:
     return _Head(session, "", started)
 
 
-def _transcripts(project: str, since: float = 0.0) -> Iterator[tuple[str, os.stat_result]]:
+def _transcripts(
+    project: str, since: float = 0.0, beginning: str = ""
+) -> Iterator[tuple[str, os.stat_result]]:
     """Yield the transcripts in a project's folder that changed after `since`, with their status.
 
     There may be thousands of old ones: nothing but their status is asked for.
     """
     for entry in entries_of(project):
         name = entry.name
-        if name.endswith(".jsonl") and not name.startswith("agent-"):
+        if name.endswith(".jsonl") and name.startswith(beginning) and not name.startswith("agent-"):
             try:
                 about = entry.stat()
             except OSError:
