@@ -2,11 +2,7 @@
 
 import json
 import os
-import pty
-import select
 import shutil
-import subprocess
-import termios
 from pathlib import Path
 
 import pytest
@@ -14,6 +10,7 @@ import pytest
 from agent_pipes.core.event import from_fields
 from agent_pipes.detect.backtest import ended_well
 from tests.helpers.support import ENVIRONMENT, FIXTURES, Stream, command, events_of, run
+from tests.helpers.terminal import shown_on_terminal
 
 
 @pytest.fixture
@@ -95,24 +92,11 @@ def test_a_session_that_cannot_be_read_does_not_cost_the_others(home):
 
 
 def on_a_terminal(home: dict, *args: str, width: int = 80) -> list[str]:
-    ours, theirs = pty.openpty()
-    termios.tcsetwinsize(theirs, (24, width))
-    process = subprocess.Popen(
+    shown = shown_on_terminal(
         command("agent-strace", "backtest", *args),
-        stdout=theirs,
-        stderr=subprocess.DEVNULL,
-        stdin=subprocess.DEVNULL,
-        env=ENVIRONMENT | home | {"NO_COLOR": "1", "COLUMNS": ""},
+        ENVIRONMENT | home | {"NO_COLOR": "1", "COLUMNS": ""},
+        columns=width,
     )
-    os.close(theirs)
-    shown = b""
-    while select.select([ours], [], [], 30)[0]:
-        try:
-            shown += os.read(ours, 65536)
-        except OSError:
-            break
-    os.close(ours)
-    assert process.wait(20) == 0
     return shown.decode().splitlines()
 
 

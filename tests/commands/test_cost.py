@@ -1,9 +1,6 @@
 """trace-cost: the cost of each response, counted once, estimates, and the report."""
 
 import json
-import os
-import pty
-import termios
 from decimal import Decimal
 from pathlib import Path
 
@@ -21,7 +18,18 @@ from agent_pipes.cost import meter
 from agent_pipes.cost.meter import DEFAULT_MODEL, Meter
 from agent_pipes.cost.options import GROUPINGS
 from agent_pipes.cost.prices import DOLLAR
-from tests.helpers.support import FIXTURES, SESSION, SHARED, START, Stream, events_of, run, start
+from tests.helpers.support import (
+    ENVIRONMENT,
+    FIXTURES,
+    SESSION,
+    SHARED,
+    START,
+    Stream,
+    command,
+    events_of,
+    run,
+)
+from tests.helpers.terminal import shown_on_terminal
 
 MILLION = 1_000_000
 
@@ -717,25 +725,12 @@ def test_the_summary_leaves_no_trace_of_an_estimate_that_was_recorded_later():
 def on_a_terminal(stream: Stream | list[dict], *options: str, width=80, **env: str) -> list[str]:
     """Return the lines that a terminal of so many columns shows."""
     fields = stream.events if isinstance(stream, Stream) else stream
-    ours, theirs = pty.openpty()
-    termios.tcsetwinsize(theirs, (24, width))
-    process = start(
-        "trace-cost", *options, stdout=theirs, env={"NO_COLOR": "1", "COLUMNS": "", **env}
+    shown = shown_on_terminal(
+        command("trace-cost", *options),
+        ENVIRONMENT | {"NO_COLOR": "1", "COLUMNS": "", **env},
+        columns=width,
+        input=b"".join(from_fields(each).raw for each in fields),
     )
-    os.close(theirs)
-    process.stdin.write(b"".join(from_fields(each).raw for each in fields))
-    process.stdin.close()
-    shown = b""
-    while True:
-        try:
-            piece = os.read(ours, 65536)
-        except OSError:
-            break
-        if not piece:
-            break
-        shown += piece
-    os.close(ours)
-    assert process.wait(20) == 0
     return shown.decode().replace("\r\n", "\n").splitlines()
 
 

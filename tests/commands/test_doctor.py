@@ -2,7 +2,6 @@
 
 import json
 import os
-import pty
 import re
 import resource
 import shutil
@@ -20,6 +19,7 @@ from agent_pipes.sessions import discovery
 from agent_pipes.sessions.files import inotify
 from tests.helpers.planting import subreaping
 from tests.helpers.support import BIN, ENVIRONMENT, ROOT, Stream, command, run, until
+from tests.helpers.terminal import shown_on_terminal
 
 STANDIN = ROOT / "tests" / "standin" / "claude"
 NOBODY = 65534
@@ -251,26 +251,13 @@ def test_a_table_for_people(place):
 @pytest.mark.parametrize("colours", [True, False])
 def test_on_a_terminal_it_is_wrapped_and_in_colours_unless_these_are_not_wanted(place, colours):
     (place / "proj" / ".agent-watch.json").write_text("{" + " " * 10)
-    ours, theirs = pty.openpty()
-    more = {"COLUMNS": "80", "TERM": "xterm", "LANG": "C.UTF-8"} | (
-        {} if colours else {"NO_COLOR": "1"}
-    )
-    process = subprocess.Popen(
+    more = {"COLUMNS": "80", "TERM": "xterm", "LANG": "C.UTF-8"}
+    seen = shown_on_terminal(
         command("agent-strace", "doctor"),
-        stdout=theirs,
-        stderr=theirs,
-        stdin=subprocess.DEVNULL,
-        env=environment() | more,
+        environment() | more | ({} if colours else {"NO_COLOR": "1"}),
+        streams=("stdout", "stderr"),
+        status=1,
     )
-    os.close(theirs)
-    seen = b""
-    try:
-        while chunk := os.read(ours, 65536):
-            seen += chunk
-    except OSError:
-        pass
-    os.close(ours)
-    assert process.wait() == 1
     assert (b"\x1b[31mproblem" in seen) == colours and (b"\x1b" in seen) == colours
     plain = re.sub(r"\x1b\[\d+m", "", seen.decode())
     assert max(map(len, plain.splitlines())) <= 80

@@ -1,19 +1,16 @@
 """trace-list: what can be read here, and what of it is live."""
 
-import fcntl
 import json
 import os
-import pty
-import struct
 import subprocess
 import sys
-import termios
 import time
 from pathlib import Path
 
 import pytest
 
 from tests.helpers.support import ENVIRONMENT, STANDINS, Stream, command, events_of, run, until
+from tests.helpers.terminal import shown_on_terminal
 
 STANDIN = STANDINS / "claude"
 
@@ -84,25 +81,10 @@ def test_other_directories_only_when_asked(home, tmp_path):
 
 def on_terminal(home: dict, *args: str, columns: int = 80, **environment: str) -> list[str]:
     """Return the lines that trace-list writes to a terminal."""
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    subprocess.run(
-        command("trace-list", *args),
-        stdout=theirs,
-        env=ENVIRONMENT
-        | {"LC_ALL": "C.UTF-8", "TERM": "xterm", "COLUMNS": str(columns)}
-        | home
-        | environment,
-        stdin=subprocess.DEVNULL,
+    terminal = {"LC_ALL": "C.UTF-8", "TERM": "xterm", "COLUMNS": str(columns)}
+    written = shown_on_terminal(
+        command("trace-list", *args), ENVIRONMENT | terminal | home | environment, columns=columns
     )
-    os.close(theirs)
-    written = b""
-    try:
-        while data := os.read(ours, 65536):
-            written += data
-    except OSError:
-        pass
-    os.close(ours)
     return written.decode().replace("\r\n", "\n").splitlines()
 
 

@@ -1,10 +1,7 @@
 """trace-report and agent-strace report: the page, its totals, its verdict, and hostile text."""
 
 import json
-import os
-import pty
 import re
-import subprocess
 from html.parser import HTMLParser
 
 import pytest
@@ -23,6 +20,7 @@ from tests.helpers.support import (
     events_of,
     run,
 )
+from tests.helpers.terminal import shown_on_terminal
 
 CLAUDE_LOOP = SHARED / "sessions" / "driven" / "claude" / "loop.jsonl"
 needs_sessions = pytest.mark.skipif(not SHARED.exists(), reason="no recorded sessions here")
@@ -278,14 +276,9 @@ def test_text_has_nothing_that_a_terminal_obeys():
 
 
 def test_a_terminal_gets_the_text():
-    ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        command("trace-report"), stdin=subprocess.PIPE, stdout=theirs, env=ENVIRONMENT
-    )
-    process.communicate(loop_events(rounds=3), timeout=60)
-    os.close(theirs)
-    text = os.read(ours, 65536).decode()
-    os.close(ours)
+    text = shown_on_terminal(
+        command("trace-report"), ENVIRONMENT, input=loop_events(rounds=3)
+    ).decode()
     assert "Tripped: " in text and "<html" not in text
 
 

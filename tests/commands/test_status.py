@@ -1,10 +1,7 @@
 """trace-status: a live line on stderr, and nothing else touched."""
 
-import os
-import pty
-import subprocess
-
 from tests.helpers.support import ENVIRONMENT, FIXTURES, Stream, command, run, start
+from tests.helpers.terminal import shown_on_terminal
 
 
 def lines(*args: object, stream: Stream) -> list[str]:
@@ -72,25 +69,8 @@ def test_lines_come_while_the_session_is_silent():
 
 
 def test_on_a_terminal_one_line_is_rewritten_and_ended():
-    ours, theirs = pty.openpty()
-    done = subprocess.Popen(
-        command("trace-status"),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=theirs,
-        env=ENVIRONMENT,
+    spiral = (FIXTURES / "spiral.ndjson").read_bytes()
+    sent = shown_on_terminal(
+        command("trace-status"), ENVIRONMENT, input=spiral, streams=("stderr",)
     )
-    os.close(theirs)
-    done.communicate((FIXTURES / "spiral.ndjson").read_bytes())
-    sent = b""
-    while part := _read(ours):
-        sent += part
-    os.close(ours)
     assert sent.count(b"\n") == 2 and b"\r" in sent and sent.endswith(b"\x1b[K\r\n")
-
-
-def _read(fd: int) -> bytes:
-    try:
-        return os.read(fd, 4096)
-    except OSError:
-        return b""

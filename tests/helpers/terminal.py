@@ -4,13 +4,13 @@ import os
 import pty
 import select
 import shutil
-import struct
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from fcntl import ioctl
 from pathlib import Path
-from termios import TIOCSWINSZ
+from subprocess import DEVNULL, PIPE
+from termios import tcsetwinsize
 
 import pytest
 
@@ -38,11 +38,35 @@ def sent_to_terminal(words: list[str], environment: dict[str, str], columns: int
     pid, fd = pty.fork()
     if pid == 0:
         if columns:
-            ioctl(0, TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+            tcsetwinsize(0, (24, columns))
         os.execve(words[0], words, environment)
     sent = received(fd, 30)
     os.waitpid(pid, 0)
     os.close(fd)
+    return sent
+
+
+def shown_on_terminal(
+    words: list[str],
+    environment: dict[str, str],
+    *,
+    columns: int = 80,
+    input: bytes = b"",
+    streams: tuple[str, ...] = ("stdout",),
+    status: int = 0,
+) -> bytes:
+    """Return what a command writes to those streams, which alone are a terminal."""
+    ours, theirs = pty.openpty()
+    tcsetwinsize(theirs, (24, columns))
+    outputs = {name: theirs if name in streams else DEVNULL for name in ("stdout", "stderr")}
+    with subprocess.Popen(words, stdin=PIPE, **outputs, env=environment) as process:
+        os.close(theirs)
+        with ThreadPoolExecutor() as pool:
+            shown = pool.submit(received, ours, 30)
+            process.communicate(input)
+            sent = shown.result()
+    os.close(ours)
+    assert process.returncode == status, sent
     return sent
 
 
