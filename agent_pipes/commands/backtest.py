@@ -35,7 +35,7 @@ from agent_pipes.core.filter import Command
 from agent_pipes.core.options import DURATION
 from agent_pipes.core.stderr import set_prefix, warn
 from agent_pipes.core.stream import Reader, Waiter
-from agent_pipes.core.table import terminal_style
+from agent_pipes.core.style import terminal_style
 from agent_pipes.cost.recorded import session_at
 from agent_pipes.detect.backtest import Judgement, Limits, judge_events, judge_session
 from agent_pipes.detect.registry import DETECTORS

@@ -6,7 +6,8 @@ from typing import Any
 
 from agent_pipes.core.display import escape, fold, format_duration, two_units
 from agent_pipes.core.options import DURATION
-from agent_pipes.core.table import Column, Style, format_table, short_ids
+from agent_pipes.core.style import Style
+from agent_pipes.core.table import Column, format_table, short_ids
 from agent_pipes.detect.backtest import Judgement
 from agent_pipes.detect.registry import DETECTORS
 

@@ -33,7 +33,7 @@ class Output:
     def events(self) -> Iterator[Event]:
         """Yield the report's events, or print its table."""
         if self.is_table:
-            from agent_pipes.core.table import terminal_style
+            from agent_pipes.core.style import terminal_style
             from agent_pipes.cost.report_table import report_table
 
             text = report_table(self.report, self.by, terminal_style(), self.reverse)

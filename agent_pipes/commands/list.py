@@ -14,7 +14,7 @@ from agent_pipes.core.stderr import warn
 
 if TYPE_CHECKING:
     from agent_pipes.agents.base import Session
-    from agent_pipes.core.table import Style
+    from agent_pipes.core.style import Style
 
 MAX_ROWS = 12
 """Rows on a terminal without --all: the most recent sessions, which are read for their cost."""
@@ -82,7 +82,7 @@ def list_sessions(
     ]
     # Reading the sessions takes half of the program, which a list of objects does not need.
     from agent_pipes.commands.list_table import table
-    from agent_pipes.core.table import terminal_style
+    from agent_pipes.core.style import terminal_style
 
     style = terminal_style()
     lines = list(table(listed if reverse else listed[::-1], style, time.time())) if listed else []

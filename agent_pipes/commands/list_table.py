@@ -8,7 +8,8 @@ from agent_pipes.commands.status_view import MARKS
 from agent_pipes.core.display import escape, tilde, two_units
 from agent_pipes.core.event import Event
 from agent_pipes.core.stderr import warn
-from agent_pipes.core.table import Column, Style, format_table, short_ids
+from agent_pipes.core.style import Style
+from agent_pipes.core.table import Column, format_table, short_ids
 from agent_pipes.cost.annotate import with_costs
 from agent_pipes.cost.meter import Meter
 from agent_pipes.sessions.session_reader import read_session

@@ -13,7 +13,7 @@ from agent_pipes.commands.session_status import SessionStatus, State
 from agent_pipes.commands.status_json import as_json
 from agent_pipes.commands.status_keys import Keyboard
 from agent_pipes.commands.status_table import table, tmux
-from agent_pipes.commands.status_view import Style, claude, counts, default_style, line
+from agent_pipes.commands.status_view import claude, counts, line
 from agent_pipes.core.bounded import BoundedDict
 from agent_pipes.core.display import escape, fit, terminal_size, tilde, two_units
 from agent_pipes.core.event import STAND_IN_PREFIX, Event
@@ -27,6 +27,7 @@ from agent_pipes.core.stderr import (
     write_line,
 )
 from agent_pipes.core.stream import UnreadableInputError, Waiter
+from agent_pipes.core.style import Style, default_style
 
 MAX_SESSIONS = 10_000
 

@@ -5,11 +5,9 @@ from collections.abc import Iterable, Mapping
 
 from agent_pipes.commands.session_status import Progress, SessionStatus, State
 from agent_pipes.commands.status_view import (
-    DIM,
     MARKS,
     NAMES,
     PREFIX_FROM,
-    Style,
     doing,
     limit_bar,
     limit_colour,
@@ -19,6 +17,7 @@ from agent_pipes.commands.status_view import (
     when,
 )
 from agent_pipes.core.display import cell_width, escape, fit, fit_left, pad, plural, tilde
+from agent_pipes.core.style import DIM, Style
 
 RIGHT = ("$", "$/H", "CTX", "FAIL", "FOR")
 """Columns whose cells are aligned on the right."""
@@ -71,15 +70,14 @@ def totals(every: list[Row], now: float, width: int, style: Style) -> str:
     shown = [state for state in State if found[state] and state < State.PAUSED]
     names = NAMES | {State.WAITING: "waiting for you"}
     money = [f"{about}${cost:.2f}", *([f"${rate:.2f}/h"] if rate else [])]
-    separator = ", " if style.ascii else " · "
     long = [(f"{mark(state, style)} {found[state]} {names[state]}", state) for state in shown]
     short = [(f"{mark(state, style)}{found[state]}", state) for state in shown]
     count = [plural(len(every), "session")] if width >= PREFIX_FROM else []
-    if cell_width(separator.join([*count, *(text for text, _ in long), *money])) < width:
+    if cell_width(style.separator.join([*count, *(text for text, _ in long), *money])) < width:
         states = [style.paint(text, MARKS[state][2]) for text, state in long]
-        return separator.join([*count, *states, *money])
+        return style.separator.join([*count, *states, *money])
     brief = " ".join(style.paint(text, MARKS[state][2]) for text, state in short)
-    return separator.join([str(len(every)), *([brief] if brief else []), *money])
+    return style.separator.join([str(len(every)), *([brief] if brief else []), *money])
 
 
 class _Columns:

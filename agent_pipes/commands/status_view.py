@@ -5,7 +5,6 @@ free. Colours are the 16 of the terminal, and a mark and a word say the same.
 """
 
 import math
-import os
 import re
 import time
 from collections.abc import Mapping
@@ -18,16 +17,14 @@ from agent_pipes.core.display import (
     escape,
     fit,
     format_duration,
-    is_ascii_locale,
     plural,
-    to_ascii,
     two_units,
 )
+from agent_pipes.core.style import BAR_BLOCKS, DIM, Style
 from agent_pipes.detect.calls import Call
 
 _THRESHOLD = re.compile(r" \(threshold: [^)]*\)")
 
-BLOCKS = " ▏▎▍▌▋▊▉█"
 SHORT_ETA_S = 600.0
 MIN_SHOWN_PART = 0.01
 MIN_STATE_CELLS = 8
@@ -40,27 +37,7 @@ WORDS_FROM = 56
 """Widths from which the line has its prefix, and the counts of events and retries."""
 
 
-@dataclass(frozen=True, slots=True)
-class Style:
-    """Style of drawn text.
-
-    ascii:  draw without characters that a terminal without UTF-8 lacks.
-    colour: use ANSI colours.
-    """
-
-    ascii: bool = False
-    colour: bool = False
-
-    def paint(self, text: str, code: str) -> str:
-        """Return `text` in a colour, if it has any."""
-        return f"\x1b[{code}m{text}\x1b[0m" if self.colour and code and text else text
-
-    def __call__(self, text: str) -> str:
-        """Return `text` with the characters that the terminal has."""
-        return to_ascii(text) if self.ascii else text
-
-
-RED, YELLOW, CYAN, DIM = "31;1", "33;1", "36;1", "2"
+RED, YELLOW, CYAN = "31;1", "33;1", "36;1"
 
 MARKS = {
     State.TRIPPED: ("✗", "x", RED),
@@ -88,12 +65,6 @@ def mark(state: State, style: Style) -> str:
     return MARKS[state][style.ascii]
 
 
-def default_style(colour: bool) -> Style:
-    """Return the style of this terminal: NO_COLOR, TERM and the locale are obeyed."""
-    plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
-    return Style(ascii=is_ascii_locale(), colour=colour and not plain)
-
-
 def limit_bar(part: float, width: int, style: Style) -> str:
     """Draw a limit's use: full only at 100 %, never empty above 0."""
     eighths = math.floor(min(part, 1.0) * width * 8)
@@ -106,7 +77,7 @@ def limit_bar(part: float, width: int, style: Style) -> str:
     if style.ascii:
         full = max(full, 1) if part > 0 else 0
         return style.paint("#" * full, code) + "." * (width - full)
-    filled = "█" * full + (BLOCKS[rest] if rest else "")
+    filled = "█" * full + (BAR_BLOCKS[rest] if rest else "")
     return style.paint(filled, code) + style.paint("·" * (width - full - bool(rest)), DIM)
 
 

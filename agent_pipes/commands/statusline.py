@@ -13,10 +13,11 @@ import click
 
 from agent_pipes.agents.claude.status_line import figures
 from agent_pipes.commands.session_status import SessionStatus
-from agent_pipes.commands.status_view import claude, default_style
+from agent_pipes.commands.status_view import claude
 from agent_pipes.core.client_figures import note_figures
 from agent_pipes.core.config import DEFAULT_CONFIG, ConfigError
 from agent_pipes.core.jsonl import Fields
+from agent_pipes.core.style import default_style
 from agent_pipes.cost.annotate import with_costs
 from agent_pipes.cost.meter import Meter
 from agent_pipes.cost.prices import DOLLAR

@@ -1,18 +1,10 @@
 """Tables for a terminal: columns fitted to its width, bars, compact numbers."""
 
-import os
-import sys
 from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
-from agent_pipes.core.display import (
-    cell_width,
-    fit,
-    fit_left,
-    is_ascii_locale,
-    pad,
-    terminal_size,
-)
+from agent_pipes.core.display import cell_width, fit, fit_left, pad
+from agent_pipes.core.style import Style
 
 GAP = "  "
 
@@ -20,9 +12,6 @@ MIN_CUT_COLUMNS = 8
 """Width below which a column is not cut."""
 
 MIN_ID_CHARS = 8
-
-BAR_BLOCKS = " ▏▎▍▌▋▊▉█"
-"""A cell of a bar in eighths."""
 
 
 class Column(NamedTuple):
@@ -40,54 +29,6 @@ class Column(NamedTuple):
     cut: Literal["left", "right", ""] = ""
     drop: int = 0
     gap: str = GAP
-
-
-class Style(NamedTuple):
-    """Width of the terminal in columns, the characters that it shows, and colour."""
-
-    width: int = 80
-    ascii: bool = False
-    colour: bool = False
-
-    @property
-    def ellipsis(self) -> str:
-        """The sign for text that was cut."""
-        return "..." if self.ascii else "…"
-
-    @property
-    def separator(self) -> str:
-        """The sign between the parts of a sentence below a table."""
-        return ", " if self.ascii else " · "
-
-    def dim(self, text: str) -> str:
-        """Return text that steps back, if the terminal shows colours."""
-        return f"\x1b[2m{text}\x1b[0m" if self.colour and text else text
-
-    def rule(self) -> str:
-        """Return a line that separates a table from its sums."""
-        return ("-" if self.ascii else "─") * (self.width - 1)
-
-    def bar(self, share: float, width: int) -> str:
-        """Return a bar that fills `share` (0 to 1) of `width` columns; any share above 0 shows."""
-        if share <= 0 or width < 1:
-            return ""
-        if self.ascii:
-            return "#" * max(1, round(share * width))
-        eighths = max(1, round(share * width * 8))
-        return BAR_BLOCKS[-1] * (eighths // 8) + BAR_BLOCKS[eighths % 8].strip()
-
-
-def terminal_style(columns: int | None = None) -> Style:
-    """Return the style of the terminal on stdout."""
-    encoding = (sys.stdout.encoding or "ascii") if sys.stdout else "ascii"
-    try:
-        BAR_BLOCKS.encode(encoding)
-        ascii_only = os.environ.get("TERM") == "dumb" or is_ascii_locale()
-    except (UnicodeEncodeError, LookupError):
-        ascii_only = True
-    width = columns or terminal_size(1)[0]
-    colour = os.isatty(1) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    return Style(width, ascii_only, colour)
 
 
 def format_table(

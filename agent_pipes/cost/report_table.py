@@ -1,7 +1,8 @@
 """Table of a cost report for a terminal."""
 
 from agent_pipes.core.display import escape, fit, tilde
-from agent_pipes.core.table import Column, Style, compact_number, format_table, short_ids
+from agent_pipes.core.style import Style
+from agent_pipes.core.table import Column, compact_number, format_table, short_ids
 from agent_pipes.cost.ledger import ModelTotals
 from agent_pipes.cost.options import Grouping
 from agent_pipes.cost.prices import DOLLAR

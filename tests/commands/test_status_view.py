@@ -8,9 +8,10 @@ import pytest
 
 from agent_pipes.commands.session_status import SessionStatus, State
 from agent_pipes.commands.status_table import table, tmux
-from agent_pipes.commands.status_view import Style, line
+from agent_pipes.commands.status_view import line
 from agent_pipes.core.display import cell_width
 from agent_pipes.core.event import make
+from agent_pipes.core.style import Style
 from tests.helpers.support import SHARED, START, Stream, run
 
 LIMITS = {"cost": 10.0, "duration": 1800.0, "stall": 600.0, "retry": 5.0}

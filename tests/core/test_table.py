@@ -5,12 +5,11 @@ import io
 import pytest
 
 from agent_pipes.core.display import cell_width, tilde
+from agent_pipes.core.style import Style, terminal_style
 from agent_pipes.core.table import (
     Column,
-    Style,
     compact_number,
     format_table,
-    terminal_style,
 )
 
 COLUMNS = [
