@@ -137,6 +137,10 @@ class Agent:
         """
         return self.sessions()
 
+    def maybe_live_sessions(self, since: float) -> Iterator[Session]:
+        """Yield the recent sessions without those that are certain not to be live."""
+        return self.recent_sessions(since)
+
     def sessions_in(self, directories: frozenset[str]) -> Iterator[Session]:
         """Yield the sessions that work in one of `directories`, which are real paths.
 

@@ -265,7 +265,7 @@ def _local_process(session: str) -> Event | None:
     from agent_pipes.sessions.session_reader import Clock, SessionReader
 
     for agent in every_agent():
-        for found in agent.recent_sessions(time.time() - RECENT_S):
+        for found in agent.maybe_live_sessions(time.time() - RECENT_S):
             if found.id == session and (process := agent.process(found)):
                 reader = SessionReader(found, agent, Clock(), live=False)
                 control = agent.control_socket(found)

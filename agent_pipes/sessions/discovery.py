@@ -106,10 +106,11 @@ def sessions_named(beginning: str) -> list[Session]:
     return [each for each in found if each.id.startswith(beginning)]
 
 
-def recent_sessions(names: Iterable[str] = NAMES) -> list[Session]:
-    """Return the sessions that changed within RECENT_S or may be live, the last changed first."""
+def live_sessions(names: Iterable[str]) -> list[Session]:
+    """Return the live sessions, the one that changed last first."""
     since = time.time() - RECENT_S
-    return once(each for name in names for each in agent_named(name).recent_sessions(since))
+    found = once(each for name in names for each in agent_named(name).maybe_live_sessions(since))
+    return [each for each in found if is_live(each)]
 
 
 def once(sessions: Iterable[Session]) -> list[Session]:
@@ -370,7 +371,7 @@ def live_elsewhere(live: list[Session]) -> str:
 
 def _elsewhere(names: Iterable[str] = NAMES) -> str:
     """Return the end of a message that names live sessions, or how all sessions are listed."""
-    return live_elsewhere([each for each in recent_sessions(names) if is_live(each)]) or (
+    return live_elsewhere(live_sessions(names)) or (
         f"; {unbroken('trace-list --all-dirs')} shows the sessions of all directories"
     )
 

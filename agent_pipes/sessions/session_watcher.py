@@ -93,11 +93,15 @@ class SessionWatcher:
     def _list(self, now: float) -> None:
         """List the sessions of all agents, and watch their folders before."""
         self._is_complete = self._watches is not None
+        # Until a change may have been missed, inotify reports each other session that grows.
+        missed = bool(self._folders)
         for agent in every_agent():
             self.changed.add(agent.name)
             for folder in agent.session_folders():
                 self._watch(agent, folder.path, folder.depth)
-            for session in agent.recent_sessions(time.time() - discovery.RECENT_S):
+            look_at_all = missed or not self._is_complete
+            recent = agent.recent_sessions if look_at_all else agent.maybe_live_sessions
+            for session in recent(time.time() - discovery.RECENT_S):
                 self._recent[session.path] = session, now
         discovery.report_unreadable_folders()
         took = time.monotonic() - now

@@ -136,7 +136,10 @@ def test_claudes_registry_is_read_once_and_its_processes_are_believed_only_while
     home, monkeypatch
 ):
     transcripts(home)
+    claude = agent_named("claude")
+    assert len(list(claude.maybe_live_sessions(0.0))) == MANY
     (home / "claude" / "sessions").mkdir()
+    assert list(claude.maybe_live_sessions(0.0)) == []
     sleeper = subprocess.Popen(["sleep", "60"])
     entry = home / "claude" / "sessions" / f"{sleeper.pid}.json"
     entry.write_text(
@@ -152,6 +155,8 @@ def test_claudes_registry_is_read_once_and_its_processes_are_believed_only_while
     monkeypatch.setattr(claude_registry, "is_claude", lambda *_: True)
     read = counted(monkeypatch, claude_registry, "_believed")
     assert live("claude") == [names()[7]] and len(read) == 1
+    (only,) = claude.maybe_live_sessions(0.0)
+    assert only.path == home / "claude" / "projects" / "-x" / f"{names()[7]}.jsonl"
     entry.write_text(entry.read_text().replace(names()[7], names()[8]))
     assert live("claude") == [names()[8]] and len(read) == 2
     sleeper.kill()

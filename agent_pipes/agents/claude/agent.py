@@ -20,6 +20,7 @@ class ClaudeCode(Agent):
     sessions = staticmethod(transcripts.sessions)
     recent_sessions = staticmethod(transcripts.sessions)
     sessions_in = staticmethod(transcripts.sessions_in)
+    maybe_live_sessions = staticmethod(transcripts.maybe_live_sessions)
     sessions_named = staticmethod(transcripts.sessions_named)
     session_folders = staticmethod(transcripts.session_folders)
     sessions_at = staticmethod(transcripts.sessions_at)

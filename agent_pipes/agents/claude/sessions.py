@@ -37,17 +37,23 @@ REMEMBERED = 20_000
 
 
 def sessions(
-    since: float = 0.0, within: frozenset[str] = frozenset(), beginning: str = ""
+    since: float = 0.0,
+    within: frozenset[str] = frozenset(),
+    beginning: str = "",
+    maybe_live: bool = False,
 ) -> Iterator[Session]:
     """Yield every transcript, and the live sessions that have written none yet.
 
-    since:     leave out transcripts that last changed before, in seconds since the epoch.
-    within:    leave out the projects that are in none of these directories, which are real paths.
-    beginning: leave out transcripts whose id begins otherwise.
+    since:      leave out transcripts that last changed before, in seconds since the epoch.
+    within:     leave out the projects that are in none of these directories, which are real paths.
+    beginning:  leave out transcripts whose id begins otherwise.
+    maybe_live: leave out transcripts beside a registry, which names the live ones.
     """
     names = frozenset(map(slug, within))
     live = {each.session: each for each in registry_entries()}
     for root in roots():
+        if maybe_live and (root / "sessions").is_dir():
+            continue
         for project in entries_of(root / "projects"):
             if within and project.name not in names and not _is_link_to(project.path, within):
                 continue
@@ -76,6 +82,11 @@ def _is_link_to(project: str, directories: frozenset[str]) -> bool:
 def sessions_in(directories: frozenset[str]) -> Iterator[Session]:
     """Yield the sessions of the projects that are in one of `directories`, and the live ones."""
     return sessions(within=directories)
+
+
+def maybe_live_sessions(since: float) -> Iterator[Session]:
+    """Yield the sessions of the registry; where a client has none, those that changed `since`."""
+    return sessions(since, maybe_live=True)
 
 
 def sessions_named(beginning: str) -> Iterator[Session]:
@@ -115,10 +126,21 @@ def _session(path: Path, about: os.stat_result) -> Session:
 
 def _of_entry(live: LiveSession) -> Session:
     """Return the session that a registry entry names, which may have no transcript yet."""
-    path = live.root / "projects" / slug(live.cwd) / f"{live.session}.jsonl"
+    path = _transcript_of(live, live.root / "projects" / slug(live.cwd))
     with suppress(OSError):
         return _with_directory(_session(path, path.stat()), live)
     return Session("claude", live.session, live.cwd, path, live.started, live.modified)
+
+
+def _transcript_of(live: LiveSession, project: Path) -> Path:
+    """Return the transcript in this project, where the process began, else that in another one.
+
+    A process has left its project if /resume was given a session of another one.
+    """
+    path = project / f"{live.session}.jsonl"
+    if path.exists():
+        return path
+    return min(live.root.glob(f"projects/*/{live.session}.jsonl"), default=path)
 
 
 def _with_directory(session: Session, live: LiveSession) -> Session:
@@ -183,17 +205,7 @@ def successor(session: Session) -> Session | None:
     identity = _ran.get(session.id)
     for live in registry_entries() if identity else ():
         if live.identity == identity and live.session != session.id:
-            path = session.path.parent / f"{live.session}.jsonl"
-            # A process stays with the project it began in, except where /resume was given a session
-            # of another one.
-            path = next(
-                (
-                    each
-                    for each in sorted(live.root.glob(f"projects/*/{live.session}.jsonl"))
-                    if not path.exists()
-                ),
-                path,
-            )
+            path = _transcript_of(live, session.path.parent)
             return Session("claude", live.session, live.cwd, path, live.started, live.modified)
     return None
 
