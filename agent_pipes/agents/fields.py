@@ -38,8 +38,10 @@ def number(fields: Fields, key: str) -> float | None:
 
 def count(fields: Fields, key: str) -> int:
     """Return the number of tokens under `key`; 0 if it is absent or absurd."""
-    value = number(fields, key)
-    return 0 if value is None or not 0 <= value < ABSURD_COUNT else int(value)
+    value = fields.get(key)
+    if type(value) is not int and type(value) is not float:
+        return 0
+    return int(value) if 0 <= value < ABSURD_COUNT else 0
 
 
 def arguments_of(value: object) -> Fields:

@@ -64,6 +64,12 @@ ALWAYS_EMITTED = frozenset(
 """Types that are emitted whatever `only` says: what delimits sessions and runs."""
 
 
+USAGE_TYPES = frozenset(
+    {"llm_request", "llm_response", "reported_cost", "session_start", "session_end"}
+)
+"""Types that are emitted of lines that may record usage, if nothing else is asked for."""
+
+
 class Clock:
     """Seconds since the epoch that never go back: the wall clock at the start, then monotonic."""
 
@@ -102,7 +108,7 @@ class SessionReader:
         only: Collection[str] | None = None,
     ) -> None:
         self.session = session
-        self._new_event = _without_bytes if usage_only else from_fields
+        self._usage_only = usage_only
         self.agent = agent
         self.clock = clock
         self._only = None if only is None else ALWAYS_EMITTED | set(only)
@@ -232,7 +238,10 @@ class SessionReader:
         for record in found:
             if not self.agent.is_native:
                 for fields in self._translator.translate(record, arrival, path):
-                    yield from self._emitted(self._new_event(fields))
+                    if not self._usage_only:
+                        yield from self._emitted(from_fields(fields))
+                    elif fields["event_type"] in USAGE_TYPES:
+                        yield from self._emitted(Event(b"", fields))
                 continue
             # A line with one event passes byte for byte.
             event = Event(line, record) if len(found) == 1 else from_fields(record)
@@ -334,10 +343,6 @@ class SessionReader:
             warn(f"{what}; line skipped")
         elif self.bad == MAX_BAD_LINES_REPORTED + 1:
             warn(f"{what}; line skipped; further bad lines are counted, not printed")
-
-
-def _without_bytes(fields: Fields) -> Event:
-    return Event(b"", fields)
 
 
 def read_session(

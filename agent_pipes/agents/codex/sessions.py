@@ -12,7 +12,7 @@ from pathlib import Path
 from agent_pipes.agents.base import Session, SessionFolder
 from agent_pipes.agents.codex.place import home, socket_path
 from agent_pipes.agents.fields import string, time_of, within
-from agent_pipes.agents.folders import FolderCache
+from agent_pipes.agents.folders import FolderCache, entries_of
 from agent_pipes.agents.ttl_cache import Look, lately
 from agent_pipes.core.bounded import BoundedDict
 from agent_pipes.core.jsonl import Fields, objects
@@ -31,9 +31,6 @@ REMEMBERED = 20_000
 
 LONG_AGO = 86_400.0
 """Seconds since its last change after which a session is not scanned for, if scans are slow."""
-
-MAX_DAYS = 1000
-"""Days of a session in whose folders its subagents are looked for."""
 
 _ARCHIVE = "archived_sessions"
 _NAME = pattern(r"rollout-.*\.jsonl")
@@ -252,15 +249,27 @@ _children = FolderCache(_find_children)
 
 
 def _days(first: float, last: float) -> list[Path]:
-    """Return the folders of the days from `first` to `last`.
+    """Return the folders of the days from `first` to `last` that exist.
 
     They are named in local time, and the time zone may have changed.
     """
-    day = datetime.fromtimestamp(first) - timedelta(days=1)
-    end = datetime.fromtimestamp(max(first, last)) + timedelta(days=1)
-    base = home() / "sessions"
-    days = min((end.date() - day.date()).days + 1, MAX_DAYS)
-    return [base / f"{day + timedelta(days=each):%Y/%m/%d}" for each in range(days)]
+    base, day = home() / "sessions", timedelta(days=1)
+    begin = f"{base}/{datetime.fromtimestamp(first) - day:%Y/%m/%d}"
+    end = f"{base}/{datetime.fromtimestamp(max(first, last)) + day:%Y/%m/%d}"
+    found = [base]
+    for _ in ("years", "months", "days"):
+        inner = [each for folder in found for each in _folders_in(folder)]
+        found = [
+            each for each in inner if begin[: len(str(each))] <= str(each) <= end[: len(str(each))]
+        ]
+    return found
+
+
+_folders_in = FolderCache(
+    lambda folder: [
+        Path(each.path) for each in entries_of(folder) if each.is_dir(follow_symlinks=False)
+    ]
+)
 
 
 _metas: BoundedDict[Path, Meta] = BoundedDict(REMEMBERED)

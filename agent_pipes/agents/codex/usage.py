@@ -20,14 +20,14 @@ class Counts(NamedTuple):
     reasoning: int
 
     def __add__(self, other: "Counts") -> "Counts":  # type: ignore[override]
-        return Counts(*(mine + its for mine, its in zip(self, other, strict=True)))
+        return Counts(*[mine + its for mine, its in zip(self, other, strict=True)])
 
     def __sub__(self, other: "Counts") -> "Counts":
-        return Counts(*(max(0, mine - its) for mine, its in zip(self, other, strict=True)))
+        return Counts(*[max(0, mine - its) for mine, its in zip(self, other, strict=True)])
 
     def spans(self, other: "Counts") -> bool:
         """Return True if no count of `other` is greater than this one's."""
-        return all(mine >= its for mine, its in zip(self, other, strict=True))
+        return all([mine >= its for mine, its in zip(self, other, strict=True)])
 
     def usage(self) -> Fields:
         """In the names of the vocabulary. The parts are never more than the whole."""
@@ -48,14 +48,13 @@ def counts(usage: object) -> Counts | None:
     """Return the counts of one of Codex's usage objects, None if it is none."""
     if type(usage) is not dict:
         return None
-    names = (
-        "input_tokens",
-        "cached_input_tokens",
-        "cache_write_input_tokens",
-        "output_tokens",
-        "reasoning_output_tokens",
+    return Counts(
+        count(usage, "input_tokens"),
+        count(usage, "cached_input_tokens"),
+        count(usage, "cache_write_input_tokens"),
+        count(usage, "output_tokens"),
+        count(usage, "reasoning_output_tokens"),
     )
-    return Counts(*(count(usage, name) for name in names))
 
 
 class Meter:
