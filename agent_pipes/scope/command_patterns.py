@@ -2,7 +2,7 @@
 
 git push       covers  git -C x push -u origin
 rm -rf *       covers  rm x --force -R
-curl | sh      covers  curl -s x | sudo sh
+curl | sh      covers  curl -s x | sudo sh, not curl x | sh -c 'wc -l', which reads data
 """
 
 import re
@@ -10,6 +10,7 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from agent_pipes.shell.commands import Command
+from agent_pipes.shell.interpreters import has_own_script
 from agent_pipes.shell.options import Arguments, main_name, options_of, program_name, split
 from agent_pipes.shell.words import Word
 
@@ -112,6 +113,11 @@ class _Stage(NamedTuple):
         return _begins(self.operands, before, maybes, maybe) and _begins(
             self.literal, after, (), maybe
         )
+
+    @property
+    def is_program(self) -> bool:
+        """True for a lone name of a program."""
+        return not self.options and not self.operands and self.text is None
 
     def _has_options(self, given: dict[str, str]) -> bool:
         for name, value in self.options.items():
@@ -232,7 +238,10 @@ class CommandPattern:
         `maybe`: return True if it would for some value of the words that are not known.
         """
         *before, last = self.stages
-        return last.matches(line, maybe=maybe) and _fed(command, before)
+        if not last.matches(line, maybe=maybe):
+            return False
+        reads_data = bool(before) and last.is_program and has_own_script(command)
+        return _fed(command, before, reads_data=reads_data)
 
     def is_in(self, text: str) -> bool:
         """Return True if the words of the pattern are in a text that is no command."""
@@ -247,8 +256,12 @@ class CommandPattern:
         return True
 
 
-def _fed(command: Command, stages: Sequence[_Stage], budget: int = MAX_SOURCES) -> bool:
-    """Return True if the command's input comes from commands that match the stages, in order."""
+def _fed(command: Command, stages: Sequence[_Stage], *, reads_data: bool) -> bool:
+    """Return True if the command's input comes from commands that match the stages, in order.
+
+    reads_data: only what is substituted in its arguments counts, not what is piped into it.
+    """
+    budget = MAX_SOURCES
     waiting: list[tuple[Command, int]] = [(command, len(stages))]
     while waiting and budget:
         reader, left = waiting.pop()
@@ -256,7 +269,8 @@ def _fed(command: Command, stages: Sequence[_Stage], budget: int = MAX_SOURCES) 
             return True
         runner: Command | None = reader
         while runner and budget:
-            for source in runner.sources[:budget]:
+            is_data = reads_data and reader is command and runner.piped
+            for source in runner.sources[is_data:budget]:
                 budget -= 1
                 if source.words:
                     matches = stages[left - 1].matches(Line(source.words, source.arguments))

@@ -3,8 +3,6 @@
 A program that is in no table may read and write anything: that is reported as not judged.
 """
 
-import re
-
 from agent_pipes.core.lazy_regex import pattern
 from agent_pipes.core.tables import names
 from agent_pipes.scope import network_programs
@@ -14,6 +12,7 @@ from agent_pipes.scope.listed_programs import FileProgram, add_listed, find_list
 from agent_pipes.scope.named_arguments import add_named
 from agent_pipes.scope.special_programs import SPECIAL
 from agent_pipes.shell import Command, Redirect
+from agent_pipes.shell.interpreters import INTERPRETER
 from agent_pipes.shell.options import PROGRAMS
 
 _SOCKET = pattern(r"/dev/(?:tcp|udp)/([^/]+)/.*")
@@ -21,7 +20,6 @@ _SOCKET = pattern(r"/dev/(?:tcp|udp)/([^/]+)/.*")
 
 _HARMLESS = names(PROGRAMS["harmless"])
 _RUNNERS = names(PROGRAMS["runners"])
-_INTERPRETERS = re.compile(rf"(?:{'|'.join(PROGRAMS['interpreters'].split())})[\d.]*")
 _PRINTS_VERSION = {option: names(text) for option, text in PROGRAMS["prints_version"].items()}
 
 
@@ -117,7 +115,7 @@ def _add_other(command: Command, found: AccessSet) -> None:
     path = command.words[0].text
     if _prints_and_exits(command):
         return
-    is_interpreter = bool(_INTERPRETERS.fullmatch(name))
+    is_interpreter = bool(INTERPRETER.fullmatch(name))
     add_named(command, found, is_code=is_interpreter)
     if is_interpreter or name in _RUNNERS or "/" in path or name.endswith((".sh", ".py")):
         first = command.words[1] if len(command.words) > 1 else None

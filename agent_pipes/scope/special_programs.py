@@ -177,7 +177,7 @@ def _find(command: Command, found: AccessSet) -> None:
         if all(word.text.endswith("/**") for word in below):
             # Without a test the directories themselves are deleted.
             for word in below:
-                start = Word(word.text[:-3], word.raw, "", word.tilde)
+                start = Word(word.text[:-3] or "/", word.raw, "", word.tilde)
                 found.add_path("delete", start, command.directory, "all")
         else:
             found.add_paths("delete", below, command.directory)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 
 from agent_pipes.core.tables import names
 from agent_pipes.shell.commands import SHELLS, Command, Unresolved, subdirectory
+from agent_pipes.shell.interpreters import shell_operand
 from agent_pipes.shell.options import Arguments, split
 from agent_pipes.shell.texts import (
     input_text,
@@ -276,7 +277,7 @@ class WrapperReader(ABC):
 
     def _shell(self, command: Command, depth: int) -> None:
         words = command.words
-        at, script = _shell_operand(words)
+        at, script = shell_operand(words)
         if script and at < len(words):
             outer = self.add(command, is_wrapper=True)
             reader = self.fresh()
@@ -366,23 +367,3 @@ _HANDLERS: dict[str, Callable[[WrapperReader, Command, int], None]] = {
 """Programs that run what their arguments say, besides those of the table."""
 
 _EXECUTING = names("-exec -execdir -ok -okdir -x --exec -X --exec-batch")
-
-
-def _shell_operand(words: tuple[Word, ...]) -> tuple[int, bool]:
-    """Return the index of a shell's first operand and True if it is a script.
-
-    The index is `len(words)` if the shell reads its input.
-    """
-    at, script = 1, False
-    while at < len(words) and words[at].text[:1] in ("-", "+") and len(words[at].text) > 1:
-        text = words[at].text
-        at += 1
-        if text == "--":
-            break
-        joined = text[1:] if text[1] != "-" else ""
-        if set("oO") & set(joined) or text in ("--rcfile", "--init-file"):
-            at += 1
-        script = script or (text[0] == "-" and "c" in joined)
-        if "s" in joined and not script:
-            at = len(words)
-    return at, script
