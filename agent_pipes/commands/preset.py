@@ -24,6 +24,7 @@ from agent_pipes.detect.configuration import DEFAULT_POLICY, load_config
 from agent_pipes.detect.detector import Part
 from agent_pipes.detect.registry import DETECTORS
 from agent_pipes.detect.scope import detect_scope
+from agent_pipes.process.kill_record import state_dir
 
 FILTERS: tuple[Filter, ...] = (cost, *DETECTORS.values(), kill, alert, status)
 """The filters whose options are flags of watch."""
@@ -265,9 +266,8 @@ def read_config(path: Path | None, monitor: ConfigMonitor) -> tuple[dict[str, An
 
 def note_once(text: str) -> None:
     """Write a message once for this directory; a file in the user's state directory marks it."""
-    state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
     name = blake2b(f"{os.getcwd()}\0{text}".encode(errors="replace"), digest_size=16).hexdigest()
-    mark = Path(state) / "agent-pipes" / "noted" / name
+    mark = state_dir() / "noted" / name
     try:
         mark.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(mark, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))

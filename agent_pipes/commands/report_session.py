@@ -1,6 +1,7 @@
 """agent-strace report: a recorded session as an HTML page, with the limits of watch applied."""
 
 import os
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,17 +20,45 @@ from agent_pipes.commands.report import report as report_filter
 from agent_pipes.commands.report_page.verdict import Breaker
 from agent_pipes.commands.tail import tail
 from agent_pipes.core.config_monitor import ConfigMonitor
-from agent_pipes.core.filter import Command, run_pipeline
+from agent_pipes.core.event import Event
+from agent_pipes.core.filter import Command, Events, filter_command, run_pipeline
 from agent_pipes.core.stderr import set_prefix
 from agent_pipes.detect.backtest import passed_thresholds
 from agent_pipes.detect.detector import in_one_stage
 from agent_pipes.detect.registry import DETECTORS
+from agent_pipes.process.kill_record import recorded_kills
 
 IN_VERDICT = ("--max-cost", "--max-duration")
 """Flags that the command of the verdict contains anyway, with the limit that was passed."""
 
 COUNTED = ("retry", "loop", "spawn")
 """Watchers whose nearness to their limit is found by trying lower ones."""
+
+
+@filter_command("with-kills")
+def with_kills(events: Iterable[Event]) -> Events:
+    """Pass events on, with the kills that a watch has recorded, and their violations."""
+    pending: list[Event] = []
+    known: set[str] = set()
+    raised: set[tuple[str, str]] = set()
+    for event in events:
+        if event.session and event.session not in known:
+            known.add(event.session)
+            pending += recorded_kills(event.session)
+        while pending and event.time > pending[0].time:
+            yield from _unless_raised(pending.pop(0), raised)
+        if event.type == "violation":
+            raised.add((event.text("watcher"), event.text("message")))
+        yield event
+    for event in pending:
+        yield from _unless_raised(event, raised)
+    return None
+
+
+def _unless_raised(event: Event, raised: set[tuple[str, str]]) -> Iterable[Event]:
+    """Return the recorded event, unless a detector has raised the same violation."""
+    found = (event.text("watcher"), event.text("message"))
+    return () if event.type == "violation" and found in raised else (event,)
 
 
 @click.command("report", cls=Command)
@@ -44,11 +73,11 @@ COUNTED = ("retry", "loop", "spawn")
 def report(
     session: str | None, text: bool, output: Path | None, config_file: Path | None, **flags: Any
 ) -> int:
-    """Show a recorded session, with the limits that it exceeded.
+    """Show a recorded session: the limits that it exceeded, and whether a watch killed it.
 
     Without SESSION it is the newest one of this directory. On a terminal a summary is printed,
     elsewhere a self-contained HTML page. The limits are the defaults, unless the options or the
-    config file set others: pass those of the watch to see what it saw.
+    config file set others; a violation that a watch has killed for is shown in any case.
     """
     set_prefix("agent-strace report: ")
     values, off = read_config(config_file, ConfigMonitor())
@@ -76,6 +105,7 @@ def report(
             (tail, {"session": session, "no_follow": True}),
             (cost, preset.values(cost)),
             *detectors,
+            (with_kills, {}),
             (report_filter, page),
         ],
         strict=False,

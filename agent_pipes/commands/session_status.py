@@ -25,7 +25,8 @@ NEAR = 0.8
 STUCK_WITHOUT_LIMIT_S = 300.0
 """Silence of a working agent that is shown as stuck where no limit of silence is known."""
 
-KILLED = frozenset({"terminated", "killed", "interrupted", "not_running"})
+KILLS = frozenset({"terminated", "killed", "interrupted"})
+KILLED = KILLS | {"not_running"}
 
 
 class State(IntEnum):

@@ -1,11 +1,11 @@
-"""Last stage of watch: one closing line per session that was killed."""
+"""Last stage of watch: one closing line per session that was killed, and a record for a report."""
 
 import signal
 from collections.abc import Iterable
 
 from agent_pipes.agents.registry import AGENTS, agent
 from agent_pipes.alert.lines import Causes, watcher_name
-from agent_pipes.commands.session_status import KILLED, SessionStatus
+from agent_pipes.commands.session_status import KILLS, SessionStatus
 from agent_pipes.commands.status_view import dollars
 from agent_pipes.core.bounded import BoundedDict
 from agent_pipes.core.display import tilde, two_units, unbroken
@@ -13,6 +13,7 @@ from agent_pipes.core.event import Event
 from agent_pipes.core.filter import Events, filter_command
 from agent_pipes.core.stderr import warn
 from agent_pipes.core.stream import Waiter
+from agent_pipes.process.kill_record import record_kill
 
 MAX_SESSIONS = 1000
 
@@ -26,16 +27,23 @@ STOPPED_BY: dict[int, str] = {
 
 @filter_command("watch-summary")
 def summarize(events: Iterable[Event], waiter: Waiter) -> Events:
-    """Pass events on; at the end say why and when agents were killed, and how to go on."""
+    """Pass events on and record kills; at the end say why agents were killed, and how to go on."""
     sessions: BoundedDict[str, SessionStatus] = BoundedDict(MAX_SESSIONS)
     causes = Causes()
     killed: BoundedDict[str, Event] = BoundedDict(MAX_SESSIONS)
+    violations: BoundedDict[str, Event] = BoundedDict(MAX_SESSIONS)
     for event in events:
         causes.see(event)
         if event.session:
             sessions.setdefault(event.session, SessionStatus(event.session)).see(event)
-        if event.type == "kill" and event.text("outcome") in KILLED - {"not_running"}:
+        if event.type == "violation":
+            violations[event.id] = event
+        if event.type == "kill" and event.text("outcome") in KILLS:
             killed[event.session] = event
+            try:
+                record_kill(event, violations.get(event.parent))
+            except OSError as error:
+                warn(f"the kill is not recorded for a report: {error}")
         yield event
     for name, kill in killed.items():
         if name in sessions:

@@ -242,11 +242,11 @@ def test_without_costs_the_page_says_so_and_has_no_curve():
 def test_a_kill_is_a_mark_and_ends_the_verdict():
     events = loop_events(rounds=3)
     at = json.loads(events.splitlines()[-1])["timestamp"] + 0.2
-    kill = {"pid": 7, "signal": "SIGTERM", "outcome": "killed"}
+    kill = {"pid": 7, "signal": "SIGTERM", "outcome": "terminated"}
     line = {"event_type": "kill", "timestamp": at, "session_id": Stream().session, "data": kill}
     text = Text(page_of(events + json.dumps(line).encode() + b"\n")).text
-    assert "; killed" in text and "What would have stopped it" not in text
-    assert "killed SIGTERM" in text
+    assert "; killed 200 ms later, at " in text and "What would have stopped it" not in text
+    assert "terminated SIGTERM" in text
 
 
 def test_of_several_sessions_one_is_shown_and_the_others_are_named():
@@ -326,3 +326,12 @@ def test_the_command_reports_a_session_and_backtest_agrees(tmp_path):
 def test_the_command_names_the_limits_it_was_given(tmp_path):
     done = run("agent-strace", "report", CLAUDE_LOOP, "--text", "--max-retries", 2, cwd=tmp_path)
     assert b"--max-retries 2 --on-violation kill" in done.stdout
+
+
+def test_a_report_without_a_trip_says_by_which_limits(tmp_path):
+    looping = FIXTURES / "looping.ndjson"
+    off = ("--max-retries", "off", "--max-repeats", "off")
+    text = " ".join(
+        run("agent-strace", "report", looping, "--text", *off, cwd=tmp_path).stdout.decode().split()
+    )
+    assert "Nothing tripped" in text and "Limits: --max-retries 0, --max-repeats 0, else" in text

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,12 @@ def test_each_problem_ends_the_agent_by_the_watcher_that_is_meant_for_it(home, s
     assert [event["data"]["outcome"] for event in events_of(done.stdout, "kill")] == ["terminated"]
     assert "— killing session" in done.stderr.decode()
     assert left_of(home) == []
+    # The report knows of the kill, whatever limits it is given.
+    text = run("agent-strace", "report", "--text", env=home).stdout.decode()
+    kill = events_of(done.stdout, "kill")[0]
+    at = time.strftime("%H:%M UTC", time.gmtime(kill["timestamp"]))
+    assert "Tripped: " in text and "; killed " in text and f"at {at}" in " ".join(text.split())
+    assert f"tripped {watcher}: " in text and "kill: terminated TERM" in text, text
 
 
 def test_healthy_work_is_left_alone_and_its_exit_status_passed_on(home):

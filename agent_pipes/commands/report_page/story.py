@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from agent_pipes.commands.report_page.changes import Change
+from agent_pipes.commands.session_status import KILLS
 from agent_pipes.core.event import Event
 from agent_pipes.core.jsonl import Fields
 from agent_pipes.detect.calls import Call
@@ -159,10 +160,8 @@ class Story:
     @property
     def kill(self) -> Mark | None:
         """The first kill that succeeded."""
-        killed = ("killed", "ended", "stopped")
-        return next(
-            (m for m in self.marks if m.level == "kill" and m.data.get("outcome") in killed), None
-        )
+        kills = (mark for mark in self.marks if mark.level == "kill")
+        return next((mark for mark in kills if mark.data.get("outcome") in KILLS), None)
 
     @property
     def usd_after_trip(self) -> float:

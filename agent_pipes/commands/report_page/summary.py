@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from agent_pipes.commands.report_page.rounds import Loop, find_loop, group_errors
 from agent_pipes.commands.report_page.sections import call_names, cut_text
-from agent_pipes.commands.report_page.story import Story
+from agent_pipes.commands.report_page.story import Mark, Story
 from agent_pipes.commands.report_page.verdict import (
     UNKNOWN_BREAKER,
     Breaker,
@@ -27,7 +27,7 @@ from agent_pipes.commands.report_page.words import (
     visible,
 )
 
-MAX_LINES, MAX_ROUNDS = 40, 6
+MAX_LINES, MAX_ROUNDS, MAX_MARKS = 40, 6, 6
 
 
 def summary(story: Story, breaker: Breaker = UNKNOWN_BREAKER, width: int = 80) -> str:
@@ -69,13 +69,24 @@ def _raised(story: Story) -> Iterator[str]:
     if not story.marks:
         return
     yield "Raised"
-    for mark in story.marks[:6]:
+    shown = story.marks[:MAX_MARKS]
+    if story.kill and story.kill not in shown:
+        shown[-1] = story.kill
+    for mark in shown:
         spent = dollars(mark.usd, story.estimated) if story.priced else ""
         at = clock(mark.at, story.length)
-        name = "tripped" if mark.critical else mark.level
-        yield f"  {at:>9}  {spent:>8}  {name} {mark.watcher}: {clean_message(mark.message)}"
-    if len(story.marks) > 6:
-        yield f"  and {len(story.marks) - 6} more"
+        level = "tripped" if mark.critical else mark.level
+        name = level if level == "kill" else f"{level} {mark.watcher}"
+        yield f"  {at:>9}  {spent:>8}  {name}: {clean_message(mark.message)}{_limit(mark)}"
+    if len(story.marks) > MAX_MARKS:
+        yield f"  and {len(story.marks) - MAX_MARKS} more"
+
+
+def _limit(mark: Mark) -> str:
+    """Return ` (limit 3)` for a violation whose message does not name its limit."""
+    limit = mark.data.get("limit")
+    named = "(threshold" in mark.message or not isinstance(limit, (int, float))
+    return "" if named else f" (limit {limit:g})"
 
 
 def _rounds(story: Story, loop: Loop) -> Iterator[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from agent_pipes.alert.lines import SHORT_ID_CHARS
 from agent_pipes.commands.report_page.rounds import Loop
 from agent_pipes.commands.report_page.story import Mark, Story
-from agent_pipes.commands.report_page.words import clip, count, dollars, span
+from agent_pipes.commands.report_page.words import clip, count, day, dollars, span
 from agent_pipes.commands.status_view import limit_with_name
 from agent_pipes.core.display import format_duration
 
@@ -102,7 +102,8 @@ def verdict(story: Story, loop: Loop | None, breaker: Breaker) -> list[Piece]:
     elif how:
         pieces.append(("", f", {how}"))
     if kill := story.kill:
-        pieces.append(("", f"; killed {span(max(0.0, kill.at - trip.at))} later"))
+        at = day(story.start + kill.at).partition(", ")[2]
+        pieces.append(("", f"; killed {span(max(0.0, kill.at - trip.at))} later, at {at}"))
     pieces += _after(story)
     quiet = [name for name in LOOKED_FOR if name in breaker.watched]
     raised = {mark.watcher for mark in story.marks}
@@ -123,11 +124,21 @@ def _after(story: Story) -> list[Piece]:
 
 def _untripped(story: Story, breaker: Breaker) -> list[Piece]:
     nearest = nearest_limit(story, breaker)
+    by = _judged_by(breaker)
     if nearest is None:
-        return [("", "Nothing tripped.")]
+        return [("", f"Nothing tripped.{by}")]
     name, share = nearest
     near = f"{name} at {percent(share)}"
-    return [("", "Nothing tripped; nearest was "), ("b", near), ("", ".")]
+    return [("", "Nothing tripped; nearest was "), ("b", near), ("", f".{by}")]
+
+
+def _judged_by(breaker: Breaker) -> str:
+    """Return the limits that the session was judged by, and how to set others."""
+    if not breaker.watched:
+        return ""
+    if breaker.flags:
+        return f" Limits: {', '.join(breaker.flags)}, else the defaults."
+    return " Limits: the defaults; others are given as to watch, such as --max-retries 3."
 
 
 def percent(share: float) -> str:
