@@ -1,4 +1,4 @@
-"""The man pages: well-formed, and every example in them does what stands there."""
+"""The man pages: well-formed, fit for 80 columns, and each example prints what the page shows."""
 
 import shutil
 import subprocess
@@ -28,6 +28,17 @@ def test_is_well_formed(page):
         ["mandoc", "-T", "lint", "-W", "warning", str(page)], capture_output=True, text=True
     )
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.skipif(not shutil.which("groff"), reason="groff is not installed")
+def test_tables_fit_80_columns(page):
+    done = subprocess.run(
+        ["groff", "-mdoc", "-Kutf8", "-Tutf8", "-rLL=78n", "-wbreak", str(page)],
+        capture_output=True,
+        text=True,
+    )
+    assert "can't break line" not in done.stderr
 
 
 @pytest.mark.parametrize(
