@@ -96,7 +96,7 @@ def _counts(watcher: str, judgements: list[Judgement], style: Style) -> Iterator
     """Yield the number of sessions that each threshold stops, in as many lines as needed."""
     part = DETECTORS[watcher]
     option = next(each for each in part.options if each.name == "max")
-    default = None if part.on_request else option.fallback()
+    default = None if part.on_request else option.fallback
     cells = [
         f"{_threshold(watcher, most)}{'*' if default == most else ''} "
         f"{sum(most in each.alarms.get(watcher, ()) for each in judgements)}"

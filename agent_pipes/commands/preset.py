@@ -199,7 +199,7 @@ class Preset:
             if watcher not in self.off:
                 option = option_of(DETECTORS[watcher], "max")
                 value = self.value(option)
-                found.append(Limit(watcher, option.fallback() if value is None else value))
+                found.append(Limit(watcher, option.fallback if value is None else value))
         return tuple(limit for limit in found if limit.value)
 
     def parts(self, source: dict[str, Any]) -> list[Part]:

@@ -123,7 +123,7 @@ def _limits(preset: Preset, off: set[str]) -> dict[str, float]:
         for option in part.options:
             if name not in off and option.name == "max":
                 value = preset.value(option)
-                found[name] = option.fallback() if value is None else value
+                found[name] = option.fallback if value is None else value
     return found
 
 
@@ -134,7 +134,7 @@ def _flags(preset: Preset, off: set[str]) -> list[str]:
         for option in part.options:
             value = preset.value(option)
             given = option.flag and option.flag not in IN_VERDICT and name not in off
-            if given and value is not None and value != option.fallback():
+            if given and value is not None and value != option.fallback:
                 shown = (
                     ""
                     if value is True

@@ -98,7 +98,7 @@ def _limits_of(directory: Path, watchers: tuple[str, ...]) -> dict[str, float]:
     for watcher in watchers:
         option = next(each for each in DETECTORS[watcher].options if each.name == "max")
         if watcher not in off:
-            found[watcher] = values.get(option.key, option.fallback())
+            found[watcher] = values.get(option.key, option.fallback)
     return found
 
 

@@ -158,7 +158,7 @@ class Filter(Command):
 
     def stage(self, waiter: Waiter, **options: Any) -> Callable[[Iterable[Event]], Stage]:
         """Return this filter as a stage; options that are not given have their default."""
-        values = {option.name: option.fallback() for option in self.options} | options
+        values = {option.name: option.fallback for option in self.options} | options
         if self.wants_waiter:
             values["waiter"] = waiter
         return lambda events: Stage(
@@ -174,7 +174,7 @@ class Filter(Command):
                 value is None
                 or value is False
                 or value == ()
-                or (isinstance(param, Option) and value == param.fallback())
+                or (isinstance(param, Option) and value == param.fallback)
             ):
                 continue
             if isinstance(param, click.Argument):

@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
+from functools import cached_property
 from typing import Any
 
 import click
@@ -58,8 +59,9 @@ class Option(click.Option):
         finally:
             self.opts = every
 
+    @cached_property
     def fallback(self) -> Any:
-        """Return the default, converted to the option's type."""
+        """The default, converted to the option's type."""
         default: Any = self.get_default(click.Context(click.Command("")))
         # click 8.2 and later have a marker object for "no default".
         if type(default).__name__ == "Sentinel":

@@ -9,7 +9,7 @@ from agent_pipes.core.bounded import BoundedDict
 from agent_pipes.core.event import RECORDING, Event, digest
 from agent_pipes.cost.estimate import ESTIMATE_INPUTS, EstimatedResponse
 from agent_pipes.cost.ledger import NO_CHARGE, Charge, Cost, Ledger, SessionAccount
-from agent_pipes.cost.price_table import PriceTable, built_in
+from agent_pipes.cost.price_table import PriceTable, built_in, built_in_prices
 from agent_pipes.cost.prices import DOLLAR, Usage
 from agent_pipes.cost.usage import may_have_usage, modes_of, usage_of
 
@@ -250,7 +250,7 @@ def _picodollars(usd: float) -> int:
 def _price_table(path: str) -> PriceTable:
     """Return the built-in prices, replaced by those in the file at `path`, "" for none."""
     if not path:
-        return PriceTable(built_in())
+        return built_in_prices()
     from agent_pipes.cost.price_file import load
 
     return PriceTable(built_in(), load(path))

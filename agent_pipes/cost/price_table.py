@@ -1,7 +1,7 @@
 """Price table: prices by model name, built in or from a file."""
 
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,12 @@ _NO_MODE = ("", "standard", "default", "auto")
 
 Entry = tuple[Mapping[str, Any], str]
 """A model's entry in a table, and its provider."""
+
+
+@cache
+def built_in_prices() -> "PriceTable":
+    """Return the built-in prices, read once: `backtest` has a meter for each session."""
+    return PriceTable(built_in())
 
 
 def built_in() -> dict[str, Any]:

@@ -152,6 +152,7 @@ class _Trials:
         self.options = options
         self.part = DETECTORS[watcher]
         self.thresholds = sorted(self.part.thresholds)
+        self._limit = self._value("max") or 0.0
 
     def lowest(self) -> list[DetectorSpec]:
         """Return the trial of the lowest threshold, if there is one."""
@@ -183,14 +184,10 @@ class _Trials:
         is_limit = threshold == self._limit and threshold in self.thresholds[1:]
         return self.watcher if is_limit else f"{self.watcher}@{threshold:g}"
 
-    @property
-    def _limit(self) -> float:
-        return self._value("max") or 0.0
-
     def _value(self, name: str) -> Any:
         """Return the value of an option, None if the detector has none of that name."""
         option = self._option(name)
-        return self.options.get(name, option.fallback() if option else None)
+        return self.options.get(name, option.fallback if option else None)
 
     def _option(self, name: str) -> Option | None:
         return next((each for each in self.part.options if each.name == name), None)

@@ -68,7 +68,7 @@ class DetectorFilter(Filter):
 
     def configured(self, options: dict[str, Any]) -> "DetectorSpec":
         """Return the detector with `options`, and defaults for the others."""
-        defaults = {str(option.name): option.fallback() for option in self.options}
+        defaults = {str(option.name): option.fallback for option in self.options}
         return self.spec(**{**defaults, **options})
 
 

@@ -40,6 +40,8 @@ OLD = os.environ.get("BENCH_OLD", "")
 RESULTS = Path(os.environ.get("BENCH_RESULTS") or results.OURS)
 CCUSAGE = os.environ.get("BENCH_CCUSAGE") or shutil.which("ccusage") or ""
 START_ROUNDS = 15
+TIMES = 4
+"""Sessions of the corpus by those of the quarter that `growth` compares it with."""
 IDLE_S, SETTLE_S = 20.0, 8.0
 LONG_LINE_MB = 600
 
@@ -56,24 +58,26 @@ class Bench:
         self.folder = folder
         self.filled: set[str] = set()
 
-    def place(self, name: str, checkout: Path = ROOT, megabytes: float = 0.0) -> Place:
-        """Return a home called `name`, with a corpus of so many megabytes."""
+    def place(
+        self, name: str, checkout: Path = ROOT, megabytes: float = 0.0, times: int = 1
+    ) -> Place:
+        """Return a home called `name`, with a corpus of so many megabytes, `times` as large."""
         home = self.folder / name
         cwd = home / "work"
         if name not in self.filled:
             self.filled.add(name)
             cwd.mkdir(parents=True)
             if megabytes:
-                corpus.build(home, megabytes)
+                corpus.build(home, megabytes, times)
         return Place(checkout, home, cwd)
 
     def corpus(self, checkout: Path = ROOT) -> Place:
         """Return the home with the whole corpus."""
-        return self.place("corpus", checkout, MEGABYTES)
+        return self.place("corpus", checkout, MEGABYTES / TIMES, TIMES)
 
     def quarter(self) -> Place:
-        """Return the home with a quarter of the corpus."""
-        return self.place("quarter", ROOT, MEGABYTES / 4)
+        """Return the home with a quarter of the corpus: a quarter of the copies of each session."""
+        return self.place("quarter", ROOT, MEGABYTES / TIMES)
 
     def old_sessions(self, number: int = OLD_SESSIONS) -> Place:
         """Return the home with so many small sessions that ended long ago."""
@@ -86,7 +90,11 @@ class Bench:
 
 
 def _add_old_sessions(home: Path, number: int) -> None:
-    """Add so many sessions of 200 projects, and one of the working directory."""
+    """Add so many sessions of 200 projects, and one of the working directory.
+
+    Beside them is an empty registry of live sessions: Claude Code has one since March 2026.
+    """
+    (home / ".claude" / "sessions").mkdir(parents=True)
     for at in range(number):
         _add_old_session(home, at, f"-home-ann-p{at % 200}", "/home/ann")
     here = str(home / "work")

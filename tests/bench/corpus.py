@@ -9,7 +9,7 @@ import os
 import re
 import sys
 import uuid
-from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -25,11 +25,14 @@ ID_KEYS = (b'"id":"msg_', b'"requestId":"req_', b'"uuid":"', b'"parentUuid":"', 
 """Keys whose ids must differ from copy to copy, so that no copy is taken for another's."""
 
 
-def build(home: Path, megabytes: float = DEFAULT_MB) -> int:
-    """Fill `home` with equal parts of Claude Code and Codex sessions; return the bytes written."""
+def build(home: Path, megabytes: float = DEFAULT_MB, times: int = 1) -> int:
+    """Fill `home` with equal parts of Claude Code and Codex sessions; return the bytes written.
+
+    Every session has as many copies as another of its agent, about as many as make `megabytes`,
+    and `times` as many of that: only the number of sessions differs between two such homes.
+    """
     return sum(
-        _repeat(home, agent, megabytes * 1e6 / len(SESSION_ID), _originals(agent))
-        for agent in SESSION_ID
+        _repeat(home, agent, megabytes * 1e6 / len(SESSION_ID), times) for agent in SESSION_ID
     )
 
 
@@ -43,26 +46,19 @@ def _originals(agent: str) -> list[Path]:
     return [each for each in files if re.search(SESSION_ID[agent], each.read_bytes())]
 
 
-def _repeat(home: Path, agent: str, most: float, originals: list[Path]) -> int:
-    size = 0
-    for copy, path in _copies(originals):
-        if size >= most:
-            break
+def _repeat(home: Path, agent: str, size: float, times: int) -> int:
+    originals = _originals(agent)
+    copies = max(1, round(size / sum(each.stat().st_size for each in originals))) * times
+    written = 0
+    for copy, path in product(range(copies), originals):
         content = _with_other_ids(path.read_bytes(), copy)
         session = str(uuid.uuid5(uuid.NAMESPACE_URL, f"{path.name}/{copy}"))
         for old in set(re.findall(SESSION_ID[agent], content)):
             content = content.replace(old, session.encode())
         target = _target(home, agent, session, copy)
         target.parent.mkdir(parents=True, exist_ok=True)
-        size += target.write_bytes(content)
-    return size
-
-
-def _copies(paths: list[Path]) -> Iterator[tuple[int, Path]]:
-    copy = 0
-    while paths:
-        yield from ((copy, path) for path in paths)
-        copy += 1
+        written += target.write_bytes(content)
+    return written
 
 
 def _target(home: Path, agent: str, session: str, copy: int) -> Path:

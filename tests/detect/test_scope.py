@@ -216,7 +216,7 @@ def test_the_name_of_a_policy_is_a_string(project, value):
     with pytest.raises(click.UsageError, match="expected the name of a file"):
         option.type.convert(value, option, None)
     assert (
-        option.fallback() == Path(".agent-scope.json")
+        option.fallback == Path(".agent-scope.json")
         and run("trace-detect-scope", "--policy", "", input=b"").returncode == 2
     )
 

@@ -91,7 +91,7 @@ WARNINGS_ONLY = {"--max-stagnant"}
 def rows_of(name: str) -> list[tuple[str, int]]:
     """Return option and limit of each row of the page's table, whatever words the row has."""
     page = (ROOT / "man" / f"trace-detect-{name}.1").read_text()
-    defaults = {each.opts[0]: each.fallback() for each in DETECTORS[name].options}
+    defaults = {each.opts[0]: each.fallback for each in DETECTORS[name].options}
     found = []
     for line in page.splitlines():
         row = re.match(

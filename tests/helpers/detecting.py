@@ -13,7 +13,7 @@ def raised(detector: Filter, events: Stream | Iterable[dict], **options: Any) ->
 
     `options` replace the detector's defaults; `behind` is the number of the event that raised it.
     """
-    values = {option.name: option.fallback() for option in detector.options} | options
+    values = {option.name: option.fallback for option in detector.options} | options
     given = [
         from_fields(event) for event in (events.events if isinstance(events, Stream) else events)
     ]
