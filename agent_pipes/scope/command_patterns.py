@@ -70,9 +70,12 @@ class Line:
         self.maybe = given.maybe
         self.literal = given.literal
 
-    def text(self, name: str) -> str:
-        """Return the line under the name of its program, or its path."""
-        return " ".join([name, *(word.text for word in self.words[1:])])[:MAX_LINE_CHARS]
+    @property
+    def texts(self) -> list[str]:
+        """The line under the name of its program, and under its path."""
+        rest = [word.text for word in self.words[1:]]
+        names = dict.fromkeys((self.program, self.path))
+        return [" ".join([name, *rest])[:MAX_LINE_CHARS] for name in names]
 
 
 class _Stage(NamedTuple):
@@ -96,9 +99,7 @@ class _Stage(NamedTuple):
 
     def matches(self, line: Line, *, maybe: bool = False) -> bool:
         """Return True if the stage covers the command; `maybe`: if an unknown word may be any."""
-        if self.text and any(
-            self.text.match(line.text(name)) for name in (line.program, line.path)
-        ):
+        if self.text and any(map(self.text.match, line.texts)):
             return True
         unknown = maybe and bool(line.words[0].unresolved) and bool(self.operands)
         if not unknown and not self.program.fullmatch(line.path if self.by_path else line.program):
@@ -281,7 +282,7 @@ def _fed(command: Command, stages: Sequence[_Stage], *, reads_data: bool) -> boo
 
 def _first_operand(words: Sequence[str]) -> str:
     """Return the first operand of a pattern, "" if it has none before its options or a wildcard."""
-    plain = words and words[0][0] != "-" and not any(map(_WILD.search, words))
+    plain = words and words[0][0] != "-" and not _WILD.search(words[0])
     return words[0] if plain else ""
 
 

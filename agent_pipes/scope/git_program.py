@@ -64,7 +64,7 @@ def _options(verb: str) -> ProgramOptions:
     table = options_of("git")
     values = table.values - table.flags.get(verb, frozenset())
     row = listed_program("git", verb)
-    return ProgramOptions(values | row.options.values if row else values)
+    return ProgramOptions(values | row.options.values if row and row.options else values)
 
 
 def _add_files(verb: str, given: Arguments, run: Command, found: AccessSet) -> None:

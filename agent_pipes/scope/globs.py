@@ -179,6 +179,11 @@ class _Compiled(NamedTuple):
             () if any(map(_is_wild, plain)) else plain,
         )
 
+    @property
+    def is_name(self) -> bool:
+        """True if it matches a name at any depth."""
+        return len(self.parts) == 2 and self.parts[0] == "**" != self.parts[1]
+
     def is_named_in(self, directory: str) -> bool:
         """Return True if the pattern's leading names are in the directory."""
         parts = tuple(filter(None, directory.split("/")))
@@ -327,13 +332,13 @@ class PathPatterns:
         return bool(self.wide and found.outside and found.outside.match(where.beside))
 
     def _any_of(self, *kinds: str) -> re.Pattern[str] | None:
-        """Return one expression for all patterns of these kinds, None if there are none."""
-        expressions = [
-            f"(?:{compiled.matches.pattern})"
-            for each in self._list
-            if each.kind in kinds
-            for compiled in each.compiled
-        ]
+        """Return an expression that matches if a pattern of these kinds may, None without any."""
+        found = [one for each in self._list if each.kind in kinds for one in each.compiled]
+        names = [_part(one.parts[1]) for one in found if one.is_name]
+        expressions = [f"(?:{one.matches.pattern})" for one in found if not one.is_name]
+        if names:
+            # One search of all names, which some patterns then match only as the last part.
+            expressions.append(rf"(?:[^/]+/)*?(?:{'|'.join(names)})")
         return re.compile("|".join(expressions), re.S) if expressions else None
 
     def parts(self, where: Place, root: str) -> Iterator[tuple[str, Sequence[str], str]]:

@@ -12,7 +12,6 @@ from agent_pipes.shell.options import (
     PROGRAMS,
     Arguments,
     ProgramOptions,
-    options_of,
     split,
     values_of,
 )
@@ -44,7 +43,7 @@ class FileProgram(NamedTuple):
     unrestricted: options with which it is read with them.
     remote:       an operand with a colon is elsewhere.
     named:        an operand may be something else: only a list of what is denied counts.
-    options:      how its options are read; None: as data/options.json has it.
+    options:      its options, if it is a subcommand; None: as data/options.json has them.
     also_unknown: the program does more than that, which is not known.
     """
 
@@ -74,7 +73,7 @@ class FileProgram(NamedTuple):
     remote: bool = False
     named: bool = False
     also_unknown: bool = False
-    options: ProgramOptions = ProgramOptions()
+    options: ProgramOptions | None = None
 
 
 _SETS = names(
@@ -112,12 +111,8 @@ def listed_program(section: str, name: str) -> FileProgram | None:
     }
     pairs, single = names(fields.pop("pairs", "")), fields.pop("single", False)
     fields.pop("values", None)
-    options = (
-        options_of(name)
-        if section == "files"
-        else ProgramOptions(values_of(row), single=single, pairs=pairs)
-    )
-    return FileProgram(options=options, **fields)
+    options = ProgramOptions(values_of(row), single=single, pairs=pairs)
+    return FileProgram(options=None if section == "files" else options, **fields)
 
 
 def find_listed(command: Command) -> tuple[FileProgram | None, Command]:
@@ -141,7 +136,10 @@ def add_listed(
 ) -> None:
     """Add the files in the arguments of a program of the table; `given`: if they are split."""
     where = command.directory
-    given = given or split(command.words[1:], program.options)
+    if given is None:
+        given = (
+            split(command.words[1:], options) if (options := program.options) else command.arguments
+        )
     if given.options:
         found.add_paths("read", given.values(program.read), where)
         found.add_paths("write", given.values(program.write), where)

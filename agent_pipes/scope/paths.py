@@ -18,10 +18,11 @@ class ResolvedPath(NamedTuple):
     def of(cls, path: str, root: "ResolvedPath | None" = None) -> "ResolvedPath":
         """Resolve the absolute `path`; `root` is a directory that is resolved already."""
         plain = normpath(path)
+        if "/.." in path:
+            return cls(plain, real(path))
         # Without `..` the path may be normalized before its links are resolved.
-        unresolved = path if "/.." in path else plain
         known = root.path if root and root.path == root.real else ""
-        return cls(plain, real(unresolved, known if unresolved.startswith(known + "/") else ""))
+        return cls(plain, real(plain, known if plain.startswith(known + "/") else ""))
 
 
 def absolute(path: str, *directories: str) -> str:

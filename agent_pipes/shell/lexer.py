@@ -11,11 +11,12 @@ from agent_pipes.shell.word_lexer import SIMPLE_WORD, WordLexer
 from agent_pipes.shell.words import ExpandedWord, Operator, Redirect, Token, Word
 
 _BLANK = pattern(r"(?:[ \t]|\\\n)+")
-_SIMPLE_WORDS = pattern(rf"(?:[ \t]*+{SIMPLE_WORD})++")
 _REDIRECT = pattern(
     r"(\d{0,9}|\{[A-Za-z_]\w*\})(<<<|<<-|<<|<>|<&|<(?!\()|>>|>\||>&|>(?!\())|()(&>>|&>)"
 )
-_OPERATOR = pattern(r"&&|\|\||;;&|;;|;&|\|&|[;&|()\n]")
+_OPERATOR = r"&&|\|\||;;&|;;|;&|\|&|&(?!>)|[;|)\n]"
+_NEXT = pattern(rf"(?:[ \t]|\\\n)*+(?:((?:{SIMPLE_WORD}[ \t]*+)++)|({_OPERATOR}))")
+"""Simple words, or an operator that ends a command."""
 
 COMMAND_MAY_FOLLOW = names("if then elif else while until do { } ! fi done esac time coproc")
 """Reserved words after which a command begins."""
@@ -80,9 +81,14 @@ class Lexer(WordLexer):
         """Return the tokens to the end of the text or, `nested`, to the closing parenthesis."""
         text, found = self.text, _TokenList()
         while self.at < len(text):
-            if simple := _SIMPLE_WORDS.match(text, self.at):
-                self.at = simple.end()
-                found.add_plain(simple[0])
+            if following := _NEXT.match(text, self.at):
+                self.at = following.end()
+                if following.lastindex == 1:
+                    found.add_plain(following[1])
+                elif not found.add_operator(following[2], nested):
+                    return found.tokens
+                elif following[2] == "\n":
+                    self._read_documents()
                 continue
             if blank := _BLANK.match(text, self.at):
                 self.at = blank.end()
@@ -97,12 +103,9 @@ class Lexer(WordLexer):
                 pass
             elif redirect := self._redirect(char):
                 found.tokens.append(redirect)
-            elif operator := _OPERATOR.match(text, self.at):
-                self.at = operator.end()
-                if not found.add_operator(operator[0], nested):
-                    return found.tokens
-                if operator[0] == "\n":
-                    self._read_documents()
+            elif char == "(":
+                self.at += 1
+                found.add_operator(char, nested)
             else:
                 self._read_word(found)
         self._read_documents()

@@ -141,11 +141,11 @@ def split(
     leading: read only the options before the first operand.
     """
     found, values = Arguments(), table.values
-    at, is_open = 0, False
-    while at < len(words):
+    at, is_open, count = 0, False, len(words)
+    while at < count:
         word = words[at]
         text = word.text
-        if len(text) < 2 or text[0] != "-" or (text[1] == "$" and word.unresolved):
+        if text[:1] != "-" or text == "-" or (text[1] == "$" and word.unresolved):
             if leading:
                 break
             if is_open:

@@ -12,11 +12,12 @@ MAX_DEPTH = 24
 MAX_ARITHMETIC_SCANS = 8
 """Failed searches for the end of `((` in one text, after which it is read as two parentheses."""
 
-SIMPLE_WORD = r"[\w./:=@%+,^!-][\w./:=@%+,^!~#-]*+(?=[ \t\n|&;)]|\Z)"
+_WORD_END = r"(?=[ \t\n|&;)]|\Z)"
+SIMPLE_WORD = rf"[\w./:=@%+,^!-][\w./:=@%+,^!~#-]*+{_WORD_END}"
 """A whole word without a character that means anything to the shell, as most words are."""
 
 _PLAIN = pattern(r"[^ \t\n\\'\"$`|&;<>()*?\[{]+")
-_SIMPLE_WORD = pattern(SIMPLE_WORD)
+_SIMPLE_WORD = pattern(rf"({SIMPLE_WORD})|(?:'([^']*+)'|\"([^\"\\$`]*+)\"){_WORD_END}")
 _VARIABLE = pattern(r"\$(?:[A-Za-z_]\w*|[0-9@*#?$!-])")
 _BRACED = pattern(r"\$\{(\w+(?:\[[@*]\])?|@|\*)(?:(?::?[-=]([^}'\"\\]*)|:?\?[^}]*))?\}")
 _BRACES = pattern(r"\{[^{}\s]*+\}")
@@ -83,7 +84,7 @@ class WordLexer(ABC):
         """Read the word that begins here; it is empty if none does."""
         if simple := _SIMPLE_WORD.match(self.text, self.at):
             self.at = simple.end()
-            return Word(simple[0], simple[0])
+            return Word(simple[simple.lastindex or 0], simple[0])
         text, start, fold, parts = self.text, self.at, len(self._folds), _Parts()
         tilde = text.startswith("~", start)
         while self.at < len(text):
