@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from agent_pipes.core.bounded import BoundedDict
 from agent_pipes.core.event import Event, is_person
 from agent_pipes.core.text import progress
 from agent_pipes.detect.calls import Call
@@ -29,6 +30,7 @@ class RepeatedCalls:
     episode: key of the loop that was found last, at turn `latest`.
     failing: targets whose last call has failed.
     mended:  number of targets that succeeded after a failure.
+    printed: symbols of the results of consecutive sleeps.
     """
 
     types = CALLS_AND_PROMPTS
@@ -48,6 +50,7 @@ class RepeatedCalls:
         self.progress = TestProgress()
         self.mended = 0
         self.sleeps, self.slept = 0, False
+        self.printed: BoundedDict[int, None] = BoundedDict(MAX_TURNS)
         self.standing: tuple[Finding, ...] = ()
         self.runs: TurnRuns | None = None
         self.over: Found | None = None
@@ -62,6 +65,7 @@ class RepeatedCalls:
             return ()
         if not call.only_sleeps:
             self.slept = False
+            self.printed.clear()
         self._advance(now)
         if event.type != "tool_call":
             return self._answered(call)
@@ -124,12 +128,19 @@ class RepeatedCalls:
         else:
             self._compare(made, call.answer)
             if self.limits.key == "result":
-                # What a sleep prints is the word of its echo.
-                symbol = 0 if call.only_sleeps and not call.failed else call.result.symbol
-                made.exact = hash((call.key, symbol))
+                made.exact = hash((call.key, self._printed(call)))
                 turn.done.append(made)
         self.runs = None
         return self._judge() if turn.done and not turn.open else ()
+
+    def _printed(self, call: Call) -> int:
+        """Return the symbol of the result: 0 for a sleep, unless it prints something new."""
+        symbol = call.result.symbol
+        if not call.only_sleeps or call.failed:
+            return symbol
+        is_new = bool(self.printed) and symbol not in self.printed
+        self.printed[symbol] = None
+        return symbol if is_new and call.result.length else 0
 
     def _compare(self, made: CallOutcome, answer: Event) -> None:
         """Set what a call's result is compared by."""

@@ -161,6 +161,16 @@ def test_a_sleep_is_the_time_between_two_looks():
     assert not critical(detect_loop, stream)
 
 
+def test_sleeps_that_print_something_new_each_time_are_no_loop():
+    stream = Stream()
+    for number in range(12):
+        stream.bash(f"sleep 3; echo {number}", f"{number}")
+    assert not raised(detect_loop, stream)
+    for number in range(12):
+        stream.bash(f"sleep {3 + number}; echo step", "step" if number % 4 else "")
+    assert critical(detect_loop, stream)
+
+
 def test_sleeps_alone_are_looks_whatever_their_seconds():
     stream = Stream()
     for number in range(24):
