@@ -1,10 +1,11 @@
 """Assumed prices of models that the price table lacks, so that a limit in dollars still holds."""
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 from agent_pipes.cost.model_names import normalize, spellings
-from agent_pipes.cost.price_table import PriceTable
+from agent_pipes.cost.price_table import MAX_CACHED_PRICES, PriceTable
 from agent_pipes.cost.prices import Price
 
 MIN_COMMON_SEGMENTS = 2
@@ -18,6 +19,7 @@ class AssumedPrice(NamedTuple):
     price: Price
 
 
+@lru_cache(maxsize=MAX_CACHED_PRICES)
 def assumed_price(table: PriceTable, name: str, modes: tuple[str, ...] = ()) -> AssumedPrice | None:
     """Return the price to assume for the model `name`, None if its maker is unknown.
 

@@ -3,7 +3,7 @@
 `judge_session` needs nothing but the session, so that any engine can map it over many.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,6 +19,9 @@ from agent_pipes.detect.runner import DetectorRunner
 from agent_pipes.detect.runs import divides_runs
 from agent_pipes.detect.session_state import DetectorSpec
 from agent_pipes.sessions.session_reader import read_session
+
+TRIAL = "@"
+"""Between a detector's name and the threshold, in the watcher's name of a trial."""
 
 _TURN_TYPES = frozenset({"user_prompt", "assistant_response", "tool_call"})
 
@@ -99,14 +102,15 @@ def _judge(judgement: Judgement, stream: Iterable[Event], limits: Limits) -> Non
     judgement.runs_known = any(map(divides_runs, events))
     judgement.usd = costs[-1] if costs else 0.0
     trials, levels, specs = _begin(events, limits)
-    levels |= _levels(_noted(judgement, DetectorRunner(events, specs) if specs else events, limits))
+    if specs:
+        levels |= _levels(events, specs, _Notes(judgement, limits).add)
     judgement.alarms = {each.watcher: each.passed(levels) for each in trials}
 
 
 def passed_thresholds(events: list[Event], limits: Limits) -> dict[str, list[float]]:
     """Return by watcher the thresholds at which the events raise a critical violation."""
     trials, levels, specs = _begin(events, limits)
-    levels |= _levels(DetectorRunner(events, specs))
+    levels |= _levels(events, specs)
     return {each.watcher: each.passed(levels) for each in trials}
 
 
@@ -115,29 +119,51 @@ def _begin(
 ) -> tuple[list["_Trials"], Levels, list[DetectorSpec]]:
     """Try the lowest threshold of each detector; return what it raised, and what is left to try."""
     trials = [_Trials(watcher, options) for watcher, options in limits.items()]
-    levels = _levels(DetectorRunner(events, [spec for each in trials for spec in each.lowest()]))
+    levels = _levels(events, [spec for each in trials for spec in each.lowest()])
     return trials, levels, [spec for each in trials for spec in each.others(levels)]
 
 
-def _levels(events: Iterable[Event]) -> Levels:
-    """Return the level of the worst violation that each watcher has raised."""
+def _levels(
+    events: list[Event],
+    specs: list[DetectorSpec],
+    note: Callable[[Event], None] = lambda event: None,
+) -> Levels:
+    """Return the level of the worst violation that each watcher has raised.
+
+    note: is given each event and violation.
+    """
     levels: Levels = {}
-    for event in events:
+    trials = {spec.watcher: spec for spec in specs if TRIAL in spec.watcher}
+    runner = DetectorRunner(events, specs)
+    for event in runner:
+        note(event)
         if event.type == "violation":
             watcher = event.text("watcher")
-            levels[watcher] = levels.get(watcher, False) or event.data.get("level") != "warning"
+            is_critical = event.data.get("level") != "warning"
+            levels[watcher] = levels.get(watcher, False) or is_critical
+            if is_critical and watcher in trials:
+                # Nothing more is asked of it.
+                runner.drop(trials.pop(watcher))
     return levels
 
 
-def _noted(judgement: Judgement, events: Iterable[Event], limits: Limits) -> Iterator[Event]:
-    """Yield `events`, and note the violations of limits with the dollars spent after them."""
-    usd = 0.0
-    for event in events:
-        if (now := _session_usd(event)) is not None:
-            usd = now
-        elif event.type == "violation" and event.text("watcher") in limits:
-            _add_violation(judgement, event, usd)
-        yield event
+class _Notes:
+    """Notes the violations of limits in a judgement, with the dollars spent after them."""
+
+    def __init__(self, judgement: Judgement, limits: Limits) -> None:
+        self.judgement = judgement
+        self.limits = limits
+        self.usd = 0.0
+
+    def add(self, event: Event) -> None:
+        """Note a violation, and what the session had cost before it."""
+        if (usd := _session_usd(event)) is not None:
+            self.usd = usd
+        elif event.type == "violation" and event.text("watcher") in self.limits:
+            later = round(self.judgement.usd - self.usd, 6)
+            self.judgement.violations.append(
+                {"at": event.time, "session": event.session, **event.data, "usd_later": later}
+            )
 
 
 class _Trials:
@@ -182,7 +208,7 @@ class _Trials:
     def _name(self, threshold: float) -> str:
         """Return the watcher of a trial; that of the limit is the detector with its options."""
         is_limit = threshold == self._limit and threshold in self.thresholds[1:]
-        return self.watcher if is_limit else f"{self.watcher}@{threshold:g}"
+        return self.watcher if is_limit else f"{self.watcher}{TRIAL}{threshold:g}"
 
     def _value(self, name: str) -> Any:
         """Return the value of an option, None if the detector has none of that name."""
@@ -215,13 +241,6 @@ def ended_well(events: Iterable[Event]) -> bool:
             last = event.type
         outcome = event.text("outcome") or outcome
     return last == "assistant_response" and outcome != "failed"
-
-
-def _add_violation(judgement: Judgement, event: Event, usd: float) -> None:
-    later = round(judgement.usd - usd, 6)
-    judgement.violations.append(
-        {"at": event.time, "session": event.session, **event.data, "usd_later": later}
-    )
 
 
 def _session_usd(event: Event) -> float | None:

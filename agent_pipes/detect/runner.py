@@ -198,13 +198,17 @@ class DetectorRunner:
                 **spec.fields(finding),
             )
 
+    def drop(self, spec: DetectorSpec) -> None:
+        """Show a detector nothing any more."""
+        self.specs.remove(spec)
+        for session in self.sessions.values():
+            session.shown.clear()
+
     def _failed(self, spec: DetectorSpec, error: Exception) -> None:
         """Drop a detector that raised an exception."""
         if not self.isolated:
             raise error
-        self.specs.remove(spec)
-        for session in self.sessions.values():
-            session.shown.clear()
+        self.drop(spec)
         message = (
             f"trace-detect-{spec.watcher} failed ({type(error).__name__}: {error}) "
             "and watches nothing from here on"
