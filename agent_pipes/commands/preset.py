@@ -18,13 +18,13 @@ from agent_pipes.core.config_monitor import ConfigMonitor, readable_by_others, w
 from agent_pipes.core.digests import blake2b
 from agent_pipes.core.filter import Filter
 from agent_pipes.core.options import Option
+from agent_pipes.core.runtime_dir import state_dir
 from agent_pipes.core.stderr import warn
 from agent_pipes.core.steps import flatten_steps
 from agent_pipes.detect.configuration import DEFAULT_POLICY, load_config
 from agent_pipes.detect.detector import Part
 from agent_pipes.detect.registry import DETECTORS
 from agent_pipes.detect.scope import detect_scope
-from agent_pipes.process.kill_record import state_dir
 
 FILTERS: tuple[Filter, ...] = (cost, *DETECTORS.values(), kill, alert, status)
 """The filters whose options are flags of watch."""

@@ -63,6 +63,9 @@ class Command(click.Command):
 
 def exit_status(run: Callable[[], object]) -> int:
     """Return the exit status of `run`, in those of this suite; an error is reported first."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        # Set while the command was loaded; from here on click reports an interruption.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         status = run()
         return _flushed(status if isinstance(status, int) else ExitStatus.OK)

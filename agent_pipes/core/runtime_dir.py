@@ -49,6 +49,14 @@ def _directory() -> str:
     return os.path.join(temporary, f"agent-pipes-{os.getuid()}")
 
 
+def state_dir() -> "Path":
+    """Return this user's directory for what outlives a login; it need not exist."""
+    from pathlib import Path
+
+    base = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+    return Path(base) / "agent-pipes"
+
+
 def changed_at() -> int:
     """Return a number that changes when a file here does, 0 if there is no directory."""
     try:

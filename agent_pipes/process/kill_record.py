@@ -9,15 +9,10 @@ from pathlib import Path
 
 from agent_pipes.core.event import Event
 from agent_pipes.core.jsonl import parse_line
+from agent_pipes.core.runtime_dir import state_dir
 
 MAX_FILE_BYTES = 1 << 20
 """Size from which the file becomes `killed.1.ndjson`, and replaces the one before."""
-
-
-def state_dir() -> Path:
-    """Return this user's directory for what outlives a login; it need not exist."""
-    base = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
-    return Path(base) / "agent-pipes"
 
 
 def _files() -> tuple[Path, Path]:

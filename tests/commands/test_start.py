@@ -1,6 +1,7 @@
 """Start of each command: only the modules that its options need are loaded."""
 
 import re
+import signal
 import subprocess
 import sys
 import tomllib
@@ -49,3 +50,17 @@ def test_watch_has_the_options_of_all_and_loads_the_work_of_none():
     found = loaded("agent-strace", "watch", "--help")
     assert "agent_pipes.detect.loop.command" in found
     assert not [each for each in found if WORKERS.match(each)]
+
+
+@pytest.mark.parametrize("name", ["trace-tail", "trace-detect-loop", "agent-strace"])
+def test_ctrl_c_while_a_command_is_loaded_prints_nothing(tmp_path, name):
+    (tmp_path / "click.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGINT)\n")
+    entry = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"][name]
+    module = entry.partition(":")[0]
+    script = tmp_path / name
+    script.write_text(
+        f"import sys\nsys.path.insert(0, {str(ROOT)!r})\n"
+        f"from {module} import main\nsys.exit(main())\n"
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, timeout=60)
+    assert done.returncode == -signal.SIGINT and done.stderr == b""
