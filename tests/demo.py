@@ -105,11 +105,13 @@ def demonstrate(home: Path) -> int:
         env=environment,
     )
 
+    program = shlex.quote(str(ROOT / "bin/agent-strace"))
     step(f"It took {took:.0f} seconds. Now beside an agent of your own, in its directory:")
-    print("  bin/agent-strace watch                           reports every limit that is exceeded")
-    print("  bin/agent-strace watch --on-violation kill       and kills the agent")
-    print("  bin/agent-strace watch --explain                 the same as a pipeline")
-    print("  bin/agent-strace man                             the man pages")
+    print(f"$ {program} …")
+    print("  watch                        reports every limit that is exceeded")
+    print("  watch --on-violation kill    and kills the agent")
+    print("  watch --explain              the same as a pipeline")
+    print("  man                          the man pages")
     return 0
 
 

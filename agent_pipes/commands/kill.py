@@ -142,7 +142,7 @@ def kill(
     is_empty = True
     try:
         for event in events:
-            is_empty = False
+            is_empty = is_empty and event.type == "tick"
             aftermath.see(event)
             yield from aftermath.of(_pass_on(event, killer))
             if killer.given and killer.given.finished and not killer.given.is_paused:

@@ -220,7 +220,9 @@ def show(events: Iterable[Event], view: StatusView, every: float, waiter: Waiter
         if view.live and signal.getsignal(signal.SIGCONT) == signal.SIG_DFL:
             signal.signal(signal.SIGCONT, lambda *_: forget_live())
         if view.live and view.every:
-            show_live(fit("no session yet (Ctrl-C ends this)", terminal_size(2)[0] - 1))
+            show_live(fit("no session yet (q or Ctrl-C ends this)", terminal_size(2)[0] - 1))
+        if keyboard:
+            keyboard.quits()  # From here on the keys are read.
         for event in events:
             view.see(event)
             if view.live:

@@ -188,7 +188,7 @@ def watch(
         raise click.UsageError("--pid and --all exclude each other")
     parts = preset.parts(source)
     if explained:
-        click.echo(explain(parts, command))
+        click.echo(explain(parts, command) + _where(output))
         return 0
     preset.check_alerts()
     monitor.warn_of_writable()
@@ -206,6 +206,15 @@ def watch(
             ),
         )
     return _run(parts, waiter, output, not os.isatty(1), strict, exit_status)
+
+
+def _where(output: Path | None) -> str:
+    """Return the redirection by which a pipeline prints as much as the watch."""
+    import shlex
+
+    if output:
+        return f" >>{shlex.quote(str(output))}"
+    return " >/dev/null" if os.isatty(1) else ""
 
 
 @contextmanager

@@ -177,6 +177,11 @@ class Waiter:
         self.signal = number
         signal.signal(number, signal.SIG_DFL)
 
+    @property
+    def is_watching(self) -> bool:
+        """True if a stage waits for something of its own: it needs ticks before any event."""
+        return bool(self._fds)
+
     def watch(self, fd: int) -> None:
         self._fds.add(fd)
 
@@ -305,6 +310,8 @@ class Reader:
                 yield from self._ticks()
                 if self._latest:
                     yield tick(self._latest + time.monotonic() - self._since)
+                elif self.lines.waiter.is_watching:
+                    yield tick(0.0)
                 continue
             if inside:
                 yield Event(whole.pop(0), {})

@@ -193,3 +193,13 @@ def test_a_terminal_on_stdout_obeys_nothing_in_an_event(tmp_path):
     with terminal(tmp_path, 200, 12, "trace-detect-retry <events") as pane:
         screen = pane.shows("DONE")
     assert "a\\u202eb\\u009b31m" in screen
+
+
+def test_q_ends_the_table_before_there_is_a_session(tmp_path):
+    script = "trace-tail --all 2>/dev/null | trace-status --all >/dev/null; stty -a | grep -o -- '.echo '"
+    home = {"HOME": str(tmp_path), "XDG_STATE_HOME": str(tmp_path)}
+    with terminal(tmp_path, 80, 24, script, **home) as pane:
+        pane.shows("no session yet (q or Ctrl-C ends this)")
+        pane.tmux("send-keys", "q")
+        shown = pane.shows("DONE")
+    assert " echo" in shown and "-echo" not in shown

@@ -196,6 +196,14 @@ def test_a_kill_that_cannot_be_is_exit_status_125(home):
     assert watch.wait(20) == 125
 
 
+def test_the_explained_pipeline_prints_as_much_as_the_watch(home):
+    words = ["agent-strace", "watch", "--explain"]
+    shown = sent_to_terminal(command(*words), {**ENVIRONMENT, **home})
+    assert shown.rstrip().endswith(b" >/dev/null")
+    assert not run(*words, env=home).stdout.rstrip().endswith(b">/dev/null")
+    assert run(*words, "--output", "my events", env=home).stdout.endswith(b" >>'my events'\n")
+
+
 def test_explain_is_the_same_pipeline_byte_for_byte_but_for_hints(home, tmp_path):
     Path(".agent-scope.json").write_text('{"files": {"write": {"deny": ["deploy/**"]}}}')
     shutil.copy(FIXTURES / "spiral.ndjson", "session.ndjson")
