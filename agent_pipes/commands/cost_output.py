@@ -46,7 +46,9 @@ class Output:
 def annotated(events: Iterable[Event], meter: Meter, output: Output | None) -> Events:
     """Yield the events with their costs, then the report; a table replaces the events."""
     hidden = output is not None and output.is_table
+    is_empty = True
     for event in with_costs(events, meter, _Notes(meter).add, raw=not hidden):
+        is_empty = False
         if not hidden:
             yield event
         if output:
@@ -54,6 +56,8 @@ def annotated(events: Iterable[Event], meter: Meter, output: Output | None) -> E
         elif event.type == "session_end":
             meter.accounts.pop(event.session, None)
     if output:
+        if is_empty:
+            warn("no event on standard input; --all reads the sessions of this machine")
         yield from output.events()
     return None
 

@@ -17,7 +17,8 @@ def examples(directory: Path) -> None:
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise click.UsageError(f"{directory}: exists and is not an empty directory")
     try:
-        shutil.copytree(EXAMPLES, directory, dirs_exist_ok=True)
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(EXAMPLES, directory, dirs_exist_ok=True, ignore=ignored)
     except OSError as error:
         raise click.UsageError(f"{directory}: {error.strerror or error}") from None
     click.echo(f"copied to {directory}; try: cd {directory} && trace-cost --summary spiral.ndjson")

@@ -66,7 +66,7 @@ def man(page: str | None) -> None:
         return
     page = page_of(page)
     if page not in found:
-        raise click.UsageError(f"no page {page!r}{did_you_mean(page, found)}")
+        raise click.UsageError(f"no page {page!r}{did_you_mean(page, [*found, *SUBCOMMANDS])}")
     sys.stdout.flush()
     for viewer in VIEWERS:
         if shutil.which(viewer):

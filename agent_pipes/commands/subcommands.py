@@ -1,5 +1,7 @@
 """Subcommands of agent-strace: module and summary of each."""
 
+import os
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, cast
 
@@ -80,6 +82,8 @@ class Subcommands(click.Group):
         if name in SUBCOMMANDS or name.startswith("-"):
             return super().resolve_command(ctx, args)
         near = did_you_mean(name, [*SUBCOMMANDS, "--help"])
+        if os.path.exists(os.path.join(os.path.dirname(sys.argv[0]), f"trace-{name}")):
+            near = f" (did you mean 'trace-{name}'?)"
         raise click.UsageError(f"no such command {name!r}{near}", ctx)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

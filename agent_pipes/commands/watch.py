@@ -77,14 +77,29 @@ class Watch(Command):
         try:
             return super().parse_args(ctx, args)
         except click.UsageError as error:
-            if ctx.obj or not given or not is_program(given[0]):
+            at = self._first_operand(ctx, given)
+            if ctx.obj or at == len(given) or not is_program(given[at]):
                 raise
             import shlex
 
-            meant = unbroken(shlex.join(["agent-strace", "watch", "--", *given]))
+            words = ["agent-strace", "watch", *given[:at], "--", *given[at:]]
+            meant = unbroken(shlex.join(words))
             raise click.UsageError(
                 f"{message_of(error)}; to start a command: {meant}", ctx
             ) from None
+
+    def _first_operand(self, ctx: click.Context, given: list[str]) -> int:
+        """Return the index of the first word that is neither an option nor the value of one."""
+        flags = {
+            name
+            for param in self.get_params(ctx)
+            if isinstance(param, click.Option) and param.is_flag
+            for name in param.opts
+        }
+        at = 0
+        while at < len(given) and given[at].startswith("-"):
+            at += 1 if given[at] in flags or "=" in given[at] else 2
+        return min(at, len(given))
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options in groups."""
@@ -162,6 +177,11 @@ def watch(
     started and watched; its exit status is returned, or 124 if it was killed. A limit of 'off' or 0
     is not checked.
     """
+    given = {session: session, "--all": every, "--no-follow": no_follow, "--pid": pid}
+    if command and (refused := [str(name) for name, is_given in given.items() if is_given]):
+        raise click.UsageError(
+            f"{', '.join(refused)}: not possible with COMMAND, whose own session is watched"
+        )
     set_prefix("[watch] ")
     if log:
         with readable_error("--log", log):
@@ -179,17 +199,14 @@ def watch(
         "pid": pid,
     }
     source["wait"] = session is None and not (no_follow or every)
-    if command and (session or every or no_follow or pid):
-        raise click.UsageError(
-            "with COMMAND its own session is watched: "
-            "SESSION, --all, --no-follow and --pid cannot be used"
-        )
     if every and preset.kills and pid:
         raise click.UsageError("--pid and --all exclude each other")
     parts = preset.parts(source)
     if explained:
         click.echo(explain(parts, command) + _where(output))
         return 0
+    if not (preset.kills or preset.steps or no_follow):
+        note_once("violations are only reported; --on-violation kill also kills the agent")
     preset.check_alerts()
     monitor.warn_of_writable()
     if not no_follow:

@@ -60,6 +60,14 @@ class Command(click.Command):
             )
         )
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the arguments; an error names this command, which click leaves out of some."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            error.ctx = error.ctx or ctx
+            raise
+
 
 def exit_status(run: Callable[[], object]) -> int:
     """Return the exit status of `run`, in those of this suite; an error is reported first."""

@@ -123,11 +123,15 @@ def is_file_or_pipe(mode: int) -> bool:
 
 
 def did_you_mean(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
-    """Return ` (did you mean 'NAME'?)` with the nearest known name, "" if none is near."""
+    """Return ` (did you mean 'NAME'?)` with the nearest known name, "" if none is near.
+
+    The dashes of options are not compared: all options have them.
+    """
     import difflib  # only after a mistake
 
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=cutoff)
-    return f" (did you mean {near[0]!r}?)" if near else ""
+    stems = {name.lstrip("-"): name for name in known}
+    near = difflib.get_close_matches(word.lstrip("-"), list(stems), n=1, cutoff=cutoff)
+    return f" (did you mean {stems[near[0]]!r}?)" if near else ""
 
 
 def type_name(value: object) -> str:

@@ -17,6 +17,8 @@ def message_of(error: click.ClickException) -> str:
     """Return the message of a usage error."""
     if isinstance(error, click.NoSuchOption):
         return f"no such option {error.option_name}{_meant(error)}"
+    if isinstance(error, click.BadOptionUsage):
+        return f"{error.option_name}: a value is missing"
     if isinstance(error, click.MissingParameter) and error.param:
         return f"{_name(error)} is missing"
     if isinstance(error, click.BadParameter) and error.param:
@@ -32,7 +34,14 @@ def _name(error: click.BadParameter) -> str:
     return param.make_metavar(error.ctx) if param and error.ctx else ""
 
 
-COMMON_MISTAKES = {"-V": "--version", "-?": "--help"}
+COMMON_MISTAKES = {
+    "-V": "--version",
+    "-?": "--help",
+    "--timeout": "--max-duration",
+    "--max-time": "--max-duration",
+    "--budget": "--max-cost",
+}
+"""Options of other programs by what they mean here."""
 
 
 def _meant(error: click.NoSuchOption) -> str:
@@ -45,7 +54,7 @@ def _meant(error: click.NoSuchOption) -> str:
         if name not in getattr(param, "old", ())
     ]
     typed = error.option_name
-    if meant := COMMON_MISTAKES.get(typed):
+    if (meant := COMMON_MISTAKES.get(typed)) in (*known, "--help"):
         return f" (did you mean {meant!r}?)"
     longer = [name for name in known if len(typed) > 2 and name.startswith(f"{typed}-")]
     if len(longer) > MAX_NAMED:

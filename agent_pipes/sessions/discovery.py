@@ -379,8 +379,8 @@ def _elsewhere(names: Iterable[str] = NAMES) -> str:
 def no_session_here() -> click.UsageError:
     """Return the error for a directory without sessions, with the live sessions of others."""
     return click.UsageError(
-        "no session in this directory; start an agent here, wait for one with --wait, or name a "
-        f"session{_elsewhere()}"
+        "no session in this directory; start an agent here, or name a session; "
+        f"{unbroken('trace-tail --wait')} waits for one{_elsewhere()}"
     )
 
 

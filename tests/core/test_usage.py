@@ -39,6 +39,27 @@ SPIRAL = str(FIXTURES / "spiral.ndjson")
             "to start a command: agent-strace watch -- claude -p hello",
         ),
         (
+            ("agent-strace", "watch", "--max-cost", "5", "-e", "claude", "-p", "hello"),
+            "to start a command: agent-strace watch --max-cost 5 -e -- claude -p hello",
+        ),
+        (
+            ("agent-strace", "watch", "--max-duration", "30", "min", "--", "true"),
+            "min: not possible with COMMAND, whose own session is watched",
+        ),
+        (("agent-strace", "watch", "--budget", "5"), "(did you mean '--max-cost'?)"),
+        (("agent-strace", "watch", "--timeout", "5m"), "(did you mean '--max-duration'?)"),
+        (
+            ("agent-strace", "watch", "--max-cost"),
+            "agent-strace watch: --max-cost: a value is missing",
+        ),
+        (("trace-list", "--since", "1d"), "trace-list: no such option --since\n"),
+        (("agent-strace", "kill"), "no such command 'kill' (did you mean 'trace-kill'?)"),
+        (("agent-strace", "man", "wach"), "no page 'wach' (did you mean 'watch'?)"),
+        (
+            ("agent-strace", "watch", "--no-follow"),
+            "or name a session; trace-tail --wait waits for one",
+        ),
+        (
             ("agent-strace", "watch", "--alert", "slack"),
             "use --alert webhook --webhook-format slack",
         ),
