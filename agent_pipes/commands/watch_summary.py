@@ -35,7 +35,9 @@ def summarize(events: Iterable[Event], waiter: Waiter) -> Events:
     for event in events:
         causes.see(event)
         if event.session:
-            sessions.setdefault(event.session, SessionStatus(event.session)).see(event)
+            if event.session not in sessions:
+                sessions[event.session] = SessionStatus(event.session)
+            sessions[event.session].see(event)
         if event.type == "violation":
             violations[event.id] = event
         if event.type == "kill" and event.text("outcome") in KILLS:
