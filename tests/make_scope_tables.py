@@ -86,11 +86,15 @@ def subcommands(row: dict, rows: dict, before: str = "") -> list[str]:
 
 def wrappers() -> list[str]:
     rows, with_options = read("wrappers"), read("options")
+    variables = f"Their value is a command: {read('programs')['command_variables']}"
     return listed(
         [
-            (name, wrapper_text(row, rows, "values" not in row and name in with_options))
-            for name, row in rows.items()
-            if " " not in name
+            ("variables", variables),
+            *(
+                (name, wrapper_text(row, rows, "values" not in row and name in with_options))
+                for name, row in rows.items()
+                if " " not in name
+            ),
         ]
     )
 
@@ -169,7 +173,6 @@ def hosts() -> list[str]:
         for name, verbs in table["images"].items()
     ]
     rows.append(("variables", f"Set for a command, or exported: {table['environment']}"))
-    rows.append(("commands in variables", f"Read for hosts: {table['command_variables']}"))
     rows.append(
         (table["first_operand"], "The first operand. Not seen: hosts in configuration files")
     )

@@ -10,6 +10,7 @@ from agent_pipes.scope.access import Access, AccessSet, Extent
 from agent_pipes.shell import Command, Word
 from agent_pipes.shell.options import (
     PROGRAMS,
+    WITH_VALUE,
     Arguments,
     ProgramOptions,
     split,
@@ -106,6 +107,10 @@ def listed_program(section: str, name: str) -> FileProgram | None:
     row = _ROWS[section].get(name)
     if row is None:
         return None
+    row = dict(row)
+    if section == "verbs":
+        base = _ROWS["files"].get(name.split()[0], {})
+        row |= {key: f"{row.get(key, '')} {base[key]}" for key in WITH_VALUE if key in base}
     fields: dict[str, Any] = {
         key: names(value) if key in _SETS else value for key, value in row.items()
     }

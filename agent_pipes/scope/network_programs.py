@@ -19,13 +19,13 @@ _SOCAT_HOST = pattern(
     re.I,
 )
 _SSH_HOP = pattern(r"(?i)\s*(?:ProxyJump|HostName)\s*[= ]\s*(.+)")
+_SSH_FILE = pattern(r"(?i)\s*(?:\w+KnownHosts|Identity|Certificate)File\s*[= ]\s*(\S+)")
 
 _IMAGE = pattern(r"[\w-]+(?:\.[\w-]+)+(?::\d+)?(?=/)|[\w-]+:\d+(?=/)")
 _CONNECTION = pattern(r"(?:.*\s)?host(?:addr)?=(\S+)", re.S)
 _PROXY = pattern(r"(?:https?|all|ftp|socks)_proxy", re.I)
 
 _ENVIRONMENT = names(HOSTS["environment"])
-_COMMAND_VARIABLES = names(HOSTS["command_variables"])
 _IMAGE_VERBS = {name: names(verbs) for name, verbs in HOSTS["images"].items()}
 _OPTIONS = {
     name: names(options)
@@ -59,8 +59,6 @@ def add_environment(command: Command, found: AccessSet) -> None:
             add_address(word, value, found)
         elif name in _ENVIRONMENT:
             add_url(value, word, found)
-        elif name in _COMMAND_VARIABLES:
-            add_command(value, found)
 
 
 def add_option_hosts(command: Command, found: AccessSet) -> None:
@@ -112,17 +110,17 @@ def _first_operand(command: Command, found: AccessSet) -> None:
             found.add_unjudged("network", f"what connects to {command}", "network")
             return
     if command.name in ("ssh", "mosh", "sftp"):
-        _add_hops(given, found)
+        _add_hops(given, command.directory, found)
     add_addresses(given.operands[: 2 if command.name in ("nslookup", "host") else 1], found)
 
 
-def _add_hops(given: Arguments, found: AccessSet) -> None:
-    """Add the hosts that ssh goes through, and its files."""
+def _add_hops(given: Arguments, where: str | None, found: AccessSet) -> None:
+    """Add the hosts that ssh goes through, and the files in its `-o`."""
     for name, value in given.options:
         if name == "-J":
             _add_list(value, found)
         elif name == "-o":
-            _add_ssh_option(value, found)
+            _add_ssh_option(value, where, found)
         elif name == "-W":
             add_address(value, value.text, found)
         elif name in ("-L", "-R"):
@@ -131,9 +129,10 @@ def _add_hops(given: Arguments, found: AccessSet) -> None:
                 add_address(value, parts[-2], found)
 
 
-def _add_ssh_option(value: Word, found: AccessSet) -> None:
-    hop = _SSH_HOP.match(value.text)
-    if hop:
+def _add_ssh_option(value: Word, where: str | None, found: AccessSet) -> None:
+    if file := _SSH_FILE.match(value.text):
+        found.add_path("read", Word(file[1], value.raw, value.unresolved, file[1][0] == "~"), where)
+    elif hop := _SSH_HOP.match(value.text):
         _add_list(Word(hop[1], value.raw, value.unresolved), found)
     elif value.text.lower().startswith("proxycommand"):
         command = value.text[12:].lstrip(" =")
@@ -245,10 +244,7 @@ def _copies(command: Command, found: AccessSet) -> None:
     """Add what scp, sftp and rsync copy: an operand with a host before a colon is there."""
     is_rsync = command.name == "rsync"
     given = command.arguments
-    _add_hops(given, found)
-    if is_rsync:
-        for value in given.values(names("-e --rsh")):
-            add_command(value.text, found)
+    _add_hops(given, command.directory, found)
     if command.name == "sftp":
         found.add_paths("read", given.values(frozenset(["-b"])), command.directory)
         add_addresses(given.operands[:1], found)
@@ -315,7 +311,7 @@ _PROGRAMS: dict[str, Callable[[Command, AccessSet], None]] = {
     **dict.fromkeys(HOSTS["first_operand"].split(), _first_operand),
     "curl": _curl,
     "wget": _wget,
-    **dict.fromkeys(("http", "https", "xh", "xhs"), _httpie),
+    **dict.fromkeys(("http", "https", "xh", "xhs", "curlie"), _httpie),
     **dict.fromkeys(("scp", "sftp", "rsync"), _copies),
     **dict.fromkeys(("dig", "drill"), _dig),
     "socat": _socat,

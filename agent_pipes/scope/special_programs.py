@@ -43,6 +43,9 @@ def _link(command: Command, found: AccessSet) -> None:
     given = command.arguments
     into = given.value("-t", "--target-directory")
     operands, where = given.operands, command.directory
+    if not given.has(names("-s --symbolic")):
+        # A hard link is the file itself.
+        found.add_paths("read", operands if into else operands[:-1] or operands, where)
     if len(operands) == 1 and not into:
         name = operands[0].text.rpartition("/")[2]
         found.add_path("write", Word(name, operands[0].raw, operands[0].unresolved), where)

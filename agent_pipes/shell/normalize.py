@@ -176,9 +176,9 @@ def _unwrapped(words: list[Word], depth: int) -> list[Token]:
             given = found
     if runs_nothing(wrapper, given, rest) or wrapper.fallthrough:
         return list(words)
-    inner, script = inner_words(wrapper, given, rest)
-    if script or (wrapper.join and len(inner) == 1):
-        text = script or inner[0]
+    inner, scripts = inner_words(wrapper, given, rest)
+    if scripts or (wrapper.join and len(inner) == 1):
+        text = scripts[0] if scripts else inner[0]
         if text.unresolved:
             return list(words)
         tokens = _without_cd(Lexer(text.text).tokens())

@@ -3,10 +3,11 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
+from agent_pipes.core.lazy_regex import pattern
 from agent_pipes.core.tables import names
 from agent_pipes.shell.commands import SHELLS, Command, Unresolved, subdirectory
 from agent_pipes.shell.interpreters import shell_operand
-from agent_pipes.shell.options import Arguments, split
+from agent_pipes.shell.options import PROGRAMS, Arguments, split
 from agent_pipes.shell.texts import (
     input_text,
     input_words,
@@ -22,6 +23,7 @@ from agent_pipes.shell.wrappers import (
     Wrapper,
     command_lines,
     find_script,
+    image_program,
     inner_words,
     runs_nothing,
     with_input,
@@ -83,6 +85,8 @@ class WrapperReader(ABC):
         """Append `command` and the commands that it runs."""
         name = command.name
         self._keep_written(command)
+        if command.assignments or name in _EXPORTING:
+            self._read_assigned(command, depth)
         if unresolved := command.words[0].unresolved:
             self.add(command, Unresolved(unresolved, f"{command.words[0].raw}, as a command"))
         elif name in self.functions:
@@ -99,6 +103,16 @@ class WrapperReader(ABC):
             _HANDLERS[name](self, command, depth)
         else:
             self._wrapped(command, wrapper_of(row), (row,), command.words[1:], depth)
+
+    def _read_assigned(self, command: Command, depth: int) -> None:
+        """Read the commands in variables that name one: `GIT_PAGER='…' git log`."""
+        words = command.assignments
+        if command.name in _EXPORTING:
+            words += command.words[1:]
+        for word in words:
+            name, _, value = word.text.partition("=")
+            if name in _COMMAND_VARIABLES and depth < MAX_NESTING:
+                self.read(value, command.directory, command, depth + 1)
 
     def add(
         self, command: Command, unresolved: Unresolved | None = None, *, is_wrapper: bool = False
@@ -200,23 +214,23 @@ class WrapperReader(ABC):
         words: tuple[Word, ...],
         depth: int,
     ) -> None:
-        inner, script = inner_words(wrapper, given, words)
-        if not inner and not script and not wrapper.shell:
+        inner, scripts = inner_words(wrapper, given, words)
+        if not inner and not scripts and not wrapper.shell:
             self.add(command, is_wrapper=wrapper.pure)
             return
         directory = command.directory
         if moved_to := given.value(*wrapper.directory):
             directory = subdirectory(directory, moved_to)
         outer = self.add(command, is_wrapper=wrapper.pure)
-        read = {id(word) for word in (*inner, script)}
+        read = {id(word) for word in (*inner, *scripts)}
         outer.own = tuple(word for word in command.words[1:] if id(word) not in read)
         elsewhere, outer.elsewhere = outer.elsewhere, outer.elsewhere or wrapper.elsewhere
         if wrapper.elsewhere:
             directory = None
-        if not inner and not script:
+        if not inner and not scripts:
             self._read_input(command, directory, depth)
-        elif script or wrapper.join or wrapper.each:
-            for text in command_lines(wrapper, inner, script, input_words(command)):
+        elif scripts or wrapper.join or wrapper.each:
+            for text in command_lines(wrapper, inner, scripts, input_words(command)):
                 self.read(text, directory, outer, depth + 1, command)
         else:
             self._run_words(command, wrapper, given, inner, directory, depth)
@@ -241,16 +255,18 @@ class WrapperReader(ABC):
             redirect for redirect in command.redirects if redirect.op.startswith("<<")
         )
         fed = command.piped or any(redirect.op == "<" for redirect in command.redirects)
-        run = Command(
-            inner,
-            documents,
-            directory,
-            command,
-            piped=fed and not reads_input,
-            assignments=command.assignments,
-            sources=command.sources,
-        )
-        self.run(run, depth + 1)
+        program = image_program(wrapper, given)
+        for words in (inner, (*program, *inner)) if program else (inner,):
+            run = Command(
+                words,
+                documents,
+                directory,
+                command,
+                piped=fed and not reads_input,
+                assignments=command.assignments,
+                sources=command.sources,
+            )
+            self.run(run, depth + 1)
 
     def _find(self, command: Command, depth: int) -> None:
         """Read `find` and what `-exec` and the like run on names below its directories."""
@@ -323,7 +339,7 @@ class WrapperReader(ABC):
         lead = command.leading
         verb = lead.operands[0].text if lead.operands else ""
         if lead.options or verb == "config":
-            self._keep_git_aliases(lead)
+            self._git_settings(command, lead, depth)
         value = self.git_aliases.get(verb)
         if value is None or not self.may_repeat(depth):
             row = wrapper_of("git")
@@ -339,18 +355,20 @@ class WrapperReader(ABC):
         outer = self.add(command, is_wrapper=True)
         self.read(f"{text} {rest}", command.directory, outer, depth + 1)
 
-    def _keep_git_aliases(self, lead: Arguments) -> None:
-        """Keep the aliases that `git -c alias.x=…` and `git config alias.x …` define."""
+    def _git_settings(self, command: Command, lead: Arguments, depth: int) -> None:
+        """Keep the aliases in `-c alias.x=…` and `git config alias.x …`; read other commands."""
         settings = [word.text.partition("=") for name, word in lead.options if name == "-c"]
         if lead.operands and lead.operands[0].text == "config":
             at = next(
-                (n for n, word in enumerate(lead.operands) if word.text.startswith("alias.")), 0
+                (n for n, word in enumerate(lead.operands) if _GIT_COMMAND.match(word.text)), 0
             )
             if at and at + 1 < len(lead.operands):
                 settings.append((lead.operands[at].text, "=", lead.operands[at + 1].text))
         for name, _, value in settings:
             if name.startswith("alias."):
                 self.git_aliases[name.removeprefix("alias.")] = value
+            elif _GIT_COMMAND.match(name) and depth < MAX_NESTING:
+                self.read(value.removeprefix("!"), command.directory, command, depth + 1)
 
 
 _HANDLERS: dict[str, Callable[[WrapperReader, Command, int], None]] = {
@@ -365,5 +383,17 @@ _HANDLERS: dict[str, Callable[[WrapperReader, Command, int], None]] = {
     ".": WrapperReader._source,
 }
 """Programs that run what their arguments say, besides those of the table."""
+
+_EXPORTING = names("export declare env sudo")
+_COMMAND_VARIABLES = names(PROGRAMS["command_variables"])
+"""Variables whose value is a command line."""
+
+_GIT_COMMAND = pattern(
+    r"(?i)alias\.|pager\.|core\.(?:pager|editor|sshcommand|fsmonitor|askpass|gitproxy)$"
+    r"|diff\.external$|interactive\.difffilter$|sequence\.editor$|gpg\.(?:.*\.)?program$"
+    r"|(?:filter|diff|merge|difftool|mergetool)\.[^=]*"
+    r"\.(?:clean|smudge|process|textconv|command|driver|cmd)$"
+)
+"""Settings of git whose value is a command."""
 
 _EXECUTING = names("-exec -execdir -ok -okdir -x --exec -X --exec-batch")

@@ -6,9 +6,15 @@ from collections.abc import Sequence
 from itertools import takewhile
 from posixpath import join, normpath
 
+from agent_pipes.core.lazy_regex import pattern
 from agent_pipes.core.tables import names
 from agent_pipes.shell.commands import ASSIGNMENT, Command
+from agent_pipes.shell.word_lexer import unescape
 from agent_pipes.shell.words import Redirect, Word
+
+_DIRECTIVE = pattern(r"%[-+ #0]*\d*(?:\.\d+)?[a-zA-Z%]")
+MAX_OUTPUT_CHARS = 1 << 20
+"""Characters that a printf is taken to print at most."""
 
 MAX_OUTPUT_STAGES = 8
 """Commands of a pipeline that are followed to find what a shell is fed."""
@@ -33,13 +39,14 @@ def output_of(command: Command, stages: int = MAX_OUTPUT_STAGES) -> str | None:
         return None
     texts = [word.text for word in words]
     if command.name == "echo":
+        escapes = False
         while texts and re.fullmatch(r"-[neE]+", texts[0]):
-            texts = texts[1:]
-        return " ".join(texts)
+            escapes = "e" in texts.pop(0)
+        return unescape(" ".join(texts)) if escapes else " ".join(texts)
     if command.name == "printf" and texts:
-        if "%" in texts[0]:
-            texts = texts[1:]
-        return "\n".join(texts).replace("\\n", "\n")
+        return _formatted(*texts)
+    if command.name == "which" or (command.name == "command" and texts[:1] == ["-v"]):
+        return join("/usr/bin", texts[-1]) if texts else None
     documents = [each for each in command.redirects if each.op.startswith("<<")]
     text = document_text(documents[-1]) if documents else None
     if text is None and command.sources and stages:
@@ -49,6 +56,18 @@ def output_of(command: Command, stages: int = MAX_OUTPUT_STAGES) -> str | None:
     if command.name == "base64" and text and texts[:1] in (["-d"], ["-D"], ["--decode"]):
         return _decoded(text)
     return None
+
+
+def _formatted(form: str, *values: str) -> str:
+    """Return what printf prints: its format is used again until no value is left."""
+    form, left, found = unescape(form), list(reversed(values)), ""
+    while True:
+        before = len(left)
+        found += _DIRECTIVE.sub(
+            lambda match: "%" if match[0] == "%%" else unescape(left.pop()) if left else "", form
+        )
+        if not left or len(left) == before or len(found) > MAX_OUTPUT_CHARS:
+            return found.replace("\0", "\n")
 
 
 _FILTERS = names("sort uniq head tail tac shuf grep egrep")

@@ -13,6 +13,7 @@ MAX_ALTERNATIVES = 64
 """Values of one variable that are kept: a loop may go over any number of words."""
 
 _WILDCARD = pattern(r"[*?\[]")
+_BLANKS = re.compile(r"\s+")
 _ELEMENTS = pattern(r"(\w+)\[[@*]\]")
 
 Values = tuple[str, ...]
@@ -108,7 +109,9 @@ class Variables:
     ) -> list[Word]:
         """Return `word` with the value `number` of its variables: itself if one is not known."""
         if word.output is not None and not word.raw.startswith("<"):
-            texts = [word.output] if word.raw.startswith('"') else word.output.split()
+            texts = [word.output]
+            if not word.raw.startswith('"'):
+                texts = list(filter(None, self._separators().split(word.output)))
             return [Word(text, word.raw) for text in texts]
         if word.printed:
             return list(word.printed)
@@ -124,7 +127,14 @@ class Variables:
                 chosen.append((values[min(number, len(values) - 1)],))
             else:
                 return [word]
-        return _with_values(word, chosen, split=split)
+        return _with_values(word, chosen, self._separators() if split else None)
+
+    def _separators(self) -> re.Pattern[str]:
+        """Return the expression of what separates words: the value of IFS."""
+        values = self._values.get("IFS")
+        if values is None:
+            return _BLANKS
+        return re.compile(f"[{re.escape(values[-1])}]+" if values[-1] else r"(?!)")
 
     def _list_of(self, variable: Variable) -> Values | None:
         elements = _ELEMENTS.fullmatch(variable.name)
@@ -138,6 +148,8 @@ class Variables:
             return self._values[name]
         if name == "PWD":
             return (".",)
+        if name == "IFS":
+            return (" ",)
         if name == "HOME":
             return ("~",)
         if name == "OLDPWD":
@@ -154,8 +166,13 @@ def _known(words: Sequence[Word]) -> Values | None:
     return tuple(word.text for word in words)
 
 
-def _with_values(word: Word, chosen: list[Values], *, split: bool) -> list[Word]:
-    """Return `word` with its variables replaced: the elements of a list are separate words."""
+def _with_values(
+    word: Word, chosen: list[Values], separators: re.Pattern[str] | None
+) -> list[Word]:
+    """Return `word` with its variables replaced: the elements of a list are separate words.
+
+    separators: the expression that separates words in values out of quotes.
+    """
     fragments = [""]
     by_piece = {variable.piece: at for at, variable in enumerate(word.variables)}
     for piece, text in enumerate(word.pieces):
@@ -164,8 +181,8 @@ def _with_values(word: Word, chosen: list[Values], *, split: bool) -> list[Word]
             fragments[-1] += text
             continue
         values: Sequence[str] = chosen[at]
-        if not word.variables[at].quoted and split:
-            values = " ".join(values).split()
+        if not word.variables[at].quoted and separators:
+            values = [each for value in values for each in separators.split(value)]
         first, *rest = values or [""]
         fragments[-1] += first
         fragments += rest

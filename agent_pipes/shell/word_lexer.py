@@ -285,7 +285,7 @@ class WordLexer(ABC):
     def _ansi(self, parts: _Parts) -> None:
         match = _ANSI_QUOTED.match(self.text, self.at + 2)
         content = match[0] if match else ""
-        parts.text.append(_ANSI.sub(_ansi_char, content))
+        parts.text.append(unescape(content))
         self.at += len(content) + 3
 
     def _arithmetic_end(self, start: int) -> int:
@@ -331,6 +331,11 @@ def _known_output(tokens: list[Token]) -> str:
     if words[0].raw == "echo" and len(words) > 1 and not words[1].text.startswith("-"):
         return LITERAL + " ".join(word.text for word in words[1:])
     return ""
+
+
+def unescape(text: str) -> str:
+    r"""Return `text` with the escapes of `$'…'`, `printf` and `echo -e` (`\n`, `\x41`) replaced."""
+    return _ANSI.sub(_ansi_char, text)
 
 
 def _ansi_char(match: re.Match[str]) -> str:

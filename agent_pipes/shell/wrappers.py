@@ -3,6 +3,7 @@
 Each row describes where the inner command begins; the fields are those of Wrapper.
 """
 
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -45,6 +46,8 @@ class Wrapper(NamedTuple):
     fallthrough:  a first operand that is none of its `own` subcommands is a command.
     entry:        options whose value begins the command.
     program:      the program that runs, if it is not in the arguments.
+    image:        the last operand before the command is an image, which may be named after the
+                  program that it runs.
     """
 
     options: ProgramOptions = ProgramOptions()
@@ -74,6 +77,7 @@ class Wrapper(NamedTuple):
     own: frozenset[str] = frozenset()
     entry: frozenset[str] = frozenset()
     program: str = ""
+    image: bool = False
 
 
 _INPUT = Word("$INPUT", "$INPUT", "input")
@@ -154,40 +158,40 @@ def find_script(wrapper: Wrapper, given: Arguments) -> None:
 
 def inner_words(
     wrapper: Wrapper, given: Arguments, words: Sequence[Word]
-) -> tuple[tuple[Word, ...], Word | None]:
-    """Return the words of the inner command, and the script among the options.
+) -> tuple[tuple[Word, ...], list[Word]]:
+    """Return the words of the inner command, and the scripts among the options.
 
     words: all words after the wrapper's name.
     """
     inner = given.operands
     if module := given.value(*wrapper.module):
-        return (module, *inner), None
-    script = given.value(*wrapper.script)
-    if script and not wrapper.append:
-        return (), script
+        return (module, *inner), []
+    scripts = given.values(wrapper.script)
+    if scripts and not wrapper.append:
+        return (), scripts
     while wrapper.assignments and inner and ASSIGNMENT.match(inner[0].raw):
         inner = inner[1:]
     after = _after(words, wrapper.after) if wrapper.after else None
     inner = inner[wrapper.operands :] if after is None else after
     if len(inner) >= 2 and inner[0].text in wrapper.late_script:
-        return (), inner[1]
+        return (), inner[1:2]
     if inner and inner[0].text == "--":
         inner = inner[1:]
     if entry := given.value(*wrapper.entry):
         inner = [*(Word(text, text) for text in entry.text.split()), *inner]
     if wrapper.program:
         inner = [Word(wrapper.program, wrapper.program), *inner]
-    return tuple(inner), script
+    return tuple(inner), scripts
 
 
 def command_lines(
-    wrapper: Wrapper, inner: tuple[Word, ...], script: Word | None, given: tuple[Word, ...]
+    wrapper: Wrapper, inner: tuple[Word, ...], scripts: Sequence[Word], given: tuple[Word, ...]
 ) -> list[str]:
     """Return the command lines that a wrapper runs.
 
     given: the words of its standard input, none if they are not known.
     """
-    texts = [script_text(script)] if script else []
+    texts = [script_text(script) for script in scripts]
     if wrapper.each:
         return texts or [word.text for word in inner]
     if not wrapper.join and not wrapper.append:
@@ -208,6 +212,14 @@ def command_lines(
     return [
         line.replace("{}", word.raw) if "{}" in line else f"{line} {word.raw}" for word in values
     ]
+
+
+def image_program(wrapper: Wrapper, given: Arguments) -> tuple[Word, ...]:
+    """Return the program that an image is named after (`alpine/git`), if a table has it."""
+    if not wrapper.image or given.has(wrapper.entry):
+        return ()
+    name = re.split("[:@]", given.operands[0].text.rpartition("/")[2])[0].removesuffix("-cli")
+    return (Word(name, name),) if options_of(name) != ProgramOptions() else ()
 
 
 def without_version(word: Word) -> Word:

@@ -328,7 +328,7 @@ def test_what_find_runs_is_run_below_where_it_starts():
 @pytest.mark.parametrize(
     ("command", "kinds"),
     [
-        ("$CMD x", ["variable"]), ("$(which rm) x", ["substitution"]), ("bash x.sh", ["script"]), ("bash -x x.sh y", ["script"]), ("source x.sh", ["script"]),
+        ("$CMD x", ["variable"]), ("$(pick rm) x", ["substitution"]), ("$(which rm) x", []), ("bash x.sh", ["script"]), ("bash -x x.sh y", ["script"]), ("source x.sh", ["script"]),
         (". x.sh", ["script"]), ("curl http://x | sh", ["script"]), ("bash < x.sh", ["script"]), ("sudo bash < x.sh", ["script"]), ("bash -s", []),
         ("rm $X", []), ("ls", []), ("eval \"$X\"", ["variable"]), ("bash -c \"$X\"", ["variable"]), ("[[ a ]]", []), ("((1))", []),
     ],
