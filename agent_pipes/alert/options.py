@@ -90,13 +90,13 @@ ALERT_OPTIONS: tuple[Option, ...] = (
         key="webhook.on",
         multiple=True,
         type=Occasions(),
-        help="What to report: violations with their kills, waits for the user. "
+        help="What to report: violations and kills, waits for the user, or both. "
         "[default: violation]",
     ),
     Option(
         ["--file", "file"],
         type=click.Path(dir_okay=False),
-        help="File of the sink `file`.  [default: alerts.log in the store]",
+        help="File that --to file appends to.  [default: alerts.log in the store]",
     ),
     Option(
         ["--webhook"],
@@ -120,7 +120,7 @@ ALERT_OPTIONS: tuple[Option, ...] = (
         key="webhook.every",
         type=DURATION,
         default="off",
-        help="Join alerts within this time into one message to the webhook.  [default: off]",
+        help="Send the alerts of this time as one message to the webhook.  [default: off]",
     ),
     Option(
         ["--exec", "program"],
@@ -145,12 +145,12 @@ ALERT_OPTIONS: tuple[Option, ...] = (
         type=DURATION,
         default="10s",
         show_default=True,
-        help="Time to finish deliveries at the end.",
+        help="Time allowed for pending deliveries at exit.",
     ),
     Option(
         ["--kills"],
         is_flag=True,
-        help='Word alerts as "killing session": a trace-kill is in the pipeline.',
+        help='Word alerts as "killing session": for pipelines with trace-kill.',
     ),
 )
 

@@ -82,13 +82,14 @@ def result_events(judgements: Iterable[Judgement]) -> Iterator[Event]:
 @click.option(
     "--since",
     type=DURATION,
-    help="Only sessions changed within this time; 'off' for all.  [default: 30d; with PATH: off]",
+    help="Use sessions changed within this time; 'off' for all.  [default: 30d; with PATH: off]",
 )
 @click.option(
     "--jobs",
     type=click.IntRange(min=1),
+    metavar="N",
     default=lambda: os.cpu_count() or 1,
-    help="Number of processes.  [default: one per core]",
+    help="Number of processes to use.  [default: one per core]",
 )
 @config_option
 @click.option(
@@ -108,7 +109,7 @@ def backtest(
 
     The sessions are those of this machine, of files and folders, or of the events on standard input
     (-). On a terminal the result is a table: the sessions that would have been stopped, the dollars
-    that they spent afterwards, and how many each threshold stops. Elsewhere it is events.
+    that they spent afterwards, and how many each threshold stops. Elsewhere events are printed.
     """
     set_prefix("[backtest] ")
     limits = read_limits(config_file, flags)

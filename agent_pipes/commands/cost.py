@@ -18,7 +18,7 @@ from agent_pipes.cost.options import GROUPINGS, NO_STAND_IN, Grouping, pricing_o
 @click.option(
     "--summary",
     is_flag=True,
-    help="End with a cost_summary for each session; on a terminal, print a table instead.",
+    help="Add a cost_summary event per session at the end; on a terminal, print a table.",
 )
 @click.option(
     "--by",
@@ -51,8 +51,8 @@ def cost(
 ) -> Events:
     """Add to each llm_response its cost in US dollars, and that of its session so far.
 
-    Recorded usage is used. Without it, the cost is estimated from the text, and marked as an
-    estimate. With FILEs of sessions or --all, a bill of these is printed instead.
+    Costs are computed from recorded usage; without it, they are estimated from the text and marked
+    as estimates. With FILEs of sessions or --all, a bill of these sessions is printed instead.
     """
     from agent_pipes.commands.cost_output import Output, annotated, report_sessions
     from agent_pipes.cost.meter import Meter

@@ -95,14 +95,14 @@ def summary(checks: list[Check]) -> str:
     "--json",
     "objects",
     is_flag=True,
-    help="One JSON object a line for each check, instead of a table for people.",
+    help="Print one JSON object per check instead of the table.",
 )
 def doctor(objects: bool) -> int:
     """Check whether a breaker would work here, and list what was found.
 
-    Agents, their sessions, whether a kill would reach the live ones, config, policy, hooks, prices
-    and the terminal. At the end watch is started with a stand-in agent, and must kill it. Nothing
-    is changed, and no real agent is started. Exits with 1 if there is a problem.
+    The checks cover agents, their sessions, whether a kill would reach the live ones, config,
+    policy, hooks, prices and the terminal. In the last check, watch must kill a stand-in agent.
+    Nothing is changed, and no real agent is started. Exits with 1 if there is a problem.
     """
     checks = []
     terminal = os.isatty(1)

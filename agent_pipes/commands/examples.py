@@ -13,7 +13,7 @@ EXAMPLES = Path(__file__).resolve().parents[1] / "data" / "examples"
 @click.command("examples", cls=Command)
 @click.argument("directory", type=click.Path(path_type=Path))
 def examples(directory: Path) -> None:
-    """Copy the example sessions into DIRECTORY, where each example of the man pages runs."""
+    """Copy the example sessions into DIRECTORY; the examples of the man pages run there."""
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise click.UsageError(f"{directory}: exists and is not an empty directory")
     try:

@@ -20,8 +20,8 @@ guard_option = click.option(
     "--guard",
     type=click.Choice(list(GUARDS)),
     metavar="[=stop]",
-    help="Deny calls that are out of scope, and all calls after a trip. The second denial after a "
-    "trip ends the run; with =stop the trip does.",
+    help="Deny calls that are out of scope, and every call after the breaker has tripped. The run "
+    "ends at the second denial after the trip, or with =stop at the trip.",
 )
 
 
@@ -31,14 +31,14 @@ guard_option = click.option(
 @click.option(
     "--provider",
     type=click.Choice(HOOKED),
-    help="The agent, if the payload does not show it.",
+    help="Agent that sent the payload, if the payload does not show it.",
 )
 def hook(event: str | None, guard: str | None, provider: str | None) -> int:
     """Record one event of an agent's hook in the .agent-traces store.
 
     The payload of a hook of Claude Code, Codex, Gemini, Copilot or Cursor is read from standard
-    input. EVENT names the event if the payload does not, as in older settings. The exit status is 0
-    after any error.
+    input. EVENT names the event if the payload does not, as in older settings. An error is printed,
+    but the exit status is 0, so that the agent goes on.
     """
     from agent_pipes.hooks.recorder import run
 

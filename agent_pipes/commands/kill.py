@@ -54,6 +54,7 @@ class SignalName(click.ParamType):  # type: ignore[type-arg]
     "--pid",
     cls=Option,
     type=int,
+    metavar="PID",
     help="PID of the agent, if the stream does not name it.",
 )
 @click.option(
@@ -62,7 +63,7 @@ class SignalName(click.ParamType):  # type: ignore[type-arg]
     type=SignalName(),
     default="TERM",
     show_default=True,
-    help="The first signal; STOP pauses the agent.",
+    help="First signal to send; STOP pauses the agent.",
 )
 @click.option(
     "--kill-after",
@@ -70,26 +71,26 @@ class SignalName(click.ParamType):  # type: ignore[type-arg]
     type=DURATION,
     default="10s",
     show_default=True,
-    help="Time until SIGKILL; 'off' for never.",
+    help="Time from the first signal to SIGKILL; 'off' for never.",
 )
 @click.option(
     "--dry-run",
     cls=Option,
     is_flag=True,
     flag="--dry-run",
-    help="Print what would be killed, and kill nothing.",
+    help="Only print what would be killed.",
 )
 @click.option(
     "--then",
     cls=Option,
     flag="--then",
     metavar="COMMAND",
-    help="Run this after a kill, without a shell, with the facts as JSON on its stdin.",
+    help="Program to run after a kill, without a shell; it gets the facts as JSON on stdin.",
 )
 @click.option(
     "--local",
     is_flag=True,
-    help="For violations from other machines: find the session among the live ones here.",
+    help="Read violations of any machine, and kill for those whose session is live here.",
 )
 @click.option(
     "--stale",
@@ -97,7 +98,7 @@ class SignalName(click.ParamType):  # type: ignore[type-arg]
     type=DURATION,
     default="5m",
     show_default=True,
-    help="With --local, only report violations older than this; 'off' for no limit.",
+    help="With --local: do not kill for violations older than this; 'off' for no limit.",
 )
 def kill(
     events: Iterable[Event],

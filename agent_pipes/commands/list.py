@@ -44,15 +44,15 @@ def session_event(session: "Session") -> Event:
 
 
 @filter_command("trace-list", reads=False)
-@click.option("--live", is_flag=True, help="Only live sessions.")
+@click.option("--live", is_flag=True, help="List only live sessions.")
 @click.option(
-    "--all", "every", is_flag=True, help="All rows, not only the last twelve, on a terminal."
+    "--all", "every", is_flag=True, help="On a terminal: print all rows, not only twelve."
 )
 @click.option(
-    "--all-dirs", is_flag=True, help="The sessions of all directories, not only of this one."
+    "--all-dirs", is_flag=True, help="List the sessions of all directories, not only of this one."
 )
-@click.option("--json", "objects", is_flag=True, help="Print objects on a terminal, too.")
-@click.option("--reverse", is_flag=True, help="The most recent first, on a terminal.")
+@click.option("--json", "objects", is_flag=True, help="On a terminal: print JSON objects.")
+@click.option("--reverse", is_flag=True, help="On a terminal: print the newest session first.")
 def list_sessions(
     live: bool = False,
     every: bool = False,

@@ -75,9 +75,9 @@ def report(
 ) -> int:
     """Show a recorded session: the limits that it exceeded, and whether a watch killed it.
 
-    Without SESSION it is the newest one of this directory. On a terminal a summary is printed,
-    elsewhere a self-contained HTML page. The limits are the defaults, unless the options or the
-    config file set others; a violation that a watch has killed for is shown in any case.
+    Without SESSION the newest one of this directory is shown. On a terminal a summary is printed,
+    elsewhere a self-contained HTML page. The limits are the defaults, unless options or the config
+    file set others; a violation for which watch has killed the agent is always shown.
     """
     set_prefix("agent-strace report: ")
     values, off = read_config(config_file, ConfigMonitor())

@@ -55,7 +55,7 @@ def _flags() -> list[click.Option]:
             [option.flag, f"limit_{watcher}"],
             type=Raise(option),
             metavar=f"[+]{option.type.name.upper()}",
-            help=f"New limit of the {watcher} watcher, or an addition to it.",
+            help=f"New limit of the {watcher} watcher; with +, added to the present one.",
         )
         for watcher, option in limit_options().items()
     ]
@@ -65,10 +65,10 @@ def _flags() -> list[click.Option]:
 @click.argument("session", required=False, shell_complete=complete_session)
 @click.option("--kill", "kills", is_flag=True, help="Kill the agent instead of continuing it.")
 @click.option(
-    "--ignore", "ignores", is_flag=True, help="Keep the limits, and ignore the present violations."
+    "--ignore", "ignores", is_flag=True, help="Keep the limits, but ignore the present violations."
 )
 def resume(session: str | None, kills: bool, ignores: bool, **limits: Any) -> int:
-    """Continue a paused agent, with a higher limit: by half, unless an option sets it.
+    """Continue a paused agent, with the limit raised by half or to the value of an option.
 
     SESSION is the beginning of a session's id; it can be left out if one agent is paused. The watch
     that paused the agent goes on with the new limits; if it has exited, this command becomes a

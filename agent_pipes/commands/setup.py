@@ -25,7 +25,7 @@ from agent_pipes.scope.standard import write_standard_policy
 @click.option(
     "--agent",
     type=click.Choice(HOOKED),
-    help="The agent.  [default: every agent that has a settings directory here]",
+    help="Agent to set up.  [default: every agent that has a settings directory here]",
 )
 @guard_option
 @click.option(
@@ -34,9 +34,9 @@ from agent_pipes.scope.standard import write_standard_policy
 @click.option(
     "--write",
     is_flag=True,
-    help="Add them to the agent's settings; a copy of the former ones is kept.",
+    help="Add the hooks to the agent's settings, and keep a copy of the former settings.",
 )
-@click.option("--yes", is_flag=True, help="Do not ask before settings that exist are changed.")
+@click.option("--yes", is_flag=True, help="Do not ask before changing existing settings.")
 @click.option(
     "--policy",
     type=click.Choice(["standard"]),
@@ -58,8 +58,8 @@ def setup(
 ) -> int:
     """Print the settings that make an agent call the hook, or add them with --write.
 
-    Everything else in the settings is left as it is. A hook of agent-strace that is there already
-    is replaced. On a terminal you are asked before settings that exist are changed.
+    All other settings are left as they are. An existing hook of agent-strace is replaced. On a
+    terminal, setup asks before it changes existing settings.
     """
     if policy:
         _write_policy()

@@ -60,7 +60,7 @@ class LimitType(click.ParamType):  # type: ignore[type-arg]
 @click.option(
     "--live/--no-live",
     default=None,
-    help="Rewrite in place, once a second.  [default: if stderr is a terminal]",
+    help="Rewrite the line in place, once a second.  [default: if stderr is a terminal]",
 )
 @click.option("--all", "table", is_flag=True, help="Show a table with a row for each session.")
 @click.option(
@@ -74,13 +74,13 @@ class LimitType(click.ParamType):  # type: ignore[type-arg]
 @click.option(
     "--once",
     is_flag=True,
-    help="Print the table on stdout once all that is recorded was read, and end.",
+    help="Read the events recorded so far, print the table on stdout, then exit.",
 )
 @click.option(
     "--format",
     "form",
     type=click.Choice(["table", "json", "tmux", "claude"]),
-    help="Print this on stdout, once: a table, JSON, one line for a status bar.",
+    help="Print the state once, in this format, then exit; tmux and claude are status bars.",
 )
 @click.option("--json", "as_objects", is_flag=True, help="The same as --format json.")
 def status(

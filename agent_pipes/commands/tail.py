@@ -47,7 +47,7 @@ class EventTypes(click.ParamType):  # type: ignore[type-arg]
 @click.argument(
     "session", required=False, metavar="[SESSION|FILE|-]", shell_complete=complete_session
 )
-@click.option("-f", "--follow", is_flag=True, hidden=True, help="The default, as of tail -f.")
+@click.option("-f", "--follow", is_flag=True, hidden=True, help="Follow the session: the default.")
 @click.option(
     "-n", "lines", hidden=True, callback=_refuse_lines, expose_value=False, help="See tail -n."
 )
@@ -56,17 +56,18 @@ class EventTypes(click.ParamType):  # type: ignore[type-arg]
     "--all",
     "every",
     is_flag=True,
-    help="All live sessions of this machine, and new ones; with --no-follow, all recorded ones.",
+    help="Print all live sessions of this machine, and new ones; with --no-follow, all recorded.",
 )
 @click.option("--wait", is_flag=True, help="Wait for a session of this directory if none is live.")
 @click.option(
     "--since",
     type=POINT_IN_TIME,
-    help="With --no-follow --all: only sessions that changed since (7d, yesterday, 2026-11-20).",
+    help="With --no-follow --all: only sessions changed since (7d, yesterday, 2026-11-20).",
 )
 @click.option(
     "--pid",
     type=click.IntRange(min=2),
+    metavar="PID",
     help="PID of the agent, for trace-kill; exit when it has exited.",
 )
 @click.option(
@@ -80,19 +81,19 @@ class EventTypes(click.ParamType):  # type: ignore[type-arg]
     type=SIZE,
     default="4096",
     show_default=True,
-    help="Cut results in events to this size.",
+    help="Cut each result to this size.",
 )
 @click.option(
     "--max-argument",
     type=SIZE,
-    help="Longest arguments of a call that an event carries, such as 64k; by default all.",
+    help="Cut the arguments of each call to this size, such as 64k; by default they are not cut.",
 )
 @click.option(
     "--max-line",
     type=SIZE,
     default="64M",
     show_default=True,
-    help="Skip and report longer lines.",
+    help="Skip and report lines longer than this.",
 )
 @click.option(
     "--recorded",
@@ -102,12 +103,12 @@ class EventTypes(click.ParamType):  # type: ignore[type-arg]
 @click.option(
     "--only",
     type=EventTypes(),
-    help="Only events of these types, and those that delimit sessions and turns.",
+    help="Print only events of these types, and those that delimit sessions and turns.",
 )
 @click.option(
     "--catch-up",
     is_flag=True,
-    help="Read events from standard input (-), and mark those from before the start as history.",
+    help="With -: read events, and mark those from before the start as history.",
 )
 @click.option(
     "--add-host", is_flag=True, help="Add the names of this host and of its user to each event."

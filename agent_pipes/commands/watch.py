@@ -122,8 +122,8 @@ class Watch(Command):
 @click.option(
     "--on-violation",
     type=OnViolation(),
-    help="What to do to the agent when a limit is exceeded: alert, which only reports it, or steps "
-    "that are taken one after the other, such as nudge,pause,kill.  [default: alert]",
+    help="What to do when a limit is exceeded: alert (only report it), or steps to take in turn at "
+    "each further violation, such as nudge,pause,kill.  [default: alert]",
 )
 @config_option
 @click.option(
@@ -148,9 +148,9 @@ class Watch(Command):
 @click.option(
     "--log",
     type=click.Path(dir_okay=False),
-    help="Append the messages to this file as well, at once.",
+    help="Also append the messages to this file, at once.",
 )
-@click.option("--strict", is_flag=True, help="Kill the agent also when a watcher fails.")
+@click.option("--strict", is_flag=True, help="Also kill the agent if a watcher crashes.")
 @click.option(
     "-e", "--exit-status", "exit_status", is_flag=True, help="Exit with 1 if a violation was seen."
 )
@@ -171,7 +171,7 @@ def watch(
     exit_status: bool,
     **flags: Any,
 ) -> int:
-    """Watch an agent's session: report each limit that is exceeded, and kill the agent if told to.
+    """Watch an agent's session: report each limit that is exceeded, and on request kill the agent.
 
     Without SESSION the live sessions of this directory are watched. With COMMAND the agent is
     started and watched; its exit status is returned, or 124 if it was killed. A limit of 'off' or 0

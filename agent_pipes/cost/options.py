@@ -45,7 +45,7 @@ def pricing_options(flags: bool) -> Callable[[Any], Any]:
                 metavar="MODEL",
                 help="Use this model's price for models without one; 'off' counts them as $0.",
             ),
-            option("--model", metavar="NAME", help="Model of responses that name none."),
+            option("--model", metavar="NAME", help="Model to assume for responses that name none."),
             option(
                 "--prices",
                 type=PriceFile(),

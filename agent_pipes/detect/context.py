@@ -101,19 +101,19 @@ def _tokens(value: object) -> float:
     flag="--max-context",
     key="context.max",
     default="80%",
-    help="Part of the context window that may be full.",
+    help="Limit on the used part of the context window.",
 )
 @limit(
     "--window",
     type=COUNT,
     key="context.window",
     default=0,
-    help="Tokens of the window, if the source does not tell.",
+    help="Size of the context window in tokens, if the session does not record it.",
 )
 def detect_context(max: float, window: int) -> Rules:
     """Warn when the model's context window is nearly full.
 
-    It is filled by the tokens of the last request and its answer; a compaction empties it.
+    The window holds the tokens of the last request and its answer; a compaction empties it.
     """
     return [lambda _: Fill(max, window)]
 

@@ -39,21 +39,21 @@ class Rate(click.ParamType):  # type: ignore[type-arg]
     flag="--max-cost",
     key="cost.max_dollars",
     default=10,
-    help="Dollars that a run may cost.",
+    help="Limit on the cost of a run.",
 )
 @limit(
     "--rate",
     type=Rate(),
     flag="--max-cost-rate",
     key="cost.rate",
-    help="Dollars an hour that it may cost, over ten minutes, e.g. 20/h.",
+    help="Limit on the cost per hour, measured over ten minutes, such as 20/h.",
 )
 @limit(
     "--warn",
     type=PERCENT,
     flag="--warn-cost",
     key="cost.warn",
-    help="Warn when this percentage of the limit in dollars has been spent, e.g. 80%.",
+    help="Warn when this percentage of the limit in dollars has been spent, such as 80%.",
 )
 @click.option(
     "--per",
@@ -63,7 +63,7 @@ class Rate(click.ParamType):  # type: ignore[type-arg]
     show_default=True,
     flag="--cost-per",
     key="cost.per",
-    help="Group whose dollars are added up: a run, or the sessions of a directory, user or host.",
+    help="Add up the cost of a run, of a session, or of all sessions of a directory, user or host.",
 )
 @limit(
     "--window",
@@ -71,7 +71,7 @@ class Rate(click.ParamType):  # type: ignore[type-arg]
     flag="--cost-window",
     key="cost.window_hours",
     unit=3600,
-    help="Time over which a group's dollars are added up; by default 24h.",
+    help="Time over which the cost of several sessions is added up; by default 24h.",
 )
 @pricing_options(flags=False)
 def detect_cost(
@@ -87,11 +87,12 @@ def detect_cost(
 ) -> Rules:
     """Raise a violation when a run, or a group of sessions, has cost more than N dollars.
 
-    With --per, the sessions of a directory, a user, a host or all share the limit, and whoever
-    spends next beyond it is stopped. It holds after the fact: by one response per live session.
+    With --per, several sessions share the limit, and each session that spends more after it is
+    exceeded is stopped. A cost is known only after the response, so each live session can exceed
+    the limit by one response.
 
     Uses the costs added by an upstream trace-cost, otherwise computes them itself. A pricing option
-    forces recomputation. A model without a price is counted at an assumed one, which is reported.
+    forces recomputation. A model without a price is counted at an assumed price, with a warning.
     """
     from agent_pipes.cost.meter import Meter
     from agent_pipes.cost.session_cost import SessionCost

@@ -111,7 +111,7 @@ def rounded(seconds: float) -> str:
     key="duration.max_minutes",
     unit=60,
     default="30m",
-    help="Time that the agent may work on its own.",
+    help="Limit on the time that the agent works on its own.",
 )
 @limit(
     "--warn",
@@ -136,13 +136,13 @@ def rounded(seconds: float) -> str:
     flag="--wall",
     key="duration.wall",
     is_flag=True,
-    help="Count the time elapsed in this run, waiting for the user included.",
+    help="Count the time elapsed in this run, including waits for the user.",
 )
 def detect_duration(max: float, warn: float, per: str, wall: bool) -> Rules:
     """Raise a violation when the agent has worked too long on its own.
 
-    Counted is the time since the user's last prompt, without the time in which the agent waits
-    for its user, and at most 10 minutes of any silence.
+    The time since the user's last prompt counts, except waits for the user. Of a longer silence,
+    only the first 10 minutes count.
     """
     if 0 < max <= warn:
         raise click.UsageError(

@@ -116,12 +116,12 @@ def _number(value: object) -> float | None:
     flag="--max-quota",
     key="quota.max",
     default="90%",
-    help="Part of the subscription's quota that may be used.",
+    help="Limit on the used part of the subscription's quota.",
 )
 def detect_quota(max: float) -> Rules:
     """Warn when the quota of the subscription is nearly used up.
 
-    The message says when it is used up at the present rate, and when it resets.
+    The message gives the times at which the quota will be used up at the present rate, and reset.
     """
     return [lambda _: Quota(max)]
 

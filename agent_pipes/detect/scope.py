@@ -47,16 +47,16 @@ class File(click.ParamType):  # type: ignore[type-arg]
     type=click.Choice(["ignore", "warn", "deny"]),
     key="scope.unjudged",
     flag="--unjudged",
-    help="What to do about a call that cannot be checked; by default that of the policy, or warn.",
+    help="What to do about a call that cannot be checked.  [default: as in the policy, or warn]",
 )
 def detect_scope(policy: "Path", unjudged: "UnjudgedRule | None") -> Rules:
     """Raise a violation when a call reads, writes, runs or connects to what the policy forbids.
 
-    The policy is read once, at the start. Each call is judged when it is made: the paths of the
-    file tools, and shell commands as a shell reads them. Paths are resolved against the session's
+    The policy is read once, at the start. Each call is judged when it is made: a file tool by its
+    paths, a shell command by parsing it as a shell does. Paths are resolved against the session's
     directory, through symbolic links. A call that writes to the policy or to .agent-watch.json is
-    a violation in any case. A call that cannot be judged (a variable, a script) is reported on
-    stderr, once per kind and session, and raises a warning if a rule of the policy might forbid it.
+    always a violation. A call that cannot be judged (a variable, a script) is reported on stderr,
+    once per kind and session, and raises a warning if a rule of the policy might forbid it.
     """
     from agent_pipes.detect.scope_rules import ScopeDetector
     from agent_pipes.scope.policy import PolicyError

@@ -111,7 +111,7 @@ def _of(level: Level, limit: int) -> str:
     flag="--max-spawn",
     key="spawn.max",
     default=20,
-    help="Subagents alive at once.",
+    help="Limit on subagents alive at once.",
 )
 @limit(
     "--depth",
@@ -119,12 +119,12 @@ def _of(level: Level, limit: int) -> str:
     flag="--max-depth",
     key="spawn.depth",
     default=3,
-    help="Depth of nested subagents.",
+    help="Limit on the depth of nested subagents.",
 )
 def detect_spawn(max: int, depth: int) -> Rules:
-    """Raise a violation when agents start too many agents, or nest them too deep.
+    """Raise a violation when an agent has too many subagents, or nests them too deeply.
 
-    A subagent ends with its own end or with the answer to the call that started it.
+    A subagent counts as ended once its end is recorded, or the call that started it has returned.
     """
     return [lambda _: Spawned(max, depth)]
 

@@ -76,7 +76,7 @@ class Silence:
     key="stall.max_minutes",
     unit=60,
     default="10m",
-    help="Time that an agent may be silent.",
+    help="Limit on the time that the agent is silent.",
 )
 @limit(
     "--in-flight",
@@ -85,7 +85,7 @@ class Silence:
     key="stall.in_flight_minutes",
     unit=60,
     default="30m",
-    help="Time that it may be silent while a tool runs.",
+    help="Limit on the time that the agent is silent while a tool runs.",
 )
 @limit(
     "--max-refused",
@@ -93,13 +93,13 @@ class Silence:
     flag="--max-refused",
     key="stall.max_refused",
     default=30,
-    help="Requests that may be refused with no answer between.",
+    help="Limit on refused requests in a row.",
 )
 def detect_stall(max: float, in_flight: float, max_refused: int) -> Rules:
-    """Raise a violation when it is the agent's turn, and nothing comes.
+    """Raise a violation when the agent is silent for too long during its turn.
 
-    An agent that waits for its user is not stalled, and a tool that runs is given more time.
-    Requests that are refused again and again are raised, too.
+    An agent that waits for its user is not stalled, and a tool that runs is given more time. The
+    limit on refused requests in a row raises a violation, too.
     """
     return [lambda turns: Silence(max, in_flight, turns), lambda _: Refusals(max_refused)]
 

@@ -14,7 +14,7 @@ from agent_pipes.detect.finding import Rules
     flag="--max-repeats",
     key="loop.max_repeats",
     default=3,
-    help="Rounds of one sequence of calls.",
+    help="Limit on rounds of one sequence of calls.",
 )
 @limit(
     "--length",
@@ -22,7 +22,7 @@ from agent_pipes.detect.finding import Rules
     flag="--loop-length",
     key="loop.sequence_length",
     default=3,
-    help="Calls of the shortest sequence that counts.",
+    help="Length of the shortest sequence that counts, in calls.",
 )
 @limit(
     "--max-same-result",
@@ -32,7 +32,7 @@ from agent_pipes.detect.finding import Rules
     old=("--repeat",),
     old_key="loop.repeat",
     default=5,
-    help="Identical calls with identical results.",
+    help="Limit on identical calls with identical results.",
 )
 @limit(
     "--max-same-call",
@@ -42,7 +42,7 @@ from agent_pipes.detect.finding import Rules
     old=("--ceiling",),
     old_key="loop.ceiling",
     default=20,
-    help="Identical calls with any results.",
+    help="Limit on identical calls regardless of result.",
 )
 @limit(
     "--max-unfinished",
@@ -50,7 +50,7 @@ from agent_pipes.detect.finding import Rules
     flag="--max-unfinished",
     key="loop.max_unfinished",
     default=5,
-    help="Commands in a row that do not return.",
+    help="Limit on commands in a row that do not return.",
 )
 @limit(
     "--max-talk",
@@ -58,7 +58,7 @@ from agent_pipes.detect.finding import Rules
     flag="--max-talk",
     key="loop.max_talk",
     default=8,
-    help="Messages in a row without a call.",
+    help="Limit on messages in a row without a tool call.",
 )
 @limit(
     "--max-compactions",
@@ -66,7 +66,7 @@ from agent_pipes.detect.finding import Rules
     flag="--max-compactions",
     key="loop.max_compactions",
     default=5,
-    help="Compactions of the context without new work in between.",
+    help="Limit on compactions of the context without new work in between.",
 )
 @limit(
     "--max-stagnant",
@@ -74,7 +74,7 @@ from agent_pipes.detect.finding import Rules
     flag="--max-stagnant",
     key="loop.max_stagnant",
     default=20,
-    help="Calls of one tool with the same answer; a warning only.",
+    help="Limit on calls of one tool with the same answer; raises only a warning.",
 )
 @limit(
     "--max-same-message",
@@ -82,7 +82,7 @@ from agent_pipes.detect.finding import Rules
     flag="--max-same-message",
     key="loop.max_same_message",
     default=6,
-    help="Identical messages in a row.",
+    help="Limit on identical messages in a row.",
 )
 @limit(
     "--max-chant",
@@ -90,7 +90,7 @@ from agent_pipes.detect.finding import Rules
     flag="--max-chant",
     key="loop.max_chant",
     default=10,
-    help="Repetitions of a text within one message.",
+    help="Limit on repetitions of a text within one message.",
 )
 @limit(
     "--warn",
@@ -106,7 +106,7 @@ from agent_pipes.detect.finding import Rules
     type=click.Choice(["tool", "target", "call", "result"]),
     default="result",
     show_default=True,
-    help="What must be equal for two calls to be the same.",
+    help="What must be equal in two calls to count them as the same.",
 )
 @click.option("--text", is_flag=True, hidden=True, expose_value=False)
 def detect_loop(
@@ -125,9 +125,10 @@ def detect_loop(
 ) -> Rules:
     """Raise a violation when an agent repeats itself, or only talks.
 
-    A sequence of calls is a loop if all results are those of the round before, or if it fails in
-    the same way, whatever was edited in between. The same call with a new result is progress. Slow
-    calls that change nothing count as waiting, and are only warned of.
+    A repeated sequence of calls is a loop if each call gives the same result as in the round
+    before, or if the sequence fails in the same way each time, whatever was edited in between. The
+    same call with a new result is progress. Slow calls that change nothing are taken for waiting,
+    and raise only a warning.
     """
     from agent_pipes.detect.loop.compactions import Compactions
     from agent_pipes.detect.loop.repeats import RepeatedCalls

@@ -14,7 +14,7 @@ from agent_pipes.detect.finding import Rules
     flag="--max-retries",
     key="retry.max",
     default=5,
-    help="Failures of one command at which it is raised.",
+    help="Limit on failures of one command.",
 )
 @limit(
     "--max-errors",
@@ -22,7 +22,7 @@ from agent_pipes.detect.finding import Rules
     flag="--max-errors",
     key="retry.max_errors",
     default=6,
-    help="Occurrences of one error at which it is raised, whatever the command.",
+    help="Limit on occurrences of one error, whatever the command.",
 )
 @limit(
     "--warn",
@@ -34,9 +34,10 @@ from agent_pipes.detect.finding import Rules
 def detect_retry(max: int, max_errors: int, warn: int) -> Rules:
     """Raise a violation when a command fails N times, or an error occurs N times.
 
-    Commands are compared without parts such as cd, variables, timeout, 2>&1 and tail, failing edits
-    by their file. Calls that the user refused, calls aborted with a parallel one, and searches
-    without a match are no failures. If a pipe hides the status of a test, its summary is read.
+    Commands are compared without parts such as cd, variables, timeout, 2>&1 and tail; failed edits
+    are compared by file. Calls that the user refused, calls aborted because a parallel one failed,
+    and searches without a match do not count as failures. If a pipe hides the exit status of a
+    test command, the summary that it prints is used instead.
     """
     from agent_pipes.detect.retry.errors import RepeatedError
     from agent_pipes.detect.retry.failures import RepeatedFailure
