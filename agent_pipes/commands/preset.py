@@ -283,6 +283,11 @@ def find_policy(preset: Preset, monitor: ConfigMonitor) -> None:
     if "scope" in preset.off:
         return
     policy = preset.value(option_of(detect_scope, "policy"))
+    if policy and not os.path.lexists(policy):
+        from agent_pipes.scope.policy_file import NO_POLICY
+
+        hint = '("scope": false in a config turns scope off)'
+        raise click.UsageError(f"{policy}: {NO_POLICY} {hint}")
     if policy or DEFAULT_POLICY.exists():
         monitor.add(Path(policy or DEFAULT_POLICY))
     else:

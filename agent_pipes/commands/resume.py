@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from agent_pipes.commands.completion import complete_session
+from agent_pipes.core.display import format_limit
 from agent_pipes.core.exit_status import ExitStatus
 from agent_pipes.core.filter import Command, version_option
 from agent_pipes.core.options import COUNT, Option
@@ -172,12 +173,23 @@ def _continue(record: "PauseRecord", handle: "ProcessHandle", allowance: Resumpt
     record.remove()
     write_line(outcome.reason)
     for watcher, limit in allowance.limits.items():
-        write_line(f"new limit of the {watcher} watcher: {limit:g}")
+        shown = format_limit(watcher, limit)
+        write_line(f"new limit of the {watcher} watcher: {shown}{_sum(record, watcher, limit)}")
     for watcher in allowance.ignored:
         write_line(f"violations of the {watcher} watcher are ignored for the rest of the run")
     if not watched:
         _watch(record)
     return ExitStatus.OK
+
+
+def _sum(record: "PauseRecord", watcher: str, limit: float) -> str:
+    """Return how a limit that was added to comes about: ` ($0.046 so far + $0.02)`."""
+    base = max(record.limit, record.amount)
+    if watcher != record.watcher or limit <= base:
+        return ""
+    what = "so far" if record.amount > record.limit else "the limit"
+    added = format_limit(watcher, limit - base)
+    return f" ({format_limit(watcher, base)} {what} + {added})"
 
 
 def _watch(record: "PauseRecord") -> None:

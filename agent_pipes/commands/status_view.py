@@ -16,7 +16,7 @@ from agent_pipes.core.display import (
     cell_width,
     escape,
     fit,
-    format_duration,
+    format_limit,
     plural,
     two_units,
 )
@@ -88,13 +88,10 @@ def limit_colour(part: float) -> str:
 
 def limit_name(name: str, limit: float) -> str:
     """Return a watcher's limit as it is typed: `$10`, `30m`, `stall 10m`, `retry 5`."""
-    if name == "cost":
-        return f"${limit:g}"
-    if name == "duration":
-        return format_duration(limit)
-    if name == "stall":
-        return f"stall {format_duration(limit)}"
-    return f"{name} {limit:g}" if limit else name
+    text = format_limit(name, limit)
+    if name in ("cost", "duration"):
+        return text
+    return f"{name} {text}" if limit else name
 
 
 def limit_with_name(name: str, limit: float) -> str:

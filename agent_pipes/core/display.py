@@ -97,6 +97,13 @@ def plural(number: int, noun: str, several: str = "") -> str:
     return f"{number} {noun if number == 1 else several or noun + 's'}"
 
 
+def format_limit(watcher: str, limit: float) -> str:
+    """Return a watcher's limit as it is typed: `$0.066`, `30m`, `5`."""
+    if watcher == "cost":
+        return f"${round(limit, 2):g}" if limit >= 1 else f"${limit:.2g}"
+    return format_duration(limit) if watcher in ("duration", "stall") else f"{limit:g}"
+
+
 def format_duration(seconds: float) -> str:
     """Return a duration as it is typed in an option: `45s`, `10m`, `1h30m`."""
     if seconds < 60:

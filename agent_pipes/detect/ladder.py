@@ -3,6 +3,7 @@
 from collections.abc import Hashable, Sequence
 
 from agent_pipes.core.bounded import BoundedDict
+from agent_pipes.core.display import format_limit
 from agent_pipes.core.event import Event, is_person
 from agent_pipes.core.resumption import Resumption
 from agent_pipes.detect.finding import Finding
@@ -85,7 +86,7 @@ class Ladder:
         if watcher in self._limits and "limit" in found.seen:
             limit = self._limits[watcher]
             found = found._replace(
-                message=f"{found.message}; the limit was raised to {limit:g}",
+                message=f"{found.message}; the limit was raised to {format_limit(watcher, limit)}",
                 seen={**found.seen, "limit": limit},
             )
         if self._without_nudge:

@@ -23,7 +23,7 @@ _FORM: dict[str, Any] = {
 
 NO_POLICY = (
     "there is no such file; write one with agent-strace setup --policy standard, or name another "
-    'with --policy ("scope": false in a config turns scope off)'
+    "with --policy"
 )
 
 

@@ -93,13 +93,21 @@ def test_a_breaker_that_ends_while_its_agent_is_paused_says_how_to_go_on(spawn, 
 
 
 @pytest.mark.parametrize(
-    ("arguments", "limit"),
-    [([], 16.0), (["--max-cost", "+2"], 13.0), (["--max-cost", "40"], 40.0)],
+    ("arguments", "limit", "shown"),
+    [
+        ([], 16.0, "$16 ($11 so far + $5)"),
+        (["--max-cost", "+0.06"], 11.06, "$11.06 ($11 so far + $0.06)"),
+        (["--max-cost", "40"], 40.0, "$40 ($11 so far + $29)"),
+    ],
 )
-def test_half_of_the_limit_is_added_unless_another_is_given(spawn, runtime, arguments, limit):
+def test_half_of_the_limit_is_added_unless_another_is_given(
+    spawn, runtime, arguments, limit, shown
+):
     agent, _ = spawn()
     paused = Paused(agent, runtime, watcher="cost", value=11.0, limit=10.0)
-    assert paused.resume(*arguments).returncode == 0
+    done = paused.resume(*arguments)
+    assert done.returncode == 0
+    assert f"new limit of the cost watcher: {shown}".encode() in done.stderr
     found = limits(runtime)
     assert (found["limits"], found["pid"]) == ({"cost": limit}, agent.pid)
     paused.end()

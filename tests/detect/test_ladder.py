@@ -118,7 +118,7 @@ def test_a_resumed_session_is_paused_again_at_its_new_limit():
     first, second = violations(events, cost("pause", "kill"))
     assert (first["actions"], first["limit"]) == (["pause"], 10)
     assert (second["actions"], second["value"], second["limit"]) == (["pause"], 20, 20)
-    assert second["message"].endswith("the limit was raised to 20")
+    assert second["message"].endswith("the limit was raised to $20")
 
 
 def test_a_resumed_session_without_steps_trips_again_at_its_new_limit():

@@ -208,6 +208,8 @@ def test_a_missing_policy_stops_it_before_the_start(project):
             2,
             b"",
         ) and b"there is no such file; write one with agent-strace setup --policy" in done.stderr
+        # The filter reads no config.
+        assert b'"scope": false' not in done.stderr
 
 
 @pytest.mark.parametrize("value", [5, 1.5, True, ""])
