@@ -9,7 +9,7 @@ import click
 from agent_pipes.alert import options as alert_options
 from agent_pipes.commands.alert import alert, default_sinks, start_queues
 from agent_pipes.commands.cost import cost
-from agent_pipes.commands.kill import kill
+from agent_pipes.commands.kill import Aftermath, kill
 from agent_pipes.commands.nudge import nudge
 from agent_pipes.commands.status import LIMIT_TYPES, Limit, status
 from agent_pipes.commands.tail import tail
@@ -180,8 +180,8 @@ class Preset:
         }
         return {name: value for name, value in found.items() if value is not None}
 
-    def check_alerts(self) -> None:
-        """Raise click.UsageError if an alert could not be sent."""
+    def check_programs(self) -> None:
+        """Raise click.UsageError if an alert could not be sent, or a program not be run."""
         values = self.values(alert)
         sinks = {*self.sinks, *(sink for each in self.actions.values() for sink in each)}
         start_queues(
@@ -191,6 +191,7 @@ class Preset:
             program=values.get("program"),
             program_option="--alert-exec",
         )
+        Aftermath(self.values(kill).get("then"))
 
     def _limits(self) -> tuple[Limit, ...]:
         """Return the limits whose nearness the live line shows."""

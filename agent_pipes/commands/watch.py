@@ -30,7 +30,7 @@ from agent_pipes.core.stderr import set_log, set_prefix
 from agent_pipes.core.steps import OnViolation
 from agent_pipes.core.stream import Waiter
 from agent_pipes.core.usage import message_of
-from agent_pipes.detect.detector import Part, in_one_stage
+from agent_pipes.detect.detector import in_one_stage
 
 GROUPS = ("Limits", "Actions", "Which session", "Prices", "Output", "Other")
 
@@ -205,24 +205,31 @@ def watch(
     if explained:
         click.echo(explain(parts, command) + _where(output))
         return 0
+    preset.check_programs()
     if not (preset.kills or preset.steps or no_follow):
         note_once("violations are only reported; --on-violation kill also kills the agent")
-    preset.check_alerts()
     monitor.warn_of_writable()
     if not no_follow:
         parts.insert(1, (monitor_config, {"monitor": monitor}))
+    fd = None if command or os.isatty(1) else 1
+    if output:
+        with readable_error("--output", output):
+            fd = os.open(output, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    # The detectors read their files here: a command must not start without one of them.
+    filters = in_one_stage(parts[1:], strict=strict)
     waiter = Waiter()
+
+    def run(source: dict[str, Any]) -> int:
+        from agent_pipes.commands.watch_summary import summarize
+
+        stages = [(tail, source), *filters, (summarize, {})]
+        return run_pipeline(stages, exit_status=exit_status, fd=fd, waiter=waiter)
+
     if command:
         from agent_pipes.commands.run_child import run_command
 
-        return run_command(
-            command,
-            waiter,
-            lambda child: _run(
-                [(tail, {"child": child}), *parts[1:]], waiter, output, False, strict, exit_status
-            ),
-        )
-    return _run(parts, waiter, output, not os.isatty(1), strict, exit_status)
+        return run_command(command, waiter, lambda child: run({"child": child}))
+    return run(source)
 
 
 def _where(output: Path | None) -> str:
@@ -241,25 +248,6 @@ def readable_error(option: str, path: object) -> Iterator[None]:
         yield
     except OSError as error:
         raise click.UsageError(f"{option} {path}: {error.strerror}") from None
-
-
-def _run(
-    parts: list[Part],
-    waiter: Waiter,
-    output: Path | None,
-    to_stdout: bool,
-    strict: bool,
-    exit_status: bool,
-) -> int:
-    """Run the filters; events are appended to `output`, else go to stdout if they may."""
-    from agent_pipes.commands.watch_summary import summarize
-
-    fd = 1 if to_stdout else None
-    if output:
-        with readable_error("--output", output):
-            fd = os.open(output, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    stages = [*in_one_stage(parts, strict=strict), (summarize, {})]
-    return run_pipeline(stages, exit_status=exit_status, fd=fd, waiter=waiter)
 
 
 watch.params += [*preset_options(), version_option()]

@@ -133,6 +133,25 @@ def test_the_commands_own_exit_status_is_passed_on(home, code, status):
     assert run("agent-strace", "watch", "--", "sh", "-c", code, env=home).returncode == status
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--policy", "missing.json"),
+        ("--output", "missing/events.ndjson"),
+        ("--log", "missing/watch.log"),
+        ("--prices", "missing.json"),
+        ("--config", "missing.json"),
+        ("--alert-exec", "no-such-program"),
+        ("--then", "no-such-program", "--on-violation", "kill"),
+        ("--alert", "webhook"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_no_command_is_started_with_less_protection_than_was_asked_for(home, tmp_path, words):
+    done = run("agent-strace", "watch", *words, "--", "touch", "started", env=home, cwd=tmp_path)
+    assert done.returncode == 2 and not (tmp_path / "started").exists(), done.stderr
+
+
 def test_a_command_that_cannot_be_started(home):
     assert run("agent-strace", "watch", "--", "no-such-command", env=home).returncode == 127
     Path("plain").write_text("x")
