@@ -50,8 +50,8 @@ class DirectoryProcesses:
         if directory not in self._reported:
             self._reported.add(directory)
             warn(
-                f"{count} processes of {self._agent.title} in {directory}: it is not known which"
-                " one writes this session; name the one to kill with --pid"
+                f"{count} processes of {self._agent.title} in {directory}: cannot tell which one "
+                "writes this session; name the one to kill with --pid"
             )
 
     def _processes(self) -> dict[str, list[Identity]]:

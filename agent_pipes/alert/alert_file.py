@@ -40,7 +40,7 @@ class AlertFile:
         try:
             status = os.fstat(fd)
             if stat.S_ISFIFO(status.st_mode):
-                raise OSError(errno.EINVAL, "it is a pipe, and nobody may read it")
+                raise OSError(errno.EINVAL, "it is a named pipe, which may have no reader")
             size = status.st_size
             # A line that a full disk or a killed writer has cut off is ended first.
             if size and os.pread(fd, 1, size - 1) != b"\n":

@@ -132,7 +132,11 @@ class DeliveryQueue:
             reported = before < MAX_REPORTED_FAILURES and not self._closed
         if reported:
             what = "an alert" if batch.count == 1 else f"{batch.count} alerts"
-            more = "; further ones are counted" if after >= MAX_REPORTED_FAILURES else ""
+            more = (
+                "; further refusals are counted, not printed"
+                if after >= MAX_REPORTED_FAILURES
+                else ""
+            )
             warn(f"{self.name} refused {what}: {reason}{more}")
 
 

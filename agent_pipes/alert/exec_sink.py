@@ -55,12 +55,12 @@ class Program:
             helpers.reaped(child.pid)
         self._report(stderr)
         if status is None:
-            raise Undelivered(f"it had not ended after {self.timeout_s:g} s, and was killed")
+            raise Undelivered(f"it timed out after {self.timeout_s:g} s, and was killed")
         if status:
             raise Undelivered(
-                f"it was ended by {signal.Signals(-status).name}"
+                f"it was killed by {signal.Signals(-status).name}"
                 if status < 0
-                else f"it ended with status {status}"
+                else f"it exited with status {status}"
             )
 
     def _start(self) -> "subprocess.Popen[bytes]":

@@ -60,7 +60,7 @@ class Endpoint:
             raise click.UsageError("the webhook's URL is invalid: expected https://host/path")
         if parts.username or parts.password:
             raise click.UsageError(
-                "the webhook's URL holds a user's name or password, which would not be sent"
+                "the webhook's URL contains a user name or password, which would not be sent"
             )
         if parts.scheme == "http" and self.host not in LOCAL and not allow_http:
             raise click.UsageError(
@@ -149,8 +149,8 @@ class Endpoint:
         """Describe an error, without the parts of its text that may contain the URL."""
         if isinstance(error, ssl.SSLCertVerificationError):
             message = error.verify_message
-            return "its certificate is not to be trusted" + (
-                f" ({message})" if self.host not in message else " (it is another host's)"
+            return "its certificate is not trusted" + (
+                f" ({message})" if self.host not in message else " (it is for another host)"
             )
         if isinstance(error, ssl.SSLError):
             return (

@@ -57,7 +57,7 @@ class Occasions(click.ParamType):  # type: ignore[type-arg]
         """Return the text, if it names occasions only."""
         text = str(value).replace(" ", "").lower()
         if unknown := [each for each in text.split(",") if each not in OCCASIONS]:
-            self.fail(f"expected violation or waiting, or both: not {unknown[0]!r}", param, ctx)
+            self.fail(f"expected violation, waiting or both, not {unknown[0]!r}", param, ctx)
         return text
 
 

@@ -76,11 +76,11 @@ def _routing_key(endpoint: Endpoint) -> str:
     # An agent may be able to write the file with the URL; the key is in no file.
     if endpoint.host not in (*PAGERDUTY_HOSTS, *LOCAL):
         raise click.UsageError(
-            f"PagerDuty's routing key goes to no other host than {' and '.join(PAGERDUTY_HOSTS)}"
+            f"PagerDuty's routing key is sent only to {' and '.join(PAGERDUTY_HOSTS)}"
         )
     key = os.environ.get(ROUTING_KEY_VARIABLE, "").strip()
     if not re.fullmatch("[!-~]{32}", key):
         raise click.UsageError(
-            f"PagerDuty's routing key, of 32 characters, is expected in ${ROUTING_KEY_VARIABLE}"
+            f"set ${ROUTING_KEY_VARIABLE} to PagerDuty's routing key, which has 32 characters"
         )
     return key

@@ -257,7 +257,7 @@ def _interrupt(control: str, session: str) -> str:
         was_running = interrupt(Path(control), session)
     except Refusal as error:
         raise InterruptError(str(error)) from None
-    return "its turn was interrupted" if was_running else "nothing ran in it any more"
+    return "its turn was interrupted" if was_running else "no turn was running any more"
 
 
 def _local_process(session: str) -> Event | None:

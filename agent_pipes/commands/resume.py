@@ -148,8 +148,8 @@ def _allowance(record: "PauseRecord", limits: dict[str, Any], ignores: bool) -> 
         if adds and watcher != record.watcher:
             flag = limit_options()[watcher].flag
             raise click.UsageError(
-                f"{flag} +N adds to the limit that was passed, which is that of the "
-                f"{record.watcher} watcher; give the new limit without a +"
+                f"{flag} +N: only the limit that was exceeded, that of the {record.watcher} "
+                "watcher, can be added to; give this one without a +"
             )
         # Beyond the limit by far, an addition to the limit would leave the agent over it.
         new[watcher] = max(record.limit, record.amount) + amount if adds else amount

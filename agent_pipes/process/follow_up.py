@@ -46,4 +46,4 @@ class FollowUp:
             helpers.reaped(child.pid)
         if child.returncode:
             name = os.path.basename(self.words[0])
-            warn(f"--then {name}: ended with status {child.returncode}")
+            warn(f"--then {name}: exited with status {child.returncode}")

@@ -61,7 +61,7 @@ class ProcessHandle:
             # The PID cannot be reused while the pidfd is open, so that this comparison stays true.
             row = process_at(self.identity.pid)
             if row is None or row.identity != self.identity or not self.send(0):
-                raise NotPermitted(f"process {self.identity.pid} has just ended")
+                raise NotPermitted(f"process {self.identity.pid} has just exited")
             self.session, self.group, self.user = row.session, row.group, user(row.pid)
             self.is_ancestor = self.identity == allowed and self.identity in ancestors(os.getpid())
         except BaseException:
@@ -131,13 +131,12 @@ def _permitted(process: Identity | int, allowed: Identity | None, nested: bool) 
     if row is None:
         raise NotPermitted(_invisible(pid))
     if isinstance(process, Identity) and row.identity != process and thread_group(pid) in (0, pid):
-        raise NotPermitted(f"process {pid} has ended: its number is another process's now")
+        raise NotPermitted(f"process {pid} has exited, and its PID now belongs to another process")
     if reason := _unusable_process(row, nested):
         raise NotPermitted(reason)
     if row.identity != allowed and row.identity in ancestors(os.getpid()):
         raise NotPermitted(
-            f"process {pid} has started this breaker (it is an ancestor of ours), "
-            "and it is not the agent that was named"
+            f"process {pid} is an ancestor of this breaker, and not the agent that was named"
         )
     return row.identity
 
@@ -145,15 +144,14 @@ def _permitted(process: Identity | int, allowed: Identity | None, nested: bool) 
 def _unusable_pid(pid: int) -> str:
     """Return why no process may be signalled by this number, "" if one may."""
     if pid <= 0:
-        return f"{pid} is not the number of a process: a signal to it would go to many"
+        return f"{pid} is not a PID: a signal to it would reach many processes"
     if pid == os.getpid():
         return f"process {pid} is this breaker itself"
     if pid == 1:
-        return "process 1 is the system's own, and everything ends with it"
+        return "process 1 is init: all other processes would end with it"
     if not _proc_is_ours():
         return (
-            "/proc here numbers the processes of another PID namespace: "
-            "none can be told by its number"
+            "/proc shows the PIDs of another PID namespace: no process can be identified by its PID"
         )
     return ""
 
@@ -163,15 +161,17 @@ def _unusable_process(row: Process, nested: bool) -> str:
     pid = row.pid
     if thread_group(pid) not in (0, pid):
         owner = thread_group(pid)
-        return f"{pid} is the number of a thread, not of a process: it belongs to process {owner}"
+        return (
+            f"{pid} is the ID of a thread, not of a process: the thread belongs to process {owner}"
+        )
     if row.dead:
-        return f"process {pid} has ended already (it is a zombie: only its parent has not noticed)"
+        return f"process {pid} has already exited (zombie: its parent has not waited for it)"
     if row.kernel:
-        return f"process {pid} is a thread of the kernel"
+        return f"process {pid} is a kernel thread"
     if not nested and namespaces(pid) > 1:
         return (
             f"process {pid} is in a PID namespace of its own (a container): "
-            "run the breaker in there, or name its outermost process"
+            "run the breaker in the container, or pass the PID of its outermost process"
         )
     return ""
 
@@ -195,13 +195,14 @@ def _invisible(pid: int) -> str:
         return _foreign_user(pid)
     except (ProcessLookupError, OverflowError):
         return f"there is no process {pid}"
-    return f"process {pid} cannot be looked at"
+    return f"process {pid} cannot be inspected"
 
 
 def _foreign_user(pid: int) -> str:
     owner = user(pid)
-    whose = f"{user_name(owner)}'s" if owner is not None else "another user's"
-    return f"process {pid} is {whose}: we are {user_name(os.geteuid())}, and may not signal it"
+    name = user_name(owner) if owner is not None else "another user"
+    me = user_name(os.geteuid())
+    return f"process {pid} belongs to {name}; this user ({me}) may not signal it"
 
 
 def user_name(uid: int) -> str:
@@ -240,17 +241,15 @@ def self_test() -> str | None:
     """
     if not _proc_is_ours():
         return (
-            "/proc is not mounted, or numbers the processes of another PID namespace: "
-            "no process can be told from another"
+            "/proc is not mounted, or shows the PIDs of another PID namespace: "
+            "processes cannot be identified"
         )
     try:
         if os.getpid() not in all_processes():
-            return (
-                "the process table does not show this process: no process can be told from another"
-            )
+            return "the process table lacks this process: processes cannot be identified"
         ancestors(os.getpid())
     except OSError as error:
-        return f"the process table cannot be read ({error}): no process can be told from another"
+        return f"the process table cannot be read ({error}): processes cannot be identified"
     fd = _pidfd(os.getpid())
     if fd >= 0:
         os.close(fd)

@@ -255,8 +255,8 @@ class Terminator:
             for identity in alive
         ]
         troubles += [
-            f"process {identity.pid}, which it started, is {self._owner(identity)}'s "
-            "and still alive"
+            f"its child process {identity.pid} belongs to {self._owner(identity)} "
+            "and is still alive"
             for identity in foreign
         ]
         if self._tree.unreadable:

@@ -149,7 +149,7 @@ class ProcessTree:
         except OSError as error:
             # The row is kept, because an orphan's later rows do not show whose it was.
             self._unheld.append(row)
-            self.unreadable = f"process {row.pid} cannot be looked at ({error})"
+            self.unreadable = f"process {row.pid} cannot be inspected ({error})"
             return
         self._seen.add(row.identity)
         if handle:

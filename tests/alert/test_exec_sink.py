@@ -118,8 +118,8 @@ def test_only_what_is_bound_to_it_is_given_to_it():
 @pytest.mark.parametrize(
     "body, said",
     [
-        ("exit 3", b"fails refused an alert: it ended with status 3"),
-        ("kill -9 $$", b"fails refused an alert: it was ended by SIGKILL"),
+        ("exit 3", b"fails refused an alert: it exited with status 3"),
+        ("kill -9 $$", b"fails refused an alert: it was killed by SIGKILL"),
     ],
 )
 def test_a_failure_is_said_and_remembered(body, said):
@@ -142,7 +142,7 @@ def test_a_program_that_is_none_is_said():
 def test_failures_are_said_five_times_and_counted():
     done = run("trace-alert", "--to", "exec", "--exec", "false", input=violated(50).bytes)
     assert (
-        done.stderr.count(b"it ended with status 1") == 5
+        done.stderr.count(b"it exited with status 1") == 5
         and b"refused 50 alerts in all" in done.stderr
     )
 
@@ -200,7 +200,7 @@ def test_one_that_takes_too_long_is_killed_with_what_it_started():
     words = split_command(
         script("hangs", "#!/bin/sh\necho $$ > pid\nsleep 1000 &\necho $! > child\nwait\n")
     )
-    with pytest.raises(Undelivered, match="had not ended"):
+    with pytest.raises(Undelivered, match="timed out after"):
         Program(words, timeout_s=0.5)(single(AlertMessage(Event(b"{}\n", {}), "")))
     for name in ("pid", "child"):
         until(lambda name=name: gone(int(Path(name).read_text())))

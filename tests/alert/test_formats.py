@@ -337,7 +337,7 @@ def test_pagerdutys_key_goes_to_pagerduty_single(tmp_path):
     assert (
         done.returncode == 2
         and done.stdout == b""
-        and b"goes to no other host" in done.stderr
+        and b"is sent only to" in done.stderr
         and b"evil.example" not in done.stderr
     )
 

@@ -104,4 +104,4 @@ def test_a_command_that_cannot_be_run_stops_the_start(spawn, command):
 def test_a_command_that_fails_changes_no_status_and_is_reported(spawn):
     agent, _ = spawn()
     done = run("trace-kill", "--then", "false", input=tripped(armed(agent.pid)).bytes)
-    assert done.returncode == 124 and b"--then false: ended with status 1" in done.stderr
+    assert done.returncode == 124 and b"--then false: exited with status 1" in done.stderr

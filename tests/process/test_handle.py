@@ -80,10 +80,10 @@ def way(request, monkeypatch):
 @pytest.mark.parametrize(
     ("pid", "why"),
     [
-        (0, "0 is not the number of a process: a signal to it would go to many"),
-        (-1, "-1 is not the number of a process"),
-        (-12345, "-12345 is not the number of a process"),
-        (1, "process 1 is the system's own"),
+        (0, "0 is not a PID: a signal to it would reach many processes"),
+        (-1, "-1 is not a PID"),
+        (-12345, "-12345 is not a PID"),
+        (1, "process 1 is init"),
         (2**22 + 1, "there is no process 4194305"),
         (2**80, "there is no process"),
     ],
@@ -131,10 +131,12 @@ def attempt(pid, **more) -> str:
 
 
 def test_our_ancestors_are_refused(way):
-    assert "has started this breaker" in as_child(lambda: attempt(os.getppid()))
+    assert "is an ancestor of this breaker" in as_child(lambda: attempt(os.getppid()))
     me = os.getpid()
     if me > 1:
-        assert as_child(lambda: attempt(me)).startswith(f"process {me} has started this breaker")
+        assert as_child(lambda: attempt(me)).startswith(
+            f"process {me} is an ancestor of this breaker"
+        )
 
 
 def test_an_ancestor_that_is_the_agent_is_not_refused(way):
@@ -142,7 +144,7 @@ def test_an_ancestor_that_is_the_agent_is_not_refused(way):
 
 
 def test_an_ancestor_is_refused_where_another_is_the_agent(way):
-    assert "has started this breaker" in as_child(
+    assert "is an ancestor of this breaker" in as_child(
         lambda: attempt(os.getppid(), allowed=Identity(os.getppid(), "1"))
     )
 
@@ -150,7 +152,7 @@ def test_an_ancestor_is_refused_where_another_is_the_agent(way):
 def test_another_process_under_the_number_is_refused(way):
     with (
         tree({"name": "agent"}) as grown,
-        pytest.raises(NotPermitted, match="has ended: its number is another process's now"),
+        pytest.raises(NotPermitted, match="has exited, and its PID now belongs to another process"),
     ):
         ProcessHandle(Identity(grown.pids["agent"], "1"))
 
@@ -170,7 +172,7 @@ def test_a_process_that_ends_while_it_is_taken_hold_of_is_refused(way, monkeypat
         agent = identify(grown.pids["agent"])
         reads = iter([process_at(agent.pid), None])
         monkeypatch.setattr(handle, "process_at", lambda pid: next(reads))
-        with pytest.raises(NotPermitted, match="has just ended"):
+        with pytest.raises(NotPermitted, match="has just exited"):
             ProcessHandle(agent)
 
 
@@ -182,7 +184,7 @@ def test_a_number_that_changes_hands_while_it_is_taken_hold_of_is_refused(way, m
         former = row._replace(identity=Identity(row.pid, "7"))
         reads = iter([former, row])
         monkeypatch.setattr(handle, "process_at", lambda pid: next(reads))
-        with pytest.raises(NotPermitted, match="has just ended"):
+        with pytest.raises(NotPermitted, match="has just exited"):
             ProcessHandle(row.pid)
         assert identify(row.pid) == row.identity
 
@@ -190,7 +192,7 @@ def test_a_number_that_changes_hands_while_it_is_taken_hold_of_is_refused(way, m
 def test_a_zombie_is_refused(way):
     with (
         tree({"name": "agent", "children": [{"name": "zombie", "zombie": True}]}) as grown,
-        pytest.raises(NotPermitted, match="has ended already"),
+        pytest.raises(NotPermitted, match="has already exited"),
     ):
         ProcessHandle(grown.hear("zombie"))
 
@@ -208,8 +210,8 @@ def test_a_threads_number_is_refused(way):
         threads = sorted(map(int, os.listdir(f"/proc/{child.pid}/task")))
         with pytest.raises(
             NotPermitted,
-            match=f"^{threads[1]} is the number of a thread, not of a process: "
-            f"it belongs to process {child.pid}",
+            match=f"^{threads[1]} is the ID of a thread, not of a process: "
+            f"the thread belongs to process {child.pid}",
         ):
             ProcessHandle(threads[1])
         child.kill()
@@ -220,7 +222,7 @@ def test_a_thread_of_the_kernel_is_refused(way):
     row = process_at(2)
     if row is None or not row.kernel:
         pytest.skip("the kernel's threads are not seen from here")
-    with pytest.raises(NotPermitted, match="process 2 is a thread of the kernel"):
+    with pytest.raises(NotPermitted, match="process 2 is a kernel thread"):
         ProcessHandle(2)
 
 
@@ -235,7 +237,7 @@ def test_another_users_process_is_refused_and_whose_it_is_said(way):
         agent = grown.pids["agent"]
         said = as_nobody(lambda: attempt(agent))
         assert identify(agent)
-    assert said == f"process {agent} is root's: we are nobody, and may not signal it"
+    assert said == f"process {agent} belongs to root; this user (nobody) may not signal it"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
@@ -252,7 +254,7 @@ def test_a_signal_that_is_not_allowed_is_refused(way):
     with tree({"name": "agent"}) as grown, holding(grown.pids["agent"]) as one:
         assert (
             as_nobody(refusal)
-            == f"process {one.identity.pid} is root's: we are nobody, and may not signal it"
+            == f"process {one.identity.pid} belongs to root; this user (nobody) may not signal it"
         )
         assert not one.has_exited()
 
@@ -307,10 +309,8 @@ def test_where_proc_is_another_namespaces_nothing_is_held_and_the_self_test_says
         namespaced(sys.executable, "-c", code), capture_output=True, text=True, timeout=30
     )
     first, second = done.stdout.splitlines()
-    assert first.startswith(
-        "/proc is not mounted, or numbers the processes of another PID namespace"
-    )
-    assert second.startswith("/proc here numbers the processes of another PID namespace")
+    assert first.startswith("/proc is not mounted, or shows the PIDs of another PID namespace")
+    assert second.startswith("/proc shows the PIDs of another PID namespace")
 
 
 REUSED = f"""if True:
@@ -375,7 +375,7 @@ def test_a_number_that_is_given_to_another_process_hits_nobody():
     assert said["fds"] == [True, -1]
     assert said["sent"] == [False, False]
     assert said["gone"] == [True, True]
-    assert said["refused"].endswith("its number is another process's now")
+    assert said["refused"].endswith("its PID now belongs to another process")
     assert said["lives"]
 
 
@@ -499,13 +499,13 @@ def test_a_process_table_that_cannot_be_read_is_missed(monkeypatch):
     monkeypatch.setattr(handle, "all_processes", unreadable)
     assert (
         self_test() == "the process table cannot be read ([Errno 24] Too many open files): "
-        "no process can be told from another"
+        "processes cannot be identified"
     )
 
 
 def test_a_process_table_without_ourselves_is_missed(monkeypatch):
     monkeypatch.setattr(handle, "all_processes", dict)
-    assert self_test().startswith("the process table does not show this process")
+    assert self_test().startswith("the process table lacks this process")
 
 
 def test_signals_that_cannot_be_sent_are_missed(monkeypatch):

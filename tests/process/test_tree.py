@@ -417,7 +417,7 @@ def test_a_tool_of_another_user_is_left_and_told(plant):
     foreign = identify(tree.pids["foreign"])
     outcome = Terminator(tree.hold()).finish()
     assert outcome.outcome == "failed" and outcome.survivors == [foreign]
-    assert outcome.reason == f"process {foreign.pid}, which it started, is nobody's and still alive"
+    assert outcome.reason == f"its child process {foreign.pid} belongs to nobody and is still alive"
     assert gone(tree, "agent", "tool") and lives(tree, "foreign")
 
 

@@ -162,7 +162,7 @@ def _checked(path: Path) -> str:
     if not stat.S_ISSOCK(found.st_mode):
         raise ControlError(f"{path} is not a socket")
     if found.st_uid != os.geteuid() or owner.st_uid != os.geteuid() or owner.st_mode & 0o022:
-        raise ControlError(f"{path} is not ours alone: another user could answer there")
+        raise ControlError(f"{path}: other users can write there; a kill is not sent to it")
     return os.path.realpath(path)
 
 
@@ -261,7 +261,7 @@ class Connection:
                 "iII", self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
             )
             if user != os.geteuid():
-                raise ControlError("another user answers on Codex's control socket")
+                raise ControlError("a process of another user answers on Codex's control socket")
 
     def _shake_hands(self) -> None:
         """Turn the connection into a WebSocket: RFC 6455, section 4.1."""
@@ -272,7 +272,7 @@ class Connection:
         )
         while (end := self._buffer.find(b"\r\n\r\n")) < 0:
             if len(self._buffer) > 16384:
-                raise ControlError("the answer on Codex's control socket is not a WebSocket's")
+                raise ControlError("Codex's control socket does not answer as a WebSocket")
             self._receive()
         status, *lines = bytes(self._buffer[:end]).decode("latin-1").split("\r\n")
         del self._buffer[: end + 4]
@@ -285,7 +285,7 @@ class Connection:
         ).decode()
         if status.split()[1:2] != ["101"] or headers.get("sec-websocket-accept") != expected:
             raise ControlError(
-                f"the answer on Codex's control socket is not a WebSocket's: {status[:80]!r}"
+                f"Codex's control socket does not answer as a WebSocket: {status[:80]!r}"
             )
 
     def _receive(self) -> None:
@@ -333,7 +333,7 @@ class Connection:
                     )
                 elif opcode in (_TEXT, _BINARY, _CONTINUATION):
                     if (opcode == _CONTINUATION) != bool(parts):
-                        raise ControlError("the Codex daemon sent a fragment out of its order")
+                        raise ControlError("the Codex daemon sent a fragment out of order")
                     # An empty first fragment is still a first one.
                     parts.append(payload)
                     size += len(payload)
@@ -350,7 +350,7 @@ class Connection:
         size = second & 0x7F
         control = first & 0x08
         if first & 0x70 or second & 0x80 or (control and (size > 125 or not first & 0x80)):
-            raise ControlError("the Codex daemon sent a frame that is not a WebSocket's")
+            raise ControlError("the Codex daemon sent an invalid WebSocket frame")
         if size == 126:
             (size,) = struct.unpack("!H", self._take(2))
         elif size == 127:

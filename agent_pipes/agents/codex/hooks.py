@@ -33,7 +33,7 @@ class CodexHooks(Hooks):
         "hooks.json",
         ".codex/hooks.json",
         [event for event in CLAUDE_KINDS if event not in NOT_CALLED],
-        note="Codex runs a new hook only once you have trusted it: see /hooks there",
+        note="Codex runs a new hook only after you have trusted it: type /hooks in Codex",
     )
 
     def recognises(self, record: Fields, event: str) -> bool:

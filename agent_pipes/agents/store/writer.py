@@ -39,7 +39,7 @@ def locate_store(cwd: str, session: str) -> tuple[str, str]:
     """
     workspace = os.environ.get("AGENT_STRACE_WORKSPACE", "")
     if workspace in (".", "..") or "/" in workspace:
-        raise Unwritable(f"AGENT_STRACE_WORKSPACE is {workspace!r}, which is no name of a folder")
+        raise Unwritable(f"AGENT_STRACE_WORKSPACE: {workspace!r} is not a directory name")
     if given := os.environ.get("AGENT_TRACE_DIR"):
         return os.path.realpath(given), workspace
     directory = cwd if os.path.isabs(cwd) and os.path.isdir(cwd) else os.getcwd()
@@ -194,11 +194,11 @@ def _made(path: str, within: int | None) -> int:
         fd = os.open(path, _DIRECTORY, dir_fd=within)
     except OSError as error:
         link = stat.S_ISLNK(_mode(path, within))
-        why = "a link, or no directory" if link else error.strerror
+        why = "a symbolic link, or not a directory" if link else error.strerror
         raise Unwritable(f"{path}: {why}") from None
     if os.fstat(fd).st_uid != os.geteuid():
         os.close(fd)
-        raise Unwritable(f"{path}: another user's directory")
+        raise Unwritable(f"{path}: belongs to another user")
     return fd
 
 

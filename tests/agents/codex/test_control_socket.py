@@ -571,12 +571,12 @@ def test_the_connection_is_closed_properly(daemon):
         (frame(CLOSE, b""), "closed the connection$"),
         (b"", "closed the connection$"),
         (frame(TEXT, RESULT)[:-1], "closed the connection$"),
-        (frame(TEXT, RESULT, masked=True), "not a WebSocket's"),
-        (frame(TEXT, RESULT, reserved=0x40), "not a WebSocket's"),
-        (frame(PING, b"x" * 126), "not a WebSocket's"),
-        (frame(PING, b"", final=False), "not a WebSocket's"),
-        (frame(0, RESULT), "out of its order"),
-        (frame(TEXT, b"{", final=False) + frame(TEXT, b"}"), "out of its order"),
+        (frame(TEXT, RESULT, masked=True), "invalid WebSocket frame"),
+        (frame(TEXT, RESULT, reserved=0x40), "invalid WebSocket frame"),
+        (frame(PING, b"x" * 126), "invalid WebSocket frame"),
+        (frame(PING, b"", final=False), "invalid WebSocket frame"),
+        (frame(0, RESULT), "out of order"),
+        (frame(TEXT, b"{", final=False) + frame(TEXT, b"}"), "out of order"),
         (frame(3, b""), "unknown type 3"),
         (frame(11, b""), "unknown type 11"),
         (struct.pack("!BBQ", 0x81, 127, 1 << 40), "longer than"),
@@ -612,7 +612,7 @@ def test_a_daemon_that_does_not_speak_as_it_should_is_an_error(daemon, answer, s
 )
 def test_what_is_no_websocket_is_an_error(daemon, answer):
     daemon.behave(lambda client: (client.request(), client.send_raw(answer)))
-    with pytest.raises(ControlError, match="not a WebSocket's"):
+    with pytest.raises(ControlError, match="does not answer as a WebSocket"):
         Connection(control_socket._checked(daemon.path), 5)
     daemon.join()
 
