@@ -59,17 +59,12 @@ def wrapper_text(row: dict, rows: dict, elsewhere: bool) -> str:
         parts.append(f"Subcommands: {', '.join(subcommands(row, rows))}")
     if row.get("fallthrough"):
         parts.append("An unknown subcommand is a command")
-    if row.get("elsewhere") or any(
-        each.get("elsewhere") for each in nested(row, rows) if each is not row
-    ):
-        parts.append("Not seen: files there")
-    return ". ".join(parts) or "Options without values"
+    return sentences(parts or ["Options without values"], row["unseen"])
 
 
-def nested(row: dict, rows: dict) -> list[dict]:
-    while "like" in row:
-        row = rows[row["like"]]
-    return [row, *(x for each in row.get("subcommands", {}).values() for x in nested(each, rows))]
+def sentences(parts: list[str], unseen: str) -> str:
+    """Return the description of a row, with what the row does not see."""
+    return ". ".join([*parts, f"Not seen: {unseen}"])
 
 
 def subcommands(row: dict, rows: dict, before: str = "") -> list[str]:
@@ -87,6 +82,7 @@ def subcommands(row: dict, rows: dict, before: str = "") -> list[str]:
 def wrappers() -> list[str]:
     rows, with_options = read("wrappers"), read("options")
     variables = f"Their value is a command: {read('programs')['command_variables']}"
+    variables = sentences([variables], "variables that an earlier call has exported")
     return listed(
         [
             ("variables", variables),
@@ -112,7 +108,8 @@ def options() -> list[str]:
         same = " ".join(dict.fromkeys(" ".join(row.get("same", {}).values()).split()))
         if same:
             parts.append(f"The same: {same}")
-        rows.append((name, ". ".join(filter(None, parts)) or "Options without values"))
+        parts = list(filter(None, parts)) or ["Options without values"]
+        rows.append((name, sentences(parts, row["unseen"])))
     return listed(rows)
 
 
@@ -137,15 +134,9 @@ def file_text(row: dict) -> str:
         parts.append(f"With the content of directories: {row['recursive']}")
     if row.get("include"):
         parts.append(f"Only what matches: {row['include']}")
-    if row.get("visible"):
-        parts.append("Not seen: which files in a directory are ignored")
-    if row.get("archive"):
-        parts.append("Not seen: the names in an archive")
-    elif row.get("operands_max") and not row.get("archive"):
-        parts.append("Not seen: more operands")
     if row.get("also_unknown"):
-        parts.append("Not seen: what else it does")
-    return ". ".join(parts)
+        parts.append("What else it does is reported as not checked")
+    return sentences(parts, row["unseen"])
 
 
 def files() -> list[str]:
@@ -158,25 +149,22 @@ def files() -> list[str]:
         for verbs, row in table["git"].items()
     ]
     for name, (text, unseen) in table["special"].items():
-        rows.append(
-            (name, text[0].upper() + text[1:] + (f". Not seen: {unseen}" if unseen else ""))
-        )
+        rows.append((name, sentences([text[0].upper() + text[1:]], unseen)))
     return listed(rows)
 
 
 def hosts() -> list[str]:
     """List the options and variables whose value is a host."""
     table = read("hosts")
-    rows = [(name, f"The value of {options}") for name, options in table["options"].items()]
-    rows += [
-        (name, f"The registry in the name of an image, or the host of a module: {verbs}")
-        for name, verbs in table["images"].items()
+    image = "The registry in the name of an image, or the host of a module"
+    environment = f"Set for a command, or exported: {table['environment']}"
+    rows = [
+        *(("options", name, f"The value of {text}") for name, text in table["options"].items()),
+        *(("images", name, f"{image}: {verbs}") for name, verbs in table["images"].items()),
+        ("environment", "variables", environment),
+        ("first_operand", table["first_operand"], "The first operand"),
     ]
-    rows.append(("variables", f"Set for a command, or exported: {table['environment']}"))
-    rows.append(
-        (table["first_operand"], "The first operand. Not seen: hosts in configuration files")
-    )
-    return listed(rows)
+    return listed([(name, sentences([text], table["unseen"][key])) for key, name, text in rows])
 
 
 TABLES = {"WRAPPERS": wrappers, "OPTIONS": options, "FILES": files, "HOSTS": hosts}

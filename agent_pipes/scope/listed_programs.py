@@ -115,7 +115,8 @@ def listed_program(section: str, name: str) -> FileProgram | None:
         key: names(value) if key in _SETS else value for key, value in row.items()
     }
     pairs, single = names(fields.pop("pairs", "")), fields.pop("single", False)
-    fields.pop("values", None)
+    for key in ("values", "unseen"):
+        fields.pop(key, None)
     options = ProgramOptions(values_of(row), single=single, pairs=pairs)
     return FileProgram(options=None if section == "files" else options, **fields)
 

@@ -105,7 +105,9 @@ def wrapper_of(*path: str) -> Wrapper:
     for verb in path[1:]:
         name, row = _same("", row["subcommands"][verb])
     fields: dict[str, Any] = {
-        key: names(value) if key in _SETS else value for key, value in row.items()
+        key: names(value) if key in _SETS else value
+        for key, value in row.items()
+        if key != "unseen"
     }
     fields["subcommands"] = tuple(row.get("subcommands", ()))
     values = fields.pop("values", options_of(name).values)

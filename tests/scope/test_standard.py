@@ -1,6 +1,8 @@
 """The policy of `agent-strace setup --policy standard`, and the schemas of policy and config."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +12,8 @@ from agent_pipes.scope.evaluate import SessionScope
 from agent_pipes.scope.policy_file import load_policy
 from agent_pipes.scope.standard import write_standard_policy
 from tests.helpers.support import run
+
+ROOT = Path(__file__).resolve().parents[2]
 
 DENIED = [
     "cat .env", "cat .env.production", "cat ~/.ssh/id_ed25519", "cat ~/.aws/credentials", "cp server.key /tmp/x", "echo x > ../other/a", "echo x >> ~/.bashrc",
@@ -77,3 +81,13 @@ def test_the_schema_of_policies_has_the_keys_that_are_read():
     assert set(schema["properties"]["network"]["properties"]) == set(_FORM["network"])
     assert tuple(schema["properties"]["unjudged"]["enum"]) == _FORM["unjudged"]
     assert read_table("standard-policy")["$schema"] == schema["$id"]
+
+
+@pytest.mark.parametrize("table", ["WRAPPERS", "OPTIONS", "FILES", "HOSTS"])
+def test_each_row_of_the_manual_says_what_is_not_seen(table):
+    page = (ROOT / "man" / "trace-detect-scope.1").read_text()
+    _, _, rest = page.partition(f'.\\" {table}: made by')
+    rows = rest.partition(f'.\\" {table}: end')[0].split(".It Li ")[1:]
+    assert len(rows) > 10
+    wrong = [row for row in rows if not re.search(r"\nNot seen: \w.*\.$|\nAs ", row, re.M)]
+    assert wrong == []
