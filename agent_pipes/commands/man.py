@@ -67,13 +67,16 @@ def man(page: str | None) -> None:
     page = page_of(page)
     if page not in found:
         raise click.UsageError(f"no page {page!r}{did_you_mean(page, [*found, *SUBCOMMANDS])}")
+    viewer = next(filter(shutil.which, VIEWERS), None)
+    if viewer is None:
+        raise click.UsageError(
+            f"neither {' nor '.join(VIEWERS)} is installed; the page is {found[page]}"
+        )
     sys.stdout.flush()
-    for viewer in VIEWERS:
-        if shutil.which(viewer):
-            os.execvp(viewer, [viewer, str(found[page])])
-    raise click.UsageError(
-        f"neither {' nor '.join(VIEWERS)} is installed; the page is {found[page]}"
-    )
+    if not sys.stdout.isatty():
+        # man-db reports wide tables, and a reader that has gone.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    os.execvp(viewer, [viewer, str(found[page])])
 
 
 man.params.append(version_option())

@@ -13,7 +13,7 @@ from agent_pipes.alert.options import SECRET_VARIABLES
 from agent_pipes.core.exit_status import ExitStatus
 from agent_pipes.core.filter import exit_status
 from agent_pipes.core.stderr import suspend, warn, write_line
-from agent_pipes.core.stream import Waiter, die_of
+from agent_pipes.core.stream import ENDING_SIGNALS, Waiter, die_of
 from agent_pipes.process.handle import become_subreaper, clear_death_signal
 from agent_pipes.process.table import Identity, identify, pending_signals
 from agent_pipes.sessions.selection import NO_SESSION_OF_COMMAND
@@ -68,6 +68,8 @@ def run_command(command: tuple[str, ...], waiter: Waiter, watch: Callable[[Ident
         returned = child.wait()
     if status in BREAKER_STATUSES:
         return status
+    for number in {-returned, returned - 128} & set(relay.sent) & ENDING_SIGNALS.keys():
+        warn(f"{ENDING_SIGNALS[number]}: {command[0]} has ended, and nothing is watched now")
     if -returned in relay.sent:
         die_of(-returned)
     return 128 - returned if returned < 0 else returned

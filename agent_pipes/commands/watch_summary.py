@@ -1,6 +1,5 @@
 """Last stage of watch: one closing line per session that was killed, and a record for a report."""
 
-import signal
 from collections.abc import Iterable
 
 from agent_pipes.agents.registry import AGENTS, agent
@@ -12,17 +11,10 @@ from agent_pipes.core.display import tilde, two_units, unbroken
 from agent_pipes.core.event import Event
 from agent_pipes.core.filter import Events, filter_command
 from agent_pipes.core.stderr import warn
-from agent_pipes.core.stream import Waiter
+from agent_pipes.core.stream import ENDING_SIGNALS, Waiter
 from agent_pipes.process.kill_record import record_kill
 
 MAX_SESSIONS = 1000
-
-STOPPED_BY: dict[int, str] = {
-    signal.SIGINT: "interrupted",
-    signal.SIGTERM: "terminated",
-    signal.SIGHUP: "the terminal was closed",
-}
-"""Signals that end the watch while the agent goes on, as its last message names them."""
 
 
 @filter_command("watch-summary")
@@ -50,10 +42,10 @@ def summarize(events: Iterable[Event], waiter: Waiter) -> Events:
     for name, kill in killed.items():
         if name in sessions:
             warn(closing_line(sessions[name], kill, causes.cause(kill)))
-    if waiter.signal in STOPPED_BY and any(
+    if waiter.signal in ENDING_SIGNALS and any(
         each.is_live and not (each.ended or each.killed) for each in sessions.values()
     ):
-        warn(f"{STOPPED_BY[waiter.signal]}: nothing is watched now; the agent goes on")
+        warn(f"{ENDING_SIGNALS[waiter.signal]}: nothing is watched now; the agent goes on")
     return None
 
 

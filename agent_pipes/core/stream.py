@@ -20,10 +20,7 @@ CHUNK_BYTES = 1 << 18
 """Bytes per read."""
 
 PIPE_BYTES = 2 * CHUNK_BYTES
-"""Capacity requested with F_SETPIPE_SZ, to reduce context switches.
-
-Not larger, because the kernel limits the pipe memory of a user.
-"""
+"""Capacity requested with F_SETPIPE_SZ; the kernel limits the pipe memory of a user."""
 
 MAX_LINE_BYTES = 64 << 20
 """Bytes of the longest line that is parsed; a longer one is passed on as it is."""
@@ -34,7 +31,12 @@ MAX_BUFFERED_BYTES = 256 << 20
 MAX_TICKING_SESSIONS = 10_000
 """Live sessions of a stream that have ticks of their own."""
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+ENDING_SIGNALS: dict[int, str] = {
+    signal.SIGINT: "interrupted",
+    signal.SIGTERM: "terminated",
+    signal.SIGHUP: "the terminal was closed",
+}
+"""Signals that end a filter, as the last message of a watch names them."""
 
 
 class ReaderGone(Exception):
@@ -142,6 +144,7 @@ class Waiter:
     interval: seconds between ticks at most.
     signal:   the signal that asked this process to end; 0 for none.
     divert:   returns True for a signal that is meant for the command that we run.
+    fds:      file descriptors that stages wait for.
     """
 
     def __init__(self, output: Output | None = None) -> None:
@@ -153,7 +156,7 @@ class Waiter:
         """Seconds for which to wait for another session when the last one has ended."""
         self.signal = 0
         self.divert: Callable[[int], bool] = lambda number: False
-        self._fds: set[int] = set()
+        self.fds: set[int] = set()
         self._wake_read = -1
 
     def listen(self) -> None:
@@ -165,7 +168,7 @@ class Waiter:
         )
         os.set_blocking(wake_write, False)
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
-        for number in SIGNALS:
+        for number in ENDING_SIGNALS:
             # nohup(1) and background jobs ignore some of these on purpose. SIGTERM is never
             # ignored, because a breaker must be stoppable.
             if number == signal.SIGTERM or signal.getsignal(number) != signal.SIG_IGN:
@@ -177,16 +180,11 @@ class Waiter:
         self.signal = number
         signal.signal(number, signal.SIG_DFL)
 
-    @property
-    def is_watching(self) -> bool:
-        """True if a stage waits for something of its own: it needs ticks before any event."""
-        return bool(self._fds)
-
     def watch(self, fd: int) -> None:
-        self._fds.add(fd)
+        self.fds.add(fd)
 
     def forget(self, fd: int) -> None:
-        self._fds.discard(fd)
+        self.fds.discard(fd)
 
     def wait(self, fd: int = -1, timeout: float | None = None) -> bool:
         """Wait until `fd` is readable, for `timeout` seconds at most (None: one interval).
@@ -204,13 +202,13 @@ class Waiter:
                 if time.monotonic() >= deadline:
                     deadline += self.interval
                 continue
-            if fd in ready or self._fds & ready or time.monotonic() >= deadline:
+            if fd in ready or self.fds & ready or time.monotonic() >= deadline:
                 return fd in ready
 
     def _poll(self, fd: int, timeout: float) -> set[int]:
         poll = select.poll()
         full = self.output is not None and self.output.full()
-        for other in (*self._fds, self._wake_read, *(() if full else (fd,))):
+        for other in (*self.fds, self._wake_read, *(() if full else (fd,))):
             if other >= 0:
                 poll.register(other, select.POLLIN)
         if self.output:
@@ -310,7 +308,8 @@ class Reader:
                 yield from self._ticks()
                 if self._latest:
                     yield tick(self._latest + time.monotonic() - self._since)
-                elif self.lines.waiter.is_watching:
+                elif self.lines.waiter.fds:
+                    # A stage that waits for something of its own.
                     yield tick(0.0)
                 continue
             if inside:

@@ -151,7 +151,7 @@ def test_a_later_process_of_the_same_number_is_not_hit(spawn):
     assert (
         done.returncode == 125
         and outcome(done)["outcome"] == "refused"
-        and "number" in outcome(done)["reason"]
+        and "PID" in outcome(done)["reason"]
     )
     assert not gone(process.pid)
 

@@ -411,6 +411,8 @@ def test_sigterm_is_passed_on_to_the_command(home):
     assert watch.stdout.readline() == b"ready\n"
     watch.send_signal(signal.SIGTERM)
     assert watch.wait(20) == -signal.SIGTERM
+    last = watch.stderr.read().decode().splitlines()[-1]
+    assert last == "[watch] terminated: sh has ended, and nothing is watched now"
     clean(home)
 
 
