@@ -177,7 +177,7 @@ def following(directories: Iterable[Path]) -> Iterator[Check]:
     if heard:
         status, said = "warning", heard[0]
     elif not looked_at:
-        watches = limits.get("max_user_watches", "so many")
+        watches = limits.get("max_user_watches", "an unknown number of")
         said = f"inotify reports each change ({watches} watches per user)"
     else:
         status = "warning" if sys.platform == "linux" else "ok"

@@ -139,7 +139,7 @@ def traces(sessions: Sequence[Session]) -> Iterator[Check]:
         said = f"{plural(number, 'session')} in {', '.join(map(str, there))}"
         yield Check("store", "ok", said, more)
     else:
-        yield Check("store", "ok", "none here; hooks make it, if they are set up", more)
+        yield Check("store", "ok", "none here; hooks create it, if they are set up", more)
 
 
 def hooks() -> Iterator[Check]:
@@ -197,7 +197,7 @@ def _guards(agent: str, guard: str) -> str:
     if not guard:
         return ""
     if not registry.hooks(agent).stop_kinds:
-        return ", as a guard; no hook can end a run there, trace-kill can"
+        return ", as a guard; its hooks cannot end a run, but trace-kill can"
     return ", as a guard" + (" that ends a run at once" if guard == "stop" else "")
 
 

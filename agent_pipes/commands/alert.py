@@ -31,9 +31,9 @@ MAX_KILLS, MAX_HELD = 1000, 100
 """Sessions that are being killed, and alerts of each that wait for the report."""
 
 NOT_CONFIGURED = {
-    "webhook": "a violation is to go to a webhook, and none is configured: "
+    "webhook": "a violation should be sent to a webhook, but none is configured: "
     "set $AGENT_PIPES_WEBHOOK",
-    "exec": "a violation is to go to a program, and none was given: see --exec",
+    "exec": "a violation should be passed to a program, but none is configured: see --exec",
 }
 
 

@@ -22,9 +22,9 @@ MAX_MESSAGE_CHARS = 600
 ADVICE = {
     "retry": "Stop repeating it: state what you believe is wrong, then try something else, or ask.",
     "loop": "Stop repeating it: state what you believe is wrong, then try something else, or ask.",
-    "cost": "Come to an end soon: finish what you are doing, and say what is left to do.",
-    "duration": "Come to an end soon: finish what you are doing, and say what is left to do.",
-    "scope": "Keep to what is allowed: do it in another way, or ask.",
+    "cost": "Stop soon: finish the step that you are at, and list what is left to do.",
+    "duration": "Stop soon: finish the step that you are at, and list what is left to do.",
+    "scope": "Do only what the policy allows: find another way, or ask.",
 }
 """Advice by watcher, as a sentence that the model can act on."""
 

@@ -37,7 +37,7 @@ def summarize(events: Iterable[Event], waiter: Waiter) -> Events:
             try:
                 record_kill(event, violations.get(event.parent))
             except OSError as error:
-                warn(f"the kill is not recorded for a report: {error}")
+                warn(f"cannot record the kill for later reports: {error}")
         yield event
     for name, kill in killed.items():
         if name in sessions:

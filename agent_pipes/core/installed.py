@@ -28,4 +28,5 @@ def _is_older(path: str) -> bool:
 
 def advice(older: str, ours: str) -> str:
     """Return a sentence on how to call this suite beside the older program."""
-    return f"agent-strace in PATH is {older}, an older project's; call this one as {ours}"
+    whose = "which belongs to an older project"
+    return f"agent-strace in PATH is {older}, {whose}; run this one as {ours}"

@@ -106,9 +106,9 @@ def _with_bars(lines: list[str], groups: list[Group], style: Style) -> list[str]
 
 def _notes(total: Group, report: Report, style: Style) -> list[str]:
     totals = total.totals
-    notes = ["~ holds an estimate"] if totals.estimated else []
+    notes = ["~ contains an estimate"] if totals.estimated else []
     if totals.unpriced:
-        notes.append("? holds responses without a price, counted as $0")
+        notes.append("? contains responses without a price, counted as $0")
     if totals.saved > 0:
         notes.append(f"caching saved ${totals.saved / DOLLAR:,.0f}")
     notes = [fit(note, style.width - 1) for note in (*notes, f"prices of {report.price_date}")]

@@ -19,7 +19,7 @@ MAX_BLIND_SPOTS = 100
 MAX_ASSUMED_RESPONSES = 1_000
 """Responses of a model at assumed prices that a later line may correct."""
 
-NO_USAGE = "cannot see the cost: no usage is recorded, and --recorded estimates none"
+NO_USAGE = "the cost is unknown: no usage is recorded, and --recorded forbids estimates"
 
 
 class SessionCost:

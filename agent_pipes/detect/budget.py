@@ -117,7 +117,9 @@ class Budget:
             )
         group = self._groups.get(name) or Group(name)
         if name not in self._groups and len(self._groups) >= MAX_GROUPS:
-            self._report(f"more than {MAX_GROUPS} groups: the dollars of the oldest are forgotten")
+            self._report(
+                f"more than {MAX_GROUPS} groups: the cost of the oldest is no longer counted"
+            )
         self._groups.renew(name, group)
         return group
 

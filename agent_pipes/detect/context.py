@@ -51,8 +51,8 @@ class Fill:
         if self.blind == RESPONSES_WITHOUT_WINDOW and self.limit:
             yield Finding(
                 "window",
-                "the size of the context window is not recorded: nothing is watched; "
-                "name it with --window",
+                "the size of the context window is not recorded, so its use "
+                "is not watched; pass --window",
                 level="warning",
             )
         if 0 < self.limit <= self.used:

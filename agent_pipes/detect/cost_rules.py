@@ -159,7 +159,7 @@ class BudgetDetector(CostDetector):
             self.spent_at = self.group.times_passed if self.group.is_over else self.spent_at
         elif not (self.in_history or self.budget.late_reported):
             self.budget.late_reported = True
-            message = "a response came too late for its window: not counted, shown once"
+            message = "a response is older than the window: not counted (shown once)"
             self.late = (Finding("late", message, level="warning", evidence=(event.id,)),)
 
     def holding(self, now: float) -> Iterator[Finding]:

@@ -84,7 +84,7 @@ class Quota:
             if not resets or end < resets:
                 text = f"; used up at {_moment(end, at)} at the present rate"
             else:
-                text = "; it lasts until it resets"
+                text = "; at the present rate it lasts until its reset"
         return f"{text}; resets at {_moment(resets, at)}" if resets else text
 
 

@@ -74,7 +74,7 @@ class Refusals:
     def _finding(self, level: Level, count: int, allowed: int) -> Finding:
         return Finding(
             self.first,
-            f"{count} requests refused with no answer between (threshold: {allowed})",
+            f"{count} requests in a row were refused (threshold: {allowed})",
             2 if level == "critical" else 1,
             level,
             self.evidence,

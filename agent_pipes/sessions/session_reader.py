@@ -166,8 +166,8 @@ class SessionReader:
         if self._unknown_lines >= MAX_UNKNOWN_LINES:
             self._is_understood = True
             warn(
-                f"{self.session.path}: {self._unknown_lines} lines gave no event: NOT watched; "
-                f"this may be the format of a newer version of {self.agent.title}"
+                f"{self.session.path}: {self._unknown_lines} lines contain no known event: NOT "
+                f"watched; this may be the format of a newer version of {self.agent.title}"
             )
 
     def restart(self) -> None:
@@ -293,7 +293,7 @@ class SessionReader:
         if event.time > time.time() + MAX_CLOCK_LEAD_S and event.type not in OURS:
             if not self._future_reported:
                 self._future_reported = True
-                warn(f"{self.session.path}: has events dated in the future; taken as of now")
+                warn(f"{self.session.path}: has events dated in the future; treated as of now")
             (record,) = objects(event.raw)
             event = from_fields({**record, "timestamp": self.clock.now()})
         if not self.history:
@@ -334,7 +334,7 @@ class SessionReader:
             self._forgery_reported = True
             warn(
                 f"{self.session.path}: contains {what}, which only this suite's own commands emit; "
-                "not believed"
+                "ignored"
             )
 
     def _report_bad(self, what: str) -> None:

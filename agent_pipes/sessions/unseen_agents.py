@@ -50,8 +50,8 @@ class UnseenAgents:
             if name not in unclear:
                 self._reported[pid] = None
                 warn(
-                    f"{title} (pid {pid}) works in this directory, but no session of it is found: "
-                    "NOT watched (before its first prompt it may have none; else see doctor)"
+                    f"{title} (pid {pid}) runs in this directory, but has no session: NOT watched "
+                    "(it may get one with its first prompt; else see agent-strace doctor)"
                 )
 
     def _agents(

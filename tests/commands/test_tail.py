@@ -263,7 +263,7 @@ def test_a_cost_of_its_own_making_is_not_believed():
         },
     )
     done = run("trace-tail", "-", input=stream.bytes)
-    assert "cost" not in events_of(done.stdout)[0]["data"] and b"not believed" in done.stderr
+    assert "cost" not in events_of(done.stdout)[0]["data"] and b"ignored" in done.stderr
 
 
 def test_a_broken_line_is_said_with_its_number_and_the_rest_is_read(tmp_path):

@@ -46,7 +46,7 @@ def test_each_subagent_has_a_window_of_its_own():
 def test_an_unknown_window_is_reported_once_and_can_be_named():
     stream = responses(150_000, 160_000, 170_000, 180_000, window=0)
     [found] = raised(detect_context, stream)
-    assert "nothing is watched; name it with --window" in found["message"]
+    assert "is not watched; pass --window" in found["message"]
     [found] = raised(detect_context, stream, window=200_000)
     assert found["value"] == 0.805
     assert not raised(detect_context, responses(1, 1, window=0))

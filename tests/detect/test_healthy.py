@@ -120,7 +120,7 @@ def test_nothing_is_raised_in_healthy_work(case):
     assert not any(each["level"] == "critical" for each in silences)
 
 
-WARNED = {"dc-1f1cb2cbdc-0.jsonl": ["20 calls of bd with other arguments and the same answer"]}
+WARNED = {"dc-1f1cb2cbdc-0.jsonl": ["20 calls of bd with different arguments and the same answer"]}
 """Recordings with a warning of retry, loop or spawn: an issue tracker that prints nothing new."""
 
 SILENT = {"sonnet45-a.jsonl": ["silent for 30m while a tool runs (threshold: 30m)"]}

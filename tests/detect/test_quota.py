@@ -34,7 +34,7 @@ def test_through_the_command():
 
 def test_a_quota_that_lasts_until_it_resets():
     [found] = raised(detect_quota, used(89, 89.5, 90, resets=START + HOUR_S))
-    assert "it lasts until it resets" in found["message"]
+    assert "it lasts until its reset" in found["message"]
 
 
 def test_after_the_reset_it_is_raised_anew():

@@ -65,7 +65,7 @@ def test_a_session_in_an_unknown_form_is_reported_once(capfd):
     line = json.dumps({"kind": "turn-v9", "session": "s", "body": {"tool": "Bash"}}).encode()
     for _ in range(30):
         assert not list(reader.events("file", 1, [line] * 10))
-    assert capfd.readouterr().err.count("lines gave no event: NOT watched") == 1
+    assert capfd.readouterr().err.count("lines contain no known event: NOT watched") == 1
 
 
 def test_an_event_of_the_future_happens_now(capfd):

@@ -38,7 +38,7 @@ def test_an_agent_without_a_session_is_reported_once_after_ten_seconds(agent, ca
     for now in (11.0, 72.0, 133.0):  # noqa: B007
         unseen.report([])
     said = capfd.readouterr().err
-    assert said.count(f"Claude Code (pid {pid}) works in this directory, but no session") == 1
+    assert said.count(f"Claude Code (pid {pid}) runs in this directory, but has no session") == 1
     assert "NOT watched" in said
 
 

@@ -47,7 +47,7 @@ def page(story: Story, breaker: Breaker = UNKNOWN_BREAKER) -> str:
         errors_section(groups) if (groups := group_errors(story)) else "",
         CallsTable(story, loop).html(),
         f"<footer><p>Made by trace-report from {count(story.events, 'event')}.{_notes(story)} "
-        "All text of the agent’s is shown as text; long results are cut.</p></footer></main>",
+        "Text from the agent is never run as HTML; long results are cut.</p></footer></main>",
     ]
     style, script = _data("report.css"), _data("report.js")
     return (

@@ -76,7 +76,7 @@ def rounds_section(story: Story, loop: Loop) -> str:
     )
     head = "".join(f'<th scope="col"{kind}>{name}</th>' for name, kind in heads)
     return (
-        f"<section><h2>What went round</h2>{_rounds_lead(story, loop)}"
+        f"<section><h2>What was repeated</h2>{_rounds_lead(story, loop)}"
         f'<div class="sc"><table class="rounds"><thead><tr>{head}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div></section>"
     )

@@ -122,7 +122,7 @@ def _errors(story: Story, width: int) -> Iterator[str]:
 def _dearest(story: Story) -> Iterator[str]:
     paid = sorted((row for row in story.calls if row.usd), key=lambda row: -(row.usd or 0.0))[:4]
     if paid:
-        yield "Dearest calls"
+        yield "Most expensive calls"
     for row in paid:
         took = span(row.took) if row.took is not None else "–"
         usd = dollars(row.usd or 0.0, story.estimated)

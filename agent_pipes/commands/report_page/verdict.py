@@ -138,7 +138,7 @@ def _judged_by(breaker: Breaker) -> str:
         return ""
     if breaker.flags:
         return f" Limits: {', '.join(breaker.flags)}, else the defaults."
-    return " Limits: the defaults; others are given as to watch, such as --max-retries 3."
+    return " Limits: the defaults; to try others, add options of watch such as --max-retries 3."
 
 
 def percent(share: float) -> str:

@@ -145,7 +145,7 @@ def same_call(agent: AgentState, made: CallOutcome) -> Found | None:
     if waits(agent, before[-1], polls=call.polls, rounds=len(before)):
         return None
     level: Level = "warning" if agent.history.all_new(before) else "critical"
-    what = "a new result each time" if level == "warning" else "whatever it gives"
+    what = "a new result each time" if level == "warning" else "whatever the result"
     return Found(
         level,
         size_of(level, count, limit),

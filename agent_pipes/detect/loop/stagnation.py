@@ -62,7 +62,7 @@ class Stagnation:
     def _judge(self, program: str, calls: dict[int, str]) -> Iterable[Finding]:
         found = Finding(
             ("stagnation", program),
-            f"{len(calls)} calls of {program} with other arguments and the same answer",
+            f"{len(calls)} calls of {program} with different arguments and the same answer",
             1,
             "warning",
             tuple(filter(None, list(calls.values())[-MAX_EVIDENCE:])),

@@ -55,7 +55,7 @@ class OnlyTalk:
         critical = self.count >= limit
         found = Finding(
             ("talk", self.begun),
-            f"{self.count} messages in a row without a call or a prompt of a person",
+            f"{self.count} messages in a row without a tool call or a user's prompt",
             2 if critical else 1,
             "critical" if critical else "warning",
             tuple(filter(None, self.messages)),

@@ -51,7 +51,7 @@ class UnfinishedCalls:
         critical = self.count >= self.limit
         found = Finding(
             ("unfinished", self.calls[0] if self.count <= 2 * self.limit else ""),
-            f"{self.count} commands in a row did not come back, the last {self.label}",
+            f"{self.count} commands in a row did not return, the last one {self.label}",
             2 if critical else 1,
             "critical" if critical else "warning",
             tuple(self.calls),

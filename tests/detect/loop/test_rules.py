@@ -80,7 +80,7 @@ def hanging(count: int, **arguments: object) -> Stream:
 def test_commands_that_do_not_come_back():
     found = raised(detect_loop, hanging(6))
     assert levels(found) == [(4, "warning"), (5, "critical"), (6, "critical")][:2]
-    assert "did not come back" in found[1]["message"]
+    assert "did not return" in found[1]["message"]
     assert not raised(detect_loop, hanging(6, run_in_background=True)), "it was asked for"
     assert not raised(detect_loop, hanging(6), max_unfinished=0)
 
