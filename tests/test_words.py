@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from agent_pipes.detect.registry import DETECTORS
 from tests.helpers.support import ROOT
 
 PHRASES = (
@@ -22,7 +23,7 @@ PHRASES = (
     r"\bmay be given again\b",
     r"\bstands? (?:in|behind|before|there|still)\b",
     r"\bstandard error is none\b",
-    r"(?<!there )\bis no (?:terminal|process|file)\b",
+    r"(?<!there )\bis no (?:terminal|process|file|name)\b",
     r"\bby itself where it is\b",
     r"\bone's own\b",
     r"\bis no good\b",
@@ -37,6 +38,14 @@ PHRASES = (
     r"\bwhat (?:is said|is found|stands)\b",
     r"\bsays? so\b",
     r"\bmay be given\b",
+    r"\bwarned of\b",
+    r"\blimit (?:that )?was passed\b",
+    r"\bended with status\b",
+    r"\bwas ended by\b",
+    r"\bcannot be looked at\b",
+    r"\btold (?:by|from) (?:its|another)\b",
+    r"\bdid not come back\b",
+    r"\bwith no answer between\b",
 )
 """Phrases of facts/plain-words: each has a usual word (report, contain, follow, print, if)."""
 
@@ -75,6 +84,28 @@ def test_messages_and_comments_have_none_either(source):
     path = ROOT / "agent_pipes" / source
     files: list[Path] = sorted(path.rglob("*.py"))
     assert {file.name: words for file in files if (words := found(strings(file)))} == {}
+
+
+def test_the_help_of_each_limit_names_it_as_a_limit():
+    helps = {
+        (watcher, option.name): option.help
+        for watcher, detector in DETECTORS.items()
+        for option in detector.options
+    }
+    wrong = {
+        name: text
+        for name, text in helps.items()
+        if str(name[1]).startswith("max") and not (text or "").startswith("Limit on ")
+    }
+    assert len(helps) > 20 and wrong == {}
+
+
+def test_no_description_of_the_config_schema_is_cut_off():
+    schema = (ROOT / "agent_pipes/data/config.schema.json").read_text()
+    described = re.findall(r'"description": "(.*)"', schema)
+    assert (
+        described and [text for text in described if re.search(r"\b(e\.g|i\.e|e|i)\.$", text)] == []
+    )
 
 
 @pytest.mark.parametrize("folder", ["agent_pipes", "bin", "tests"])

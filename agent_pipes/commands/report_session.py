@@ -29,7 +29,7 @@ from agent_pipes.detect.registry import DETECTORS
 from agent_pipes.process.kill_record import recorded_kills
 
 IN_VERDICT = ("--max-cost", "--max-duration")
-"""Flags that the command of the verdict contains anyway, with the limit that was passed."""
+"""Flags that the command of the verdict contains anyway, with the limit that was exceeded."""
 
 COUNTED = ("retry", "loop", "spawn")
 """Watchers whose nearness to their limit is found by trying lower ones."""

@@ -139,7 +139,7 @@ def _kill(record: "PauseRecord", handle: "ProcessHandle") -> int:
 
 
 def _allowance(record: "PauseRecord", limits: dict[str, Any], ignores: bool) -> Resumption:
-    """Return the new limits: the given ones, else half of the limit that was passed is added."""
+    """Return the new limits: the given ones, else half of the limit that was exceeded is added."""
     watchers = {
         name.removeprefix("limit_"): value for name, value in limits.items() if value is not None
     }

@@ -61,7 +61,7 @@ class SessionStatus:
 
     failing: failures since the last success or prompt.
     cause:   message of the critical violation that tripped the session, "" before.
-    trip:    the limit that was passed then.
+    trip:    the limit that was exceeded then.
     killed:  the breaker has ended its process.
     is_ending: it has been asked to, and has not yet.
     pid:     PID of its process, 0 if unknown.

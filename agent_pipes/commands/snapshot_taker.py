@@ -200,7 +200,7 @@ def _reason(error: Exception) -> str:
         return "git is not installed, or the directory is gone"
     if isinstance(error, subprocess.CalledProcessError):
         lines = error.stderr.decode(errors="replace").strip().splitlines()
-        return lines[0] if lines else f"git ended with status {error.returncode}"
+        return lines[0] if lines else f"git exited with status {error.returncode}"
     return str(error)
 
 

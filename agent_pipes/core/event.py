@@ -221,12 +221,12 @@ def violation(
     origin: Mapping[str, str] = NO_ORIGIN,
     **seen: object,
 ) -> Event:
-    """Return a violation: a limit was passed.
+    """Return a violation: a limit was exceeded.
 
     trigger:  the event that it follows.
     watcher:  the detector's name.
     message:  for people.
-    time:     when the limit was passed, seconds since the epoch.
+    time:     when the limit was exceeded, seconds since the epoch.
     evidence: ids of the events that show it.
     actions:  sinks that act on it; empty: all.
     origin:   the session's `host` and `user`, if they are known.

@@ -55,7 +55,7 @@ class Group(Window):
     times_passed: how often the sum has passed the limit.
     is_over:      the sum is above the limit.
     spenders:     the sessions that had spent most when it was passed, the largest first.
-    warned:       the session that was warned of the sum, "" if none was.
+    warned:       the session that got the warning of the sum, "" if none was.
     """
 
     __slots__ = ("is_over", "name", "sessions", "spenders", "times_passed", "warned")

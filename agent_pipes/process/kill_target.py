@@ -164,7 +164,7 @@ class KillTarget:
 
     @property
     def is_waiting(self) -> bool:
-        """True if a limit was passed and nothing was done about it yet."""
+        """True if a limit was exceeded and nothing was done about it yet."""
         return self.trigger is not None and self.job is None and not self.finished
 
     @property

@@ -35,7 +35,7 @@ def locate_store(cwd: str, session: str) -> tuple[str, str]:
 
     The store is $AGENT_TRACE_DIR, else `.agent-traces` in the agent's directory `cwd`. An agent may
     change its directory: a session stays in the store that has it already, here or in a directory
-    above. Raise Unwritable if $AGENT_STRACE_WORKSPACE is no name of a folder.
+    above. Raise Unwritable if $AGENT_STRACE_WORKSPACE is not a directory name.
     """
     workspace = os.environ.get("AGENT_STRACE_WORKSPACE", "")
     if workspace in (".", "..") or "/" in workspace:

@@ -70,7 +70,7 @@ class Loop:
 
 
 def find_loop(story: Story) -> Loop | None:
-    """Return the first critical loop with its rounds, else the first one warned of."""
+    """Return the first critical loop with its rounds, else the first with a warning."""
     marks = [mark for mark in story.marks if mark.watcher == "loop" and mark.data.get("evidence")]
     marks.sort(key=lambda mark: not mark.critical)
     for mark in marks:

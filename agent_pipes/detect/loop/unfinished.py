@@ -13,7 +13,7 @@ _ASKED = ("run_in_background", "is_background", "background", "async", "detach")
 
 
 class UnfinishedCalls:
-    """Counts the commands of one agent in a row that did not come back.
+    """Counts the commands of one agent in a row that did not return.
 
     A command that ends, whatever its status, begins a new count; other tools do not matter.
     """
