@@ -105,7 +105,7 @@ def test_exec_without_a_command_stops_the_start():
 
 def test_a_violation_bound_to_a_program_that_is_not_there_is_not_lost_in_silence():
     done = run("trace-alert", input=violated(actions=["exec"]).bytes)
-    assert done.returncode == 2 and b"none was given" in done.stderr
+    assert done.returncode == 2 and b"none is configured" in done.stderr
 
 
 def test_only_what_is_bound_to_it_is_given_to_it():

@@ -73,7 +73,7 @@ def test_what_is_reported_can_be_chosen(tmp_path):
 
 def test_unknown_occasion_is_refused():
     done = run("trace-alert", "--on", "waiting,idle", input=violated().bytes)
-    assert done.returncode == 2 and b"expected violation or waiting, or both" in done.stderr
+    assert done.returncode == 2 and b"expected violation, waiting or both" in done.stderr
 
 
 def test_alert_file(tmp_path):
