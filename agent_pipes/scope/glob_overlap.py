@@ -7,6 +7,9 @@ from functools import lru_cache
 MAX_PARTS = 64
 """Parts of the longest patterns that are compared; a longer one may match anything."""
 
+MIN_NAMED_CHARS = 3
+"""Characters with which a shell's pattern names a denied directory: `sec*` names `secrets`."""
+
 
 def may_match(pattern: Sequence[str], glob: str, *, below: bool) -> bool:
     """Return True if some path matches both; `below`: or is below one that the pattern matches."""
@@ -31,6 +34,19 @@ def surely_matches(pattern: Sequence[str], glob: str) -> bool:
     if len(names) > MAX_PARTS or len(pattern) > MAX_PARTS:
         return False
     return _parts_overlap(last, names[-1]) and _overlap(tuple(pattern[:-1]), names[:-1], exact=True)
+
+
+def names_directory(pattern: Sequence[str], glob: str) -> bool:
+    """Return True if the glob names the directory of a pattern: `sec*/a` that of `secrets/**`.
+
+    Its part for the last directory has MIN_NAMED_CHARS of the name.
+    """
+    directory, names = tuple(pattern[:-1]), _parts(glob)
+    if not directory or pattern[-1] != "**" or not len(directory) < len(names) <= MAX_PARTS:
+        return False
+    named = re.findall(r"\w", re.sub(r"\[[^\]]*\]", "", names[len(directory) - 1]))
+    same = all(map(_parts_overlap, directory, names))
+    return same and "**" not in directory and len(named) >= MIN_NAMED_CHARS
 
 
 @lru_cache(maxsize=256)

@@ -73,6 +73,8 @@ def add_option_hosts(command: Command, found: AccessSet) -> None:
         given = command.arguments
         for value in given.values(options):
             add_address(value, value.text, found)
+        if name == "openssl" and given.operands and given.operands[0].text == "s_client":
+            add_addresses(given.operands[1:2], found)
         for word in given.operands:
             if match := _CONNECTION.match(word.text):
                 add_address(word, match[1], found)

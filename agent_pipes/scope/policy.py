@@ -24,7 +24,7 @@ from agent_pipes.scope.command_patterns import (
     DeniedCommands,
     without_harmless,
 )
-from agent_pipes.scope.glob_overlap import may_match, surely_matches
+from agent_pipes.scope.glob_overlap import may_match, names_directory, surely_matches
 from agent_pipes.scope.globs import PathPatterns, Place, place
 from agent_pipes.scope.host_patterns import HostPatterns
 from agent_pipes.scope.paths import ResolvedPath, expand_home, real
@@ -185,7 +185,7 @@ class Policy:
         """Judge names that the shell or find puts for a pattern."""
         for where in places:
             for pattern, parts, subject in deny.parts(where, root):
-                if surely_matches(parts, subject):
+                if surely_matches(parts, subject) or names_directory(parts, subject):
                     return Verdict(f'denied by {key}.deny "{pattern}"')
         below = False
         for where in places:
@@ -270,7 +270,11 @@ def _denied(patterns: PathPatterns, where: Place, access: PathAccess, root: str)
 def _is_allowed(patterns: PathPatterns, where: Place, access: PathAccess, root: str) -> bool:
     if access.access == "delete" and access.extent == "all":
         # `*` allows files to be deleted one by one, not a directory with all its content.
-        return bool(patterns.match(where, root, covering=True))
+        if patterns.match(where, root, covering=True):
+            return True
+        # `build/**` allows `rm -rf build`, but `/tmp/**` not the removal of /tmp itself.
+        below = patterns.match(where.content(), root, covering=True) if where.inside else ""
+        return below[:1] not in ("", "/", "~")
     if patterns.match(where, root):
         return True
     return bool(access.extent and patterns.match(where.content(), root))
