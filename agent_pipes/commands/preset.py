@@ -16,6 +16,7 @@ from agent_pipes.commands.tail import tail
 from agent_pipes.core.config import DEFAULT_CONFIG
 from agent_pipes.core.config_monitor import ConfigMonitor, readable_by_others, writable_by_others
 from agent_pipes.core.digests import blake2b
+from agent_pipes.core.display import format_limit
 from agent_pipes.core.filter import Filter
 from agent_pipes.core.options import Option
 from agent_pipes.core.runtime_dir import state_dir
@@ -202,6 +203,30 @@ class Preset:
                 value = self.value(option)
                 found.append(Limit(watcher, option.fallback if value is None else value))
         return tuple(limit for limit in found if limit.value)
+
+    def main_limits(self) -> dict[str, float]:
+        """Return the main limit of each detector that runs."""
+        found: dict[str, float] = {}
+        for name, part in DETECTORS.items():
+            for option in part.options:
+                if name not in self.off and option.name == "max":
+                    value = self.value(option)
+                    found[name] = option.fallback if value is None else value
+        return found
+
+    def note_limits(self) -> None:
+        """Write once for this directory by which limits the watch judges, and what follows."""
+        limits = (
+            f"{name} {format_limit(name, limit)}"
+            for name, limit in self.main_limits().items()
+            if limit
+        )
+        action = "is only reported; --on-violation kill also kills the agent"
+        if self.steps:
+            action = "takes the steps that --on-violation or the config names"
+        elif self.kills:
+            action = "kills the agent, unless the config names other actions"
+        note_once(f"limits: {', '.join(limits)}; a violation {action}")
 
     def parts(self, source: dict[str, Any]) -> list[Part]:
         """Return the filters in order, from trace-tail with the options `source`."""

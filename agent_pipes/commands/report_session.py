@@ -88,7 +88,7 @@ def report(
         "text": text or (output is None and os.isatty(1)),
         "breaker": Breaker(
             watched=tuple(part.watcher for part, _ in detectors),
-            limits=_limits(preset, off),
+            limits=preset.main_limits(),
             flags=tuple(_flags(preset, off)),
         ),
         "judge": partial(
@@ -114,17 +114,6 @@ def report(
     if output:
         fd = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     return run_pipeline(parts, fd=fd)
-
-
-def _limits(preset: Preset, off: set[str]) -> dict[str, float]:
-    """Return the main limit of each detector that runs."""
-    found: dict[str, float] = {}
-    for name, part in DETECTORS.items():
-        for option in part.options:
-            if name not in off and option.name == "max":
-                value = preset.value(option)
-                found[name] = option.fallback if value is None else value
-    return found
 
 
 def _flags(preset: Preset, off: set[str]) -> list[str]:

@@ -206,8 +206,8 @@ def watch(
         click.echo(explain(parts, command) + _where(output))
         return 0
     preset.check_programs()
-    if not (preset.kills or preset.steps or no_follow):
-        note_once("violations are only reported; --on-violation kill also kills the agent")
+    if not no_follow:
+        preset.note_limits()
     monitor.warn_of_writable()
     if not no_follow:
         parts.insert(1, (monitor_config, {"monitor": monitor}))

@@ -137,6 +137,13 @@ def _unwritable(error: OSError) -> int:
     return ExitStatus.UNREADABLE
 
 
+TERMINAL_EXAMPLES = {
+    "trace-cost": "trace-tail | trace-cost; a bill of all sessions: trace-cost --all --by day",
+    "trace-status": "trace-tail --all | trace-cost | trace-status --all >/dev/null",
+}
+"""Pipelines that were probably meant by a filter without one."""
+
+
 class Filter(Command):
     """A filter: a generator with its options, run as a command or as a stage."""
 
@@ -207,8 +214,9 @@ class Filter(Command):
 
     def _run(self, exit_status: bool, **options: Any) -> int:
         if self.reads and sys.stdin is not None and sys.stdin.isatty():
+            example = TERMINAL_EXAMPLES.get(str(self.name), f"trace-tail | {self.name}")
             raise click.UsageError(
-                f"standard input is a terminal; events are read from it: trace-tail | {self.name}"
+                f"standard input is a terminal; events are read from it: {example}"
             )
         return run_pipeline([(self, options)], exit_status=exit_status)
 

@@ -215,6 +215,23 @@ def test_a_kill_that_cannot_be_is_exit_status_125(home):
     assert watch.wait(20) == 125
 
 
+@pytest.mark.parametrize(
+    ("flags", "wanted"),
+    [
+        ((), "limits: retry 5, loop 3, cost $10, duration 30m,"),
+        ((), "; a violation is only reported; --on-violation kill also kills the agent"),
+        (("--max-cost", "off", "--on-violation", "kill"), "loop 3, duration 30m,"),
+        (("--max-cost", "off", "--on-violation", "kill"), "; a violation kills the agent"),
+        (("--on-violation", "nudge,kill"), "; a violation takes the steps that"),
+    ],
+)
+def test_a_start_names_its_limits_once(home, tmp_path, flags, wanted):
+    environment = {**home, "XDG_STATE_HOME": str(tmp_path)}
+    words = ["agent-strace", "watch", *flags, "--", "true"]
+    first, second = (run(*words, env=environment).stderr.decode() for _ in range(2))
+    assert wanted in first and "limits: " not in second
+
+
 def test_the_explained_pipeline_prints_as_much_as_the_watch(home):
     words = ["agent-strace", "watch", "--explain"]
     shown = sent_to_terminal(command(*words), {**ENVIRONMENT, **home})

@@ -7,7 +7,8 @@ import click
 import pytest
 
 from agent_pipes.core.options import DURATION
-from tests.helpers.support import FIXTURES, run
+from tests.helpers.support import ENVIRONMENT, FIXTURES, command, run
+from tests.helpers.terminal import sent_to_terminal
 
 SPIRAL = str(FIXTURES / "spiral.ndjson")
 
@@ -113,3 +114,16 @@ def test_a_directory_without_sessions_says_where_there_are_some(tmp_path):
     assert json.loads(listed.stdout)["session_id"] == "s"
     chosen = run("trace-tail", "--no-follow", ".", cwd=other)
     assert chosen.returncode == 0 and chosen.stdout.count(b"\n") == 32
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("trace-cost", "trace-cost --all --by day"),
+        ("trace-status", "trace-status --all"),
+        ("trace-alert", "trace-tail | trace-alert"),
+    ],
+)
+def test_a_filter_without_a_pipeline_names_one(name, meant):
+    shown = sent_to_terminal(command(name), ENVIRONMENT, 200).decode()
+    assert "standard input is a terminal" in shown and meant in shown
