@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from agent_pipes.core.event import OURS, Event
+from agent_pipes.core.resumption import Resumption
 from agent_pipes.detect.call_tracker import CallTracker
 from agent_pipes.detect.calls import Call
 from agent_pipes.detect.context import context_size
@@ -60,8 +61,9 @@ class SessionStatus:
     """Counts and state of one session.
 
     failing: failures since the last success or prompt.
-    cause:   message of the critical violation that tripped the session, "" before.
+    cause:   message of the critical violation that tripped the session, "" before or once resumed.
     trip:    the limit that was exceeded then.
+    raised:  limits that its user has set for the rest of the run.
     killed:  the breaker has ended its process.
     is_ending: it has been asked to, and has not yet.
     pid:     PID of its process, 0 if unknown.
@@ -80,6 +82,7 @@ class SessionStatus:
         self.failing = 0
         self.cause = ""
         self.trip = Progress("", 0.0, 1.0, 0.0)
+        self.raised: dict[str, float] = {}
         self.killed = False
         self.is_ending = False
         self.paused = False
@@ -171,6 +174,9 @@ class SessionStatus:
             self.killed = self.killed or outcome in KILLED
             self.paused = outcome == "paused"
             self.is_ending = False
+        elif event.type == "resume":
+            self.cause, self.paused = "", False
+            self.raised = dict(Resumption.from_data(event.data).limits)
 
     @property
     def last(self) -> float:
@@ -220,7 +226,8 @@ class SessionStatus:
         """Return the nearness of the `limits` that can be told, nearest first."""
         found = []
         moving = self.state(now, limits.get("stall", 0.0)) in (State.WORKING, State.STUCK)
-        for name, limit in limits.items():
+        for name, configured in limits.items():
+            limit = self.raised.get(name, configured)
             if not limit or (self.cause and name == self.trip.name):
                 continue
             value, rate = self._value_and_rate(name, now)

@@ -42,10 +42,10 @@ def summarize(events: Iterable[Event], waiter: Waiter) -> Events:
     for name, kill in killed.items():
         if name in sessions:
             warn(closing_line(sessions[name], kill, causes.cause(kill)))
-    if waiter.signal in ENDING_SIGNALS and any(
-        each.is_live and not (each.ended or each.killed) for each in sessions.values()
-    ):
-        warn(f"{ENDING_SIGNALS[waiter.signal]}: nothing is watched now; the agent goes on")
+    left = [each for each in sessions.values() if each.is_live and not (each.ended or each.killed)]
+    if waiter.signal in ENDING_SIGNALS and left:
+        rest = "stays paused" if all(each.paused for each in left) else "goes on"
+        warn(f"{ENDING_SIGNALS[waiter.signal]}: nothing is watched now; the agent {rest}")
     return None
 
 

@@ -69,7 +69,7 @@ def unexpected_argument(command: str, word: str) -> str:
     if os.path.exists(word) or word.endswith(SESSION_SUFFIXES):
         import shlex
 
-        meant = unbroken(f"{shlex.join(['trace-tail', word])} | {command}")
+        meant = unbroken(f"{shlex.join(['trace-tail', '--no-follow', word])} | {command}")
         return f"events are read on standard input; for a file: {meant}"
     if command == "trace-kill" and word.isdigit():
         return f"unexpected argument {word}; to name a process: --pid {word}"

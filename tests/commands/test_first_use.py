@@ -73,7 +73,7 @@ ANSWERS = (
         "trace-detect-retry spiral.jsonl",
         "trace-detect-retry spiral.jsonl",
         2,
-        "for a file: trace-tail spiral.jsonl | trace-detect-retry",
+        "for a file: trace-tail --no-follow spiral.jsonl | trace-detect-retry",
     ),
     Row("trace-kill 1234", "trace-kill 1234", 2, "to name a process: --pid 1234"),
     Row("trace-tail -f x", "trace-tail -f spiral.ndjson | head -n 32 | grep -c .; true", 0, "32"),

@@ -225,6 +225,16 @@ def test_without_unicode_nothing_else_is_written():
     assert drawn(odd, 120, style).isascii() and tmux([odd], LIMITS, NOW, style).isascii()
 
 
+def test_a_resumed_session_has_the_limits_that_its_user_set():
+    failures = {"level": "critical", "watcher": "retry", "limit": 3, "message": "failed 3 times"}
+    found = with_event("violation", failures)
+    found.see(make("kill", NOW, found.name, {"outcome": "paused"}))
+    found.see(make("resume", NOW, found.name, {"limits": {"retry": 40}}))
+    assert found.state(NOW) == State.WORKING
+    limits = {each.name: each.limit for each in found.progress(LIMITS, NOW)}
+    assert limits == LIMITS | {"retry": 40}
+
+
 def test_states_follow_the_events():
     found = session()
     assert found.state(NOW, 600) == State.WORKING

@@ -18,12 +18,12 @@ SPIRAL = str(FIXTURES / "spiral.ndjson")
     [
         (
             ("trace-detect-retry", SPIRAL),
-            f"for a file: trace-tail {SPIRAL} | trace-detect-retry",
+            f"for a file: trace-tail --no-follow {SPIRAL} | trace-detect-retry",
         ),
         (("trace-detect-retry", "nothing"), "unexpected argument 'nothing'"),
         (
             ("trace-detect-retry", "spiral.jsonl"),
-            "for a file: trace-tail spiral.jsonl | trace-detect-retry",
+            "for a file: trace-tail --no-follow spiral.jsonl | trace-detect-retry",
         ),
         (("trace-tail", "-n", "10", SPIRAL), "trace-tail --no-follow | tail -n 10"),
         (
