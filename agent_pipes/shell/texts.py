@@ -22,10 +22,12 @@ MAX_OUTPUT_STAGES = 8
 
 def path_of(word: Word, directory: str | None) -> str:
     """Return the path in `word` for comparison within one command, "" if it is not known."""
-    if word.unresolved or directory is None or not word.text:
+    if word.unresolved or not word.text:
         return ""
     path = word.path
-    return normpath(path if path.startswith(("/", "~")) else join(directory, path))
+    if path.startswith(("/", "~")):
+        return normpath(path)
+    return "" if directory is None else normpath(join(directory, path))
 
 
 def document_text(redirect: Redirect) -> str:
@@ -58,14 +60,20 @@ def output_of(command: Command, stages: int = MAX_OUTPUT_STAGES) -> str | None:
     return None
 
 
+def _value(directive: str, left: list[str]) -> str:
+    """Return what a directive of printf prints of the next value, the last one of `left`."""
+    if directive == "%%":
+        return "%"
+    value = left.pop() if left else ""
+    return unescape(value) if directive[-1] == "b" else value
+
+
 def _formatted(form: str, *values: str) -> str:
     """Return what printf prints: its format is used again until no value is left."""
     form, left, found = unescape(form), list(reversed(values)), ""
     while True:
         before = len(left)
-        found += _DIRECTIVE.sub(
-            lambda match: "%" if match[0] == "%%" else unescape(left.pop()) if left else "", form
-        )
+        found += _DIRECTIVE.sub(lambda match: _value(match[0], left), form)
         if not left or len(left) == before or len(found) > MAX_OUTPUT_CHARS:
             return found.replace("\0", "\n")
 

@@ -1,11 +1,13 @@
 """Denied commands in random equivalent spellings are found, texts that mention them are not."""
 
 import shlex
+from base64 import b64encode
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent_pipes.core.event import make
+from agent_pipes.core.tables import read_table
 from agent_pipes.scope.evaluate import SessionScope
 from agent_pipes.scope.policy import Policy
 
@@ -104,38 +106,99 @@ def quoted(draw, words):
     return " ".join(texts)
 
 
-WRAPPERS = [
-    "sudo {}",
-    "env A=1 {}",
-    "timeout 5 {}",
-    "nice -n 3 {}",
+TABLE = read_table("wrappers")
+
+
+def _rows(path, row):
+    """Yield the rows of a program and its subcommands, with the words that choose each."""
+    while "like" in row:
+        row = TABLE[row["like"]]
+    if "subcommands" not in row or row.get("fallthrough"):
+        yield path, row
+    for verb, inner in row.get("subcommands", {}).items():
+        yield from _rows(f"{path} {verb}", inner)
+
+
+def _forms(path, row):
+    """Return the ways in which a row runs a command: {} is for its words, {q} for a script."""
+    options = (*row.get("script", "").split()[:1], *row.get("late_script", "").split()[:1])
+    operands = " x" * row.get("operands", 0)
+    after = row.get("after", "").split()[:1]
+    before = " ".join([path, "{options}" + operands, *after])
+    scripts = [
+        f"{path} {{options}}{' x' * ('late_script' in row)} {option} {{q}}" for option in options
+    ]
+    if row.get("needs_script") or "module" in row or path.endswith("env"):
+        return scripts
+    if row.get("join") or row.get("each"):
+        return [*scripts, f"{before} {{q}}"]
+    return [*scripts, f"{before} {{}}"]
+
+
+SKIPPED = {"at", "batch", "python", "python2", "python3", "pypy3", "py"}
+"""Wrappers whose operand is a time or the name of a module."""
+
+ROWS = [
+    (form, sorted(set(row.get("values", "").split()) - set(row.get("input", "").split())))
+    for name in TABLE
+    if " " not in name and name not in SKIPPED
+    for path, row in _rows(name, TABLE[name])
+    if "program" not in row and "own" not in row
+    for form in _forms(path, row)
+]
+"""Forms of each program of the table, and its options with a value."""
+
+IN_LIST = [
     "cd x && {}",
+    "pushd /x; {}; popd",
     "true; {}",
-    "A=1 {}",
+    "false || {}",
+    "! {}",
+    "{} &",
+    "A=1 B='2 3' {}",
     "({})",
+    "{{ {}; }} > log",
     "if true; then {}; fi",
+    "case a in a) {};; esac",
+    "[ -f x ] && {} || true",
     "{} 2>&1 | tail -3",
     "echo x | xargs {}",
-    "docker exec web {}",
-    "nohup {} &",
-    "stdbuf -oL {}",
+    "printf 'x\\0' | xargs -0 -n 1 {}",
+    "find . -name x -exec {} \\;",
+    "fd x -x {}",
     "f() {{ {}; }}; f",
+    'f() {{ "$@"; }}; f {}',
     'a=({}); "${{a[@]}}"',
     "for i in 1 2; do {}; done",
     "while read l; do {}; done < x",
-    "printf 'x\\0' | xargs -0 -n 1 {}",
     "$({})",
+    "x=$({})",
+    "cat <({})",
+    "coproc {{ {}; }}",
+    "echo `{}`",
 ]
 IN_SCRIPT = [
-    "bash -c {}",
-    "sh -euc {}",
-    "ssh host {}",
-    "eval {}",
-    "su x -c {}",
-    "watch {}",
-    "alias zz={}; zz",
-    'C={}; eval "$C"',
-    "echo {} | sh",
+    "bash -c {q}",
+    "sh -euc {q}",
+    "env -S {q}",
+    "bash <<'EOF'\n{s}\nEOF",
+    "ssh host <<EOF\n{s}\nEOF",
+    "sh <<< {q}",
+    "eval {q}",
+    "trap {q} EXIT",
+    "alias zz={q}; zz",
+    'C={q}; eval "$C"',
+    'C={q}; $SHELL -c true; bash -c "$C"',
+    "echo {q} | sh",
+    "printf '%s\\n' {q} | bash",
+    "printf '%s' {q} | bash",
+    "echo {q} > /tmp/x.sh && bash /tmp/x.sh",
+    ". <(echo {q})",
+    "find . -exec sh -c {q} \\;",
+    "parallel ::: {q}",
+    "GIT_PAGER={q} git log",
+    "git -c core.editor={q} commit",
+    "echo {encoded} | base64 -d | sh",
 ]
 
 
@@ -143,13 +206,21 @@ IN_SCRIPT = [
 def wrapped(draw):
     text = draw(quoted(draw(COMMANDS)))
     for _ in range(draw(st.integers(0, 3))):
-        if draw(st.booleans()):
-            text = draw(st.sampled_from(IN_SCRIPT)).format(shlex.quote(text))
+        options = ""
+        kind = draw(st.integers(0, 2))
+        if kind == 0:
+            form = draw(st.sampled_from(IN_SCRIPT))
+        elif kind == 1:
+            form = draw(st.sampled_from(IN_LIST[: len(IN_LIST) - ("`" in text)]))
         else:
-            # A list or a compound command is no argument: it goes into a script first.
-            wrapper = draw(st.sampled_from(WRAPPERS))
-            simple = not any(sign in text for sign in ";&|(){}\n=")
-            text = wrapper.format(text if simple else f"bash -c {shlex.quote(text)}")
+            form, values = draw(st.sampled_from(ROWS))
+            chosen = draw(st.lists(st.sampled_from(values), max_size=2)) if values else []
+            options = " ".join(f"{option} v" for option in chosen)
+        # A list or a compound command is no argument: it goes into a script first.
+        simple = not any(sign in text for sign in ";&|(){}<>\n=`$!")
+        words = text if simple else f"bash -c {shlex.quote(text)}"
+        encoded = b64encode(text.encode()).decode()
+        text = form.format(words, q=shlex.quote(text), s=text, options=options, encoded=encoded)
     return text
 
 
@@ -158,33 +229,51 @@ def evaluate(command):
     return SCOPE.evaluate(make("tool_call", 1.0, "s", data))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=600, deadline=None)
 @given(wrapped())
 def test_every_spelling_of_a_denied_command_is_found(command):
     assert evaluate(command).breaches
 
 
 MENTIONS = [
-    "git commit -m {}",
-    "git log --grep={}",
-    "grep -rn {} docs",
-    "rg {}",
-    "echo {}",
-    "printf %s {}",
-    "gh issue create --title {}",
-    "cat > notes.md <<'EOF'\n{}\nEOF",
-    "sed -n /x/p x # {}",
-    "test {} = x",
-    "export NOTE={}",
-    "X={} true",
-    "pgrep -f {}",
-    "jq --arg x {} . y",
+    "git commit -m {q}",
+    "git commit -F - <<'EOF'\n{s}\nEOF",
+    "git commit -m \"$(cat <<'EOF'\n{s}\nEOF\n)\"",
+    "git log --grep={q}",
+    "git log -S {q} --oneline",
+    "git tag -a v1 -m {q}",
+    "grep -rn {q} docs",
+    "grep -e {q} -- docs",
+    "rg -F {q}",
+    "echo {q}",
+    "echo {q} >> notes.md",
+    "printf %s {q}",
+    "printf '%s\\n' {q} | tee notes.md",
+    "gh issue create --title {q}",
+    "gh pr create --body {q}",
+    "cat > notes.md <<'EOF'\n{s}\nEOF",
+    "cat <<EOF | wc -l\n{s}\nEOF",
+    "sed -n /x/p x # {s}",
+    "# {s}\nls",
+    "sed -i 's/{s}/x/' notes.md",
+    "awk '/{s}/ {{print}}' notes.md",
+    'curl -d \'{{"text": "{s}"}}\' https://example.org',
+    "jq -n '{{cmd: \"{s}\"}}'",
+    "test {q} = x",
+    "[[ $x == {q} ]]",
+    "case {q} in *) ls;; esac",
+    "read -r x <<< {q}",
+    ": {q}",
+    "export NOTE={q}",
+    "X={q} true",
+    "pgrep -f {q}",
+    "jq --arg x {q} . y",
 ]
 
 
 @settings(max_examples=300, deadline=None)
 @given(COMMANDS.map(" ".join), st.sampled_from(MENTIONS))
 def test_a_command_that_is_only_mentioned_raises_nothing(denied, mention):
-    evaluation = evaluate(mention.format(shlex.quote(denied)))
+    evaluation = evaluate(mention.format(q=shlex.quote(denied), s=denied))
     assert not evaluation.breaches
     assert not any(gap.rule for gap in evaluation.unjudged)
