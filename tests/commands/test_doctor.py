@@ -368,7 +368,7 @@ def test_a_session_that_is_live_by_its_own_word_only(place):
 def test_an_agent_of_another_user(place, agent):
     checks = examined(status=0, words=as_nobody(), everywhere=True)
     one = next(each for each in found(checks, "live", "warning") if each.get("pid") == agent.pid)
-    assert "root's" in one["refused"] and "would not reach it" in one["said"]
+    assert "belongs to root" in one["refused"] and "would not reach it" in one["said"]
 
 
 @needs_root
