@@ -2,7 +2,7 @@
 
     python tests/bench/bounds.py THING [EVENTS]
 
-Prints the bytes by which the process grows in the last two thirds of so many events (a million).
+Prints the resident bytes after a third of so many events (a million), and after all of them.
 All stages of `agent-strace watch` that see the stream run in this process, behind each other.
 """
 
@@ -159,13 +159,19 @@ def pipeline(events: Iterator[Event], folder: Path) -> Iterator[Event]:
 
 def growth(thing: str, most: int, memory: Callable[[], int]) -> int:
     """Return the bytes by which `memory` grows in the last two thirds of `most` events."""
+    third, whole = memories(thing, most, memory)
+    return whole - third
+
+
+def memories(thing: str, most: int, memory: Callable[[], int]) -> list[int]:
+    """Return what `memory` tells after a third of `most` events, and after all."""
     with tempfile.TemporaryDirectory() as name:
         os.environ |= {"XDG_RUNTIME_DIR": name, "HOME": name}
         found: list[int] = []
         events = measured(islice(events_of(thing), most), {most // FILLED, most - 1}, memory, found)
         for _ in pipeline(events, Path(name)):
             pass
-        return found[1] - found[0]
+        return found
 
 
 def measured(
@@ -211,4 +217,5 @@ def lower_limits(most: int) -> None:
 
 
 if __name__ == "__main__":
-    print(growth(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else MILLION, resident))
+    most = int(sys.argv[2]) if len(sys.argv) > 2 else MILLION
+    print(*memories(sys.argv[1], most, resident))

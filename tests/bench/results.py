@@ -18,7 +18,7 @@ QUOTED = (
     "append to SIGTERM, composed pipeline, ",
     "`trace-detect-retry --version`",
     "a hook's call",
-    "`trace-cost --all --by day`, 250 MB, processor time",
+    "`trace-cost --all --by day`, about 250 MB, processor time",
     "`agent-strace backtest --since off --jobs 1`, processor time",
     "`trace-cost --all --by day`, four times",
     "`watch --all`, waiting",
