@@ -67,6 +67,7 @@ class SessionStatus:
     killed:  the breaker has ended its process.
     is_ending: it has been asked to, and has not yet.
     pid:     PID of its process, 0 if unknown.
+    run_began: start of its process, seconds since the epoch, 0.0 if unknown.
     context: part of the context window that is used, NaN if the source does not tell.
     """
 
@@ -92,7 +93,7 @@ class SessionStatus:
         self.is_live = False
         self.asks = ""
         self.context = math.nan
-        self.began = 0.0
+        self.began = self.run_began = 0.0
         self._turns = TurnTracker()
         self._tracker = CallTracker()
         self._calls: deque[Call] = deque(maxlen=MAX_OPEN_CALLS)
@@ -165,6 +166,8 @@ class SessionStatus:
         elif event.type == "process":
             pid = event.data.get("pid")
             self.pid = pid if type(pid) is int else 0
+            began = event.data.get("began")
+            self.run_began = float(began) if isinstance(began, (int, float)) else 0.0
         elif event.type == "history_start":
             self.in_history = True
         elif event.type == "history_end":

@@ -53,7 +53,9 @@ def closing_line(session: SessionStatus, kill: Event, cause: tuple[str, str]) ->
     """Return the line of a session that was killed: why, after how long, dollars, how to resume."""
     watcher, message = cause
     reason = f"; {watcher_name(watcher)}: {message}" if watcher else ""
-    facts = [f"after {two_units(kill.time - session.began)}"] if session.began else []
+    # A session that is resumed is older than its run.
+    began = max(session.began, session.run_began)
+    facts = [f"after {two_units(kill.time - began)}"] if began else []
     if session.cost:
         facts.append(dollars(session))
     where = f" in {tilde(session.cwd)}" if session.cwd else ""

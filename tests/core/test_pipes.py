@@ -396,7 +396,7 @@ def test_a_breaker_that_is_told_to_end_leaves_no_grace_to_what_it_is_ending():
         "kill",
         session_file(Stream(at=time.time()).spiral(5)),
     )
-    until(lambda: b"RetryWatcher" in watch.stderr.readline())
+    until(lambda: b"killing session" in watch.stderr.readline())
     watch.send_signal(signal.SIGHUP)
     assert agent.wait(5) == -signal.SIGKILL
     assert watch.wait(20) == -signal.SIGHUP

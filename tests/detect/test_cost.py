@@ -271,7 +271,7 @@ def test_a_session_that_names_no_model_and_records_no_usage_is_told_of():
 
 def test_a_session_without_usage_is_told_of_where_nothing_may_be_estimated():
     (found,) = detected(talk(5), recorded=True)
-    assert found["level"] == "warning" and "--recorded estimates none" in found["message"]
+    assert found["level"] == "warning" and "--recorded forbids estimates" in found["message"]
     assert detected(response(talk(2), id="a").bash("ls").bash("ls").bash("ls"), recorded=True) == []
 
 

@@ -450,13 +450,13 @@ def test_a_file_is_no_socket(home):
 
 def test_a_socket_that_others_could_have_put_there_is_not_spoken_to(daemon):
     daemon.path.parent.chmod(0o777)
-    with pytest.raises(ControlError, match="another user could answer"):
+    with pytest.raises(ControlError, match="other users can write there"):
         interrupt(daemon.path, "mine")
 
 
 def test_a_socket_of_another_users_is_not_spoken_to(daemon, monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
-    with pytest.raises(ControlError, match="another user could answer"):
+    with pytest.raises(ControlError, match="other users can write there"):
         interrupt(daemon.path, "mine")
 
 

@@ -238,7 +238,7 @@ def test_pipe_in_the_place_of_a_file_is_not_waited_for(project):
 def test_another_users_directory_is_refused(project):
     (project / ".agent-traces").mkdir()
     os.chown(project / ".agent-traces", 12345, 12345)
-    with pytest.raises(Unwritable, match="another user's"):
+    with pytest.raises(Unwritable, match="belongs to another user"):
         Store(str(project / ".agent-traces"))
 
 
