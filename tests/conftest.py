@@ -60,6 +60,9 @@ def _no_test_hangs():
 def _nothing_is_left_for_the_next_test():
     yield
     shutil.rmtree(RUNTIME_DIR / "agent-pipes", ignore_errors=True)
+    # A report shows the kills that a watch has recorded of a session.
+    for record in (RUNTIME_DIR.parent / "agent-pipes").glob("killed*"):
+        record.unlink()
 
 
 @pytest.fixture
