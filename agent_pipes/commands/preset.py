@@ -196,13 +196,10 @@ class Preset:
 
     def _limits(self) -> tuple[Limit, ...]:
         """Return the limits whose nearness the live line shows."""
-        found = []
-        for watcher in LIMIT_TYPES:
-            if watcher not in self.off:
-                option = option_of(DETECTORS[watcher], "max")
-                value = self.value(option)
-                found.append(Limit(watcher, option.fallback if value is None else value))
-        return tuple(limit for limit in found if limit.value)
+        limits = self.main_limits()
+        return tuple(
+            Limit(watcher, limits[watcher]) for watcher in LIMIT_TYPES if limits.get(watcher)
+        )
 
     def main_limits(self) -> dict[str, float]:
         """Return the main limit of each detector that runs."""

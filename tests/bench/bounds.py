@@ -88,7 +88,7 @@ def _allowance(number: int) -> Event:
 
 
 THINGS: dict[str, Callable[[int], list[Event]]] = {
-    "sessions": lambda n: [event("session_start", n, f"s{n}", cwd=f"/work/{n}")],
+    "sessions": lambda n: [event("session_start", n, f"s{n}", cwd=f"/srv/{n}")],
     "histories": lambda n: [event("history_start", n, f"s{n}")],
     "processes": lambda n: [
         event("process", n, f"s{n}", pid=4_000_000 + n, started=str(n), machine="elsewhere")

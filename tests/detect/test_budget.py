@@ -90,14 +90,14 @@ def test_who_spent_before_the_window_is_not_named():
     ("per", "group", "whose"),
     [
         ("session", "b", "by this session"),
-        ("cwd", "/work/x", "in /work/x"),
+        ("cwd", "/srv/x", "in /srv/x"),
         ("user", "ann", "by user ann"),
         ("host", "ha", "by host ha"),
         ("all", "", "by all sessions"),
     ],
 )
 def test_each_kind_of_group_has_its_own_sum(per, group, whose):
-    fleet = Fleet().start("a", cwd="/work/y").start("b", cwd="/work/x")
+    fleet = Fleet().start("a", cwd="/srv/y").start("b", cwd="/srv/x")
     fleet.spend("a", 3, 0, user="bob", host="hb")
     fleet.spend("b", 2.9, 0, user="ann", host="ha").spend("b", 0.05, 1, user="ann", host="ha")
     limit = 5.9 if per == "all" else 2.9

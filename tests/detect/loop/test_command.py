@@ -629,7 +629,7 @@ def test_no_message_raises_an_error(text, times):
 
 
 def held_bytes() -> int:
-    # What is remembered of commands and patterns is the process's, not the session's.
+    # Caches of commands and patterns belong to the process, not to the session.
     for each in gc.get_objects():
         if isinstance(each, functools._lru_cache_wrapper):
             each.cache_clear()
